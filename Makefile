@@ -1,0 +1,60 @@
+# Every command a person may run. `make` alone lists them; a target is listed by the comment after its `##`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# kind, kubectl and helm of the cluster's own versions come first, in every recipe.
+CACHE := $(or $(MILLRACE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millrace)
+export PATH := $(CACHE)/bin:$(PATH)
+
+.PHONY: help
+help: ## lists these commands
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Cluster (docs/cluster.md)
+
+.PHONY: cluster cluster-down cluster-status cluster-doctor
+cluster: ## brings up the three-node kind cluster, registry and store images; may be repeated
+	@cluster/cluster.sh up
+
+cluster-down: ## removes the cluster; what was built stays cached
+	@cluster/cluster.sh down
+
+cluster-status: ## shows what runs
+	@cluster/cluster.sh status
+
+cluster-doctor: ## shows what this machine lacks for it
+	@cluster/cluster.sh doctor
+
+##@ Images (docs/images.md)
+
+.PHONY: images test-images
+images: ## builds our images, and puts them on the nodes if there is a cluster; tags in target/images.env
+	@cluster/build-images.sh
+
+test-images: ## checks the store images against the contract that the operator relies on
+	@cluster/contract-test.sh
+
+##@ Demo
+
+.PHONY: demo demo-down
+demo: ## from nothing to rows in Cassandra: cluster, chart, pipeline, and what arrived
+	@examples/demo.sh up
+
+demo-down: ## removes the demo's pipeline, source and operator; the cluster stays
+	@examples/demo.sh down
+
+##@ Tests
+
+.PHONY: test test-fast test-e2e generate
+test: ## runs every test, on the real cluster at the end; what CI runs
+	@.ci/test
+
+test-fast: ## runs the tests that need no cluster
+	@.ci/test format shell clippy docs generated unit chart
+
+test-e2e: ## runs the tests that need the cluster
+	@.ci/test cluster images admission e2e
+
+generate: ## writes CRD, chart CRD and CRD reference anew from the Rust types
+	@charts/generate.sh

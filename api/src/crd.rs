@@ -1,0 +1,107 @@
+//! `StreamingPipeline` as the user writes it: one file per component, and the admission rules beside the fields.
+//!
+//! Types here only carry serde, schema and CEL; defaults that need a reason are named functions. Absent optional
+//! fields stay absent, so that `validate` alone fills them in.
+
+pub mod cassandra;
+pub mod kafka;
+pub mod processor;
+pub mod producer;
+pub mod resources;
+pub mod rules;
+pub mod status;
+pub mod zookeeper;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table};
+pub use kafka::{Kafka, MetadataManager, Topic};
+pub use processor::{DeadLetter, Processor, Query};
+pub use producer::{Generator, Header, HeaderValueFrom, Http, Producer, SecretKeyReference, Source};
+pub use resources::{ResourceList, Resources, Storage};
+pub use status::StreamingPipelineStatus;
+pub use zookeeper::ZooKeeper;
+
+use rules::names_declared;
+
+/// A whole streaming platform: sources are fetched into Kafka, processed, and written to Cassandra.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "millrace.dev",
+    version = "v1alpha1",
+    kind = "StreamingPipeline",
+    plural = "streamingpipelines",
+    shortname = "spl",
+    category = "streaming",
+    category = "all",
+    namespaced,
+    status = "StreamingPipelineStatus",
+    derive = "PartialEq",
+    doc = "A whole streaming platform: sources are fetched into Kafka (with ZooKeeper), processed, and written to Cassandra.",
+    scale(
+        spec_replicas_path = ".spec.processor.replicas",
+        status_replicas_path = ".status.processor.replicas",
+        label_selector_path = ".status.processor.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "ZK", type_ = "string", json_path = ".status.zookeeper.ready"),
+    printcolumn(name = "Kafka", type_ = "string", json_path = ".status.kafka.ready"),
+    printcolumn(name = "Cassandra", type_ = "string", json_path = ".status.cassandra.ready"),
+    printcolumn(name = "Producers", type_ = "string", json_path = ".status.producer.ready"),
+    printcolumn(name = "Processors", type_ = "string", json_path = ".status.processor.ready"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
+    printcolumn(name = "ZK Version", type_ = "string", json_path = ".spec.zookeeper.version", priority = 1),
+    printcolumn(name = "Kafka Version", type_ = "string", json_path = ".spec.kafka.version", priority = 1),
+    printcolumn(name = "Cassandra Version", type_ = "string", json_path = ".spec.cassandra.version", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
+    validation = rules::pipeline_name(),
+    validation = rules::default_dead_letter_is_no_source()
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = names_declared("processor.queries", "from", "kafka.topics", ("query", "reads topic")),
+    validation = names_declared("processor.queries", "into", "cassandra.tables", ("query", "fills table")),
+    validation = names_declared("producer.sources", "topic", "kafka.topics", ("source", "fills topic")),
+    validation = rules::dead_letter_is_no_source()
+)]
+pub struct StreamingPipelineSpec {
+    /// What deletion of this resource does to the stores' volumes: Retain keeps every PersistentVolumeClaim, and a
+    /// pipeline of the same name adopts them again; Delete removes them with the pipeline. Changing it restarts nothing.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// The ZooKeeper ensemble that Kafka keeps its metadata in.
+    pub zookeeper: ZooKeeper,
+
+    /// The Kafka brokers and the topics on them.
+    pub kafka: Kafka,
+
+    /// The Cassandra nodes, the keyspace and the tables.
+    pub cassandra: Cassandra,
+
+    /// The pods that fetch sources into topics.
+    pub producer: Producer,
+
+    /// The pods that write topics into tables.
+    pub processor: Processor,
+}
+
+/// What deletion of a pipeline does to its volumes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// Volumes stay.
+    #[default]
+    Retain,
+    /// Volumes are deleted with the pipeline.
+    Delete,
+}

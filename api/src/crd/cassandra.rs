@@ -1,0 +1,211 @@
+//! The Cassandra part of the resource: nodes, keyspace and tables.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use worker_settings::ColumnType;
+
+use super::{Resources, Storage, rules};
+
+/// `cassandra.yaml` keys that the operator sets itself.
+pub const OWNED_KEYS: [&str; 24] = [
+    "auto_bootstrap",
+    "broadcast_address",
+    "broadcast_rpc_address",
+    "cdc_raw_directory",
+    "cluster_name",
+    "commitlog_directory",
+    "data_file_directories",
+    "endpoint_snitch",
+    "hints_directory",
+    "initial_token",
+    "listen_address",
+    "listen_interface",
+    "local_system_data_file_directory",
+    "native_transport_port",
+    "num_tokens",
+    "partitioner",
+    "rpc_address",
+    "rpc_interface",
+    "saved_caches_directory",
+    "seed_provider",
+    "ssl_storage_port",
+    "start_native_transport",
+    "storage_port",
+    "allocate_tokens_for_local_replication_factor",
+];
+
+/// The Cassandra nodes, the keyspace and its tables.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.keyspace.replicationFactor) || self.keyspace.replicationFactor <= self.racks.map(r, r.replicas).sum()")
+    .message("the keyspace wants more replicas than the racks have nodes; lower replicationFactor or add nodes to spec.cassandra.racks")
+    .field_path(".keyspace.replicationFactor"))]
+pub struct Cassandra {
+    /// Cassandra version; a 5.0 release. A change restarts the nodes one at a time.
+    #[serde(default = "default_version")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^5[.]0[.][0-9]{1,3}$')").message("must be a Cassandra 5.0 release, such as 5.0.5"))]
+    pub version: String,
+
+    /// Image to run instead of the official one of this version; it must keep the official image's contract
+    /// (docs/images.md). Absent: `cassandra:<version>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = rules::image())]
+    pub image: Option<String>,
+
+    /// Name of the datacenter. Fixed at creation.
+    #[serde(default = "default_datacenter")]
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-zA-Z0-9][a-zA-Z0-9_-]*$')").message("must be letters, digits, '_' and '-', beginning with a letter or digit"),
+        validation = rules::immutable("the datacenter's name", "create a new pipeline")
+    )]
+    pub datacenter: String,
+
+    /// The racks; replicas of a row are spread over them. Each is a StatefulSet. Racks can be neither added nor removed
+    /// in this version.
+    #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(
+        validation = Rule::new("size(self) == size(oldSelf) && self.all(r, oldSelf.exists(o, o.name == r.name))")
+            .message("racks can be neither added, removed nor renamed in this version; change their replicas instead")
+            .reason(Reason::FieldValueForbidden)
+    )]
+    pub racks: Vec<Rack>,
+
+    /// The volume of each node.
+    pub storage: Storage,
+
+    /// CPU and memory of each node. Absent: 250m and 2Gi.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Further `cassandra.yaml` settings, one value per top-level key. Keys that the operator sets itself are refused.
+    /// A change restarts the nodes one at a time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = rules::operator_owned_keys(&OWNED_KEYS), validation = rules::one_line_settings())]
+    pub config: BTreeMap<String, String>,
+
+    /// The keyspace that holds the tables.
+    pub keyspace: Keyspace,
+
+    /// The tables, created and extended by the operator. A table or column that is taken off the list stays.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tables: Vec<Table>,
+}
+
+/// A rack and its nodes.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rack {
+    /// Rack name.
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = rules::dns_label())]
+    pub name: String,
+
+    /// Nodes in this rack. It may grow, one node joining at a time, and cannot be lowered in this version.
+    #[schemars(range(min = 1, max = 99))]
+    #[x_kube(validation = rules::grows_only("the number of nodes", "this version cannot decommission nodes, and their data would be lost; keep the number or raise it"))]
+    pub replicas: i32,
+}
+
+/// A keyspace with NetworkTopologyStrategy in the pipeline's datacenter.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::presence_fixed("replicationFactor", "the keyspace's replication factor", "create a new pipeline"))]
+pub struct Keyspace {
+    /// Keyspace name. Fixed at creation.
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(
+        validation = rules::cql_name(),
+        validation = Rule::new("!self.startsWith('system')").message("names that begin with 'system' belong to Cassandra; choose another"),
+        validation = rules::immutable("the keyspace's name", "create a new pipeline")
+    )]
+    pub name: String,
+
+    /// Copies of each row, at most one per node. Absent: 3, or the number of nodes where that is less. Fixed at
+    /// creation in this version. Writes wait for a majority of the copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
+    #[x_kube(validation = rules::immutable("the keyspace's replication factor", "create a new pipeline"))]
+    pub replication_factor: Option<i32>,
+}
+
+/// A table.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = rules::key_columns_declared("partition", "primary-key"),
+    validation = rules::key_columns_declared("clustering", "clustering"),
+    validation = Rule::new("self.primaryKey.clustering.all(k, !(k in self.primaryKey.partition))")
+        .message("a column can be in the partition key or in the clustering key, not in both; take it out of one of them")
+        .field_path(".primaryKey.clustering")
+)]
+pub struct Table {
+    /// Table name.
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(validation = rules::cql_name())]
+    pub name: String,
+
+    /// The columns. New ones are added to the table; the type of an existing one cannot change.
+    #[schemars(length(min = 1, max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub columns: Vec<Column>,
+
+    /// The primary key. Fixed at creation.
+    #[x_kube(validation = rules::immutable("a table's primary key", "create a table of another name"))]
+    pub primary_key: PrimaryKey,
+
+    /// Seconds after which a row disappears. 0 or absent: never. A change holds for rows written afterwards.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 630720000))]
+    pub ttl_seconds: i32,
+}
+
+/// A column.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Column {
+    /// Column name; also the name of the record's field that fills it.
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(validation = rules::cql_name())]
+    pub name: String,
+
+    /// CQL type.
+    #[serde(rename = "type")]
+    #[schemars(schema_with = "column_type_schema")]
+    #[x_kube(validation = rules::immutable("a column's type", "add a column of another name"))]
+    pub column_type: ColumnType,
+}
+
+/// Returns the schema of a column's type: the CQL names that the worker knows.
+fn column_type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names: Vec<&str> = ColumnType::ALL.iter().map(|column_type| column_type.cql()).collect();
+    schemars::json_schema!({"type": "string", "enum": names})
+}
+
+/// The primary key: which columns place a row, and which order it.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrimaryKey {
+    /// Columns that decide which nodes hold the row.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 48)), extend("x-kubernetes-list-type" = "set"))]
+    pub partition: Vec<String>,
+
+    /// Columns that order rows within a partition, ascending. Empty: one row per partition key.
+    #[serde(default)]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 48)), extend("x-kubernetes-list-type" = "set"))]
+    pub clustering: Vec<String>,
+}
+
+/// The newest 5.0 release that both image suppliers have.
+pub fn default_version() -> String {
+    "5.0.5".to_owned()
+}
+
+/// The name that Cassandra's own default configuration uses.
+pub fn default_datacenter() -> String {
+    "dc1".to_owned()
+}

@@ -1,0 +1,139 @@
+//! The Kafka part of the resource: brokers and topics.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Resources, Storage, rules};
+
+/// `server.properties` keys that the operator sets itself, or that would break the delivery promise.
+pub const OWNED_KEYS: [&str; 22] = [
+    "advertised.listeners",
+    "auto.create.topics.enable",
+    "broker.id",
+    "broker.id.generation.enable",
+    "broker.rack",
+    "control.plane.listener.name",
+    "controlled.shutdown.enable",
+    "inter.broker.listener.name",
+    "inter.broker.protocol.version",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "min.insync.replicas",
+    "default.replication.factor",
+    "node.id",
+    "offsets.topic.replication.factor",
+    "process.roles",
+    "transaction.state.log.replication.factor",
+    "transaction.state.log.min.isr",
+    "unclean.leader.election.enable",
+    "zookeeper.connect",
+];
+
+/// The Kafka brokers.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::replication_within_brokers(), validation = rules::min_in_sync_below_default_replication())]
+pub struct Kafka {
+    /// Kafka version; a 3.9 release, the last line with ZooKeeper. A change restarts the brokers one at a time.
+    #[serde(default = "default_version")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a Kafka 3.9 release, such as 3.9.1; later lines have no ZooKeeper mode"))]
+    pub version: String,
+
+    /// Image to run instead of the official one of this version; it must keep the official image's contract
+    /// (docs/images.md). Absent: `apache/kafka:<version>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = rules::image())]
+    pub image: Option<String>,
+
+    /// Where Kafka keeps its metadata. Only ZooKeeper in this version.
+    #[serde(default)]
+    #[x_kube(validation = rules::immutable("the metadata manager", "create a new pipeline"))]
+    pub metadata_manager: MetadataManager,
+
+    /// Number of brokers. It may grow, and cannot be lowered in this version.
+    #[schemars(range(min = 1, max = 99))]
+    #[x_kube(validation = rules::grows_only("the number of brokers", "this version cannot move their partitions elsewhere; keep the number or raise it"))]
+    pub replicas: i32,
+
+    /// The volume of each broker.
+    pub storage: Storage,
+
+    /// CPU and memory of each broker. Absent: 100m and 1Gi.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Further `server.properties` settings. Keys that the operator sets itself are refused. A change restarts the
+    /// brokers one at a time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = rules::operator_owned_keys(&OWNED_KEYS), validation = rules::one_line_settings())]
+    pub config: BTreeMap<String, String>,
+
+    /// The topics, created and extended by the operator. A topic that is taken off the list stays in Kafka.
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = rules::topic_names_do_not_collide())]
+    pub topics: Vec<Topic>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.minInSyncReplicas) || !has(self.replicationFactor) || self.minInSyncReplicas < self.replicationFactor || (self.minInSyncReplicas == 1 && self.replicationFactor == 1)")
+        .message("minInSyncReplicas must be below replicationFactor, or one failed broker stops all writes; lower it, or set both to 1")
+        .field_path(".minInSyncReplicas"),
+    validation = rules::presence_fixed("replicationFactor", "a topic's replication factor", "create a topic of another name")
+)]
+pub struct Topic {
+    /// Topic name.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = rules::topic_name())]
+    pub name: String,
+
+    /// Number of partitions. It may grow, which moves keys to other partitions, and cannot be lowered.
+    #[schemars(range(min = 1, max = 1000))]
+    #[x_kube(validation = rules::grows_only("the number of partitions", "Kafka cannot remove partitions; create a topic of another name instead"))]
+    pub partitions: i32,
+
+    /// Copies of each partition, at most one per broker. Absent: 3, or the number of brokers where that is less.
+    /// Fixed at creation in this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
+    #[x_kube(validation = rules::immutable("a topic's replication factor", "create a topic of another name"))]
+    pub replication_factor: Option<i32>,
+
+    /// Copies that must have a record before it is acknowledged. Absent: one less than the replication factor,
+    /// at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
+    pub min_in_sync_replicas: Option<i32>,
+
+    /// Further topic settings, such as retention.ms. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(
+        validation = rules::operator_owned_keys(&["min.insync.replicas", "unclean.leader.election.enable"]),
+        validation = rules::one_line_settings()
+    )]
+    pub config: BTreeMap<String, String>,
+}
+
+/// Where Kafka keeps its metadata.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum MetadataManager {
+    /// In the ZooKeeper ensemble of the same pipeline.
+    #[default]
+    ZooKeeper,
+}
+
+/// The newest 3.9 release that both image suppliers have.
+pub fn default_version() -> String {
+    "3.9.1".to_owned()
+}

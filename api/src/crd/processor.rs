@@ -1,0 +1,68 @@
+//! The processor part of the resource: from which topic into which table.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Resources, producer::default_buffer, rules};
+
+/// The pods that write topics into tables.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Processor {
+    /// Number of processor pods; target of the scale subresource. More pods than partitions stand idle. 0 stops writing.
+    #[serde(default = "super::producer::one")]
+    #[schemars(range(min = 0, max = 200))]
+    pub replicas: i32,
+
+    /// CPU and memory of each processor pod. Absent: 50m and 256Mi.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Upper bound for the bytes of records that a processor holds in memory. A change restarts the processors.
+    #[serde(default = "default_buffer")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
+    pub buffer_memory: String,
+
+    /// Upper bound for rows that a processor writes at once. Absent: 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub max_in_flight: Option<i32>,
+
+    /// The queries. Each reads a topic of its own.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = rules::one_query_per_topic())]
+    pub queries: Vec<Query>,
+
+    /// Where records go that can never be written. Absent: the topic `<pipeline>-dead-letters`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
+}
+
+/// One stream from a topic into a table; fields fill the columns of the same name.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Query {
+    /// Query name.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = rules::dns_label())]
+    pub name: String,
+
+    /// Topic to read; one of spec.kafka.topics.
+    #[schemars(length(min = 1, max = 200))]
+    pub from: String,
+
+    /// Table to write; one of spec.cassandra.tables.
+    #[schemars(length(min = 1, max = 48))]
+    pub into: String,
+}
+
+/// Where records go that can never be written.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Topic for dead letters. Where spec.kafka.topics does not declare it, the operator creates it with one partition.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = rules::topic_name())]
+    pub topic: String,
+}

@@ -1,0 +1,212 @@
+//! The producer part of the resource: where records come from.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Resources, rules};
+
+/// The pods that fetch sources into topics.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.replicas <= size(self.sources)")
+    .message("more producers than sources: a source is fetched by exactly one producer; lower replicas or add sources")
+    .field_path(".replicas"))]
+pub struct Producer {
+    /// Number of producer pods, which share the sources; each source is fetched by exactly one pod. 0 stops fetching.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 32))]
+    pub replicas: i32,
+
+    /// CPU and memory of each producer pod. Absent: 50m and 128Mi.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Upper bound for the bytes of records that a producer holds in memory. A change restarts the producers.
+    #[serde(default = "default_buffer")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
+    pub buffer_memory: String,
+
+    /// The sources.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sources: Vec<Source>,
+}
+
+/// One source of records and the topic that it fills.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.http), has(self.generator)].filter(x, x).size() == 1")
+        .message("say where the records come from: exactly one of http and generator"),
+    validation = Rule::new("!has(self.fields) || size(self.fields) == 0 || self.key in self.fields")
+        .message("the key must be one of the fields; add it to fields or name another")
+        .field_path(".key")
+)]
+pub struct Source {
+    /// Source name.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = rules::dns_label())]
+    pub name: String,
+
+    /// Topic that receives the records.
+    #[schemars(length(min = 1, max = 200))]
+    pub topic: String,
+
+    /// Records of an HTTP endpoint that is polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+
+    /// Made-up user profiles from a seed, for trying out and for tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<Generator>,
+
+    /// Field of the record whose text is the Kafka key; records of one key stay in order.
+    #[schemars(length(min = 1, max = 48))]
+    pub key: String,
+
+    /// One CEL expression per field of the record, over the variable `record`, the source's own JSON object.
+    /// Absent: the source's object as it is. A change restarts the producers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(
+        extend("maxProperties" = 128),
+        extend("additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 2048})
+    )]
+    #[x_kube(validation = rules::field_names())]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// An HTTP endpoint that answers a GET with JSON.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Http {
+    /// Address of the endpoint. Redirects are not followed, and private, loopback, link-local and metadata addresses
+    /// are refused unless the operator's administrator allows the host.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = rules::http_url())]
+    pub url: String,
+
+    /// From the start of one poll to the start of the next. Absent: 10s.
+    #[serde(default = "default_interval")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::duration(), validation = rules::duration_between("10ms", "24h"))]
+    pub interval: String,
+
+    /// Longest that a request may take, from connecting to the last byte. Absent: 10s.
+    #[serde(default = "default_timeout")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::duration(), validation = rules::duration_between("10ms", "10m"))]
+    pub timeout: String,
+
+    /// JSON pointer (RFC 6901) to the array of records or to a single record in the answer, such as `/results`.
+    /// Absent: the whole answer.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self == '' || self.startsWith('/')").message("must be a JSON pointer that begins with '/', such as /results"))]
+    pub records: String,
+
+    /// Request headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<Header>,
+
+    /// Largest answer in bytes, after decompression; a larger one is refused whole. Absent: 16Mi.
+    #[serde(default = "default_max_response")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Ki", "1Gi"))]
+    pub max_response: String,
+
+    /// Upper bound of requests a minute, retries included. Absent: the interval alone sets the pace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 600000))]
+    pub max_requests_per_minute: Option<i32>,
+}
+
+/// A request header.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("give exactly one of value and valueFrom"))]
+pub struct Header {
+    /// Header name.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')").message("must be an HTTP header name, such as Authorization"))]
+    pub name: String,
+
+    /// The value, in plain sight; put secrets in valueFrom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("must be one line without control characters"))]
+    pub value: Option<String>,
+
+    /// The value, from a Secret. A changed Secret is picked up without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<HeaderValueFrom>,
+}
+
+/// Where a header's value comes from.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderValueFrom {
+    /// A key of a Secret in the pipeline's namespace.
+    pub secret_key_ref: SecretKeyReference,
+}
+
+/// A key of a Secret in the pipeline's namespace.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("must be the name of a Secret in the pipeline's namespace"))]
+    pub name: String,
+    /// Key in the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')").message("must be a key of the Secret: letters, digits, '.', '_' and '-'"))]
+    pub key: String,
+}
+
+/// Made-up user profiles: the same seed gives the same records.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Generator {
+    /// Seed of the sequence. Absent: 0.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub seed: i64,
+
+    /// How many records to make; a restarted producer makes the same ones again. Absent: no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub count: Option<i64>,
+
+    /// Records a second. Absent: as fast as Kafka acknowledges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000000))]
+    pub records_per_second: Option<i32>,
+}
+
+/// One pod suffices until a source is too fast for it.
+pub fn one() -> i32 {
+    1
+}
+
+/// Enough for some seconds of a fast source, little enough for a pod of 128Mi.
+pub fn default_buffer() -> String {
+    "16Mi".to_owned()
+}
+
+/// Polite to a public endpoint.
+pub fn default_interval() -> String {
+    "10s".to_owned()
+}
+
+/// Longer than a healthy endpoint takes.
+pub fn default_timeout() -> String {
+    "10s".to_owned()
+}
+
+/// Some ten thousand records of ordinary size.
+pub fn default_max_response() -> String {
+    "16Mi".to_owned()
+}

@@ -1,0 +1,275 @@
+//! Admission rules (CEL) that more than one field uses; each message says what to do.
+//!
+//! CEL runs inside the API server. `fieldPath` cannot hold a list index, so rules across lists name the offending
+//! item in a message expression instead.
+
+use kube::core::Rule;
+use kube::core::cel::{Message, Reason};
+
+/// Longest pipeline name: the longest derived name, `<name>-cassandra-<rack>-<ordinal>` with its revision hash, must
+/// fit a label value of 63 characters.
+pub const MAX_PIPELINE_NAME: usize = 28;
+
+fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
+    let message: String = message.into();
+    Rule::new(expression).message(Message::Message(message))
+}
+
+/// Refuses sources and queries of the dead-letter topic that a pipeline has when it names none.
+pub fn default_dead_letter_is_no_source() -> Rule {
+    rule(
+        "has(self.spec.processor.deadLetter) || [self.metadata.name + '-dead-letters'].all(topic, \
+         self.spec.processor.queries.all(q, q.from != topic) && self.spec.producer.sources.all(s, s.topic != topic))",
+        "the pipeline's name with '-dead-letters' is its dead-letter topic, which no query may read and no source may fill; use another topic or set spec.processor.deadLetter.topic",
+    )
+    .field_path(".spec.processor.deadLetter")
+}
+
+/// Refuses two queries of one topic: its offsets would be committed by whichever is ahead.
+pub fn one_query_per_topic() -> Rule {
+    let shared = "self.exists(o, o.name != i.name && o.from == i.from)";
+    let faulty = first("self", shared);
+    Rule::new(format!("!self.exists(i, {shared})")).message(Message::Expression(format!(
+        "'topic \"' + {faulty}.from + '\" is read by more than one query, which this version cannot do; give each query a topic of its own'"
+    )))
+}
+
+/// Refuses fields that cannot be columns.
+pub fn field_names() -> Rule {
+    let fits = "k.matches('^[a-z][a-z0-9_]{0,47}$')";
+    Rule::new(format!("self.all(k, {fits})")).message(Message::Expression(format!(
+        "'field \"' + self.filter(k, !{fits})[0] + '\" cannot be a column; use lower-case letters, digits and \"_\", at most 48, beginning with a letter'"
+    )))
+}
+
+/// Bounds the length of the resource's own name.
+pub fn pipeline_name() -> Rule {
+    rule(
+        format!("size(self.metadata.name) <= {MAX_PIPELINE_NAME} && !self.metadata.name.contains('.')"),
+        format!(
+            "metadata.name may have at most {MAX_PIPELINE_NAME} characters and no dot, since pods are named after it; choose a shorter name"
+        ),
+    )
+}
+
+/// Returns the CEL for the first item `i` of `list` that fulfils `condition`.
+///
+/// An index keeps the item's schema, and so its size, in the API server's cost estimate; `list.filter(…)[0]` loses it
+/// and is refused as too dear. For the same reason no message may contain `string(…)` of a number.
+pub fn first(list: &str, condition: &str) -> String {
+    format!("{list}[{list}.map(i, {condition}).indexOf(true)]")
+}
+
+/// Refuses items of `list` whose `field` names nothing in the list `declared`; `does` is what the item does with it,
+/// such as `query reads topic`.
+pub fn names_declared(list: &str, field: &str, declared: &str, (noun, does): (&str, &str)) -> Rule {
+    let faulty = first(&format!("self.{list}"), &format!("!self.{declared}.exists(d, d.name == i.{field})"));
+    Rule::new(format!("self.{list}.all(i, self.{declared}.exists(d, d.name == i.{field}))"))
+        .message(Message::Expression(format!(
+            "'{noun} \"' + {faulty}.name + '\" {does} \"' + {faulty}.{field} + '\", which is not declared; add it to spec.{declared} or correct the name'"
+        )))
+        .field_path(format!(".{list}"))
+}
+
+/// Refuses primary-key columns that the table does not declare.
+pub fn key_columns_declared(part: &str, noun: &str) -> Rule {
+    let faulty = first(&format!("self.primaryKey.{part}"), "!self.columns.exists(c, c.name == i)");
+    Rule::new(format!("self.primaryKey.{part}.all(i, self.columns.exists(c, c.name == i))"))
+        .message(Message::Expression(format!(
+            "'{noun} column \"' + {faulty} + '\" is not declared; add it to columns or correct the name'"
+        )))
+        .field_path(format!(".primaryKey.{part}"))
+}
+
+/// Refuses a topic with more copies than there are brokers to hold them.
+pub fn replication_within_brokers() -> Rule {
+    let faulty = first("self.topics", "has(i.replicationFactor) && i.replicationFactor > self.replicas");
+    Rule::new("self.topics.all(i, !has(i.replicationFactor) || i.replicationFactor <= self.replicas)")
+        .message(Message::Expression(format!(
+            "'topic \"' + {faulty}.name + '\" wants more replicas than there are brokers; lower its replicationFactor or raise spec.kafka.replicas'"
+        )))
+        .field_path(".topics")
+}
+
+/// Refuses a `minInSyncReplicas` that the default replication factor, 3 or the number of brokers, does not exceed.
+pub fn min_in_sync_below_default_replication() -> Rule {
+    let fits = "has(i.replicationFactor) || !has(i.minInSyncReplicas) || i.minInSyncReplicas == 1 || \
+                (i.minInSyncReplicas < 3 && i.minInSyncReplicas < self.replicas)";
+    let faulty = first("self.topics", &format!("!({fits})"));
+    Rule::new(format!("self.topics.all(i, {fits})"))
+        .message(Message::Expression(format!(
+            "'minInSyncReplicas of topic \"' + {faulty}.name + '\" must be below its replication factor, which is 3 or the number of brokers where that is less; lower it'"
+        )))
+        .field_path(".topics")
+}
+
+/// Refuses a dead-letter topic that a query reads or a source fills: records would go round in circles.
+pub fn dead_letter_is_no_source() -> Rule {
+    rule(
+        "!has(self.processor.deadLetter) || \
+         (self.processor.queries.all(q, q.from != self.processor.deadLetter.topic) && \
+          self.producer.sources.all(s, s.topic != self.processor.deadLetter.topic))",
+        "the dead-letter topic may not be a topic that a query reads or a source fills; give it a name of its own",
+    )
+    .field_path(".processor.deadLetter.topic")
+}
+
+/// A duration such as `500ms`, `30s` or `1m30s`.
+pub fn duration() -> Rule {
+    rule(
+        "self.matches('^([0-9]{1,6}(ms|s|m|h))+$') && size(self) <= 32",
+        "must be a duration: whole numbers with ms, s, m or h, such as 500ms, 30s or 1m30s",
+    )
+}
+
+/// A duration within bounds, both inclusive, as CEL duration texts.
+pub fn duration_between(least: &str, most: &str) -> Rule {
+    rule(
+        format!(
+            "!self.matches('^([0-9]{{1,6}}(ms|s|m|h))+$') || \
+             (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))"
+        ),
+        format!("must be at least {least} and at most {most}"),
+    )
+}
+
+/// A whole number of bytes such as `16Mi`.
+pub fn bytes() -> Rule {
+    rule("self.matches('^[0-9]{1,15}(Ki|Mi|Gi|Ti|k|M|G|T)?$')", "must be a whole number of bytes, such as 16Mi or 5Gi")
+}
+
+/// Bytes within bounds, both inclusive.
+pub fn bytes_between(least: &str, most: &str) -> Rule {
+    rule(
+        format!(
+            "!isQuantity(self) || (quantity(self).compareTo(quantity('{least}')) >= 0 && \
+             quantity(self).compareTo(quantity('{most}')) <= 0)"
+        ),
+        format!("must be at least {least} and at most {most}"),
+    )
+}
+
+/// A positive Kubernetes quantity such as `500m` or `2Gi`.
+pub fn quantity() -> Rule {
+    rule(
+        "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+        "must be a quantity above zero, such as 500m of CPU or 2Gi of memory",
+    )
+}
+
+/// Refuses a limit below the request of the same resource.
+pub fn limit_covers_request(resource: &str) -> Rule {
+    rule(
+        format!(
+            "!has(self.requests) || !has(self.requests.{resource}) || !has(self.limits) || !has(self.limits.{resource}) || \
+             !isQuantity(self.requests.{resource}) || !isQuantity(self.limits.{resource}) || \
+             quantity(self.limits.{resource}).compareTo(quantity(self.requests.{resource})) >= 0"
+        ),
+        format!("the {resource} limit is below the {resource} request; raise the limit or lower the request"),
+    )
+    .field_path(".limits")
+}
+
+/// An `http` or `https` address with a host and without user information.
+pub fn http_url() -> Rule {
+    rule(
+        "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && \
+         !self.matches('^[a-z]+://[^/?#]*@')",
+        "must be an http:// or https:// URL with a host and without user information; put credentials in headers from a Secret",
+    )
+}
+
+/// An image reference: repository with an optional registry, and a tag or digest.
+pub fn image() -> Rule {
+    rule(
+        "self.matches('^([a-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$') && \
+         self.matches('(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[a-f0-9]{64})$')",
+        "must be an image reference with a tag or digest, such as registry.example.com/team/image:1.2.3",
+    )
+}
+
+/// A Kafka topic name that is not one of Kafka's own.
+pub fn topic_name() -> Rule {
+    rule(
+        "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..' && !self.startsWith('__')",
+        "must be a topic name: letters, digits, '.', '_' and '-', not beginning with '__', which marks Kafka's own topics",
+    )
+}
+
+/// Refuses names that Kafka takes for the same in its metrics, and therefore refuses itself.
+pub fn topic_names_do_not_collide() -> Rule {
+    let collide = "self.exists(o, o.name != i.name && o.name.replace('.', '_') == i.name.replace('.', '_'))";
+    let faulty = first("self", collide);
+    Rule::new(format!("!self.exists(i, {collide})"))
+        .message(Message::Expression(format!(
+            "'the name of topic \"' + {faulty}.name + '\" differs from another only in \".\" and \"_\", which Kafka refuses; rename one of them'"
+        )))
+}
+
+/// Settings that stay on one line each, so that no value can smuggle in a key that the operator owns.
+pub fn one_line_settings() -> Rule {
+    rule(
+        "self.all(k, k.matches('^[A-Za-z0-9._-]{1,200}$') && !self[k].matches('[[:cntrl:]]'))",
+        "keys must be letters, digits, '.', '_' and '-', and values one line without control characters",
+    )
+}
+
+/// A CQL name that needs no quotes: keyspace, table or column.
+pub fn cql_name() -> Rule {
+    rule(
+        "self.matches('^[a-z][a-z0-9_]*$')",
+        "must be a CQL name: lower-case letters, digits and '_', beginning with a letter",
+    )
+}
+
+/// A DNS label: the name of a source, a query or a rack.
+pub fn dns_label() -> Rule {
+    rule(
+        "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+        "must be lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    )
+}
+
+/// A value that never changes after creation, and what to do instead.
+pub fn immutable(what: &str, instead: &str) -> Rule {
+    rule("self == oldSelf", format!("{what} cannot be changed; {instead} instead")).reason(Reason::FieldValueForbidden)
+}
+
+/// A number that may grow and never shrinks.
+pub fn grows_only(what: &str, instead: &str) -> Rule {
+    rule("self >= oldSelf", format!("{what} cannot be lowered: {instead}")).reason(Reason::FieldValueForbidden)
+}
+
+/// Refuses configuration keys that the operator sets itself.
+pub fn operator_owned_keys(keys: &[&str]) -> Rule {
+    let keys = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
+    let expression = format!("self.all(k, !(k in [{keys}]))");
+    Rule::new(expression).message(Message::Expression(format!(
+        "'the operator sets ' + self.filter(k, k in [{keys}])[0] + ' itself; remove it here'"
+    )))
+}
+
+/// Refuses an optional field that appears or disappears after creation.
+pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
+    rule(format!("has(self.{field}) == has(oldSelf.{field})"), format!("{what} cannot be changed; {instead} instead"))
+        .field_path(format!(".{field}"))
+        .reason(Reason::FieldValueForbidden)
+}
+
+/// Refuses a smaller volume: Kubernetes cannot shrink one without losing what it holds.
+pub fn storage_does_not_shrink() -> Rule {
+    rule(
+        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0",
+        "a volume cannot shrink without losing data; keep the size",
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// Refuses a larger volume until the operator can grow one safely.
+pub fn storage_does_not_grow() -> Rule {
+    rule(
+        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) <= 0",
+        "growing a volume is not supported in this version; keep the size",
+    )
+    .reason(Reason::FieldValueForbidden)
+}

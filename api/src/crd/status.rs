@@ -1,0 +1,103 @@
+//! What the operator reports. Unknown is absent, never zero.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator last saw of a pipeline.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamingPipelineStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// One word: Pending, Creating, Running, Degraded, Invalid or Deleting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+
+    /// Conditions; `Ready` repeats the first unmet link of the readiness chain.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+
+    /// Records in the topics that the processors have not yet committed, rounded down to two digits. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+
+    /// The ZooKeeper ensemble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zookeeper: Option<ComponentStatus>,
+
+    /// The brokers and topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaStatus>,
+
+    /// The Cassandra nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cassandra: Option<ComponentStatus>,
+
+    /// The producer pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer: Option<ComponentStatus>,
+
+    /// The processor pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ProcessorStatus>,
+
+    /// What the operator is about to do or waits to do, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub planned_actions: Vec<String>,
+}
+
+/// How many members of a component are ready by their data-plane facts.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentStatus {
+    /// Ready and wanted members, such as `3/3`.
+    pub ready: String,
+}
+
+/// The brokers and topics.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaStatus {
+    /// Registered and wanted brokers, such as `3/3`.
+    pub ready: String,
+
+    /// The topics as Kafka has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub topics: Vec<TopicStatus>,
+}
+
+/// A topic as Kafka has it.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicStatus {
+    /// Topic name.
+    pub name: String,
+
+    /// Kafka's own id of this topic; a re-created topic has another.
+    pub id: String,
+
+    /// Number of partitions.
+    pub partitions: i32,
+
+    /// Base of the write timestamps of this topic's records, in microseconds since the Unix epoch.
+    pub write_timestamp_base: i64,
+}
+
+/// The processor pods.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessorStatus {
+    /// Ready and wanted pods, such as `2/2`.
+    pub ready: String,
+
+    /// Pods that exist; the scale subresource reads it.
+    pub replicas: i32,
+
+    /// Label selector of the pods; the scale subresource reads it.
+    pub selector: String,
+}

@@ -1,0 +1,71 @@
+//! The ZooKeeper part of the resource.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Resources, Storage, rules};
+
+/// `zoo.cfg` keys that the operator sets itself.
+pub const OWNED_KEYS: [&str; 11] = [
+    "dataDir",
+    "dataLogDir",
+    "clientPort",
+    "secureClientPort",
+    "4lw.commands.whitelist",
+    "admin.enableServer",
+    "admin.serverPort",
+    "reconfigEnabled",
+    "standaloneEnabled",
+    "dynamicConfigFile",
+    "quorumListenOnAllIPs",
+];
+
+/// The ZooKeeper ensemble.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ZooKeeper {
+    /// ZooKeeper version; a 3.9 release. A change restarts the servers one at a time.
+    #[serde(default = "default_version")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a ZooKeeper 3.9 release, such as 3.9.3"))]
+    pub version: String,
+
+    /// Image to run instead of the official one of this version; it must keep the official image's contract
+    /// (docs/images.md). Absent: `zookeeper:<version>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = rules::image())]
+    pub image: Option<String>,
+
+    /// Number of servers: 1, 3, 5 or 7. Fixed at creation in this version.
+    #[schemars(range(min = 1, max = 7))]
+    #[x_kube(
+        validation = Rule::new("self % 2 == 1").message("must be odd (1, 3, 5 or 7): an even ensemble survives no more failures than the odd one below it"),
+        validation = rules::immutable("the size of the ZooKeeper ensemble", "create a new pipeline")
+    )]
+    pub replicas: i32,
+
+    /// The volume of each server.
+    pub storage: Storage,
+
+    /// CPU and memory of each server. Absent: 50m and 512Mi.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Further `zoo.cfg` settings. Keys that the operator sets itself are refused. A change restarts the servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(
+        validation = rules::operator_owned_keys(&OWNED_KEYS),
+        validation = rules::one_line_settings(),
+        validation = Rule::new("self.all(k, !k.startsWith('server.'))").message("the operator lists the servers itself; remove the server.N keys")
+    )]
+    pub config: BTreeMap<String, String>,
+}
+
+/// The newest 3.9 release that both image suppliers have.
+pub fn default_version() -> String {
+    "3.9.3".to_owned()
+}

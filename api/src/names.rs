@@ -1,0 +1,112 @@
+//! Every name that is derived from a pipeline's own, born in one place.
+//!
+//! A [`Names`] is made once from namespace and name; nothing else in the project puts such names together.
+//! Lengths hold by the admission rule on the pipeline's name (`crd::rules::MAX_PIPELINE_NAME`); a test proves it.
+
+use std::fmt;
+
+use crate::crd::rules::MAX_PIPELINE_NAME;
+
+/// Longest rack name; the schema bounds it.
+pub const MAX_RACK_NAME: usize = 12;
+
+/// A part of a pipeline, as its labels and its conditions name it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Component {
+    /// The ZooKeeper ensemble.
+    ZooKeeper,
+    /// The Kafka brokers.
+    Kafka,
+    /// The Cassandra nodes.
+    Cassandra,
+    /// The pods that fetch sources.
+    Producer,
+    /// The pods that write tables.
+    Processor,
+}
+
+impl Component {
+    /// All components, in the order of the readiness chain.
+    pub const ALL: [Self; 5] = [Self::ZooKeeper, Self::Kafka, Self::Cassandra, Self::Producer, Self::Processor];
+
+    /// Returns the value of the component's label, and the stem of its objects' names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ZooKeeper => "zookeeper",
+            Self::Kafka => "kafka",
+            Self::Cassandra => "cassandra",
+            Self::Producer => "producer",
+            Self::Processor => "processor",
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The identity of a pipeline and all names that follow from it.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Names {
+    namespace: String,
+    name: String,
+}
+
+impl Names {
+    /// Makes the names of the pipeline `name` in `namespace`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Returns the namespace of the pipeline and of all its objects.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Returns the pipeline's own name.
+    pub fn pipeline(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the name of a component's workload (but Cassandra's, which has one per rack), client Service,
+    /// ConfigMap, PodDisruptionBudget and NetworkPolicy.
+    pub fn component(&self, component: Component) -> String {
+        format!("{}-{component}", self.name)
+    }
+
+    /// Returns the name of a component's headless Service, which gives each pod a DNS name.
+    pub fn nodes_service(&self, component: Component) -> String {
+        format!("{}-{component}-nodes", self.name)
+    }
+
+    /// Returns the name of a rack's StatefulSet.
+    pub fn rack(&self, rack: &str) -> String {
+        format!("{}-cassandra-{rack}", self.name)
+    }
+
+    /// Returns the DNS name of one pod of a StatefulSet behind a headless Service.
+    pub fn pod_host(&self, stateful_set: &str, component: Component, ordinal: u32) -> String {
+        format!("{stateful_set}-{ordinal}.{}.{}.svc", self.nodes_service(component), self.namespace)
+    }
+
+    /// Returns the DNS name of a component's client Service.
+    pub fn service_host(&self, component: Component) -> String {
+        format!("{}.{}.svc", self.component(component), self.namespace)
+    }
+
+    /// Returns the consumer group of all processors of the pipeline.
+    pub fn consumer_group(&self) -> String {
+        format!("{}-processor", self.name)
+    }
+
+    /// Returns the dead-letter topic of a pipeline that names none.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}-dead-letters", self.name)
+    }
+}
+
+/// The longest name of a pod's revision label: the StatefulSet's name, a dash and ten characters of hash.
+const LONGEST_REVISION_LABEL: usize = MAX_PIPELINE_NAME + "-cassandra-".len() + MAX_RACK_NAME + "-0123456789".len();
+const _: () = assert!(LONGEST_REVISION_LABEL <= 63, "a derived name does not fit a label value");

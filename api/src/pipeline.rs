@@ -1,0 +1,268 @@
+//! `Pipeline`: the validated model. Plain types; whoever holds one need not check anything again.
+//!
+//! Comes from [`crate::validate()`] alone. Field names are those of the resource; optional values are filled in,
+//! durations, sizes and images are parsed.
+
+use std::collections::BTreeMap;
+
+use worker_settings::{Bytes, ColumnSettings, SourceSettings};
+
+use crate::crd::DeletionPolicy;
+use crate::names::Names;
+
+/// A pipeline that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// Namespace, name and what follows from them.
+    pub names: Names,
+    /// UID of the resource: the owner of every child.
+    pub uid: String,
+    /// Generation of the spec that this model was made from.
+    pub generation: i64,
+    /// What deletion does to the volumes.
+    pub deletion_policy: DeletionPolicy,
+    /// The ensemble.
+    pub zookeeper: ZooKeeper,
+    /// The brokers and topics.
+    pub kafka: Kafka,
+    /// The nodes, keyspace and tables.
+    pub cassandra: Cassandra,
+    /// The producers and the sources that can run.
+    pub producer: Producer,
+    /// The processors and queries.
+    pub processor: Processor,
+}
+
+/// What every member of a store has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Image reference.
+    pub image: String,
+    /// Its volume.
+    pub storage: Storage,
+    /// Its CPU and memory.
+    pub resources: Resources,
+    /// The user's settings, to be merged under the operator's own.
+    pub config: BTreeMap<String, String>,
+}
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// Size, as written.
+    pub size: String,
+    /// StorageClass; `None` is the cluster's default.
+    pub class_name: Option<String>,
+}
+
+/// CPU and memory, as Kubernetes quantities.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources {
+    /// Requested CPU.
+    pub cpu_request: String,
+    /// CPU limit; `None` is no limit.
+    pub cpu_limit: Option<String>,
+    /// Requested memory.
+    pub memory_request: Bytes,
+    /// Memory limit; always set, so that a leak ends in one container.
+    pub memory_limit: Bytes,
+}
+
+/// The ensemble.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ZooKeeper {
+    /// Number of servers.
+    pub replicas: u32,
+    /// What each server has.
+    pub member: Member,
+}
+
+/// The brokers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kafka {
+    /// Number of brokers.
+    pub replicas: u32,
+    /// What each broker has.
+    pub member: Member,
+    /// All topics that shall exist, the dead-letter topic included.
+    pub topics: Vec<Topic>,
+}
+
+impl Kafka {
+    /// Returns the replication factor of Kafka's own topics, and the default of the user's: 3, or the number of
+    /// brokers where that is less.
+    pub fn default_replication_factor(&self) -> u32 {
+        default_replication_factor(self.replicas)
+    }
+}
+
+/// Returns 3, or the number of members where that is less.
+pub fn default_replication_factor(members: u32) -> u32 {
+    members.min(3)
+}
+
+/// Returns how many copies must acknowledge so that one may fail: one less than there are, at least one.
+pub fn default_min_in_sync(replication_factor: u32) -> u32 {
+    replication_factor.saturating_sub(1).max(1)
+}
+
+/// A replication factor, and whether it is the user's word.
+///
+/// One that nobody wrote holds for what is created now. What exists keeps the factor that it has: the default follows
+/// the number of members, and must not ask for another factor of old data when members are added.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Factor {
+    /// The resource says so.
+    Written(u32),
+    /// Nothing is said.
+    Default(u32),
+}
+
+impl Factor {
+    /// Returns the factor of what is created now.
+    pub fn of_new(self) -> u32 {
+        match self {
+            Self::Written(factor) | Self::Default(factor) => factor,
+        }
+    }
+
+    /// Returns whether something that exists with this factor may stay as it is.
+    pub fn accepts(self, existing: u32) -> bool {
+        match self {
+            Self::Written(factor) => factor == existing,
+            Self::Default(_) => true,
+        }
+    }
+}
+
+/// A topic that shall exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Copies of each.
+    pub replication_factor: Factor,
+    /// Copies that must have a record; `None`: as follows from the replication factor.
+    pub min_in_sync_replicas: Option<u32>,
+    /// Further settings.
+    pub config: BTreeMap<String, String>,
+}
+
+/// The nodes, the keyspace and its tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cassandra {
+    /// Name of the datacenter.
+    pub datacenter: String,
+    /// Racks in the order of the resource.
+    pub racks: Vec<Rack>,
+    /// What each node has.
+    pub member: Member,
+    /// Keyspace name.
+    pub keyspace: String,
+    /// Copies of each row.
+    pub replication_factor: Factor,
+    /// Tables that shall exist.
+    pub tables: Vec<Table>,
+}
+
+impl Cassandra {
+    /// Returns the number of nodes over all racks.
+    pub fn nodes(&self) -> u32 {
+        self.racks.iter().map(|rack| rack.replicas).sum()
+    }
+}
+
+impl Topic {
+    /// Returns how many copies must have a record, for a topic of this replication factor.
+    pub fn min_in_sync(&self, replication_factor: u32) -> u32 {
+        self.min_in_sync_replicas.unwrap_or_else(|| default_min_in_sync(replication_factor))
+    }
+}
+
+/// A rack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rack {
+    /// Name.
+    pub name: String,
+    /// Number of nodes.
+    pub replicas: u32,
+}
+
+/// A table that shall exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Name.
+    pub name: String,
+    /// Columns in the order of the resource.
+    pub columns: Vec<ColumnSettings>,
+    /// Partition key.
+    pub partition_key: Vec<String>,
+    /// Clustering key.
+    pub clustering_key: Vec<String>,
+    /// Seconds until a row disappears; 0 is never.
+    pub ttl_seconds: u32,
+}
+
+/// The producers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Producer {
+    /// Number of pods; 0 stops fetching.
+    pub replicas: u32,
+    /// CPU and memory of each.
+    pub resources: Resources,
+    /// Bytes that a pod may hold.
+    pub buffer_memory: Bytes,
+    /// The sources that can run, already as the worker reads them.
+    pub sources: Vec<SourceSettings>,
+    /// The Secret keys that headers use.
+    pub secrets: Vec<SecretKey>,
+}
+
+/// A key of a Secret that is mounted into the producers.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key in it.
+    pub key: String,
+}
+
+impl SecretKey {
+    /// Directory under which the producers find header values.
+    pub const MOUNT: &'static str = "/secrets";
+
+    /// Returns the path of the mounted file.
+    pub fn path(&self) -> String {
+        format!("{}/{}/{}", Self::MOUNT, self.secret, self.key)
+    }
+}
+
+/// The processors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Processor {
+    /// Number of pods; 0 stops writing.
+    pub replicas: u32,
+    /// CPU and memory of each.
+    pub resources: Resources,
+    /// Bytes that a pod may hold.
+    pub buffer_memory: Bytes,
+    /// Rows that a pod writes at once.
+    pub max_in_flight: u32,
+    /// From which topic into which table.
+    pub queries: Vec<Query>,
+    /// Topic of records that can never be written.
+    pub dead_letter_topic: String,
+}
+
+/// From which topic into which table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Name.
+    pub name: String,
+    /// Topic.
+    pub from: String,
+    /// Table.
+    pub into: String,
+}

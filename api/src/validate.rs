@@ -1,0 +1,393 @@
+//! `StreamingPipeline` → `Pipeline`: pure, and the only place where the resource is parsed.
+//!
+//! Admission has refused what schema and CEL can see. Two things are left: what only a program can judge (does a
+//! field's expression compile, is there a column for it), which takes the faulty source out and leaves the rest
+//! running; and parsing, which fails only when admission was bypassed and then rejects the whole.
+
+mod fields;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use kube::ResourceExt;
+use worker_settings::{
+    Bytes, ColumnSettings, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin,
+    SourceSettings,
+};
+
+use crate::crd::{self, StreamingPipeline};
+use crate::names::Names;
+use crate::pipeline::{
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Table,
+    Topic, ZooKeeper, default_replication_factor,
+};
+
+/// A user error: where it is and what to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejected {
+    /// Path of the field, such as `spec.producer.sources[0].fields.address`.
+    pub path: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Rejected {
+    fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { path: path.into(), message: message.to_string() }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// What validation hands over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// The part of the pipeline that can run; `None` when the resource cannot be parsed at all.
+    pub pipeline: Option<Pipeline>,
+    /// Every user error. Empty: the spec is valid.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Validates a resource.
+pub fn validate(resource: &StreamingPipeline) -> Validated {
+    let mut parse = Parse::default();
+    let pipeline = parse.pipeline(resource);
+    if !parse.rejected.is_empty() {
+        return Validated { pipeline: None, rejected: parse.rejected };
+    }
+    let mut pipeline = pipeline;
+    let rejected = fields::check(&resource.spec, &pipeline);
+    let faulty: BTreeSet<&str> = rejected.iter().map(|fault| fault.source.as_str()).collect();
+    pipeline.producer.sources.retain(|source| !faulty.contains(source.name.as_str()));
+    Validated { pipeline: Some(pipeline), rejected: rejected.into_iter().map(|fault| fault.rejected).collect() }
+}
+
+/// Default CPU and memory of a component, each with the reason.
+struct Defaults {
+    cpu: &'static str,
+    memory: u64,
+}
+
+const MEBIBYTE: u64 = 1 << 20;
+/// A quiet ensemble; heap of half of it.
+const ZOOKEEPER: Defaults = Defaults { cpu: "50m", memory: 512 * MEBIBYTE };
+/// Heap of half of it; the rest is page cache and thread stacks.
+const KAFKA: Defaults = Defaults { cpu: "100m", memory: 1024 * MEBIBYTE };
+/// Heap of half of it; the rest is off-heap memtables, caches and page cache.
+const CASSANDRA: Defaults = Defaults { cpu: "250m", memory: 2048 * MEBIBYTE };
+/// Some 20 MiB at rest, the buffer and room for a large answer.
+const PRODUCER: Defaults = Defaults { cpu: "50m", memory: 128 * MEBIBYTE };
+/// Some 40 MiB at rest, the buffer and the client's queues.
+const PROCESSOR: Defaults = Defaults { cpu: "50m", memory: 256 * MEBIBYTE };
+
+/// Rows in flight that keep one Cassandra node busy; more only adds latency.
+const DEFAULT_MAX_IN_FLIGHT: u32 = 256;
+
+/// Collects errors while it parses; values after an error are stand-ins that nobody sees.
+#[derive(Default)]
+struct Parse {
+    rejected: Vec<Rejected>,
+}
+
+impl Parse {
+    fn pipeline(&mut self, resource: &StreamingPipeline) -> Pipeline {
+        let crd::StreamingPipelineSpec { deletion_policy, zookeeper, kafka, cassandra, producer, processor } =
+            &resource.spec;
+        let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
+        let processor = self.processor(processor, &names);
+        Pipeline {
+            uid: resource.uid().unwrap_or_default(),
+            generation: resource.metadata.generation.unwrap_or_default(),
+            deletion_policy: *deletion_policy,
+            zookeeper: self.zookeeper(zookeeper),
+            kafka: self.kafka(kafka, &processor.dead_letter_topic),
+            cassandra: self.cassandra(cassandra),
+            producer: self.producer(producer),
+            processor,
+            names,
+        }
+    }
+
+    fn zookeeper(&mut self, written: &crd::ZooKeeper) -> ZooKeeper {
+        let crd::ZooKeeper { version, image, replicas, storage, resources, config } = written;
+        let image = image.clone().unwrap_or_else(|| format!("zookeeper:{version}"));
+        ZooKeeper {
+            replicas: self.count("spec.zookeeper.replicas", *replicas),
+            member: Member {
+                image,
+                storage: storage_of(storage),
+                resources: self.resources("spec.zookeeper.resources", resources, &ZOOKEEPER),
+                config: config.clone(),
+            },
+        }
+    }
+
+    fn kafka(&mut self, written: &crd::Kafka, dead_letter_topic: &str) -> Kafka {
+        let crd::Kafka {
+            version,
+            image,
+            metadata_manager: crd::MetadataManager::ZooKeeper,
+            replicas,
+            storage,
+            resources,
+            config,
+            topics,
+        } = written;
+        let brokers = self.count("spec.kafka.replicas", *replicas);
+        let mut topics: Vec<Topic> =
+            topics.iter().enumerate().map(|(index, topic)| self.topic(index, topic, brokers)).collect();
+        if topics.iter().all(|topic| topic.name != dead_letter_topic) {
+            topics.push(dead_letters(dead_letter_topic, brokers));
+        }
+        Kafka {
+            replicas: brokers,
+            member: Member {
+                image: image.clone().unwrap_or_else(|| format!("apache/kafka:{version}")),
+                storage: storage_of(storage),
+                resources: self.resources("spec.kafka.resources", resources, &KAFKA),
+                config: config.clone(),
+            },
+            topics,
+        }
+    }
+
+    fn topic(&mut self, index: usize, written: &crd::Topic, brokers: u32) -> Topic {
+        let crd::Topic { name, partitions, replication_factor, min_in_sync_replicas, config } = written;
+        let path = format!("spec.kafka.topics[{index}]");
+        let replication_factor = match replication_factor {
+            Some(written) => Factor::Written(self.count(&format!("{path}.replicationFactor"), *written)),
+            None => Factor::Default(default_replication_factor(brokers)),
+        };
+        let min_in_sync_replicas =
+            min_in_sync_replicas.map(|written| self.count(&format!("{path}.minInSyncReplicas"), written));
+        let copies = replication_factor.of_new();
+        if let Some(in_sync) = min_in_sync_replicas.filter(|in_sync| *in_sync >= copies && copies > 1) {
+            self.reject(
+                format!("{path}.minInSyncReplicas"),
+                format!(
+                    "{in_sync} is not below the replication factor {copies}, so one failed broker would stop all \
+                     writes; lower it"
+                ),
+            );
+        }
+        Topic {
+            name: name.clone(),
+            partitions: self.count(&format!("{path}.partitions"), *partitions),
+            replication_factor,
+            min_in_sync_replicas,
+            config: config.clone(),
+        }
+    }
+
+    fn cassandra(&mut self, written: &crd::Cassandra) -> Cassandra {
+        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, tables } =
+            written;
+        let racks: Vec<Rack> = racks
+            .iter()
+            .enumerate()
+            .map(|(index, rack)| Rack {
+                name: rack.name.clone(),
+                replicas: self.count(&format!("spec.cassandra.racks[{index}].replicas"), rack.replicas),
+            })
+            .collect();
+        let nodes = racks.iter().map(|rack| rack.replicas).sum();
+        let replication_factor = match keyspace.replication_factor {
+            Some(written) => Factor::Written(self.count("spec.cassandra.keyspace.replicationFactor", written)),
+            None => Factor::Default(default_replication_factor(nodes)),
+        };
+        Cassandra {
+            datacenter: datacenter.clone(),
+            racks,
+            member: Member {
+                image: image.clone().unwrap_or_else(|| format!("cassandra:{version}")),
+                storage: storage_of(storage),
+                resources: self.resources("spec.cassandra.resources", resources, &CASSANDRA),
+                config: config.clone(),
+            },
+            keyspace: keyspace.name.clone(),
+            replication_factor,
+            tables: tables.iter().map(table_of).collect(),
+        }
+    }
+
+    fn producer(&mut self, written: &crd::Producer) -> Producer {
+        let crd::Producer { replicas, resources, buffer_memory, sources } = written;
+        let mut secrets = BTreeSet::new();
+        let sources = sources
+            .iter()
+            .enumerate()
+            .filter_map(|(index, source)| self.source(&format!("spec.producer.sources[{index}]"), source, &mut secrets))
+            .collect();
+        Producer {
+            replicas: self.count("spec.producer.replicas", *replicas),
+            resources: self.resources("spec.producer.resources", resources, &PRODUCER),
+            buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
+            sources,
+            secrets: secrets.into_iter().collect(),
+        }
+    }
+
+    fn source(
+        &mut self,
+        path: &str,
+        written: &crd::Source,
+        secrets: &mut BTreeSet<SecretKey>,
+    ) -> Option<SourceSettings> {
+        let crd::Source { name, topic, http, generator, key, fields } = written;
+        let origin = match (http, generator) {
+            (Some(http), None) => Origin::Http(self.http(&format!("{path}.http"), http, secrets)),
+            (None, Some(generator)) => Origin::Generator(GeneratorSettings {
+                seed: generator.seed.unsigned_abs(),
+                count: generator.count.map(i64::unsigned_abs),
+                records_per_second: generator.records_per_second.map(i32::unsigned_abs),
+            }),
+            (Some(_), Some(_)) | (None, None) => {
+                self.reject(path, "say where the records come from: exactly one of http and generator");
+                return None;
+            }
+        };
+        Some(SourceSettings {
+            name: name.clone(),
+            topic: topic.clone(),
+            key: key.clone(),
+            fields: fields.clone(),
+            origin,
+        })
+    }
+
+    fn http(&mut self, path: &str, written: &crd::Http, secrets: &mut BTreeSet<SecretKey>) -> HttpSettings {
+        let crd::Http { url, interval, timeout, records, headers, max_response, max_requests_per_minute } = written;
+        let headers = headers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, header)| self.header(&format!("{path}.headers[{index}]"), header, secrets))
+            .collect();
+        HttpSettings {
+            url: url.clone(),
+            interval: self.parse(&format!("{path}.interval"), interval, Duration::from_secs(0)),
+            timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
+            headers,
+            records: records.clone(),
+            max_response: self.parse(&format!("{path}.maxResponse"), max_response, Bytes(0)),
+            max_requests_per_second: max_requests_per_minute.map(|per_minute| f64::from(per_minute) / 60.0),
+        }
+    }
+
+    fn header(
+        &mut self,
+        path: &str,
+        written: &crd::Header,
+        secrets: &mut BTreeSet<SecretKey>,
+    ) -> Option<HeaderSettings> {
+        let value = match (&written.value, &written.value_from) {
+            (Some(literal), None) => HeaderValue::Literal(literal.clone()),
+            (None, Some(from)) => {
+                let reference = &from.secret_key_ref;
+                let key = SecretKey { secret: reference.name.clone(), key: reference.key.clone() };
+                let file = key.path();
+                secrets.insert(key);
+                HeaderValue::File(file)
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                self.reject(path, "give exactly one of value and valueFrom");
+                return None;
+            }
+        };
+        Some(HeaderSettings { name: written.name.clone(), value })
+    }
+
+    fn processor(&mut self, written: &crd::Processor, names: &Names) -> Processor {
+        let crd::Processor { replicas, resources, buffer_memory, max_in_flight, queries, dead_letter } = written;
+        Processor {
+            replicas: self.count("spec.processor.replicas", *replicas),
+            resources: self.resources("spec.processor.resources", resources, &PROCESSOR),
+            buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
+            max_in_flight: max_in_flight.map_or(DEFAULT_MAX_IN_FLIGHT, i32::unsigned_abs),
+            queries: queries
+                .iter()
+                .map(|query| Query { name: query.name.clone(), from: query.from.clone(), into: query.into.clone() })
+                .collect(),
+            dead_letter_topic: match dead_letter {
+                Some(dead_letter) => dead_letter.topic.clone(),
+                None => names.dead_letter_topic(),
+            },
+        }
+    }
+
+    fn resources(&mut self, path: &str, written: &crd::Resources, defaults: &Defaults) -> Resources {
+        let requests = written.requests.clone().unwrap_or_default();
+        let limits = written.limits.clone().unwrap_or_default();
+        let limit = limits.memory.map(|text| self.parse(&format!("{path}.limits.memory"), &text, Bytes(0)));
+        let request = requests.memory.map(|text| self.parse(&format!("{path}.requests.memory"), &text, Bytes(0)));
+        let memory_request = request.or(limit).unwrap_or(Bytes(defaults.memory));
+        let memory_limit = limit.unwrap_or(memory_request);
+        if memory_limit < memory_request {
+            self.reject(format!("{path}.limits.memory"), "the limit is below the request; raise it");
+        }
+        Resources {
+            cpu_request: requests.cpu.unwrap_or_else(|| defaults.cpu.to_owned()),
+            cpu_limit: limits.cpu,
+            memory_request,
+            memory_limit,
+        }
+    }
+
+    fn count(&mut self, path: &str, written: i32) -> u32 {
+        match u32::try_from(written) {
+            Ok(count) => count,
+            Err(_) => {
+                self.reject(path, format!("{written} is below zero; write a count"));
+                0
+            }
+        }
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, path: &str, text: &str, stand_in: T) -> T {
+        match text.parse() {
+            Ok(value) => value,
+            Err(error) => {
+                self.reject(path, error);
+                stand_in
+            }
+        }
+    }
+
+    fn reject(&mut self, path: impl Into<String>, message: impl fmt::Display) {
+        self.rejected.push(Rejected::new(path, message));
+    }
+}
+
+fn storage_of(written: &crd::Storage) -> Storage {
+    Storage { size: written.size.clone(), class_name: written.class_name.clone() }
+}
+
+fn table_of(written: &crd::Table) -> Table {
+    let crd::Table { name, columns, primary_key, ttl_seconds } = written;
+    Table {
+        name: name.clone(),
+        columns: columns
+            .iter()
+            .map(|column| ColumnSettings { name: column.name.clone(), column_type: column.column_type })
+            .collect(),
+        partition_key: primary_key.partition.clone(),
+        clustering_key: primary_key.clustering.clone(),
+        ttl_seconds: ttl_seconds.unsigned_abs(),
+    }
+}
+
+/// The dead-letter topic of a pipeline that declares none: one partition, since order helps whoever reads it, kept
+/// for ever, since nothing may be lost.
+fn dead_letters(name: &str, brokers: u32) -> Topic {
+    Topic {
+        name: name.to_owned(),
+        partitions: 1,
+        replication_factor: Factor::Default(default_replication_factor(brokers)),
+        min_in_sync_replicas: None,
+        config: [("retention.ms".to_owned(), "-1".to_owned())].into(),
+    }
+}

@@ -1,0 +1,111 @@
+//! Judges the `fields` of each source: does every expression compile, and has every field a column?
+//!
+//! A fault belongs to one source and takes that source out; everything else goes on.
+
+use worker_settings::PROFILE_FIELDS;
+
+use super::Rejected;
+use crate::crd::{Source, StreamingPipelineSpec};
+use crate::pipeline::{Pipeline, Table};
+
+/// The only variable of a field's expression.
+pub const RECORD_VARIABLE: &str = "record";
+
+/// A user error and the source that it takes out.
+pub(super) struct Fault {
+    pub(super) source: String,
+    pub(super) rejected: Rejected,
+}
+
+/// Returns every fault, in the order of the resource.
+pub(super) fn check(spec: &StreamingPipelineSpec, pipeline: &Pipeline) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, source) in spec.producer.sources.iter().enumerate() {
+        let path = format!("spec.producer.sources[{index}]");
+        let rejected = expressions(&path, source).chain(columns(&path, source, pipeline));
+        faults.extend(rejected.map(|rejected| Fault { source: source.name.clone(), rejected }));
+    }
+    faults
+}
+
+fn expressions<'a>(path: &'a str, source: &'a Source) -> impl Iterator<Item = Rejected> + 'a {
+    source.fields.iter().filter_map(move |(field, expression)| {
+        let path = format!("{path}.fields.{field}");
+        match cel::Program::compile(expression) {
+            Err(errors) => {
+                let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
+                Some(Rejected::new(path, format!("'{expression}' is not a CEL expression: {reason}")))
+            }
+            Ok(program) => unknown_variable(&program, expression).map(|variable| {
+                Rejected::new(
+                    path,
+                    format!("'{expression}' uses '{variable}', but the only variable is '{RECORD_VARIABLE}'; write {RECORD_VARIABLE}.{variable}"),
+                )
+            }),
+        }
+    })
+}
+
+/// Returns a variable that no record can bind. Expressions with macros bind variables of their own and are left alone.
+fn unknown_variable(program: &cel::Program, expression: &str) -> Option<String> {
+    let has_macro =
+        [".map(", ".filter(", ".all(", ".exists(", ".exists_one("].iter().any(|call| expression.contains(call));
+    if has_macro {
+        return None;
+    }
+    let references = program.references();
+    let mut variables = references.variables();
+    variables.sort_unstable();
+    variables.into_iter().find(|variable| *variable != RECORD_VARIABLE && !variable.starts_with('@')).map(str::to_owned)
+}
+
+fn columns(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {
+    let (fields, named) = fields_of(source);
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    let mut rejected = Vec::new();
+    for query in pipeline.processor.queries.iter().filter(|query| query.from == source.topic) {
+        let Some(table) = pipeline.cassandra.tables.iter().find(|table| table.name == query.into) else {
+            continue;
+        };
+        let context = format!("table '{}', which query '{}' fills from topic '{}'", table.name, query.name, query.from);
+        for field in &fields {
+            if table.columns.iter().all(|column| column.name != *field) {
+                let place = if named { format!("{path}.fields.{field}") } else { path.to_owned() };
+                rejected.push(Rejected::new(
+                    place,
+                    format!("field '{field}' has no column in {context}; add the column or drop the field"),
+                ));
+            }
+        }
+        for key in key_columns(table).filter(|key| !fields.contains(key)) {
+            rejected.push(Rejected::new(
+                format!("{path}.fields"),
+                format!("primary-key column '{key}' gets no value in {context}; add a field '{key}'"),
+            ));
+        }
+    }
+    if !fields.contains(&source.key.as_str()) {
+        rejected.push(Rejected::new(
+            format!("{path}.key"),
+            format!("'{}' is not a field of the record; name one of them", source.key),
+        ));
+    }
+    rejected
+}
+
+/// Returns the fields of the source's records, and whether the resource names them. Empty: not known before it runs.
+fn fields_of(source: &Source) -> (Vec<&str>, bool) {
+    if !source.fields.is_empty() {
+        return (source.fields.keys().map(String::as_str).collect(), true);
+    }
+    if source.generator.is_some() {
+        return (PROFILE_FIELDS.to_vec(), false);
+    }
+    (Vec::new(), false)
+}
+
+fn key_columns(table: &Table) -> impl Iterator<Item = &str> {
+    table.partition_key.iter().chain(&table.clustering_key).map(String::as_str)
+}

@@ -1,0 +1,138 @@
+//! What is generated from the Rust types is what is checked in, and keeps its promises: every field described, the
+//! schema small.
+//!
+//! `UPDATE_GENERATED=1 cargo test -p millrace-api --test generated` writes the files; `make generate` runs that.
+
+use std::fs;
+use std::path::PathBuf;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use millrace_api::{StreamingPipeline, reference};
+
+/// Client-side apply keeps a copy in an annotation of at most 256 KiB, and every client downloads it: stay far below.
+const LARGEST_SCHEMA: usize = 64_000;
+
+#[test]
+fn crd_is_the_checked_in_one() {
+    let text = serde_yaml::to_string(&StreamingPipeline::crd()).expect("a CRD is YAML");
+    compare("crds/streamingpipelines.millrace.dev.yaml", &text);
+    compare("charts/millrace/files/streamingpipelines.millrace.dev.yaml", &text);
+}
+
+#[test]
+fn reference_is_the_checked_in_one() {
+    compare("docs/reference/streamingpipeline.md", &reference::markdown());
+}
+
+#[test]
+fn schema_is_small() {
+    let size = serde_json::to_string(schema(&StreamingPipeline::crd())).expect("a schema is JSON").len();
+    assert!(size < LARGEST_SCHEMA, "the schema has {size} bytes");
+}
+
+#[test]
+fn every_field_is_described() {
+    assert_eq!(undescribed(schema(&StreamingPipeline::crd())), [""; 0]);
+}
+
+/// Negative control of the walk: a description taken out anywhere is missed.
+#[test]
+fn a_field_without_description_is_found() {
+    let mut crd = StreamingPipeline::crd();
+    let schema = crd.spec.versions[0].schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+    let topics = property(property(property(schema.expect("a schema"), "spec"), "kafka"), "topics");
+    let Some(JSONSchemaPropsOrArray::Schema(topic)) = topics.items.as_mut() else { panic!("topics are a list") };
+    property(topic, "partitions").description = None;
+    assert_eq!(undescribed(self::schema(&crd)), ["spec.kafka.topics[].partitions"]);
+}
+
+#[test]
+fn every_rule_says_what_to_do() {
+    let crd = StreamingPipeline::crd();
+    walk("", schema(&crd), &mut |path, schema| {
+        for rule in schema.x_kubernetes_validations.iter().flatten() {
+            assert!(rule.message.is_some() || rule.message_expression.is_some(), "{path}: a rule without message");
+        }
+    });
+}
+
+/// Every list says what makes its items one, so that server-side apply and transition rules can tell them apart.
+#[test]
+fn every_list_of_objects_has_keys() {
+    let crd = StreamingPipeline::crd();
+    walk("", schema(&crd), &mut |path, schema| {
+        let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else {
+            return;
+        };
+        if items.properties.is_some() {
+            assert!(schema.x_kubernetes_list_map_keys.is_some(), "{path} is a list without keys");
+        }
+    });
+}
+
+#[test]
+fn columns_and_names_are_as_promised() {
+    let crd = StreamingPipeline::crd();
+    let columns = version(&crd).additional_printer_columns.as_deref().unwrap_or_default();
+    let usual = columns.iter().filter(|column| column.priority.is_none()).map(|column| column.name.as_str());
+    let promised = ["Ready", "Reason", "ZK", "Kafka", "Cassandra", "Producers", "Processors", "Lag", "Age"];
+    assert_eq!(usual.collect::<Vec<_>>(), promised);
+    assert_eq!(crd.spec.names.short_names, Some(vec!["spl".to_owned()]));
+    let subresources = version(&crd).subresources.as_ref().expect("subresources");
+    let scale = subresources.scale.as_ref().expect("a scale subresource");
+    assert_eq!(scale.spec_replicas_path, ".spec.processor.replicas");
+    assert!(subresources.status.is_some());
+}
+
+fn version(crd: &CustomResourceDefinition) -> &CustomResourceDefinitionVersion {
+    crd.spec.versions.first().expect("a version")
+}
+
+fn schema(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
+    version(crd).schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()).expect("a schema")
+}
+
+fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> &'a mut JSONSchemaProps {
+    schema.properties.as_mut().and_then(|properties| properties.get_mut(name)).expect("a property")
+}
+
+fn undescribed(schema: &JSONSchemaProps) -> Vec<String> {
+    let mut paths = Vec::new();
+    walk("", schema, &mut |path, schema| {
+        let described = schema.description.as_ref().is_some_and(|text| text.len() > 3 && text.ends_with(['.', '`']));
+        if !described && !path.ends_with("[]") && !path.ends_with("{}") {
+            paths.push(path.to_owned());
+        }
+    });
+    paths
+}
+
+/// Visits a schema and all that is in it, with the path of each.
+fn walk(path: &str, schema: &JSONSchemaProps, visit: &mut impl FnMut(&str, &JSONSchemaProps)) {
+    visit(path, schema);
+    for (name, property) in schema.properties.iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        walk(&path, property, visit);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+        walk(&format!("{path}[]"), items, visit);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+        walk(&format!("{path}{{}}"), values, visit);
+    }
+}
+
+fn compare(path: &str, generated: &str) {
+    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path);
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::create_dir_all(file.parent().expect("a file is in a directory")).expect("create the directory");
+        fs::write(&file, generated).expect("write the generated file");
+        return;
+    }
+    let checked_in = fs::read_to_string(&file).unwrap_or_default();
+    assert!(checked_in == generated, "{path} is not what the types say; run `make generate`");
+}

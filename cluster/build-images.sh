@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Builds our own images from the workspace, puts them where the cluster finds them, and writes their names to
+# target/images.env. A tag is the digest of the stripped program and its Dockerfile, so the same program is the
+# same image, and an image whose tag is on the nodes already is left alone.
+#
+# The profile is cargo's `dev`, the one that the tests compile too; CARGO_PROFILE=release for another.
+# MILLRACE_BINARIES names a directory with ready programs, to skip cargo.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
+. "$HERE/lib/images.sh"
+. "$HERE/lib/registry.sh"
+. "$HERE/lib/engine.sh"
+. "$HERE/lib/kind.sh"
+
+readonly PROGRAMS=(operator worker sample-source)
+# Beyond the base layer, which every node has anyway.
+readonly LARGEST=$((60 * 1000 * 1000))
+readonly TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}
+readonly NAMES=$TARGET/images.env
+
+build_images() {
+  local program binaries loads=() names=()
+  binaries=$(binary_directory)
+  [ -n "${MILLRACE_BINARIES:-}" ] || step "cargo build" compile
+  for program in "${PROGRAMS[@]}"; do
+    [ -x "$binaries/$program" ] || die "there is no program $binaries/$program" "let cargo build it: a [[bin]] of that name in the workspace"
+    image_of "$program" "$binaries/$program"
+    names+=("$(tr 'a-z-' 'A-Z_' <<<"$program")_IMAGE=$image")
+    on_all_nodes "$image" || loads+=("$image")
+  done
+  if ! nodes_exist; then
+    note "there is no cluster: the images are built, and on no node"
+  elif [ ${#loads[@]} -gt 0 ]; then
+    step "onto the nodes: ${loads[*]##*/}" load_images "${loads[@]}"
+    for program in "${PROGRAMS[@]}"; do forget_old_images "$program"; done
+  fi
+  mkdir -p "$TARGET"
+  printf '%s\n' "${names[@]}" >"$NAMES"
+  cat "$NAMES"
+}
+
+binary_directory() {
+  local profile=${CARGO_PROFILE:-dev}
+  [ "$profile" != dev ] || profile=debug
+  echo "${MILLRACE_BINARIES:-$TARGET/$profile}"
+}
+
+# shellcheck disable=SC2317 # called by step
+compile() { cd "$REPOSITORY" && cargo build --workspace --bins --profile "${CARGO_PROFILE:-dev}"; }
+
+# Sets `image` to the name of the program's image, built if it is not there.
+image_of() { # PROGRAM BINARY
+  local directory dockerfile=$HERE/images/$1.Dockerfile size
+  directory=$(fresh_directory "image-$1")
+  strip -o "$directory/$1" "$2"
+  image=$REGISTRY/millrace-$1:$(cat "$directory/$1" "$dockerfile" | sha256sum | cut -c1-12)
+  docker image inspect "$image" >/dev/null 2>&1 ||
+    build_image "$image" 1 "$directory" -q -f "$dockerfile" >"$LOGS/image-$1.log" 2>&1 ||
+    die "the image of $1 does not build: $(tail -n 3 "$LOGS/image-$1.log")" "cluster/cluster.sh status"
+  size=$(stat -c %s "$directory/$1")
+  note "$(printf '%s: %d MB beyond the base layer' "$image" $((size / 1000000)))"
+  [ "$size" -le $LARGEST ] ||
+    die "the image of $1 is larger than $((LARGEST / 1000000)) MB beyond its base layer" "look at what it links: cargo tree, cargo bloat"
+}
+
+on_all_nodes() { # IMAGE
+  local node
+  for node in "${NODES[@]}"; do
+    [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==$1" 2>/dev/null)" ] || return 1
+  done
+}
+
+# Every build leaves an image here and on each node. The last three stay, for pods that run them; a pod of an older
+# one still finds it in the registry.
+forget_old_images() { # PROGRAM
+  local old node
+  mapfile -t old < <(docker images "$REGISTRY/millrace-$1" --format '{{.Repository}}:{{.Tag}}' | tail -n +4)
+  [ ${#old[@]} -gt 0 ] || return 0
+  docker rmi "${old[@]}" >/dev/null 2>&1 || true
+  for node in "${NODES[@]}"; do
+    docker exec "$node" ctr -n k8s.io images rm "${old[@]}" >/dev/null 2>&1 || true
+  done
+}
+
+build_images

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Owns the cluster of the demo and the tests: a kind cluster of three nodes with a local image registry and the
+# store images on every node. It is the same cluster everywhere; what differs is who supplies the images. Where an
+# image registry is reachable they are the official ones, elsewhere they are built from Go modules, Debian packages
+# and Maven jars, and Docker itself comes from Debian. docs/cluster.md tells more.
+#
+#   up            makes the cluster, or brings it back, or leaves it as it is
+#   down [--all]  removes cluster and registry; with --all also what they kept, and the Docker engine if we started it
+#   status        what runs, and from which supplier
+#   images        builds or pulls the images, without a cluster
+#   load IMAGE... pushes images to the registry and pulls them on all nodes
+#   push IMAGE... pushes images to the registry
+#   env           shell lines for scripts: PATH, KUBECONFIG's context, supplier, whether NetworkPolicy is enforced
+#   doctor        what this machine lacks, and how to mend it; changes nothing
+#
+# MILLRACE_SUPPLIER=official|built overrides the choice; MILLRACE_CACHE is where everything built is kept.
+set -euo pipefail
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
+. "$HERE/lib/engine.sh"
+. "$HERE/lib/tools.sh"
+. "$HERE/lib/images.sh"
+. "$HERE/lib/node-image.sh"
+. "$HERE/lib/stores.sh"
+. "$HERE/lib/registry.sh"
+. "$HERE/lib/kind.sh"
+. "$HERE/lib/doctor.sh"
+
+usage() { sed -n '/^#   up/,/^# MILLRACE/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+
+up() {
+  local supplier
+  alone
+  step "Docker engine" engine_up
+  supplier=$(choose_supplier)
+  note "supplier of node and store images: $supplier"
+  images "$supplier"
+  step "three nodes" kind_up "$supplier"
+  step "local registry" registry_up "$supplier"
+  step "store images onto the nodes" load_images "${STORE_IMAGES[@]}"
+  step "routes to pods and services" routes_up
+  step "cluster ready" cluster_ready
+  note "ready: context $CONTEXT, StorageClass standard, registry $REGISTRY"
+}
+
+# All that can be made beforehand, each part only if its recipe has changed.
+images() { # SUPPLIER
+  step "programs" tools_up "$1"
+  [ "$1" = official ] || step "node image" node_image_up
+  step "registry image" registry_image_up "$1"
+  step "store images" stores_up "$1"
+  step "outdated images" forget_outdated_images
+}
+
+down() {
+  alone
+  if ! engine_answers; then
+    note "the Docker engine does not run: nothing to remove"
+    return
+  fi
+  step "nodes" nodes_down
+  docker rm -f -v "$REGISTRY_NAME" >/dev/null 2>&1 || true
+  if [ "${1:-}" = --all ]; then
+    docker volume rm -f "$REGISTRY_NAME" >/dev/null
+    step "Docker engine" engine_down
+  fi
+}
+
+# One run at a time: a second one waits.
+alone() {
+  exec 9>"$CACHE/lock"
+  flock -n 9 && return
+  note "another run is at work (or what a killed one left running): waiting for it"
+  flock 9
+}
+
+main() {
+  local verb=${1:-}
+  [ $# -eq 0 ] || shift
+  case $verb in
+    up) up ;;
+    down) down "$@" ;;
+    status) status ;;
+    images) alone; step "Docker engine" engine_up; images "$(choose_supplier)" ;;
+    load) step "loading $*" load_images "$@" ;;
+    push) for image; do push_image "$image"; done ;;
+    env) environment ;;
+    doctor) doctor ;;
+    *) usage; [ -z "$verb" ] || exit 2 ;;
+  esac
+}
+
+# On one line, so that bash has read all of it: the file may change while it runs.
+main "$@"; exit

@@ -1,0 +1,7 @@
+# The server that stands in for the public random-user API: one program on Debian, as nobody in particular. The context is a directory with the stripped binary.
+FROM debian:bookworm-slim
+RUN test -e /etc/ssl/certs/ca-certificates.crt \
+    || { apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*; }
+COPY sample-source /usr/local/bin/sample-source
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/sample-source"]

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# The Docker engine: found, or installed from Debian and started by us. Only an engine that we started is
+# ever stopped here; which one that is, is written down by process id *and* start time in $ENGINE/started,
+# since ids are used again.
+
+readonly ENGINE=$CACHE/engine
+
+engine_answers() { timeout 10 docker info >/dev/null 2>&1; }
+
+# Prints when a process began (clock ticks since boot), or fails.
+process_began() { # PID
+  [ -r "/proc/$1/stat" ] && sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
+}
+
+# Prints the process id of the dockerd that we started and that still runs.
+our_dockerd() {
+  local pid began
+  read -r pid began 2>/dev/null <"$ENGINE/started" || return 1
+  [ "$(process_began "$pid")" = "$began" ] && echo "$pid"
+}
+
+# Where root lacks CAP_SYS_RESOURCE (bit 24), no container may ask for it, as privileged ones do.
+lacks_sys_resource() {
+  local bounding
+  bounding=$(sed -n 's/^CapBnd:\t*//p' /proc/self/status)
+  ! ((16#$bounding >> 24 & 1))
+}
+
+engine_up() {
+  if engine_answers; then return; fi
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    is_root || die "Docker is not installed, and we are not root" "install Docker, or run: sudo make cluster"
+    need_packages docker.io iptables
+  fi
+  if [ -d /run/systemd/system ]; then
+    is_root || die "Docker does not answer" "sudo systemctl start docker; and let this user reach it: sudo usermod -aG docker $(id -un)"
+    systemctl start docker || true
+  else
+    is_root || die "Docker does not answer, and we are not root" "start it, or run: sudo make cluster"
+    start_dockerd
+  fi
+  wait_for 60 engine_answers && return
+  die "the Docker engine does not answer; the end of $ENGINE/dockerd.log: $(tail -n 5 "$ENGINE/dockerd.log" 2>/dev/null)" \
+    "if it names a full disk or a corrupt database, free space or move /var/lib/docker away, and run this again"
+}
+
+start_dockerd() {
+  local pid options=()
+  mkdir -p "$ENGINE"
+  if pid=$(our_dockerd); then
+    note "our dockerd ($pid) runs but does not answer: stopping it"
+    stop_process "$pid"
+  elif pid=$(cat /run/docker.pid 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
+    die "a dockerd that this script did not start (process $pid) runs but does not answer" "stop or restart it, then run this again"
+  fi
+  drop_stale_pid_file /run/docker.pid dockerd
+  drop_stale_pid_file /run/docker/containerd/containerd.pid containerd
+  if lacks_sys_resource; then
+    need_packages jq
+    install -m 755 "$HERE/node/runc-without-sys-resource" "$ENGINE/"
+    options=(--add-runtime "limited=$ENGINE/runc-without-sys-resource" --default-runtime limited)
+  fi
+  # kind's three nodes run three systemds; the kernel's default of 128 inotify instances is too few for them.
+  raise_limit /proc/sys/fs/inotify/max_user_instances 1024
+  raise_limit /proc/sys/fs/inotify/max_user_watches 524288
+  # Its own session, and none of our descriptors: it must outlive this script and hold none of its locks.
+  setsid dockerd "${options[@]}" --log-opt max-size=10m >"$ENGINE/dockerd.log" 2>&1 </dev/null 3>&- 9>&- &
+  if wait_for 30 test -s /run/docker.pid; then
+    pid=$(cat /run/docker.pid)
+    echo "$pid $(process_began "$pid")" >"$ENGINE/started"
+  fi
+}
+
+# A pid file that outlived its process makes dockerd refuse to start, or wait for a containerd that is gone.
+drop_stale_pid_file() { # FILE COMMAND
+  local pid
+  pid=$(cat "$1" 2>/dev/null) || return 0
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] || rm -f "$1"
+}
+
+raise_limit() { # FILE MINIMUM
+  [ "$(cat "$1")" -ge "$2" ] || echo "$2" >"$1" || note "could not raise $1 to $2"
+}
+
+stop_process() { # PID
+  kill "$1" 2>/dev/null || return 0
+  wait_for 30 eval "! kill -0 $1" || kill -9 "$1" 2>/dev/null || true
+}
+
+engine_down() {
+  local pid
+  if pid=$(our_dockerd); then
+    stop_process "$pid"
+    rm -f "$ENGINE/started"
+  fi
+}

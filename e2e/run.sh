@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# The end-to-end tests on the cluster that `make cluster` made: installs the chart from this checkout, runs every test
+# of e2e/, and ends with a line `N passed, N failed`. The admission samples are a step of their own in .ci/test.
+#
+#   e2e/run.sh              all of them
+#   e2e/run.sh NAME...      only the tests whose name contains one of these
+#
+# MILLRACE_SKIP_IMAGES=1  keeps the images that target/images.env names
+# MILLRACE_SKIP_CHART=1   keeps the release as it is
+# E2E_IDLE_SECONDS=600    how long the idle test watches
+# E2E_KEEP=1              keeps the namespace of a failed test
+# E2E_THREADS=2           tests beside each other, of those that measure nothing
+# E2E_BACKTRACE=1         errors with backtraces
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+eval "$(cluster/cluster.sh env)"
+target=${CARGO_TARGET_DIR:-target}
+logs=$target/e2e-logs
+readonly release=millrace home=millrace-system source_home=e2e-source
+kube() { kubectl --context "$MILLRACE_CONTEXT" "$@"; }
+
+say() { printf '[%2d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
+
+images() {
+  [ -n "${MILLRACE_SKIP_IMAGES:-}" ] || cluster/build-images.sh
+  # shellcheck source=/dev/null
+  . "$target/images.env"
+}
+
+# Two operators, one to lose and one to take over; sources may reach the demo's and the tests' sample source.
+install() {
+  [ -z "${MILLRACE_SKIP_CHART:-}" ] || return 0
+  say "installing the chart"
+  helm --kube-context "$MILLRACE_CONTEXT" upgrade --install "$release" charts/millrace \
+    --namespace "$home" --create-namespace --take-ownership --values examples/demo-values.yaml \
+    --set "image.tag=${OPERATOR_IMAGE##*:}" --set "worker.image.tag=${WORKER_IMAGE##*:}" \
+    --set replicaCount=2 --set-json 'worker.env={}' \
+    --set "sources.allowedHosts={sample-source.millrace-demo.svc,sample-source.$source_home.svc}" \
+    --wait --timeout 3m >"$logs/helm.log" 2>&1 || { cat "$logs/helm.log"; return 1; }
+}
+
+sample_source() {
+  kube create namespace "$source_home" --dry-run=client -o yaml | kube apply --server-side --force-conflicts -f - >/dev/null
+  sed "s#\${SAMPLE_SOURCE_IMAGE}#$SAMPLE_SOURCE_IMAGE#" examples/demo-source.yaml | kube apply -n "$source_home" -f - >/dev/null
+  kube -n "$source_home" rollout status deployment/sample-source --timeout 120s >/dev/null
+}
+
+# Whatever happens, no fault stays switched on.
+# shellcheck disable=SC2317 # called by trap
+restore() {
+  if kube -n "$home" get deployment "$release" -o jsonpath='{.spec.template.spec.containers[0].args}' | grep -q MILLRACE_SABOTAGE; then
+    say "switching the faults off again"
+    helm --kube-context "$MILLRACE_CONTEXT" -n "$home" upgrade "$release" charts/millrace \
+      --reset-values --values "$target/e2e-values.yaml" >/dev/null
+  fi
+  [ -z "${idle:-}" ] || kill "$idle" 2>/dev/null || true
+}
+
+# The tests are compiled once and their programs called, so that several can run beside each other.
+program() {
+  cargo test -q -p millrace-e2e --test cluster --no-run --message-format=json |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
+}
+
+# Runs tests of a program and keeps what they print for the sum at the end. Errors tell what they wait for; where in
+# the harness they were made helps nobody.
+tests() { # LOG THREADS PROGRAM [FILTER...]
+  local log=$logs/$1.log threads=$2
+  shift 2
+  RUST_BACKTRACE=${E2E_BACKTRACE:-0} "$@" --ignored --nocapture --test-threads="$threads" 2>&1 | tee "$log" | grep --line-buffered -Ev '^(running|test result|$)' || true
+}
+
+wanted() { # NAME
+  local name
+  [ ${#names[@]} -gt 0 ] || return 0
+  for name in "${names[@]}"; do [[ $1 != *"$name"* ]] || return 0; done
+  return 1
+}
+
+main() {
+  names=("$@")
+  mkdir -p "$logs"
+  rm -f "$logs"/*.log
+  images
+  say "compiling the tests"
+  local program others=()
+  program=$(program)
+  trap restore EXIT
+  install
+  sample_source
+
+  # The idle test only watches for ten minutes; it counts what concerns its own namespace.
+  if wanted an_idle_pipeline_is_left_alone; then
+    tests idle 1 "$program" an_idle_pipeline_is_left_alone &
+    idle=$!
+  fi
+  # Alone, since it measures a rate.
+  if wanted generated_records; then tests generated 1 "$program" generated_records; fi
+  local name
+  for name in a_failure_is_dumped one_of_each poison_ends a_pipeline_survives three_of_each; do
+    if wanted "$name"; then others+=("$name"); fi
+  done
+  [ ${#others[@]} -eq 0 ] || tests others "${E2E_THREADS:-2}" "$program" "${others[@]}"
+  [ -z "${idle:-}" ] || wait "$idle" || true
+  idle=
+  if wanted sabotage_is_noticed; then tests controls 1 "$program" sabotage_is_noticed; fi
+  sum
+}
+
+sum() {
+  local passed failed
+  passed=$(count passed)
+  failed=$(count failed)
+  say "figures in $target/e2e-figures.json, logs in $logs"
+  say "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+count() { # WORD
+  cat "$logs"/*.log | awk -v word="$1" '/^test result: / { for (i = 2; i <= NF; i++) if ($i == word ";") n += $(i - 1) } END { print n + 0 }'
+}
+
+# On one line, so that bash has read all of it: the file may change while it runs.
+main "$@"; exit

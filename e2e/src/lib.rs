@@ -1,0 +1,35 @@
+//! End-to-end tests on a real cluster: what they share. The tests themselves are in `tests/cluster/`.
+//!
+//! ```text
+//! namespace  one test, one namespace: made, told of, dumped on failure, deleted and timed
+//! cluster    the API server, kubectl, helm, and a way onto the nodes
+//! spec       pipelines as test data
+//! live       a pipeline in the cluster: apply, wait, look
+//! operator   the operator's pods and their lease; faults that are switched on through the chart
+//! process    signals to the real processes inside containers
+//! kafka, table, metrics, audit    what Kafka, Cassandra, workers and the API server say
+//! ledger     which rows there must be, and which there are
+//! ```
+//!
+//! Nothing here sleeps to wait for something: [`wait::eventually`] asks until the answer is there or time is up.
+
+pub mod audit;
+pub mod cluster;
+pub mod figures;
+pub mod kafka;
+pub mod ledger;
+pub mod live;
+pub mod metrics;
+pub mod namespace;
+pub mod operator;
+pub mod process;
+pub mod spec;
+pub mod table;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use ledger::{Comparison, Ledger, Person};
+pub use live::Live;
+pub use namespace::{TestNamespace, in_namespace};
+pub use spec::Spec;
+pub use wait::eventually;

@@ -1,0 +1,216 @@
+//! A pipeline in the cluster: applied as a user would, waited for by its conditions, looked at through its pods.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use millrace_api::StreamingPipeline;
+use millrace_api::names::{Component, Names};
+use millrace_operator::labels::pod_selector;
+use millrace_operator::plan::readiness::is_ready;
+use serde_json::Value;
+
+use crate::kafka::KafkaClient;
+use crate::metrics::{self, Metrics};
+use crate::process::restarts;
+use crate::table::Table;
+use crate::{Spec, TestNamespace, eventually};
+
+/// A pipeline that was applied in a test's namespace.
+pub struct Live {
+    /// The test.
+    pub namespace: TestNamespace,
+    /// What is called what.
+    pub names: Names,
+    api: Api<StreamingPipeline>,
+}
+
+impl Live {
+    /// Applies a pipeline for the first time.
+    pub async fn apply(namespace: &TestNamespace, spec: &Spec) -> Result<Self> {
+        let live = Self {
+            namespace: namespace.clone(),
+            names: Names::new(&namespace.name, spec.name()),
+            api: Api::namespaced(namespace.cluster.client.clone(), &namespace.name),
+        };
+        live.change(spec).await?;
+        Ok(live)
+    }
+
+    /// Applies a changed spec.
+    pub async fn change(&self, spec: &Spec) -> Result<()> {
+        let patch = PatchParams::apply("millrace-e2e").force();
+        let applied = self.api.patch(self.names.pipeline(), &patch, &Patch::Apply(spec.value())).await;
+        applied.map(|_| ()).context("cannot apply the pipeline")
+    }
+
+    /// Changes a few fields by a merge patch.
+    pub async fn patch(&self, change: Value) -> Result<()> {
+        let patched = self.api.patch(self.names.pipeline(), &PatchParams::default(), &Patch::Merge(change)).await;
+        patched.map(|_| ()).context("cannot change the pipeline")
+    }
+
+    /// Returns the resource as it is now.
+    pub async fn resource(&self) -> Result<StreamingPipeline> {
+        self.api.get(self.names.pipeline()).await.context("cannot read the pipeline")
+    }
+
+    /// Deletes the resource and waits until it and all its pods are gone.
+    pub async fn delete(&self) -> Result<Duration> {
+        self.api
+            .delete(self.names.pipeline(), &DeleteParams::background())
+            .await
+            .context("cannot delete the pipeline")?;
+        let gone = async || {
+            let resource = self.api.get_opt(self.names.pipeline()).await?;
+            let pods = self.all_pods().await?;
+            Ok((resource.is_none() && pods.is_empty()).then_some(()))
+        };
+        Ok(eventually("the pipeline and its pods are gone", Duration::from_secs(180), gone).await?.1)
+    }
+
+    /// Waits until the condition Ready is True for the current spec; prints its reason whenever that changes.
+    pub async fn await_ready(&self, limit: Duration) -> Result<Duration> {
+        self.await_condition("Ready", "True", "", limit).await
+    }
+
+    /// Waits until a condition has a status, and a reason that begins with `reason`, for the current spec.
+    pub async fn await_condition(
+        &self,
+        condition: &str,
+        status: &str,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<Duration> {
+        let mut said = String::new();
+        let what = format!("{condition}={status} {reason}");
+        let waited = eventually(&what, limit, async || {
+            let resource = self.resource().await?;
+            let generation = resource.metadata.generation;
+            let conditions = resource.status.map(|status| status.conditions).unwrap_or_default();
+            let Some(found) = conditions.into_iter().find(|found| found.type_ == condition) else {
+                return Ok(None);
+            };
+            let now = format!("{condition}={} {}: {}", found.status, found.reason, found.message);
+            if now != said {
+                self.namespace.say(&now);
+                said = now;
+            }
+            let current = found.observed_generation == generation;
+            Ok((current && found.status == status && found.reason.starts_with(reason)).then_some(()))
+        });
+        Ok(waited.await?.1)
+    }
+
+    /// Returns the message of a condition; empty where there is none.
+    pub async fn message(&self, condition: &str) -> Result<String> {
+        let conditions = self.resource().await?.status.map(|status| status.conditions).unwrap_or_default();
+        let found = conditions.into_iter().find(|found| found.type_ == condition);
+        Ok(found.map(|found| found.message).unwrap_or_default())
+    }
+
+    /// Returns the pods of a component, by name.
+    pub async fn pods(&self, component: Component) -> Result<Vec<Pod>> {
+        self.pods_by(&pod_selector(&self.names, component)).await
+    }
+
+    /// Returns all pods of the pipeline.
+    pub async fn all_pods(&self) -> Result<Vec<Pod>> {
+        self.pods_by(&millrace_operator::labels::instance_selector(&self.names)).await
+    }
+
+    async fn pods_by(&self, selector: &str) -> Result<Vec<Pod>> {
+        let api: Api<Pod> = Api::namespaced(self.namespace.cluster.client.clone(), &self.namespace.name);
+        let mut pods = api.list(&ListParams::default().labels(selector)).await.context("cannot list pods")?.items;
+        pods.sort_by_key(ResourceExt::name_any);
+        Ok(pods)
+    }
+
+    /// Returns a pod by name.
+    pub async fn pod(&self, name: &str) -> Result<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.namespace.cluster.client.clone(), &self.namespace.name);
+        api.get(name).await.with_context(|| format!("cannot read pod '{name}'"))
+    }
+
+    /// Waits until a pod's container has restarted and is ready, and the whole pipeline, too.
+    pub async fn await_recovery(&self, killed: &Pod, limit: Duration) -> Result<Duration> {
+        let name = killed.name_any();
+        let recovered = async || {
+            let pod = self.pod(&name).await?;
+            let resource = self.resource().await?;
+            let conditions = resource.status.map(|status| status.conditions).unwrap_or_default();
+            let ready = conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
+            Ok((restarts(&pod) > restarts(killed) && is_ready(&pod) && ready).then_some(()))
+        };
+        Ok(eventually(&format!("'{name}' is back and the pipeline is Ready"), limit, recovered).await?.1)
+    }
+
+    /// Returns the addresses of a component's pods, by ordinal; meant for one rack of Cassandra.
+    pub async fn addresses(&self, component: Component) -> Result<BTreeMap<u32, IpAddr>> {
+        let pods = self.pods(component).await?;
+        let ordinal = |pod: &Pod| pod.name_any().rsplit_once('-')?.1.parse().ok();
+        Ok(pods.iter().filter_map(|pod| Some((ordinal(pod)?, address(pod)?))).collect())
+    }
+
+    /// Returns a client of the brokers.
+    pub async fn kafka(&self) -> Result<KafkaClient> {
+        Ok(KafkaClient::new(&self.addresses(Component::Kafka).await?, self.names.consumer_group()))
+    }
+
+    /// Returns the table, as the first node that answers coordinates its reads.
+    pub async fn table(&self) -> Result<Table> {
+        let mut last = None;
+        for address in self.addresses(Component::Cassandra).await?.into_values() {
+            match Table::open(address).await {
+                Ok(table) => return Ok(table),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(error),
+            None => bail!("no Cassandra node has an address"),
+        }
+    }
+
+    /// Returns the metrics of a component's running pods, by pod name.
+    pub async fn metrics(&self, component: Component) -> Result<BTreeMap<String, Metrics>> {
+        let mut all = BTreeMap::new();
+        for pod in self.pods(component).await? {
+            if let Some(address) = address(&pod) {
+                all.insert(pod.name_any(), metrics::scrape(address).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns a metric summed over labels and pods of a component.
+    pub async fn sum(&self, component: Component, metric: &str) -> Result<f64> {
+        Ok(self.metrics(component).await?.values().map(|metrics| metrics.sum(metric)).sum())
+    }
+
+    /// Waits until the processors have committed everything that the topic holds.
+    pub async fn await_caught_up(&self, limit: Duration) -> Result<Duration> {
+        let caught_up = async || Ok((self.kafka().await?.lag().await? == 0).then_some(()));
+        Ok(eventually("every record of the topic is committed", limit, caught_up).await?.1)
+    }
+
+    /// Waits until the generator has sent its last record and Kafka has acknowledged `count`.
+    pub async fn await_produced(&self, count: u64, limit: Duration) -> Result<Duration> {
+        let produced = async || {
+            let all = self.sum(Component::Producer, "millrace_records_produced_total").await?;
+            Ok((all >= count as f64).then_some(()))
+        };
+        Ok(eventually(&format!("{count} records are acknowledged"), limit, produced).await?.1)
+    }
+}
+
+/// Returns a pod's address while it runs.
+pub fn address(pod: &Pod) -> Option<IpAddr> {
+    let status = pod.status.as_ref()?;
+    let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+    runs.then(|| status.pod_ip.as_ref()?.parse().ok())?
+}

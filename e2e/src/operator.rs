@@ -1,0 +1,123 @@
+//! The operator of the chart's release: its pods, who leads, what it writes, and the faults that its workers get.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use millrace_api::names::Component;
+
+use crate::audit::{self, Write};
+use crate::cluster::{repository, target};
+use crate::{Cluster, Live, eventually};
+
+/// Where the release is installed.
+pub const NAMESPACE: &str = "millrace-system";
+/// The release.
+pub const RELEASE: &str = "millrace";
+/// The Lease by which operators choose their leader.
+const LEASE: &str = "millrace-operator";
+/// The variable that switches faults on in workers.
+const SABOTAGE: &str = "MILLRACE_SABOTAGE";
+
+/// Returns the operator's pods.
+pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let ours = ListParams::default().labels("app.kubernetes.io/component=operator");
+    Ok(api.list(&ours).await.context("cannot list the operator's pods")?.items)
+}
+
+/// Returns the name of the pod that leads; `None`: nobody does right now.
+pub async fn leader(cluster: &Cluster) -> Result<Option<String>> {
+    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let lease = api.get_opt(LEASE).await.context("cannot read the lease")?;
+    let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+    Ok(holder.filter(|holder| !holder.is_empty()))
+}
+
+/// Waits until somebody leads whose pod is there, and returns the pod.
+pub async fn leading_pod(cluster: &Cluster) -> Result<Pod> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let led = eventually("an operator leads", Duration::from_secs(60), async || {
+        let Some(leader) = leader(cluster).await? else {
+            return Ok(None);
+        };
+        Ok(api.get_opt(&leader).await?)
+    });
+    Ok(led.await?.0)
+}
+
+/// Returns what the operator wrote concerning a namespace since a moment.
+pub async fn writes(cluster: &Cluster, namespace: &str, since: DateTime<Utc>) -> Result<Vec<Write>> {
+    let ours = format!("system:serviceaccount:{NAMESPACE}:");
+    let writes = audit::writes(cluster, namespace, since).await?;
+    Ok(writes.into_iter().filter(|write| write.user.starts_with(&ours)).collect())
+}
+
+/// The values that the release was installed with: what switching faults off goes back to.
+pub struct Release {
+    values: PathBuf,
+}
+
+impl Release {
+    /// Notes the release's values as they are now.
+    pub async fn note(cluster: &Cluster) -> Result<Self> {
+        let noted = cluster.helm(&["get", "values", RELEASE, "--namespace", NAMESPACE, "--output", "yaml"]).await?;
+        let values = target().join("e2e-values.yaml");
+        std::fs::write(&values, noted).context("cannot note the release's values")?;
+        Ok(Self { values })
+    }
+
+    /// Switches faults on in all workers, or off, by the chart's value; waits until the pipeline's processors have it.
+    pub async fn sabotage(&self, live: &Live, faults: Option<&str>) -> Result<()> {
+        let namespace = &live.namespace;
+        namespace.say(format!("sabotage: {}", faults.unwrap_or("none")));
+        self.upgrade(&namespace.cluster, faults).await?;
+        let has_it = |pod: &Pod| variable(pod, SABOTAGE).as_deref() == faults;
+        let rolled = eventually("all processors run with the changed variable", Duration::from_secs(180), async || {
+            let pods = live.pods(Component::Processor).await?;
+            Ok((!pods.is_empty() && pods.iter().all(has_it)).then_some(()))
+        });
+        rolled.await?;
+        live.await_ready(Duration::from_secs(180)).await.map(|_| ())
+    }
+
+    async fn upgrade(&self, cluster: &Cluster, faults: Option<&str>) -> Result<()> {
+        let chart = repository().join("charts/millrace");
+        let [chart, values] = [&chart, &self.values].map(|path| path.to_string_lossy().into_owned());
+        let mut arguments = vec!["upgrade", RELEASE, &chart, "--namespace", NAMESPACE];
+        arguments.extend(["--reset-values", "--values", &values, "--wait", "--timeout", "3m"]);
+        let value = faults.map(|faults| format!("worker.env.{SABOTAGE}={faults}"));
+        if let Some(value) = &value {
+            arguments.extend(["--set", value]);
+        }
+        cluster.helm(&arguments).await.map(|_| ())
+    }
+}
+
+fn variable(pod: &Pod, name: &str) -> Option<String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut variables = containers.filter_map(|container| container.env.as_ref()).flatten();
+    variables.find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
+}
+
+/// Waits until another pod than `deposed` leads; returns its name, when it took over, and how long that took.
+pub async fn successor(cluster: &Cluster, deposed: &Pod, limit: Duration) -> Result<(String, DateTime<Utc>, Duration)> {
+    let deposed = deposed.name_any();
+    let other = async || Ok(leader(cluster).await?.filter(|leader| *leader != deposed));
+    let (leader, took) = eventually("another operator leads", limit, other).await?;
+    Ok((leader, Utc::now(), took))
+}
+
+/// Fails unless there are two operators or more: one to lose, one to take over.
+pub async fn ensure_replicated(cluster: &Cluster) -> Result<()> {
+    let count = pods(cluster).await?.len();
+    if count < 2 {
+        bail!("there are {count} operators; install the chart with replicaCount=2, as e2e/run.sh does");
+    }
+    Ok(())
+}

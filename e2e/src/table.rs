@@ -1,0 +1,111 @@
+//! The table as Cassandra has it, read whole, page by page, past Kafka and workers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::StreamExt;
+use millrace_operator::stores::cassandra::{open, rows};
+use scylla::client::session::Session;
+use scylla::statement::Statement;
+use uuid::Uuid;
+
+use crate::ledger::{Comparison, Ledger, Row};
+use crate::spec::TABLE;
+
+/// Rows per page.
+const PAGE: i32 = 2_000;
+
+/// A connection to the table by way of one node.
+pub struct Table {
+    session: Session,
+}
+
+/// A text cell with its write timestamp in microseconds.
+pub type Stamped = (Option<String>, Option<i64>);
+
+type Text = Option<String>;
+type Moment = Option<DateTime<Utc>>;
+type Columns = (Uuid, Text, Text, Text, Text, Text, Text, Text, Moment, Moment, Text, Text);
+
+impl Table {
+    /// Connects to a node.
+    pub async fn open(address: IpAddr) -> Result<Self> {
+        Ok(Self { session: open(address).await.context("cannot reach Cassandra")? })
+    }
+
+    /// Reads every row and enters it into the ledger.
+    pub async fn compare(&self, mut ledger: Ledger) -> Result<Comparison> {
+        self.for_each(|row| ledger.enter(&row)).await?;
+        Ok(ledger.close())
+    }
+
+    /// Returns the ids of all rows.
+    pub async fn ids(&self) -> Result<Vec<Uuid>> {
+        let mut ids = Vec::new();
+        self.for_each(|row| ids.push(row.id)).await?;
+        Ok(ids)
+    }
+
+    async fn for_each(&self, mut take: impl FnMut(Row)) -> Result<()> {
+        let columns = crate::ledger::COLUMNS.join(", ");
+        let statement = Statement::new(format!("SELECT id, {columns} FROM {TABLE}")).with_page_size(PAGE);
+        let pager = self.session.query_iter(statement, ()).await.context("cannot read the table")?;
+        let mut stream = pager.rows_stream::<Columns>().context("the table has other columns")?;
+        while let Some(columns) = stream.next().await {
+            take(row_of(columns.context("cannot read a page of the table")?));
+        }
+        Ok(())
+    }
+
+    /// Returns the number of rows as Cassandra counts them.
+    pub async fn count(&self) -> Result<i64> {
+        let counted: Vec<(i64,)> = rows(&self.session, &format!("SELECT count(*) FROM {TABLE}"), ()).await?;
+        Ok(counted.first().map_or(0, |(count,)| *count))
+    }
+
+    /// Returns the number of rows whose `column` is not empty.
+    pub async fn filled(&self, column: &str) -> Result<i64> {
+        let statement = format!("SELECT count({column}) FROM {TABLE}");
+        let counted: Vec<(i64,)> = rows(&self.session, &statement, ()).await?;
+        Ok(counted.first().map_or(0, |(count,)| *count))
+    }
+
+    /// Returns first name, last name and their write timestamps of every row: what a replay must leave as it is.
+    pub async fn stamps(&self) -> Result<BTreeMap<Uuid, [Stamped; 2]>> {
+        let statement =
+            format!("SELECT id, first_name, WRITETIME(first_name), last_name, WRITETIME(last_name) FROM {TABLE}");
+        type Stamps = (Uuid, Text, Option<i64>, Text, Option<i64>);
+        let pager = self.session.query_iter(Statement::new(statement).with_page_size(PAGE), ()).await?;
+        let mut stream = pager.rows_stream::<Stamps>()?;
+        let mut stamps = BTreeMap::new();
+        while let Some(row) = stream.next().await {
+            let (id, first, first_at, last, last_at) = row?;
+            stamps.insert(id, [(first, first_at), (last, last_at)]);
+        }
+        Ok(stamps)
+    }
+}
+
+fn row_of(columns: Columns) -> Row {
+    let moment = |moment: Moment| moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::Millis, true));
+    let (id, first_name, last_name, gender, address, post_code, email, username, dob, registered, phone, picture) =
+        columns;
+    Row {
+        id,
+        values: [
+            first_name,
+            last_name,
+            gender,
+            address,
+            post_code,
+            email,
+            username,
+            moment(dob),
+            moment(registered),
+            phone,
+            picture,
+        ],
+    }
+}

@@ -1,0 +1,83 @@
+//! Negative controls: with a fault switched on in the workers, the scenarios that the tests stand on come out wrong,
+//! and the checks say so. Run last and alone, since the faults hold for every pipeline.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use millrace_e2e::ledger::Ledger;
+use millrace_e2e::operator::Release;
+use millrace_e2e::{Live, Spec, in_namespace};
+
+use crate::generated::{BUFFER, KILL_COUNT, RESIDENT, generator, new_load, pipeline};
+use crate::scenario::{outage, poison, replay};
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
+/// Records that a processor without a bound takes far too many of, seed 2.
+const OUTAGE_COUNT: u64 = 200_000;
+/// Long enough to take them.
+const OUTAGE: Duration = Duration::from_secs(25);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster, and switches faults on in all workers"]
+async fn sabotage_is_noticed() -> Result<()> {
+    in_namespace("controls", async |namespace| {
+        let spec = pipeline().readable_topics();
+        let live = Live::apply(namespace, &spec).await?;
+        live.await_ready(READY_WITHIN).await?;
+        let release = Release::note(&namespace.cluster).await?;
+        let noticed = async {
+            dropped_dead_letters(&live, &release).await?;
+            rows_without_timestamps(&live, &release).await?;
+            commits_before_writes(&live, &release, &spec).await?;
+            a_buffer_without_bound(&live, &release, &spec).await
+        }
+        .await;
+        release.sabotage(&live, None).await?;
+        noticed
+    })
+    .await
+}
+
+async fn dropped_dead_letters(live: &Live, release: &Release) -> Result<()> {
+    release.sabotage(live, Some("drop-dead-letter")).await?;
+    let mut kafka = live.kafka().await?;
+    let reasons = poison::send(&mut kafka, 9, 1_000, 100).await?;
+    live.await_caught_up(CAUGHT_UP_WITHIN).await?;
+    let letters = poison::letters(&mut kafka, &reasons).await?;
+    live.namespace.say(format!("NOTICED: of {} poison records, {letters:?}", reasons.len()));
+    ensure!(!letters.is_exact(reasons.len()), "dropped dead letters are not noticed: {letters:?}");
+    Ok(())
+}
+
+async fn rows_without_timestamps(live: &Live, release: &Release) -> Result<()> {
+    release.sabotage(live, Some("no-write-timestamp")).await?;
+    let changes = replay::one_partition(live).await?;
+    live.namespace.say(format!("NOTICED: a replay changed {changes:?}"));
+    ensure!(
+        changes.values > 0 && changes.timestamps > 0,
+        "a replay that undoes later writes is not noticed: {changes:?}"
+    );
+    Ok(())
+}
+
+async fn commits_before_writes(live: &Live, release: &Release, spec: &Spec) -> Result<()> {
+    release.sabotage(live, Some("commit-before-write")).await?;
+    outage::processors_die_with_rows_in_hand(live, &spec.clone().sources([generator(3, KILL_COUNT)])).await?;
+    live.await_produced(KILL_COUNT, CAUGHT_UP_WITHIN).await?;
+    live.await_caught_up(CAUGHT_UP_WITHIN).await?;
+    let found = live.table().await?.compare(Ledger::default().and(3, KILL_COUNT)).await?;
+    live.namespace.say(format!("NOTICED: {found}"));
+    ensure!(found.lost > 0 && found.ensure_exact().is_err(), "lost rows are not noticed: {found}");
+    Ok(())
+}
+
+async fn a_buffer_without_bound(live: &Live, release: &Release, spec: &Spec) -> Result<()> {
+    release.sabotage(live, Some("unbounded-buffer")).await?;
+    new_load(live, spec, 2, OUTAGE_COUNT).await?;
+    let memory = outage::cassandra_stands_still(live, OUTAGE).await?;
+    live.namespace.say(format!("NOTICED: {memory:?}"));
+    let noticed = !memory.is_bounded(BUFFER, f64::MAX) && !memory.is_bounded(f64::MAX, RESIDENT);
+    ensure!(noticed, "a buffer without a bound is not noticed: {memory:?}");
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A pipeline that has nothing to do is left alone: no writes to the API server, and little memory.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use chrono::Utc;
+use kube::ResourceExt;
+use millrace_api::names::Component;
+use millrace_e2e::live::address;
+use millrace_e2e::spec::{Generator, Spec};
+use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, metrics, operator};
+use serde_json::json;
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// What an operator and a worker may have resident at rest.
+const OPERATOR_RESIDENT: f64 = 40.0;
+const WORKER_RESIDENT: f64 = 64.0;
+/// How long nothing may be written; `E2E_IDLE_SECONDS` overrides it.
+const IDLE: u64 = 600;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn an_idle_pipeline_is_left_alone() -> Result<()> {
+    in_namespace("idle", async |namespace| {
+        let spec = Spec::one().sources([Generator { seed: 8, count: Some(1_000), rate: None }.source()]);
+        let live = Live::apply(namespace, &spec).await?;
+        namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+        live.await_produced(1_000, READY_WITHIN).await?;
+        live.await_caught_up(READY_WITHIN).await?;
+        let told = async || Ok(live.resource().await?.status.is_some_and(|status| status.lag == Some(0)).then_some(()));
+        eventually("the status tells that nothing is left to do", READY_WITHIN, told).await?;
+
+        let length = std::env::var("E2E_IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(IDLE);
+        let since = Utc::now();
+        namespace.say(format!("idle for {length} s"));
+        // The one sleep that waits for nothing: it is the time in which nothing shall happen.
+        tokio::time::sleep(Duration::from_secs(length)).await;
+        let writes = operator::writes(&namespace.cluster, &namespace.name, since).await?;
+        namespace.figure("operator_writes_while_idle", writes.len() as f64, "writes")?;
+        ensure!(writes.is_empty(), "{} writes in {length} s: {writes:?}", writes.len());
+        memory_is_small(namespace, &live).await?;
+        a_change_would_have_been_noticed(namespace, &live).await
+    })
+    .await
+}
+
+async fn memory_is_small(namespace: &TestNamespace, live: &Live) -> Result<()> {
+    let mut largest: f64 = 0.0;
+    for pod in operator::pods(&namespace.cluster).await? {
+        let Some(address) = address(&pod) else { continue };
+        let resident = metrics::scrape(address).await?.sum("millrace_resident_memory_bytes") / MEBIBYTE;
+        namespace.say(format!("'{}' has {resident:.1} MiB resident", pod.name_any()));
+        largest = largest.max(resident);
+    }
+    namespace.figure("operator_resident", largest, "MiB")?;
+    ensure!(largest > 1.0 && largest <= OPERATOR_RESIDENT, "an operator has {largest:.1} MiB resident");
+    for (component, figure) in
+        [(Component::Producer, "producer_resident"), (Component::Processor, "processor_resident")]
+    {
+        let all = live.metrics(component).await?;
+        let resident =
+            all.values().map(|metrics| metrics.sum("process_resident_memory_bytes")).fold(0.0, f64::max) / MEBIBYTE;
+        namespace.figure(figure, resident, "MiB")?;
+        ensure!(resident > 1.0 && resident <= WORKER_RESIDENT, "a {component} has {resident:.1} MiB resident");
+    }
+    Ok(())
+}
+
+/// Negative control: one deliberate change, and the count is above zero.
+async fn a_change_would_have_been_noticed(namespace: &TestNamespace, live: &Live) -> Result<()> {
+    let since = Utc::now();
+    live.patch(json!({"spec": {"processor": {"replicas": 2}}})).await?;
+    let noticed =
+        async || Ok((!operator::writes(&namespace.cluster, &namespace.name, since).await?.is_empty()).then_some(()));
+    eventually("the audit log tells of a change", Duration::from_secs(60), noticed).await?;
+    Ok(())
+}

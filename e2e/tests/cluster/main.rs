@@ -1,0 +1,13 @@
+//! The end-to-end tests. Each has a namespace of its own on the cluster that `make cluster` makes; `e2e/run.sh`
+//! installs the chart and runs them in a good order.
+
+mod scenario;
+
+mod controls;
+mod generated;
+mod harness;
+mod idle;
+mod one;
+mod poisoned;
+mod recreated;
+mod three;

@@ -1,0 +1,170 @@
+//! One of each store: rows arrive from an HTTP source, and the pipeline can be changed while they do.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millrace_api::names::Component;
+use millrace_e2e::cluster::same;
+use millrace_e2e::ledger::Ledger;
+use millrace_e2e::spec::{TOPIC, http_source};
+use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use millrace_profile::seed_of;
+use serde_json::json;
+
+/// Longest that one of each store may take to be Ready on a busy machine; the figure itself is written down.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Longest that a change may take to be carried out.
+const CHANGED_WITHIN: Duration = Duration::from_secs(180);
+/// People that the sample source has told of by the end of a long day.
+const PEOPLE: u64 = 400_000;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn one_of_each_takes_rows_and_changes() -> Result<()> {
+    in_namespace("one-of-each", async |namespace| {
+        let spec = Spec::one().sources([http_source("people", "results=20")]);
+        let live = Live::apply(namespace, &spec).await?;
+        namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+        let first = more_rows(&live, 0).await?;
+        namespace.say(format!("{first} rows have arrived"));
+        namespace
+            .cluster
+            .kubectl(&["wait", "-n", &namespace.name, "spl/users", "--for=condition=Ready", "--timeout=10s"])
+            .await?;
+        columns_are_as_promised(&live, "1/1").await?;
+        a_broken_source_stops_no_other(&live, &spec).await?;
+        scale_works(&live).await?;
+        let spec = topic_and_table_are_extended(&live, &spec).await?;
+        fewer_partitions_are_refused(&live, &spec).await?;
+        every_row_is_right(&live).await
+    })
+    .await
+}
+
+/// Waits until the table has more rows than `before`; returns how many.
+async fn more_rows(live: &Live, before: i64) -> Result<i64> {
+    let counted = eventually("more rows arrive", CHANGED_WITHIN, async || {
+        let count = live.table().await?.count().await?;
+        Ok((count > before).then_some(count))
+    });
+    Ok(counted.await?.0)
+}
+
+/// `kubectl get spl` shows the promised columns, and in them what is so.
+pub async fn columns_are_as_promised(live: &Live, stores: &str) -> Result<()> {
+    let namespace = &live.namespace;
+    let printed = namespace.cluster.kubectl(&["get", "spl", "-n", &namespace.name]).await?;
+    let (header, row) = printed.split_once('\n').context("kubectl prints a header and a row")?;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let header = words(header).join(" ");
+    same("the header", &header, "NAME READY REASON ZK KAFKA CASSANDRA PRODUCERS PROCESSORS LAG AGE")?;
+    let row = words(row);
+    same("the row", &row[..6].join(" "), &format!("users True AllComponentsReady {stores} {stores} {stores}"))?;
+    ensure!(row[8].parse::<i64>().is_ok(), "the lag is '{}'", row[8]);
+
+    let wide = namespace.cluster.kubectl(&["get", "spl", "-n", &namespace.name, "-o", "wide"]).await?;
+    let wide = words(wide.lines().next().unwrap_or_default()).join(" ");
+    let further = "PHASE ZK VERSION KAFKA VERSION CASSANDRA VERSION MESSAGE";
+    same("the wide header", &wide, &format!("{header} {further}"))?;
+    namespace.say(format!("kubectl get spl: {}", row.join(" ")));
+    Ok(())
+}
+
+/// A source with an error is named by its path, and the rows of the other go on arriving.
+async fn a_broken_source_stops_no_other(live: &Live, spec: &Spec) -> Result<()> {
+    let mut broken = http_source("broken", "results=1");
+    broken["fields"]["first_name"] = json!("record.name.");
+    live.change(&spec.clone().with("/spec/producer/sources/-", broken)).await?;
+    live.await_condition("SpecValid", "False", "", CHANGED_WITHIN).await?;
+    names_the_path(live, "spec.producer.sources[1].fields.first_name").await?;
+    live.await_condition("Ready", "False", "SpecInvalid", CHANGED_WITHIN).await?;
+
+    let mut homeless = http_source("homeless", "results=1");
+    homeless["fields"]["shoe_size"] = json!("1");
+    live.change(&spec.clone().with("/spec/producer/sources/-", homeless)).await?;
+    let named = async || Ok(live.message("SpecValid").await?.contains("shoe_size").then_some(()));
+    eventually("the field without a column is named", CHANGED_WITHIN, named).await?;
+    names_the_path(live, "spec.producer.sources[1].fields.shoe_size").await?;
+
+    let before = live.table().await?.count().await?;
+    // More than what was under way: people of several further polls.
+    let after = more_rows(live, before + 50).await?;
+    live.namespace.say(format!("with a broken source beside it, rows went from {before} to {after}"));
+    live.change(spec).await?;
+    live.await_condition("SpecValid", "True", "", CHANGED_WITHIN).await?;
+    live.await_ready(CHANGED_WITHIN).await.map(|_| ())
+}
+
+async fn names_the_path(live: &Live, path: &str) -> Result<()> {
+    let message = live.message("SpecValid").await?;
+    ensure!(message.contains(path), "SpecValid does not name '{path}': {message}");
+    Ok(())
+}
+
+async fn scale_works(live: &Live) -> Result<()> {
+    let namespace = &live.namespace;
+    namespace.cluster.kubectl(&["scale", "-n", &namespace.name, "spl/users", "--replicas=2"]).await?;
+    live.await_ready(CHANGED_WITHIN).await?;
+    let joined = eventually("two processors are ready members of the group", CHANGED_WITHIN, async || {
+        let members = live.kafka().await?.facts().await?.group.map(|group| group.members);
+        let processor = live.resource().await?.status.and_then(|status| status.processor);
+        let ready = processor.is_some_and(|processor| processor.ready == "2/2" && processor.replicas == 2);
+        Ok((members == Some(2) && ready).then_some(()))
+    });
+    joined.await?;
+    namespace.say("kubectl scale: two processors share the topic");
+    Ok(())
+}
+
+/// More partitions and a further column, filled by a further field.
+async fn topic_and_table_are_extended(live: &Live, spec: &Spec) -> Result<Spec> {
+    let mut source = http_source("people", "results=20");
+    source["fields"]["country"] = json!("record.location.country");
+    let extended = spec
+        .clone()
+        .with("/spec/processor/replicas", json!(2))
+        .with("/spec/kafka/topics/0/partitions", json!(5))
+        .with("/spec/cassandra/tables/0/columns/-", json!({"name": "country", "type": "text"}))
+        .with("/spec/producer/sources/0", source);
+    live.change(&extended).await?;
+    live.await_ready(CHANGED_WITHIN).await?;
+    same("the number of partitions", &partitions(live).await?.to_string(), "5")?;
+    let filled = async || Ok(Some(live.table().await?.filled("country").await?).filter(|filled| *filled > 0));
+    let (filled, _) = eventually("the new column is filled", CHANGED_WITHIN, filled).await?;
+    live.namespace.say(format!("five partitions, and {filled} rows with the new column"));
+    Ok(extended)
+}
+
+/// A topic that is larger in Kafka than in the resource is left alone, and said so.
+async fn fewer_partitions_are_refused(live: &Live, spec: &Spec) -> Result<()> {
+    live.kafka().await?.add_partitions(TOPIC, 8).await?;
+    live.await_condition("TopicsReady", "False", "PartitionDecreaseRejected", CHANGED_WITHIN).await?;
+    live.await_condition("Ready", "False", "PartitionDecreaseRejected", CHANGED_WITHIN).await?;
+    let before = live.table().await?.count().await?;
+    more_rows(live, before + 50).await?;
+    same("the number of partitions", &partitions(live).await?.to_string(), "8")?;
+    live.change(&spec.clone().with("/spec/kafka/topics/0/partitions", json!(8))).await?;
+    live.await_ready(CHANGED_WITHIN).await.map(|_| ())
+}
+
+async fn partitions(live: &Live) -> Result<usize> {
+    let facts = live.kafka().await?.facts().await?;
+    Ok(facts.topics.get(TOPIC).map_or(0, |topic| topic.partitions.len()))
+}
+
+/// Every row is one of the sample source's people, with that person's values.
+async fn every_row_is_right(live: &Live) -> Result<()> {
+    live.patch(json!({"spec": {"producer": {"replicas": 0}}})).await?;
+    let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
+    eventually("the producer has stopped", CHANGED_WITHIN, stopped).await?;
+    live.await_caught_up(CHANGED_WITHIN).await?;
+    let people = Ledger::default().and(seed_of("millrace"), PEOPLE);
+    let found = live.table().await?.compare(people).await?;
+    live.namespace.say(format!("{} rows, {} extra, {} with other values", found.rows, found.extra, found.different));
+    ensure!(
+        found.rows > 0 && found.extra == 0 && found.different == 0,
+        "rows are wrong: {found}: {:?}",
+        found.examples
+    );
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Three of each store on three nodes, under load: every kind of pod is killed once, and the operator that leads is
+//! replaced. All recover unaided, and nothing that Kafka acknowledged is lost.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chrono::Utc;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use millrace_api::names::Component;
+use millrace_e2e::ledger::{Ledger, Person};
+use millrace_e2e::process::{Signal, restarts, signal};
+use millrace_e2e::spec::{Generator, Spec, TOPIC, http_source};
+use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
+use millrace_operator::stores::zookeeper::{self, Mode};
+use millrace_profile::seed_of;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::one::columns_are_as_promised;
+
+/// Cassandra nodes join one at a time, each with its own wait for gossip.
+const READY_WITHIN: Duration = Duration::from_secs(900);
+/// Longest that a killed pod may take to be back, with everything around it.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(240);
+/// Longest until another operator leads when one that led stands still.
+const LEADER_WITHIN: Duration = Duration::from_secs(20);
+/// Records a second from the generator, with no end.
+const RATE: u32 = 250;
+const SEED: u64 = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn three_of_each_survive_a_kill_of_every_kind() -> Result<()> {
+    in_namespace("three-of-each", async |namespace| {
+        operator::ensure_replicated(&namespace.cluster).await?;
+        let load = Generator { seed: SEED, count: None, rate: Some(RATE) }.source();
+        let people = http_source("people", "results=100&seed=three");
+        let live = Live::apply(namespace, &Spec::three().readable_topics().sources([load, people])).await?;
+        namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+        columns_are_as_promised(&live, "3/3").await?;
+        stores_are_spread(&live).await?;
+
+        let mut most = 0.0f64;
+        // The producer first: it begins its sequence again, and the load lasts.
+        for component in
+            [Component::Producer, Component::ZooKeeper, Component::Kafka, Component::Cassandra, Component::Processor]
+        {
+            most = most.max(killed_and_back(&live, component).await?);
+        }
+        the_leader_is_replaced(namespace, &live).await?;
+        most = most.max(acknowledged(&live).await?);
+        nothing_is_lost(&live, most).await
+    })
+    .await
+}
+
+async fn stores_are_spread(live: &Live) -> Result<()> {
+    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
+        let pods = live.pods(component).await?;
+        let nodes: BTreeSet<String> = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
+        ensure!(pods.len() == 3 && nodes.len() == 3, "{component} runs on {nodes:?}");
+    }
+    live.namespace.say("each store has one pod on each node");
+    Ok(())
+}
+
+/// Kills a component's most important pod and waits until all is as before, while records go on arriving. Returns how
+/// many the generator had acknowledged before.
+async fn killed_and_back(live: &Live, component: Component) -> Result<f64> {
+    let namespace = &live.namespace;
+    let victim = victim(live, component).await?;
+    let by_then = acknowledged(live).await?;
+    namespace.say(format!("killing '{}' under load, {by_then} records acknowledged", victim.name_any()));
+    signal(&namespace.cluster, &victim, Signal::Kill).await?;
+    let took = live.await_recovery(&victim, RECOVERED_WITHIN).await?;
+    namespace.time(&format!("{component}_kill_to_ready"), took)?;
+    // A killed producer begins its sequence, and its count, again.
+    let before = acknowledged(live).await?;
+    let more = async || Ok((acknowledged(live).await? > before).then_some(()));
+    eventually("records go on arriving", RECOVERED_WITHIN, more).await?;
+    Ok(by_then)
+}
+
+/// Returns how many of the generator's records Kafka has acknowledged since the producer began.
+async fn acknowledged(live: &Live) -> Result<f64> {
+    let all = live.metrics(Component::Producer).await?;
+    let source = format!("made-up-{SEED}");
+    Ok(all.values().map(|metrics| metrics.of("millrace_records_produced_total", "source", &source)).sum())
+}
+
+/// The leader of the ensemble, the controller of the brokers, any pod of the others.
+async fn victim(live: &Live, component: Component) -> Result<Pod> {
+    let ordinal = match component {
+        Component::ZooKeeper => {
+            let facts = zookeeper::observe(&live.addresses(component).await?).await;
+            let leader = facts.servers.into_iter().find(|(_, mode)| *mode == Mode::Leader);
+            Some(leader.context("no ZooKeeper server leads")?.0)
+        }
+        Component::Kafka => live.kafka().await?.facts().await?.controller.map(i32::unsigned_abs),
+        Component::Cassandra | Component::Producer | Component::Processor => None,
+    };
+    let pods = live.pods(component).await?;
+    let is_it = |pod: &&Pod| ordinal.is_none_or(|ordinal| pod.name_any().ends_with(&format!("-{ordinal}")));
+    pods.iter().find(is_it).cloned().with_context(|| format!("{component} has no pod to kill"))
+}
+
+/// The leader stands still for longer than its lease holds; another takes over, and the first, once it goes on,
+/// writes nothing more.
+async fn the_leader_is_replaced(namespace: &TestNamespace, live: &Live) -> Result<()> {
+    let cluster = &namespace.cluster;
+    let leader = operator::leading_pod(cluster).await?;
+    signal(cluster, &leader, Signal::Stop).await?;
+    let succeeded = operator::successor(cluster, &leader, LEADER_WITHIN).await;
+    // A change for the new leader, and one that the old one would make, too, if it still believed in itself.
+    let changed = live.patch(json!({"spec": {"processor": {"replicas": 3}}})).await;
+    let since = Utc::now();
+    signal(cluster, &leader, Signal::Continue).await?;
+    let (successor, _, took) = succeeded?;
+    changed?;
+    namespace.say(format!("'{successor}' leads instead of '{}'", leader.name_any()));
+    namespace.time("failover", took)?;
+    let api: kube::Api<Pod> = kube::Api::namespaced(cluster.client.clone(), operator::NAMESPACE);
+    let ended = async || Ok((restarts(&api.get(&leader.name_any()).await?) > restarts(&leader)).then_some(()));
+    eventually("the deposed operator ends itself", Duration::from_secs(60), ended).await?;
+    live.await_ready(RECOVERED_WITHIN).await?;
+
+    let writes = operator::writes(cluster, &namespace.name, since).await?;
+    let (deposed, new): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.pod == leader.name_any());
+    namespace.say(format!("since then: {} writes of the new leader, {} of the deposed one", new.len(), deposed.len()));
+    ensure!(!new.is_empty(), "the new leader writes nothing");
+    ensure!(deposed.is_empty(), "the deposed operator still wrote: {deposed:?}");
+    Ok(())
+}
+
+/// Stops the load and compares: what is in the topic was acknowledged or may have been, and must be in the table.
+/// `acknowledged` is the most that the generator has said to be.
+async fn nothing_is_lost(live: &Live, acknowledged: f64) -> Result<()> {
+    live.patch(json!({"spec": {"producer": {"replicas": 0}}})).await?;
+    let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
+    eventually("the producer has sent what it had", RECOVERED_WITHIN, stopped).await?;
+    live.await_caught_up(RECOVERED_WITHIN).await?;
+
+    let records = live.kafka().await?.read(TOPIC).await?;
+    let keys = records.iter().map(|record| std::str::from_utf8(&record.key).ok().and_then(|key| key.parse().ok()));
+    let ids: HashSet<Uuid> = keys.collect::<Option<_>>().context("every key is a UUID")?;
+    let people = (0..100).map(|index| Person { seed: seed_of("three"), index });
+    // The generator has come no further than the topic is long.
+    let ledger = Ledger::of(people).and(SEED, records.len() as u64).only(&ids);
+    let expected = ledger.ids().len();
+    live.namespace.say(format!("{} records in the topic, {expected} of them distinct", records.len()));
+    ensure!(expected == ids.len(), "{} records are of nobody", ids.len() - expected);
+    let made = made_without_gap(&ids, expected)?;
+    live.namespace.say(format!("{made} distinct generator records in the topic, {acknowledged} were acknowledged"));
+    ensure!(made as f64 >= acknowledged, "the topic has less than was acknowledged");
+    let found = live.table().await?.compare(ledger).await?;
+    live.namespace.say(format!("after every kill: {found}"));
+    found.ensure_exact()
+}
+
+/// Returns how many of the generator's records are in the topic, which must be its first ones without a gap: those that
+/// a killed producer did not get through are sent again by the one after it.
+fn made_without_gap(ids: &HashSet<Uuid>, most: usize) -> Result<usize> {
+    let made = (0..most as u64).map(|index| millrace_profile::profile(SEED, index).id);
+    let present: Vec<bool> = made.map(|id| id.parse().is_ok_and(|id| ids.contains(&id))).collect();
+    let first_gap = present.iter().position(|present| !present).unwrap_or(present.len());
+    let count = present.iter().filter(|present| **present).count();
+    ensure!(count == first_gap, "the producer lost records: {first_gap} is not in the topic, later ones are");
+    Ok(count)
+}

@@ -1,0 +1,259 @@
+//! The road: one reconcile from end to end, and the watches that call it.
+//!
+//! Level-triggered: why it was woken does not matter. A pipeline that is not ready is looked at again soon, a ready one
+//! slowly; a failed pass backs off. Pipelines are reconciled side by side, and one that fails delays no other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, Resource, ResourceExt};
+use millrace_api::names::Names;
+use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated, validate};
+use snafu::Snafu;
+use tracing::Instrument;
+
+use crate::apply::{Applied, apply};
+use crate::context::Context;
+use crate::desire::{Inputs, desire};
+use crate::labels::{INSTANCE_LABEL, MANAGED_SELECTOR};
+use crate::observe::{Observed, observe, read_pipeline};
+use crate::plan::{Plan, plan};
+use crate::publish::{Publish, publish};
+use crate::report::{Failure, Outcome, report};
+use crate::scale::scale;
+use crate::telemetry::Ended;
+
+/// How soon a pipeline that is on its way is looked at again, beside what watches tell.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+/// How often a ready pipeline is looked at: lag, quorum and ring tell nobody when they change.
+const READY: Duration = Duration::from_secs(15);
+/// How often a pipeline is looked at that only its user can help.
+const REJECTED: Duration = Duration::from_secs(300);
+/// First and longest wait after a failed pass.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Pipelines reconciled at once.
+const CONCURRENCY: u16 = 16;
+/// Bursts of events about one pipeline become one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+type Watched = DeserializeGuard<StreamingPipeline>;
+
+/// Why a pass ended without a status.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Reconcile {
+    #[snafu(display("cannot observe"), context(false))]
+    Observe { source: crate::observe::Observe },
+    #[snafu(display("cannot publish"), context(false))]
+    Publish { source: Publish },
+}
+
+/// Consecutive failures per pipeline, for the backoff.
+#[derive(Default)]
+struct Failures(std::sync::Mutex<BTreeMap<Names, u32>>);
+
+impl Failures {
+    fn next_wait(&self, names: &Names) -> Duration {
+        let mut counts = self.0.lock().expect("no holder of this lock panics");
+        let count = counts.entry(names.clone()).or_default();
+        *count += 1;
+        let (first, longest) = BACKOFF;
+        let ceiling = first.saturating_mul(1 << (*count).min(10)).min(longest);
+        ceiling.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    fn forget(&self, names: &Names) {
+        self.0.lock().expect("no holder of this lock panics").remove(names);
+    }
+}
+
+struct Shared {
+    ctx: Context,
+    failures: Failures,
+}
+
+/// Watches and reconciles the pipelines of one namespace, or of all, until the process ends.
+pub async fn run(ctx: Context, namespace: Option<String>, readiness: crate::server::Readiness) {
+    let all = watcher::Config::default();
+    let ours = watcher::Config::default().labels(MANAGED_SELECTOR);
+    let client = &ctx.client;
+    let shared = Arc::new(Shared { ctx: ctx.clone(), failures: Failures::default() });
+    let pods = scoped::<Pod>(client, namespace.as_deref());
+    let controller = Controller::new(scoped_pipelines(client, namespace.as_deref()), all)
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .owns(scoped::<ConfigMap>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<Deployment>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<NetworkPolicy>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<PodDisruptionBudget>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<Service>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<ServiceAccount>(client, namespace.as_deref()), ours.clone())
+        .owns(scoped::<StatefulSet>(client, namespace.as_deref()), ours.clone())
+        .watches(pods, ours, |pod: Pod| pipeline_of(&pod));
+    readiness.set();
+    controller
+        .run(reconcile, error_policy, shared)
+        .for_each(|outcome| async move {
+            if let Err(error) = outcome {
+                // Reconcile errors were told by the error policy; what is left are watches that begin anew.
+                tracing::debug!(%error, "controller");
+            }
+        })
+        .await;
+}
+
+fn scoped_pipelines(client: &kube::Client, namespace: Option<&str>) -> Api<Watched> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn pipeline_of(pod: &Pod) -> Option<ObjectRef<Watched>> {
+    let name = pod.labels().get(INSTANCE_LABEL)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action, Reconcile> {
+    let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    let span = tracing::info_span!("reconcile", namespace = names.namespace(), pipeline = names.pipeline(), trace_id);
+    let begun = Instant::now();
+    let passed = pass(&shared.ctx, &names).instrument(span).await;
+    let (ended, action) = match passed {
+        Ok((ended, wait)) => {
+            if ended != Ended::Failed {
+                shared.failures.forget(&names);
+            }
+            let wait = if ended == Ended::Failed { Some(shared.failures.next_wait(&names)) } else { wait };
+            (ended, Ok(wait.map_or_else(Action::await_change, Action::requeue)))
+        }
+        Err(error) => (Ended::Failed, Err(error)),
+    };
+    shared.ctx.telemetry.reconciled(ended, begun.elapsed());
+    action
+}
+
+fn error_policy(watched: Arc<Watched>, error: &Reconcile, shared: Arc<Shared>) -> Action {
+    let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
+    tracing::error!(namespace = names.namespace(), pipeline = names.pipeline(), error = %chain_of(error), "reconcile failed");
+    Action::requeue(shared.failures.next_wait(&names))
+}
+
+/// Walks the road once. Returns how it ended, and how long to wait when nothing else wakes us.
+async fn pass(ctx: &Context, names: &Names) -> Result<(Ended, Option<Duration>), Reconcile> {
+    let Some(resource) = read_pipeline(ctx, names).await? else {
+        ctx.telemetry.pipeline_gone(names);
+        return Ok((Ended::Gone, None));
+    };
+    if resource.metadata.deletion_timestamp.is_some() {
+        // Owner references and the StatefulSets' volume retention do the rest; there is no finalizer to hang.
+        return Ok((Ended::Gone, None));
+    }
+    let Validated { pipeline, rejected } = validate(&resource);
+    let Some(pipeline) = pipeline else {
+        let status = report(&resource, &Outcome::Unparsable { rejected: &rejected }, chrono::Utc::now());
+        publish(ctx, &resource, &status, &Applied::default()).await?;
+        ctx.telemetry.pipeline_judged(names, false);
+        return Ok((Ended::Rejected, Some(REJECTED)));
+    };
+    let observed = match observe(ctx, &pipeline).await {
+        Ok(observed) => observed,
+        Err(error) => return unobserved(ctx, &resource, &rejected, &error).await,
+    };
+    walk(ctx, &resource, &pipeline, &rejected, &observed).await
+}
+
+async fn walk(
+    ctx: &Context,
+    resource: &StreamingPipeline,
+    pipeline: &Pipeline,
+    rejected: &[Rejected],
+    observed: &Observed,
+) -> Result<(Ended, Option<Duration>), Reconcile> {
+    let plan = plan_pass(ctx, resource, pipeline, observed);
+    let (applied, failure) = match apply(ctx, pipeline, observed, &plan).await {
+        Ok(applied) => (applied, None),
+        Err(error) if error.is_namespace_terminating() => return Ok((Ended::Gone, None)),
+        Err(error) => {
+            let failure = Failure { message: chain_of(&error), rejected: error.is_rejected() };
+            tracing::warn!(error = %failure.message, "the plan was not carried out");
+            (Applied::default(), Some(failure))
+        }
+    };
+    let ended = match &failure {
+        Some(failure) if failure.rejected => Ended::Rejected,
+        Some(_) => Ended::Failed,
+        None => Ended::Done,
+    };
+    let outcome = Outcome::Planned { pipeline, rejected, observed, plan: &plan, failure };
+    let status = report(resource, &outcome, observed.now);
+    publish(ctx, resource, &status, &applied).await?;
+    let chain_met = plan.first_unmet().is_none();
+    ctx.telemetry.pipeline_judged(&pipeline.names, chain_met && rejected.is_empty() && ended == Ended::Done);
+    let wait = match ended {
+        Ended::Rejected => REJECTED,
+        Ended::Done if chain_met && plan.is_empty() => READY,
+        Ended::Done | Ended::Failed | Ended::Gone => ON_ITS_WAY,
+    };
+    Ok((ended, Some(wait)))
+}
+
+/// The pure middle of the road.
+fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
+    let kafka = resource.status.as_ref().and_then(|status| status.kafka.as_ref());
+    let topics = kafka.map_or(&[][..], |kafka| &kafka.topics);
+    let inputs = Inputs {
+        replicas: scale(pipeline, observed),
+        write_timestamp_bases: topics.iter().map(|topic| (topic.name.clone(), topic.write_timestamp_base)).collect(),
+        administration: ctx.administration.clone(),
+    };
+    plan(pipeline, desire(pipeline, &inputs), observed)
+}
+
+async fn unobserved(
+    ctx: &Context,
+    resource: &StreamingPipeline,
+    rejected: &[Rejected],
+    error: &crate::observe::Observe,
+) -> Result<(Ended, Option<Duration>), Reconcile> {
+    let failure = Failure { message: chain_of(error), rejected: false };
+    tracing::warn!(error = %failure.message, "cannot observe");
+    let status = report(resource, &Outcome::Unobserved { failure, rejected }, chrono::Utc::now());
+    publish(ctx, resource, &status, &Applied::default()).await?;
+    Ok((Ended::Failed, None))
+}
+
+/// Returns an error and all its sources as one sentence.
+pub fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = cause.source();
+    }
+    message
+}

@@ -1,0 +1,118 @@
+//! `Pipeline` + `Inputs` → `Desired`: every object the pipeline shall have. Pure, and cannot fail: what could fail has
+//! failed in `validate`.
+//!
+//! One file per component; `common`, `pod` and `network` have what all share. Scripts and configuration are real files
+//! under `files/`.
+
+pub mod cassandra;
+mod common;
+pub mod kafka;
+mod network;
+mod pod;
+mod properties;
+pub mod workers;
+pub mod zookeeper;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use millrace_api::Pipeline;
+use millrace_api::names::Component;
+
+pub use common::{CONFIG_CHECKSUM, Port, component_selector};
+use common::{Scope, owned_metadata};
+
+use crate::scale::Replicas;
+
+/// What the objects depend on beside the pipeline itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs {
+    /// Members of each component right now.
+    pub replicas: Replicas,
+    /// Base of the write timestamps by topic, in microseconds since the Unix epoch. The processor's settings need one
+    /// for each topic that a query reads; until all are known there is no processor to desire.
+    pub write_timestamp_bases: BTreeMap<String, i64>,
+    /// What the administrator set for all pipelines.
+    pub administration: Administration,
+}
+
+/// What the operator's administrator sets for all pipelines, by flags.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Administration {
+    /// Image of `worker produce` and `worker process`.
+    pub worker_image: String,
+    /// Hosts that sources may reach although their addresses are private.
+    pub allowed_source_hosts: Vec<String>,
+    /// Namespace of the operator, which NetworkPolicies let in.
+    pub operator_namespace: String,
+    /// Names of image pull secrets in each pipeline's namespace.
+    pub image_pull_secrets: Vec<String>,
+    /// Further environment of the workers, such as the faults that negative controls switch on.
+    pub worker_env: BTreeMap<String, String>,
+}
+
+/// Every object of a pipeline, by component.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// What no component owns: the service account of all pods, and the default-deny NetworkPolicy.
+    pub shared: Objects,
+    /// The ensemble's objects.
+    pub zookeeper: Objects,
+    /// The brokers' objects.
+    pub kafka: Objects,
+    /// The nodes' objects; one StatefulSet per rack.
+    pub cassandra: Objects,
+    /// The producers' objects.
+    pub producer: Objects,
+    /// The processors' objects; `None` until every write-timestamp base is known.
+    pub processor: Option<Objects>,
+}
+
+/// Objects of one component, by kind. `apply` destructures this without `..`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    /// Identities of pods; none may use the Kubernetes API.
+    pub service_accounts: Vec<ServiceAccount>,
+    /// Configuration.
+    pub config_maps: Vec<ConfigMap>,
+    /// Headless and client Services.
+    pub services: Vec<Service>,
+    /// Who may talk to whom.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// At most one member down by choice.
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
+    /// Stores and producers.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// Processors.
+    pub deployments: Vec<Deployment>,
+}
+
+/// Returns every object that the pipeline shall have.
+pub fn desire(pipeline: &Pipeline, inputs: &Inputs) -> Desired {
+    let administration = &inputs.administration;
+    let scope = |component| Scope { pipeline, component, administration };
+    Desired {
+        shared: shared(pipeline),
+        zookeeper: zookeeper::objects(&scope(Component::ZooKeeper), inputs),
+        kafka: kafka::objects(&scope(Component::Kafka), inputs),
+        cassandra: cassandra::objects(&scope(Component::Cassandra), inputs),
+        producer: workers::producer(&scope(Component::Producer), inputs),
+        processor: workers::processor(&scope(Component::Processor), inputs),
+    }
+}
+
+fn shared(pipeline: &Pipeline) -> Objects {
+    let account = ServiceAccount {
+        metadata: owned_metadata(pipeline, pipeline.names.pipeline().to_owned()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    Objects {
+        service_accounts: vec![account],
+        network_policies: vec![network::deny_all(pipeline)],
+        ..Objects::default()
+    }
+}

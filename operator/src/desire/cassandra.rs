@@ -1,0 +1,162 @@
+//! The Cassandra nodes: one StatefulSet per rack, one configuration for all.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use millrace_api::crd::cassandra::OWNED_KEYS;
+use millrace_api::names::Component;
+use millrace_api::pipeline::{Cassandra, Rack};
+use serde_json::{Value, json};
+
+use super::common::{Files, Port, Scope, files, heap_mebibytes, layered};
+use super::pod::{
+    Members, Probes, Rhythm, Store, User, address_variable, command_probe, connection_probe, script, stateful_set,
+    variable,
+};
+use super::{Inputs, Objects, network};
+use crate::labels::RACK_LABEL;
+
+/// Where clients ask.
+pub const CQL_PORT: Port = Port { name: "cql", number: 9042 };
+const INTERNODE_PORT: Port = Port { name: "internode", number: 7000 };
+const INTERNODE_TLS_PORT: Port = Port { name: "internode-tls", number: 7001 };
+const PORTS: &[Port] = &[CQL_PORT, INTERNODE_PORT, INTERNODE_TLS_PORT];
+
+/// Returns the nodes' objects.
+pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
+    let cassandra = &scope.pipeline.cassandra;
+    let files = config(scope, cassandra);
+    let store = store(scope, cassandra, &files);
+    Objects {
+        config_maps: vec![scope.config_map(&files)],
+        // Drivers want the nodes' own addresses, of those that serve.
+        services: vec![scope.nodes_service(PORTS), scope.client_service_of_addresses(&[CQL_PORT])],
+        network_policies: vec![network_policy(scope)],
+        disruption_budgets: vec![scope.disruption_budget()],
+        stateful_sets: cassandra.racks.iter().map(|rack| rack_set(scope, &store, rack, inputs)).collect(),
+        ..Objects::default()
+    }
+}
+
+fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) -> StatefulSet {
+    let members = Members {
+        name: scope.pipeline.names.rack(&rack.name),
+        replicas: inputs.replicas.cassandra.get(&rack.name).copied().unwrap_or_default(),
+        labels: BTreeMap::from([(RACK_LABEL.to_owned(), rack.name.clone())]),
+        env: vec![variable("RACK", &rack.name)],
+    };
+    stateful_set(scope, store, members)
+}
+
+fn config(scope: &Scope<'_>, cassandra: &Cassandra) -> Files {
+    let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
+    let options = include_str!("files/cassandra/jvm-server.options");
+    files([
+        ("cassandra.yaml", cassandra_yaml(scope, cassandra)),
+        ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
+        ("logback.xml", include_str!("files/cassandra/logback.xml").to_owned()),
+        ("ready.sh", include_str!("files/cassandra/ready.sh").to_owned()),
+        ("start.sh", include_str!("files/cassandra/start.sh").to_owned()),
+    ])
+}
+
+/// Returns the settings of all nodes; `start.sh` fills in `POD_IP` and `SEEDS`.
+fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
+    let defaults = [
+        ("auto_snapshot", json!(true)),
+        ("cdc_enabled", json!(false)),
+        // A node that only stopped serving would look alive; one that ends is restarted, and seen.
+        ("commit_failure_policy", json!("die")),
+        ("commitlog_sync", json!("periodic")),
+        ("commitlog_sync_period", json!("10s")),
+        ("disk_failure_policy", json!("die")),
+    ];
+    let owned = [
+        ("allocate_tokens_for_local_replication_factor", json!(cassandra.replication_factor.of_new())),
+        ("broadcast_rpc_address", json!("POD_IP")),
+        ("cdc_raw_directory", json!("/var/lib/cassandra/cdc_raw")),
+        ("cluster_name", json!(scope.pipeline.names.pipeline())),
+        ("commitlog_directory", json!("/var/lib/cassandra/commitlog")),
+        ("data_file_directories", json!(["/var/lib/cassandra/data"])),
+        ("endpoint_snitch", json!("GossipingPropertyFileSnitch")),
+        ("hints_directory", json!("/var/lib/cassandra/hints")),
+        ("listen_address", json!("POD_IP")),
+        ("native_transport_port", json!(CQL_PORT.number)),
+        ("num_tokens", json!(16)),
+        ("partitioner", json!("org.apache.cassandra.dht.Murmur3Partitioner")),
+        // Every address, so that a forwarded port reaches it, too.
+        ("rpc_address", json!("0.0.0.0")),
+        ("saved_caches_directory", json!("/var/lib/cassandra/saved_caches")),
+        (
+            "seed_provider",
+            json!([{
+                "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+                "parameters": [{"seeds": "SEEDS"}],
+            }]),
+        ),
+        ("ssl_storage_port", json!(INTERNODE_TLS_PORT.number)),
+        ("start_native_transport", json!(true)),
+        ("storage_port", json!(INTERNODE_PORT.number)),
+    ];
+    // Admission refuses them, too; a resource that has gone round it must not move a node's tokens or data.
+    let user = cassandra.member.config.iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
+    let user = user.map(|(key, text)| (key.clone(), yaml_value(text)));
+    let settings = layered(defaults, user, owned);
+    // JSON values are YAML of every version; Cassandra's parser takes a bare `yes` or `12:30` for something else.
+    settings.iter().map(|(key, value)| format!("{key}: {value}\n")).collect()
+}
+
+/// Returns the value that a text would have in `cassandra.yaml`; what is not YAML is taken as the text itself.
+fn yaml_value(text: &str) -> Value {
+    serde_yaml::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> Store<'a> {
+    let names = &scope.pipeline.names;
+    let first_rack = cassandra.racks.first().expect("the schema demands a rack");
+    Store {
+        member: &cassandra.member,
+        user: User(999),
+        files,
+        env: vec![
+            variable("CASSANDRA_CONF", "/config"),
+            variable("CASSANDRA_HEAPDUMP_DIR", "/tmp"),
+            variable("CASSANDRA_LOG_DIR", "/var/log/cassandra"),
+            variable("DATACENTER", &cassandra.datacenter),
+            variable("FIRST_NODE", format!("{}-0", names.rack(&first_rack.name))),
+            variable("HOME", "/tmp"),
+            // One arena per core and thread would hold memory that no one uses.
+            variable("MALLOC_ARENA_MAX", "2"),
+            variable("NODES_HOST", format!("{}.{}.svc", names.nodes_service(Component::Cassandra), names.namespace())),
+            address_variable("POD_IP"),
+        ],
+        ports: PORTS,
+        data: "/var/lib/cassandra",
+        scratch: &[("config", "/config"), ("logs", "/var/log/cassandra"), ("tmp", "/tmp")],
+        probes: Probes {
+            // The port opens after the commit log is replayed, and before the node joins: a join has no time limit.
+            startup: connection_probe(INTERNODE_PORT, Rhythm::start_within_minutes(20)),
+            liveness: connection_probe(INTERNODE_PORT, Rhythm { period: 15, timeout: 10, failures: 4 }),
+            readiness: command_probe(script("ready.sh", &[]), Rhythm { period: 2, timeout: 5, failures: 2 }),
+        },
+        // SIGTERM drains; `nodetool drain` before it would only start one more JVM.
+        before_stop: None,
+        // A drain writes every memtable; what it does not reach is read from the commit log at the next start.
+        grace: 45,
+    }
+}
+
+fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
+    let own = network::component(scope.pipeline, Component::Cassandra);
+    let processor = network::component(scope.pipeline, Component::Processor);
+    let peers = &[INTERNODE_PORT, INTERNODE_TLS_PORT];
+    network::allow(
+        scope,
+        vec![
+            network::from(vec![processor, network::operator(scope)], &[CQL_PORT]),
+            network::from(vec![own.clone()], peers),
+        ],
+        vec![network::to(vec![own], peers)],
+    )
+}

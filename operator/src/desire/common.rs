@@ -1,0 +1,224 @@
+//! What all components share: labels, metadata, Services, budgets, resources, and files for pods.
+//!
+//! A [`Scope`] is one component of one pipeline; every object is made through one, so that no label can be forgotten.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::Resource;
+use millrace_api::names::Component;
+use millrace_api::pipeline::Resources;
+use millrace_api::{Pipeline, StreamingPipeline};
+use sha2::{Digest, Sha256};
+use worker_settings::Bytes;
+
+use super::Administration;
+use crate::labels::{APPLICATION, COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
+
+/// Annotation of a pod: digest of the configuration that it started with, so that a change makes a new revision.
+pub const CONFIG_CHECKSUM: &str = "millrace.dev/config-checksum";
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// Files by name, for a ConfigMap.
+pub type Files = BTreeMap<String, String>;
+
+/// Labels by name.
+pub type Labels = BTreeMap<String, String>;
+
+/// A port with its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    /// Name, in Services and containers.
+    pub name: &'static str,
+    /// Number.
+    pub number: u16,
+}
+
+/// One component of one pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The component.
+    pub component: Component,
+    /// What holds for all pipelines.
+    pub administration: &'a Administration,
+}
+
+impl Scope<'_> {
+    /// Returns the name of most of the component's objects.
+    pub fn name(&self) -> String {
+        self.pipeline.names.component(self.component)
+    }
+
+    /// Returns the labels that select the component's pods; they never change.
+    pub fn selector(&self) -> Labels {
+        component_selector(self.pipeline, self.component)
+    }
+
+    /// Returns the labels of every object of the component.
+    pub fn labels(&self) -> Labels {
+        let mut labels = self.selector();
+        labels.extend(pipeline_labels(self.pipeline));
+        labels
+    }
+
+    /// Returns the metadata of an object of the component.
+    pub fn metadata(&self, name: String) -> ObjectMeta {
+        ObjectMeta { labels: Some(self.labels()), ..owned_metadata(self.pipeline, name) }
+    }
+
+    /// Returns the ConfigMap with the component's files.
+    pub fn config_map(&self, files: &Files) -> ConfigMap {
+        ConfigMap { metadata: self.metadata(self.name()), data: Some(files.clone()), ..ConfigMap::default() }
+    }
+
+    /// Returns the headless Service that gives every pod a name, ready or not: members find each other before they
+    /// are ready, and become ready by finding each other.
+    pub fn nodes_service(&self, ports: &[Port]) -> Service {
+        let spec = ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            ..self.service_spec(ports)
+        };
+        let name = self.pipeline.names.nodes_service(self.component);
+        Service { metadata: self.metadata(name), spec: Some(spec), ..Service::default() }
+    }
+
+    /// Returns the Service for clients: one address, which leads to ready pods.
+    pub fn client_service(&self, ports: &[Port]) -> Service {
+        Service { metadata: self.metadata(self.name()), spec: Some(self.service_spec(ports)), ..Service::default() }
+    }
+
+    /// Returns the Service for clients whose name resolves to each ready pod.
+    pub fn client_service_of_addresses(&self, ports: &[Port]) -> Service {
+        let spec = ServiceSpec { cluster_ip: Some("None".to_owned()), ..self.service_spec(ports) };
+        Service { metadata: self.metadata(self.name()), spec: Some(spec), ..Service::default() }
+    }
+
+    /// Returns the budget that lets at most one pod of the component be away by choice. Never none: that would block
+    /// every drain of a node.
+    pub fn disruption_budget(&self) -> PodDisruptionBudget {
+        PodDisruptionBudget {
+            metadata: self.metadata(self.name()),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(1)),
+                selector: Some(label_selector(self.selector())),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            ..PodDisruptionBudget::default()
+        }
+    }
+
+    fn service_spec(&self, ports: &[Port]) -> ServiceSpec {
+        let ports = ports
+            .iter()
+            .map(|port| ServicePort {
+                name: Some(port.name.to_owned()),
+                port: port.number.into(),
+                target_port: Some(IntOrString::String(port.name.to_owned())),
+                ..ServicePort::default()
+            })
+            .collect();
+        ServiceSpec { ports: Some(ports), selector: Some(self.selector()), ..ServiceSpec::default() }
+    }
+}
+
+/// Returns the labels that every object of the pipeline has.
+pub fn pipeline_labels(pipeline: &Pipeline) -> Labels {
+    [(NAME_LABEL, APPLICATION), (INSTANCE_LABEL, pipeline.names.pipeline()), (MANAGED_BY_LABEL, MANAGER)]
+        .map(|(label, value)| (label.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Returns the labels that select a component's pods.
+pub fn component_selector(pipeline: &Pipeline, component: Component) -> Labels {
+    [(NAME_LABEL, APPLICATION), (INSTANCE_LABEL, pipeline.names.pipeline()), (COMPONENT_LABEL, component.as_str())]
+        .map(|(label, value)| (label.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Returns a selector of exactly these labels.
+pub fn label_selector(labels: Labels) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
+}
+
+/// Returns the metadata of an object that the pipeline owns and that belongs to no component.
+pub fn owned_metadata(pipeline: &Pipeline, name: String) -> ObjectMeta {
+    let owner = OwnerReference {
+        api_version: StreamingPipeline::api_version(&()).into_owned(),
+        kind: StreamingPipeline::kind(&()).into_owned(),
+        name: pipeline.names.pipeline().to_owned(),
+        uid: pipeline.uid.clone(),
+        controller: Some(true),
+        // A deletion that waits for its children would otherwise need the right to set finalizers.
+        block_owner_deletion: Some(false),
+    };
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(pipeline.names.namespace().to_owned()),
+        labels: Some(pipeline_labels(pipeline)),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Returns the digest of a component's files.
+pub fn checksum(files: &Files) -> String {
+    let mut digest = Sha256::new();
+    for (name, content) in files {
+        // Lengths keep apart what would otherwise run into each other.
+        for part in [name, content] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns what a container asks for and may use.
+pub fn resource_requirements(resources: &Resources) -> ResourceRequirements {
+    let Resources { cpu_request, cpu_limit, memory_request, memory_limit } = resources;
+    let quantity = |resource: &str, amount: String| (resource.to_owned(), Quantity(amount));
+    let mut limits = BTreeMap::from([quantity("memory", memory_limit.to_string())]);
+    limits.extend(cpu_limit.as_ref().map(|limit| quantity("cpu", limit.clone())));
+    ResourceRequirements {
+        requests: Some([quantity("cpu", cpu_request.clone()), quantity("memory", memory_request.to_string())].into()),
+        limits: Some(limits),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// Returns a store's Java heap in mebibytes: half of the memory limit. The other half is for what the server holds
+/// outside the heap, thread stacks and the page cache.
+pub fn heap_mebibytes(memory_limit: Bytes) -> u64 {
+    memory_limit.0 / 2 / MEBIBYTE
+}
+
+/// Lays settings over each other: the operator's defaults, the user's, and those that only the operator sets.
+pub fn layered<V: Clone>(
+    defaults: impl IntoIterator<Item = (&'static str, V)>,
+    user: impl IntoIterator<Item = (String, V)>,
+    owned: impl IntoIterator<Item = (&'static str, V)>,
+) -> BTreeMap<String, V> {
+    let named = |(key, value): (&'static str, V)| (key.to_owned(), value);
+    let mut settings: BTreeMap<String, V> = defaults.into_iter().map(named).collect();
+    settings.extend(user);
+    settings.extend(owned.into_iter().map(named));
+    settings
+}
+
+/// Returns a number of pods as Kubernetes counts them.
+pub fn count(pods: u32) -> i32 {
+    i32::try_from(pods).expect("the schema bounds every number of pods below 2^31")
+}
+
+/// Returns a ConfigMap's files from names and texts.
+pub fn files<const N: usize>(files: [(&str, String); N]) -> Files {
+    files.map(|(name, content)| (name.to_owned(), content)).into()
+}

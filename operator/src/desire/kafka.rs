@@ -1,0 +1,130 @@
+//! The Kafka brokers, which keep their metadata in the pipeline's ZooKeeper.
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use millrace_api::crd::kafka::OWNED_KEYS;
+use millrace_api::names::Component;
+use millrace_api::pipeline::{Kafka, default_min_in_sync};
+
+use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
+use super::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use super::zookeeper::{self, CLIENT_PORT};
+use super::{Inputs, Objects, network, properties};
+
+/// Where clients and brokers ask.
+pub const BROKER_PORT: Port = Port { name: "kafka", number: 9092 };
+const PORTS: &[Port] = &[BROKER_PORT];
+
+/// Returns the brokers' objects.
+pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
+    let kafka = &scope.pipeline.kafka;
+    let files = config(scope, kafka);
+    Objects {
+        config_maps: vec![scope.config_map(&files)],
+        services: vec![scope.nodes_service(PORTS), scope.client_service(PORTS)],
+        network_policies: vec![network_policy(scope)],
+        disruption_budgets: vec![scope.disruption_budget()],
+        stateful_sets: vec![stateful_set(
+            scope,
+            &store(scope, kafka, &files),
+            Members { name: scope.name(), replicas: inputs.replicas.kafka, labels: Labels::new(), env: Vec::new() },
+        )],
+        ..Objects::default()
+    }
+}
+
+fn config(scope: &Scope<'_>, kafka: &Kafka) -> Files {
+    files([
+        ("answers.sh", include_str!("files/kafka/answers.sh").to_owned()),
+        ("java.security", include_str!("files/java.security").to_owned()),
+        ("log4j.properties", include_str!("files/kafka/log4j.properties").to_owned()),
+        ("server.properties", server_properties(scope, kafka)),
+        ("start.sh", include_str!("files/kafka/start.sh").to_owned()),
+    ])
+}
+
+/// Returns the settings of all brokers; `start.sh` adds what differs: the id and the advertised address.
+fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
+    let replication = kafka.default_replication_factor();
+    let in_sync = default_min_in_sync(replication);
+    let defaults = [
+        // A stop with the controller gone gives up after two tries of 8 s, and the leaders move by themselves.
+        ("controlled.shutdown.max.retries", "2".to_owned()),
+        ("controlled.shutdown.retry.backoff.ms", "1000".to_owned()),
+        ("controller.socket.timeout.ms", "8000".to_owned()),
+        // Processors start together; to wait 3 s for more of them, the default, only delays the first row.
+        ("group.initial.rebalance.delay.ms", "500".to_owned()),
+        // The only compacted topic is small; the default takes 128 MiB of the heap.
+        ("log.cleaner.dedupe.buffer.size", "33554432".to_owned()),
+        // A pipeline has one consumer group and whatever people try; 50, the default, takes seconds to create.
+        ("offsets.topic.num.partitions", "10".to_owned()),
+        // All pods are created at once, and ZooKeeper may be long in coming; without it a broker would end itself.
+        ("zookeeper.connection.timeout.ms", "120000".to_owned()),
+        // Three lost heartbeats. The default of 18 s is also how long a killed broker cannot come back.
+        ("zookeeper.session.timeout.ms", "10000".to_owned()),
+    ];
+    let owned = [
+        // Topics are declared in the resource; a misspelt one must fail and not appear.
+        ("auto.create.topics.enable", "false".to_owned()),
+        ("broker.id.generation.enable", "false".to_owned()),
+        ("controlled.shutdown.enable", "true".to_owned()),
+        ("default.replication.factor", replication.to_string()),
+        ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listeners", format!("PLAINTEXT://:{}", BROKER_PORT.number)),
+        // Not the volume's root: Kafka takes every directory there, such as lost+found, for a partition.
+        ("log.dirs", "/var/lib/kafka/data/log".to_owned()),
+        ("min.insync.replicas", in_sync.to_string()),
+        ("offsets.topic.replication.factor", replication.to_string()),
+        ("transaction.state.log.min.isr", in_sync.to_string()),
+        ("transaction.state.log.replication.factor", replication.to_string()),
+        // An acknowledged record is never given up for availability.
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("zookeeper.connect", zookeeper::servers(scope).join(",")),
+    ];
+    // Admission refuses them, too; a resource that has gone round it must not lose records.
+    let user = kafka.member.config.clone().into_iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
+    properties::render(&layered(defaults, user, owned))
+}
+
+fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a> {
+    let names = &scope.pipeline.names;
+    let nodes_host = format!("{}.{}.svc", names.nodes_service(Component::Kafka), names.namespace());
+    Store {
+        member: &kafka.member,
+        user: User(1000),
+        files,
+        env: vec![
+            variable("BROKER_HEAP", format!("{}m", heap_mebibytes(kafka.member.resources.memory_limit))),
+            variable("LOG_DIR", "/var/log/kafka"),
+            variable("NODES_HOST", nodes_host),
+        ],
+        ports: PORTS,
+        data: "/var/lib/kafka/data",
+        scratch: &[
+            ("config", "/mnt/shared/config"),
+            ("logs", "/var/log/kafka"),
+            ("secrets", "/etc/kafka/secrets"),
+            ("tmp", "/tmp"),
+        ],
+        probes: Probes {
+            // Log recovery after a kill reads whole segments.
+            startup: command_probe(script("answers.sh", &[]), Rhythm::start_within_minutes(20)),
+            liveness: command_probe(script("answers.sh", &[]), Rhythm { period: 15, timeout: 10, failures: 4 }),
+            readiness: command_probe(script("answers.sh", &[]), Rhythm { period: 5, timeout: 5, failures: 2 }),
+        },
+        before_stop: None,
+        // Controlled shutdown moves one leader after the other; what it does not reach, the controller moves afterwards.
+        grace: 45,
+    }
+}
+
+fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
+    let [kafka, producer, processor, zookeeper] =
+        [Component::Kafka, Component::Producer, Component::Processor, Component::ZooKeeper]
+            .map(|component| network::component(scope.pipeline, component));
+    network::allow(
+        scope,
+        vec![network::from(vec![kafka.clone(), producer, processor, network::operator(scope)], PORTS)],
+        vec![network::to(vec![kafka], PORTS), network::to(vec![zookeeper], &[CLIENT_PORT])],
+    )
+}

@@ -1,0 +1,129 @@
+//! Who may talk to whom: nobody, but for what is listed here.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use millrace_api::Pipeline;
+use millrace_api::names::Component;
+
+use super::common::{Port, Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
+
+/// The name service of every cluster.
+const DNS: u16 = 53;
+
+/// Addresses where clouds hand out credentials to whoever asks; no source lives there.
+const LINK_LOCAL: &str = "169.254.0.0/16";
+const LINK_LOCAL_V6: &str = "fe80::/10";
+const METADATA_V6: &str = "fd00:ec2::254/128";
+
+/// Returns the policy of all pods of the pipeline: nothing in, and nothing out but questions to the name service.
+///
+/// That one may be asked at any address, since a cache on the node has a link-local one.
+pub fn deny_all(pipeline: &Pipeline) -> NetworkPolicy {
+    let dns = NetworkPolicyEgressRule {
+        ports: Some(["UDP", "TCP"].map(|protocol| policy_port(protocol, DNS)).to_vec()),
+        to: None,
+    };
+    NetworkPolicy {
+        metadata: owned_metadata(pipeline, pipeline.names.pipeline().to_owned()),
+        spec: Some(NetworkPolicySpec {
+            // With `managed-by`, so that an operator which was installed under the pipeline's name stays free.
+            pod_selector: Some(label_selector(pipeline_labels(pipeline))),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: None,
+            egress: Some(vec![dns]),
+        }),
+    }
+}
+
+/// Returns the policy of a component's pods.
+pub fn allow(
+    scope: &Scope<'_>,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
+    let mut policy_types = vec!["Ingress".to_owned()];
+    if !egress.is_empty() {
+        policy_types.push("Egress".to_owned());
+    }
+    NetworkPolicy {
+        metadata: scope.metadata(scope.name()),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(label_selector(scope.selector())),
+            policy_types: Some(policy_types),
+            ingress: Some(ingress),
+            egress: Some(egress).filter(|rules| !rules.is_empty()),
+        }),
+    }
+}
+
+/// Lets peers reach ports.
+pub fn from(peers: Vec<NetworkPolicyPeer>, ports: &[Port]) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule { from: Some(peers), ports: Some(policy_ports(ports)) }
+}
+
+/// Lets everybody reach ports: whoever scrapes metrics may run in any namespace, or on a node's own network.
+pub fn from_anywhere(ports: &[Port]) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule { from: None, ports: Some(policy_ports(ports)) }
+}
+
+/// Lets the pods reach ports of peers.
+pub fn to(peers: Vec<NetworkPolicyPeer>, ports: &[Port]) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: Some(peers), ports: Some(policy_ports(ports)) }
+}
+
+/// Lets the pods reach every port of any address, but for the link-local ones.
+pub fn to_the_world() -> NetworkPolicyEgressRule {
+    let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.to_owned(),
+            except: Some(except.iter().map(|&block| block.to_owned()).collect()),
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    NetworkPolicyEgressRule {
+        to: Some(vec![
+            block("0.0.0.0/0", &[LINK_LOCAL]),
+            block("::/0", &[LINK_LOCAL_V6, METADATA_V6]),
+            // Some networks do not count pods among addresses.
+            any_pod(),
+        ]),
+        ports: None,
+    }
+}
+
+/// Returns the pods of a component of the same pipeline.
+pub fn component(pipeline: &Pipeline, component: Component) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(label_selector(component_selector(pipeline, component))),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// Returns all pods of the operator's namespace.
+pub fn operator(scope: &Scope<'_>) -> NetworkPolicyPeer {
+    let namespace = scope.administration.operator_namespace.clone();
+    let labels = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace)]);
+    NetworkPolicyPeer { namespace_selector: Some(label_selector(labels)), ..NetworkPolicyPeer::default() }
+}
+
+/// Returns all pods of the cluster.
+pub fn any_pod() -> NetworkPolicyPeer {
+    NetworkPolicyPeer { namespace_selector: Some(Default::default()), ..NetworkPolicyPeer::default() }
+}
+
+fn policy_ports(ports: &[Port]) -> Vec<NetworkPolicyPort> {
+    ports.iter().map(|port| policy_port("TCP", port.number)).collect()
+}
+
+fn policy_port(protocol: &str, number: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(IntOrString::Int(number.into())),
+        end_port: None,
+    }
+}

@@ -1,0 +1,279 @@
+//! The producers, a StatefulSet whose ordinals share the sources, and the processors, a Deployment.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    Container, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use millrace_api::names::Component;
+use millrace_api::pipeline::{Query, Resources, SecretKey, Table};
+use serde::Serialize;
+use worker_settings::{
+    CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
+    QuerySettings, TableSettings,
+};
+
+use super::cassandra::CQL_PORT;
+use super::common::{Files, Port, Scope, count, files, label_selector, resource_requirements};
+use super::kafka::BROKER_PORT;
+use super::pod::{
+    Probes, Rhythm, User, config_map_volume, container, container_port, http_probe, pod_spec, pod_template, probed,
+    read_only_mount, variable,
+};
+use super::{Inputs, Objects, network};
+
+/// Where a worker serves `/metrics`, `/healthz` and `/readyz`.
+pub const HTTP_PORT: Port = Port { name: "http", number: 8080 };
+
+const SETTINGS: &str = "/settings";
+
+/// Seconds from the order to stop to the kill.
+const GRACE: i64 = 30;
+/// Leaves a third of the grace period for what comes after the drain.
+const DRAIN: Duration = Duration::from_secs(20);
+/// What a killed processor's successor writes again; each row of it is written over with the same.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Returns the producers' objects.
+pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
+    let producer = &scope.pipeline.producer;
+    let files = files([("produce.yaml", yaml(&produce_settings(scope)))]);
+    let worker = Worker {
+        command: ["worker", "produce", "--settings", "/settings/produce.yaml"],
+        resources: &producer.resources,
+        secrets: &producer.secrets,
+        files: &files,
+    };
+    let kafka = network::component(scope.pipeline, Component::Kafka);
+    Objects {
+        config_maps: vec![scope.config_map(&files)],
+        services: vec![scope.nodes_service(&[HTTP_PORT])],
+        network_policies: vec![network::allow(
+            scope,
+            vec![network::from_anywhere(&[HTTP_PORT])],
+            vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()],
+        )],
+        disruption_budgets: vec![scope.disruption_budget()],
+        stateful_sets: vec![StatefulSet {
+            metadata: scope.metadata(scope.name()),
+            spec: Some(StatefulSetSpec {
+                replicas: Some(count(inputs.replicas.producer)),
+                service_name: Some(scope.pipeline.names.nodes_service(Component::Producer)),
+                pod_management_policy: Some("Parallel".to_owned()),
+                update_strategy: Some(StatefulSetUpdateStrategy {
+                    type_: Some("RollingUpdate".to_owned()),
+                    rolling_update: None,
+                }),
+                revision_history_limit: Some(REVISIONS),
+                selector: label_selector(scope.selector()),
+                template: worker_template(scope, &worker),
+                ..StatefulSetSpec::default()
+            }),
+            ..StatefulSet::default()
+        }],
+        ..Objects::default()
+    }
+}
+
+/// Returns the processors' objects, or nothing while a query's topic has no write-timestamp base yet.
+pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
+    let processor = &scope.pipeline.processor;
+    let files = files([("process.yaml", yaml(&process_settings(scope, inputs)?))]);
+    let worker = Worker {
+        command: ["worker", "process", "--settings", "/settings/process.yaml"],
+        resources: &processor.resources,
+        secrets: &[],
+        files: &files,
+    };
+    let [kafka, cassandra] =
+        [Component::Kafka, Component::Cassandra].map(|component| network::component(scope.pipeline, component));
+    Some(Objects {
+        config_maps: vec![scope.config_map(&files)],
+        network_policies: vec![network::allow(
+            scope,
+            vec![network::from_anywhere(&[HTTP_PORT])],
+            vec![network::to(vec![kafka], &[BROKER_PORT]), network::to(vec![cassandra], &[CQL_PORT])],
+        )],
+        disruption_budgets: vec![scope.disruption_budget()],
+        deployments: vec![Deployment {
+            metadata: scope.metadata(scope.name()),
+            spec: Some(DeploymentSpec {
+                replicas: Some(count(inputs.replicas.processor)),
+                // The new one has joined the group before the old one leaves, so the stream goes on.
+                strategy: Some(DeploymentStrategy {
+                    type_: Some("RollingUpdate".to_owned()),
+                    rolling_update: Some(RollingUpdateDeployment {
+                        max_surge: Some(IntOrString::Int(1)),
+                        max_unavailable: Some(IntOrString::Int(0)),
+                    }),
+                }),
+                revision_history_limit: Some(REVISIONS),
+                selector: label_selector(scope.selector()),
+                template: worker_template(scope, &worker),
+                ..DeploymentSpec::default()
+            }),
+            ..Deployment::default()
+        }],
+        ..Objects::default()
+    })
+}
+
+/// Old revisions that are kept for `kubectl rollout undo`.
+const REVISIONS: i32 = 3;
+
+fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
+    let producer = &scope.pipeline.producer;
+    ProduceSettings {
+        pipeline: pipeline_name(scope),
+        kafka: kafka_settings(scope),
+        sources: producer.sources.clone(),
+        // With no pods nobody reads this; the worker refuses 0.
+        replicas: producer.replicas.max(1),
+        allowed_source_hosts: scope.administration.allowed_source_hosts.clone(),
+        buffer_memory: producer.buffer_memory,
+        drain_timeout: DRAIN,
+        http_port: HTTP_PORT.number,
+    }
+}
+
+fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSettings> {
+    let names = &scope.pipeline.names;
+    let processor = &scope.pipeline.processor;
+    let cassandra = &scope.pipeline.cassandra;
+    let mut queries = Vec::new();
+    for query in &processor.queries {
+        let Query { name, from, into } = query;
+        let table = cassandra.tables.iter().find(|table| table.name == *into).expect("admission knows every table");
+        queries.push(QuerySettings {
+            name: name.clone(),
+            from: from.clone(),
+            into: table_settings(table),
+            write_timestamp_base: *inputs.write_timestamp_bases.get(from)?,
+        });
+    }
+    Some(ProcessSettings {
+        pipeline: pipeline_name(scope),
+        kafka: kafka_settings(scope),
+        consumer_group: names.consumer_group(),
+        dead_letter_topic: processor.dead_letter_topic.clone(),
+        cassandra: CassandraSettings {
+            contact_points: vec![format!("{}:{}", names.service_host(Component::Cassandra), CQL_PORT.number)],
+            datacenter: cassandra.datacenter.clone(),
+            keyspace: cassandra.keyspace.clone(),
+            consistency: if cassandra.replication_factor.of_new() == 1 {
+                Consistency::One
+            } else {
+                Consistency::LocalQuorum
+            },
+        },
+        queries,
+        buffer_memory: processor.buffer_memory,
+        max_in_flight: processor.max_in_flight,
+        commit_interval: COMMIT_INTERVAL,
+        drain_timeout: DRAIN,
+        http_port: HTTP_PORT.number,
+    })
+}
+
+fn pipeline_name(scope: &Scope<'_>) -> PipelineName {
+    let names = &scope.pipeline.names;
+    PipelineName { namespace: names.namespace().to_owned(), name: names.pipeline().to_owned() }
+}
+
+/// Returns the brokers by their client Service: a list of pods would restart the workers whenever a broker is added.
+fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
+    let host = scope.pipeline.names.service_host(Component::Kafka);
+    KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
+}
+
+fn table_settings(table: &Table) -> TableSettings {
+    TableSettings {
+        name: table.name.clone(),
+        columns: table.columns.clone(),
+        primary_key: table.partition_key.iter().chain(&table.clustering_key).cloned().collect(),
+    }
+}
+
+fn yaml(settings: &impl Serialize) -> String {
+    serde_yaml::to_string(settings).expect("settings are plain structs with text keys")
+}
+
+/// What is particular about a worker's pods.
+struct Worker<'a> {
+    command: [&'static str; 4],
+    resources: &'a Resources,
+    secrets: &'a [SecretKey],
+    files: &'a Files,
+}
+
+fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
+    let Worker { command, resources, secrets, files } = worker;
+    let administration = scope.administration;
+    let mut env = BTreeMap::from([
+        // One arena per core and thread would hold memory that no one uses.
+        ("MALLOC_ARENA_MAX".to_owned(), "2".to_owned()),
+    ]);
+    env.extend(administration.worker_env.clone());
+
+    let mut volumes = vec![config_map_volume("settings", scope.name())];
+    let mut mounts = vec![read_only_mount("settings", SETTINGS)];
+    if !secrets.is_empty() {
+        volumes.push(secret_volume("secrets", secrets));
+        mounts.push(read_only_mount("secrets", SecretKey::MOUNT));
+    }
+
+    let container = Container {
+        name: scope.component.to_string(),
+        image: Some(administration.worker_image.clone()),
+        command: Some(command.map(str::to_owned).to_vec()),
+        env: Some(env.iter().map(|(name, value)| variable(name, value)).collect()),
+        ports: Some(vec![container_port(&HTTP_PORT)]),
+        resources: Some(resource_requirements(resources)),
+        volume_mounts: Some(mounts),
+        ..probed(container(), &probes())
+    };
+    pod_template(
+        scope,
+        files,
+        PodSpec {
+            containers: vec![container],
+            volumes: Some(volumes),
+            termination_grace_period_seconds: Some(GRACE),
+            ..pod_spec(scope, User(65532))
+        },
+    )
+}
+
+fn probes() -> Probes {
+    Probes {
+        startup: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 1, timeout: 2, failures: 60 }),
+        liveness: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 10, timeout: 5, failures: 3 }),
+        readiness: http_probe(HTTP_PORT, "/readyz", Rhythm { period: 2, timeout: 2, failures: 2 }),
+    }
+}
+
+/// Returns the volume in which each key has the path that [`SecretKey::path`] tells. A Secret that is not there yet
+/// holds the pod back; a changed one changes the file.
+fn secret_volume(name: &str, secrets: &[SecretKey]) -> Volume {
+    let sources = secrets
+        .iter()
+        .map(|SecretKey { secret, key }| VolumeProjection {
+            secret: Some(SecretProjection {
+                name: secret.clone(),
+                items: Some(vec![KeyToPath { key: key.clone(), path: format!("{secret}/{key}"), mode: None }]),
+                optional: Some(false),
+            }),
+            ..VolumeProjection::default()
+        })
+        .collect();
+    Volume {
+        name: name.to_owned(),
+        projected: Some(ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(sources) }),
+        ..Volume::default()
+    }
+}

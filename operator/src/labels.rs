@@ -1,0 +1,31 @@
+//! The labels of every object that the operator owns, and the selectors that find them again.
+
+use millrace_api::names::{Component, Names};
+
+/// Label with the application's name: [`APPLICATION`].
+pub const NAME_LABEL: &str = "app.kubernetes.io/name";
+/// Label with the pipeline's name.
+pub const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+/// Label with the component.
+pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// Label with who manages the object: [`MANAGER`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label of a Cassandra node: its rack.
+pub const RACK_LABEL: &str = "millrace.dev/rack";
+
+/// Name of the application in labels.
+pub const APPLICATION: &str = "millrace";
+/// Name of the operator in labels.
+pub const MANAGER: &str = "millrace-operator";
+/// Selects every object that any operator of ours manages.
+pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=millrace-operator";
+
+/// Selects every object of a pipeline.
+pub fn instance_selector(names: &Names) -> String {
+    format!("{MANAGED_SELECTOR},{INSTANCE_LABEL}={}", names.pipeline())
+}
+
+/// Selects the pods of a component of a pipeline.
+pub fn pod_selector(names: &Names, component: Component) -> String {
+    format!("{NAME_LABEL}={APPLICATION},{INSTANCE_LABEL}={},{COMPONENT_LABEL}={component}", names.pipeline())
+}

@@ -1,0 +1,196 @@
+//! Leadership by a Lease: of several operators exactly one reconciles.
+//!
+//! A holder renews; a candidate takes over once it has itself watched the Lease stand still for its whole duration, so
+//! that clocks of different machines need not agree. Who loses the Lease must stop at once: [`Leadership::hold`] returns
+//! then, and the process exits. What it had begun by then is stopped by the [`Fence`]. Every write carries the
+//! resourceVersion that was read. Moves to `kube-leader-election` once that crate follows kube 5.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a Lease stands still before another may take it.
+const DURATION: Duration = Duration::from_secs(15);
+/// How often the holder renews.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// How long the holder goes on after its last successful renewal; less than `DURATION`, so that two never lead.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// How often a candidate looks.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Whether this operator may still write: told by whoever renews the Lease, asked by whoever writes.
+///
+/// A process that stood still, or whose renewals hang, must not go on with what it had begun: by the time it notices,
+/// another may lead.
+#[derive(Clone, Debug, Default)]
+pub struct Fence(Arc<Mutex<Option<Instant>>>);
+
+impl Fence {
+    /// Returns whether the last renewal is young enough that nobody else can lead.
+    pub fn is_open(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|renewed| renewed.elapsed() < GIVE_UP)
+    }
+
+    /// Notes a renewal by the moment it was asked for: it may have been granted any time since.
+    fn renewed(&self, asked: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+    }
+}
+
+/// The Lease, and who we are.
+#[derive(Clone)]
+pub struct Leadership {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    fence: Fence,
+}
+
+impl Leadership {
+    /// Names the Lease that operators of `namespace` share. `identity` must be unique among them.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            fence: Fence::default(),
+        }
+    }
+
+    /// Returns what tells writers whether this operator still leads.
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Waits until this operator holds the Lease.
+    pub async fn acquire(&self) {
+        let mut seen: Option<(Option<String>, Instant)> = None;
+        loop {
+            let asked = Instant::now();
+            match self.try_acquire(&mut seen).await {
+                Ok(true) => return self.fence.renewed(asked),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "cannot read or take the lease"),
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Renews until the Lease is lost; then the caller must stop at once.
+    pub async fn hold(&self) {
+        loop {
+            sleep(RENEWAL).await;
+            let asked = Instant::now();
+            match timeout(RENEWAL, self.renew()).await {
+                Ok(Ok(true)) => self.fence.renewed(asked),
+                Ok(Ok(false)) => return tracing::error!("another operator took the lease"),
+                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
+                Err(_) => tracing::warn!("the API server does not answer the renewal of the lease"),
+            }
+            if !self.fence.is_open() {
+                return tracing::error!("the lease could not be renewed in time");
+            }
+        }
+    }
+
+    /// Gives the Lease up, so that another takes over without waiting.
+    pub async fn release(&self) {
+        let released = async {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+                return Ok(());
+            };
+            if self.is_held_by_us(&lease) {
+                lease.spec.get_or_insert_default().holder_identity = None;
+                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if let Err(error) = released.await {
+            tracing::warn!(%error, "cannot give up the lease");
+        }
+    }
+
+    /// Takes the Lease if nobody holds it, or if its holder has not renewed while we watched.
+    async fn try_acquire(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<bool, kube::Error> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(self.spec(0)) };
+            return self.wrote(self.api.create(&PostParams::default(), &lease).await);
+        };
+        let version = lease.metadata.resource_version.clone();
+        let stood_still = match seen {
+            Some((before, since)) if *before == version => since.elapsed() >= DURATION,
+            _ => {
+                *seen = Some((version, Instant::now()));
+                false
+            }
+        };
+        let free = lease.spec.as_ref().is_none_or(|spec| spec.holder_identity.as_deref().unwrap_or("").is_empty());
+        if !(free || stood_still || self.is_held_by_us(&lease)) {
+            return Ok(false);
+        }
+        let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        lease.spec = Some(self.spec(transitions + 1));
+        self.wrote(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    async fn renew(&self) -> Result<bool, kube::Error> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+            return Ok(false);
+        };
+        if !self.is_held_by_us(&lease) {
+            return Ok(false);
+        }
+        lease.spec.get_or_insert_default().renew_time = Some(now());
+        self.wrote(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    /// A conflict means that somebody else wrote first.
+    fn wrote(&self, answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+        match answer {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_held_by_us(&self, lease: &Lease) -> bool {
+        lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.identity))
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(DURATION.as_secs() as i32),
+            acquire_time: Some(now()),
+            renew_time: Some(now()),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn now() -> MicroTime {
+    MicroTime(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fence_is_open_only_after_a_recent_renewal() {
+        let fence = Fence::default();
+        assert!(!fence.is_open());
+        fence.renewed(Instant::now());
+        assert!(fence.clone().is_open());
+        fence.renewed(Instant::now().checked_sub(GIVE_UP).expect("the machine has run for some seconds"));
+        assert!(!fence.is_open());
+    }
+}

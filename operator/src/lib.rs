@@ -1,0 +1,32 @@
+//! The control plane. One road, one file per step:
+//!
+//! ```text
+//! observe (ctx, &pipeline)          -> Observed      reads: children, quorum, ISR, ring, lag
+//! validate(&resource)               -> Validated     pure; in `millrace-api`: every user error with its path
+//! scale   (&pipeline, &observed)    -> Replicas      pure
+//! desire  (&pipeline, &inputs)      -> Desired       pure, cannot fail
+//! plan    (&pipeline, desired, &observed) -> Plan    pure; apply / hold / act
+//! apply   (ctx, &plan)              -> Applied       the only writer of children and of the stores
+//! report  (&resource, outcome)      -> Status        pure
+//! publish (ctx, &resource, &status) -> ()            writes the status only if it differs; events on transitions
+//! ```
+//!
+//! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and `stores` holds the small
+//! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
+
+pub mod apply;
+pub mod chain;
+pub mod context;
+pub mod controller;
+pub mod desire;
+pub mod labels;
+pub mod lease;
+pub mod observe;
+pub mod plan;
+pub mod publish;
+pub mod report;
+pub mod scale;
+pub mod server;
+pub mod smoke;
+pub mod stores;
+pub mod telemetry;

@@ -1,0 +1,100 @@
+//! Finds the desired objects that are missing or differ from what is there. Pure.
+//!
+//! An object is as desired when every value that we set is there with the same value; what the API server or others
+//! added beside it does not matter. Values that we once set and set no more show through the checksum annotation that
+//! every desired object carries.
+
+use std::collections::BTreeMap;
+
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::desire::Objects;
+use crate::observe::Children;
+
+/// Annotation with the checksum of the object as it was desired.
+pub const DESIRED_CHECKSUM: &str = "millrace.dev/desired-checksum";
+
+/// Returns the objects to apply, each with its checksum.
+pub fn differing(objects: Objects, children: &Children) -> Objects {
+    let Objects {
+        service_accounts,
+        config_maps,
+        services,
+        network_policies,
+        disruption_budgets,
+        stateful_sets,
+        deployments,
+    } = objects;
+    Objects {
+        service_accounts: differing_of(service_accounts, &children.service_accounts),
+        config_maps: differing_of(config_maps, &children.config_maps),
+        services: differing_of(services, &children.services),
+        network_policies: differing_of(network_policies, &children.network_policies),
+        disruption_budgets: differing_of(disruption_budgets, &children.disruption_budgets),
+        stateful_sets: differing_of(stateful_sets, &children.stateful_sets),
+        deployments: differing_of(deployments, &children.deployments),
+    }
+}
+
+fn differing_of<K: Resource + Serialize>(desired: Vec<K>, live: &BTreeMap<String, K>) -> Vec<K> {
+    let stamped = desired.into_iter().map(stamped);
+    stamped.filter(|object| live.get(&object.name_any()).is_none_or(|live| !is_as_desired(object, live))).collect()
+}
+
+fn stamped<K: Resource + Serialize>(mut object: K) -> K {
+    let text = serde_json::to_string(&object).expect("Kubernetes objects serialise");
+    let digest = Sha256::digest(text.as_bytes());
+    let checksum: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    object.annotations_mut().insert(DESIRED_CHECKSUM.to_owned(), checksum);
+    object
+}
+
+/// Returns whether everything in `desired` is in `live`.
+pub fn is_as_desired<K: Serialize>(desired: &K, live: &K) -> bool {
+    let value = |object: &K| serde_json::to_value(object).expect("Kubernetes objects serialise");
+    contains(&value(live), &value(desired))
+}
+
+fn contains(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, wanted)| match live.get(key) {
+                Some(found) => contains(found, wanted),
+                // The API server drops empty values.
+                None => is_empty(wanted),
+            })
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
+        }
+        (live, desired) => live == desired,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tolerates_what_others_added_and_nothing_else() {
+        let live = json!({"spec": {"replicas": 3, "strategy": {"type": "OnDelete"}, "items": [{"a": 1, "b": 2}]}});
+        assert!(contains(&live, &json!({"spec": {"replicas": 3, "items": [{"a": 1}], "empty": {}, "text": ""}})));
+        assert!(!contains(&live, &json!({"spec": {"replicas": 2}})));
+        assert!(!contains(&live, &json!({"spec": {"items": [{"a": 1}, {"a": 1}]}})));
+        assert!(!contains(&live, &json!({"spec": {"missing": 1}})));
+    }
+}

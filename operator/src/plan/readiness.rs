@@ -1,0 +1,71 @@
+//! What workloads and pods say of their own readiness. Pure.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+/// Pods of a workload.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ready {
+    /// Pods of the current template that are ready.
+    pub ready: u32,
+    /// Whether the controller has seen the current spec.
+    pub current: bool,
+}
+
+impl Ready {
+    /// Returns whether all wanted pods are ready.
+    pub fn all(self, wanted: u32) -> bool {
+        self.current && self.ready >= wanted
+    }
+}
+
+/// Reads a StatefulSet's status; `None` is a workload without pods.
+pub fn stateful_set(stateful_set: Option<&StatefulSet>) -> Ready {
+    let Some(status) = stateful_set.and_then(|workload| workload.status.as_ref()) else {
+        return Ready::default();
+    };
+    Ready {
+        ready: status.ready_replicas.unwrap_or(0).unsigned_abs(),
+        current: status.observed_generation >= stateful_set.and_then(|workload| workload.metadata.generation),
+    }
+}
+
+/// Reads a Deployment's status; `None` is a workload without pods.
+pub fn deployment(deployment: Option<&Deployment>) -> Ready {
+    let Some(status) = deployment.and_then(|workload| workload.status.as_ref()) else {
+        return Ready::default();
+    };
+    let updated = status.updated_replicas.unwrap_or(0);
+    Ready {
+        ready: status.ready_replicas.unwrap_or(0).min(updated).unsigned_abs(),
+        current: status.observed_generation >= deployment.and_then(|workload| workload.metadata.generation),
+    }
+}
+
+/// Returns whether a pod has the condition Ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Returns a pod's name and what keeps it from running; `None` while it starts or runs as usual.
+pub fn trouble(pod: &Pod) -> Option<(String, String)> {
+    let status = pod.status.as_ref()?;
+    let containers = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
+        let reason = waiting.reason.as_deref()?;
+        let usual = matches!(reason, "ContainerCreating" | "PodInitializing");
+        (!usual).then(|| match &waiting.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        })
+    });
+    let unschedulable = || {
+        let conditions = status.conditions.iter().flatten();
+        let condition = conditions.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+        Some(format!("{}: {}", condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref()?))
+    };
+    let trouble = waiting.or_else(unschedulable)?;
+    Some((pod.name_any(), trouble))
+}

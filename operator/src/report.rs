@@ -1,0 +1,301 @@
+//! Outcome → status: pure. What was planned, done, refused or failed becomes conditions, phase and columns.
+//!
+//! `Ready` repeats the first unmet link of the chain, in its words. `Reconciling` and `Stalled` follow kstatus, so that
+//! `kubectl wait`, `helm --wait` and GitOps tools understand them. Unknown is absent, never zero.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use millrace_api::crd::status::{ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus};
+use millrace_api::names::Component;
+use millrace_api::{Pipeline, Rejected, StreamingPipeline};
+
+use crate::chain::{normal_nodes, registered_brokers};
+use crate::labels::pod_selector;
+use crate::observe::Observed;
+use crate::plan::{Plan, readiness};
+
+/// Most actions that the status lists.
+const MAX_PLANNED: usize = 10;
+/// Longest message that a condition may have by the API's own rule.
+const MAX_MESSAGE: usize = 32_768;
+
+/// How a pass went.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// The resource could not be parsed at all.
+    Unparsable {
+        /// Every user error.
+        rejected: &'a [Rejected],
+    },
+    /// The world was read and a plan made.
+    Planned {
+        /// The model.
+        pipeline: &'a Pipeline,
+        /// User errors that took a part out.
+        rejected: &'a [Rejected],
+        /// What was there.
+        observed: &'a Observed,
+        /// What was to be done.
+        plan: &'a Plan,
+        /// Why carrying it out ended early; `None`: it was carried out.
+        failure: Option<Failure>,
+    },
+    /// The world could not be read.
+    Unobserved {
+        /// Why.
+        failure: Failure,
+        /// User errors that took a part out.
+        rejected: &'a [Rejected],
+    },
+}
+
+/// A failed pass.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The whole chain of errors, as one sentence.
+    pub message: String,
+    /// Whether only a changed spec can help.
+    pub rejected: bool,
+}
+
+/// Computes the status. The old one supplies what is kept: transition times and write-timestamp bases.
+pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime<Utc>) -> StreamingPipelineStatus {
+    let old = resource.status.clone().unwrap_or_default();
+    let mut conditions = Conditions {
+        generation: resource.metadata.generation.unwrap_or_default(),
+        now,
+        old: old.conditions.iter().map(|condition| (condition.type_.clone(), condition.clone())).collect(),
+        new: Vec::new(),
+    };
+    let mut status = StreamingPipelineStatus {
+        observed_generation: resource.metadata.generation,
+        // What is not observed this time keeps its last value only in the columns' text, never in conditions.
+        ..StreamingPipelineStatus::default()
+    };
+    match outcome {
+        Outcome::Unparsable { rejected } => {
+            conditions.spec_valid(rejected);
+            let message = first_of(rejected);
+            conditions.add("Ready", false, "SpecInvalid", &message);
+            conditions.add("Reconciling", false, "SpecInvalid", &message);
+            conditions.add("Stalled", true, "SpecInvalid", &message);
+            status.phase = Some("Invalid".to_owned());
+            status.kafka = old.kafka;
+        }
+        Outcome::Unobserved { failure, rejected } => {
+            conditions.spec_valid(rejected);
+            conditions.keep_links();
+            conditions.unknown("Ready", "ObservationFailed", &failure.message);
+            conditions.add("Reconciling", true, "ObservationFailed", &failure.message);
+            conditions.add("Stalled", false, "ObservationFailed", "the operator tries again");
+            status = StreamingPipelineStatus { conditions: Vec::new(), phase: Some("Degraded".to_owned()), ..old };
+            status.observed_generation = resource.metadata.generation;
+        }
+        Outcome::Planned { pipeline, rejected, observed, plan, failure } => {
+            conditions.spec_valid(rejected);
+            for link in &plan.links {
+                conditions.add(link.link.condition(), link.met, &link.reason.as_str(), &link.message);
+            }
+            let summary = Summary::of(plan, rejected, failure.as_ref());
+            let was_ready = conditions.was_true("Ready");
+            conditions.add("Ready", summary.ready, &summary.reason, &summary.message);
+            conditions.add("Reconciling", !summary.ready && !summary.stalled, &summary.reason, &summary.message);
+            conditions.add("Stalled", summary.stalled, &summary.reason, &summary.message);
+            status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
+            status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
+            components(&mut status, pipeline, observed, old.kafka.as_ref());
+        }
+    }
+    status.conditions = conditions.new;
+    status
+}
+
+/// What `Ready` says.
+struct Summary {
+    ready: bool,
+    stalled: bool,
+    reason: String,
+    message: String,
+}
+
+impl Summary {
+    fn of(plan: &Plan, rejected: &[Rejected], failure: Option<&Failure>) -> Self {
+        if let Some(failure) = failure {
+            let reason = if failure.rejected { "ApplyRejected" } else { "ApplyFailed" };
+            return Self {
+                ready: false,
+                stalled: failure.rejected,
+                reason: reason.to_owned(),
+                message: failure.message.clone(),
+            };
+        }
+        if !rejected.is_empty() {
+            return Self { ready: false, stalled: true, reason: "SpecInvalid".to_owned(), message: first_of(rejected) };
+        }
+        match plan.first_unmet() {
+            Some(link) => Self {
+                ready: false,
+                stalled: false,
+                reason: link.reason.as_str(),
+                message: format!("{}: {}", link.link.condition(), link.message),
+            },
+            None => Self {
+                ready: true,
+                stalled: false,
+                reason: "AllComponentsReady".to_owned(),
+                message: "every link of the readiness chain is met".to_owned(),
+            },
+        }
+    }
+}
+
+fn phase(summary: &Summary, had_been_ready: bool) -> &'static str {
+    match summary {
+        Summary { ready: true, .. } => "Running",
+        Summary { stalled: true, .. } => "Invalid",
+        Summary { .. } if had_been_ready => "Degraded",
+        Summary { .. } => "Creating",
+    }
+}
+
+fn first_of(rejected: &[Rejected]) -> String {
+    match rejected {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more; see the condition SpecValid)", rest.len()),
+    }
+}
+
+fn components(
+    status: &mut StreamingPipelineStatus,
+    pipeline: &Pipeline,
+    observed: &Observed,
+    old_kafka: Option<&KafkaStatus>,
+) {
+    let of = |ready: usize, wanted: u32| format!("{ready}/{wanted}");
+    let stores = &observed.stores;
+    let (zookeeper, kafka, cassandra) =
+        (pipeline.zookeeper.replicas, pipeline.kafka.replicas, pipeline.cassandra.nodes());
+    status.zookeeper = Some(ComponentStatus { ready: of(stores.zookeeper.servers.len(), zookeeper) });
+    status.cassandra = Some(ComponentStatus { ready: of(normal_nodes(&stores.cassandra), cassandra) });
+
+    let facts = stores.kafka.as_ref().ok();
+    status.kafka = Some(KafkaStatus {
+        ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
+        topics: topics(observed, old_kafka),
+    });
+    status.lag = facts.and_then(|facts| facts.lag).map(two_digits);
+
+    let children = &observed.children;
+    let producer = readiness::stateful_set(children.stateful_sets.get(&pipeline.names.component(Component::Producer)));
+    status.producer = Some(ComponentStatus { ready: of(producer.ready as usize, pipeline.producer.replicas) });
+    let deployment = children.deployments.get(&pipeline.names.component(Component::Processor));
+    let existing = deployment.and_then(|workload| workload.status.as_ref()?.replicas).unwrap_or(0);
+    status.processor = Some(ProcessorStatus {
+        ready: of(readiness::deployment(deployment).ready as usize, pipeline.processor.replicas),
+        replicas: existing,
+        selector: pod_selector(&pipeline.names, Component::Processor),
+    });
+}
+
+/// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions,
+/// and gives a new topic a base above all earlier ones: now. Topics that cannot be asked for keep what they had.
+fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
+    let old = old.map_or(&[][..], |kafka| &kafka.topics);
+    let Ok(facts) = &observed.stores.kafka else {
+        return old.to_vec();
+    };
+    let now = observed.now.timestamp_micros();
+    let mut topics: BTreeMap<String, TopicStatus> =
+        old.iter().map(|topic| (topic.name.clone(), topic.clone())).collect();
+    for (name, found) in &facts.topics {
+        let id = found.id.to_string();
+        let partitions = found.partitions.len() as i32;
+        let kept = topics.get(name).is_some_and(|topic| topic.id == id && topic.partitions == partitions);
+        if !kept {
+            let topic = TopicStatus { name: name.clone(), id, partitions, write_timestamp_base: now };
+            topics.insert(name.clone(), topic);
+        }
+    }
+    topics.into_values().collect()
+}
+
+/// Rounds down to two significant digits, so that a moving lag is not written at every pass.
+fn two_digits(lag: i64) -> i64 {
+    let mut scale = 1;
+    while lag / scale >= 100 {
+        scale *= 10;
+    }
+    lag / scale * scale
+}
+
+/// Builds conditions: the transition time moves only with the status, everything else is of now.
+struct Conditions {
+    generation: i64,
+    now: DateTime<Utc>,
+    old: BTreeMap<String, Condition>,
+    new: Vec<Condition>,
+}
+
+impl Conditions {
+    fn add(&mut self, condition: &str, status: bool, reason: &str, message: &str) {
+        self.push(condition, if status { "True" } else { "False" }, reason, message);
+    }
+
+    fn unknown(&mut self, condition: &str, reason: &str, message: &str) {
+        self.push(condition, "Unknown", reason, message);
+    }
+
+    fn push(&mut self, condition: &str, status: &str, reason: &str, message: &str) {
+        let kept = self.old.get(condition).filter(|old| old.status == status);
+        let now = Timestamp::from_second(self.now.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let message: String = message.chars().take(MAX_MESSAGE).collect();
+        self.new.push(Condition {
+            type_: condition.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: Some(self.generation),
+            last_transition_time: kept.map_or(Time(now), |old| old.last_transition_time.clone()),
+        });
+    }
+
+    fn spec_valid(&mut self, rejected: &[Rejected]) {
+        if rejected.is_empty() {
+            self.add("SpecValid", true, "Valid", "the spec is valid");
+            return;
+        }
+        let message = rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        self.add("SpecValid", false, "Rejected", &message);
+    }
+
+    /// Says of every link that it is unknown now, with what was last known.
+    fn keep_links(&mut self) {
+        let links =
+            ["ZooKeeperReady", "KafkaReady", "TopicsReady", "CassandraReady", "ProcessorReady", "ProducerReady"];
+        for link in links {
+            let Some(old) = self.old.get(link).cloned() else {
+                continue;
+            };
+            self.unknown(link, &old.reason, &old.message);
+        }
+    }
+
+    fn was_true(&self, condition: &str) -> bool {
+        self.old.get(condition).is_some_and(|old| old.status == "True")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::two_digits;
+
+    #[test]
+    fn rounds_lag_down_to_two_digits() {
+        let rounded = [0, 7, 99, 100, 123, 4567, 999_999].map(two_digits);
+        assert_eq!(rounded, [0, 7, 99, 100, 120, 4500, 990_000]);
+    }
+}

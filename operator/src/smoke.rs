@@ -1,0 +1,125 @@
+//! `operator smoke-test`: one record through a pipeline of its own, end to end. What `helm test` runs.
+//!
+//! It creates a small pipeline with a generator source of one record, waits until it is Ready, reads the row back over
+//! CQL, and deletes the pipeline with its volumes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, ResourceExt};
+use millrace_api::StreamingPipeline;
+use millrace_api::names::{Component, Names};
+use snafu::{OptionExt, ResultExt, Snafu};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::stores::cassandra::{self, AskCassandra};
+
+/// Where and how long to test.
+#[derive(Args, Debug)]
+pub struct Flags {
+    /// Namespace for the test's pipeline.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// Name of the test's pipeline; one that exists is never touched.
+    #[arg(long, default_value = "millrace-smoke")]
+    name: String,
+    /// Longest that the whole test may take, such as 8m.
+    #[arg(long, default_value = "8m")]
+    timeout: worker_settings::Duration,
+}
+
+/// Why the test failed.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum SmokeTest {
+    #[snafu(display("cannot reach the Kubernetes API"))]
+    Connect { source: Box<kube::Error> },
+    #[snafu(display("cannot {what} the test's pipeline"))]
+    Change { what: &'static str, source: Box<kube::Error> },
+    #[snafu(display("cannot parse the built-in pipeline"))]
+    ParsePipeline { source: serde_yaml::Error },
+    #[snafu(display("the pipeline was not ready in time; its condition Ready says: {said}"))]
+    AwaitReady { said: String },
+    #[snafu(display("no row arrived in Cassandra in time"))]
+    AwaitRow,
+    #[snafu(display("cannot find Cassandra at '{host}'"))]
+    FindCassandra { host: String },
+    #[snafu(display("cannot read the row back"))]
+    ReadRow { source: AskCassandra },
+}
+
+const PIPELINE: &str = include_str!("smoke/pipeline.yaml");
+
+/// Runs the test, and deletes its pipeline whatever came of it.
+pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
+    let client = Client::try_default().await.map_err(Box::new).context(ConnectSnafu)?;
+    let api: Api<StreamingPipeline> = Api::namespaced(client, &flags.namespace);
+    let mut pipeline: StreamingPipeline = serde_yaml::from_str(PIPELINE).context(ParsePipelineSnafu)?;
+    pipeline.metadata.name = Some(flags.name.clone());
+    let deadline = Instant::now() + flags.timeout.get();
+    let created = api
+        .create(&PostParams::default(), &pipeline)
+        .await
+        .map_err(Box::new)
+        .context(ChangeSnafu { what: "create" })?;
+    println!("created StreamingPipeline {}/{}", flags.namespace, flags.name);
+
+    let tested = test(&api, &flags, deadline).await;
+    let deleted = api.delete(&flags.name, &DeleteParams::background()).await.map_err(Box::new);
+    let uid = created.uid().unwrap_or_default();
+    let gone = await_condition(api, &flags.name, conditions::is_deleted(&uid));
+    let _ = timeout(Duration::from_secs(60), gone).await;
+    println!("deleted StreamingPipeline {}/{}", flags.namespace, flags.name);
+    tested?;
+    deleted.context(ChangeSnafu { what: "delete" })?;
+    println!("PASS: one record went from its source through Kafka into Cassandra");
+    Ok(())
+}
+
+async fn test(api: &Api<StreamingPipeline>, flags: &Flags, deadline: Instant) -> Result<(), SmokeTest> {
+    let mut said = String::new();
+    loop {
+        let pipeline = api.get(&flags.name).await.map_err(Box::new).context(ChangeSnafu { what: "read" })?;
+        let status = pipeline.status.unwrap_or_default();
+        let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        if let Some(ready) = ready {
+            let now = format!("{} {}: {}", ready.status, ready.reason, ready.message);
+            if now != said {
+                println!("Ready={now}");
+                said = now;
+            }
+            if ready.status == "True" {
+                break;
+            }
+        }
+        if Instant::now() > deadline {
+            return AwaitReadySnafu { said }.fail();
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    await_row(flags, deadline).await
+}
+
+async fn await_row(flags: &Flags, deadline: Instant) -> Result<(), SmokeTest> {
+    let host = Names::new(&flags.namespace, &flags.name).service_host(Component::Cassandra);
+    let address = resolve(&host).await.context(FindCassandraSnafu { host })?;
+    let session = cassandra::open(address).await.context(ReadRowSnafu)?;
+    while Instant::now() < deadline {
+        let statement = "SELECT username FROM smoke.users LIMIT 1";
+        let rows: Vec<(String,)> = cassandra::rows(&session, statement, ()).await.context(ReadRowSnafu)?;
+        if let [(username,)] = rows.as_slice() {
+            println!("read back the row of '{username}'");
+            return Ok(());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    AwaitRowSnafu.fail()
+}
+
+async fn resolve(host: &str) -> Option<IpAddr> {
+    let mut addresses = tokio::net::lookup_host((host, cassandra::NATIVE_PORT)).await.ok()?;
+    addresses.next().map(|address| address.ip())
+}

@@ -1,0 +1,13 @@
+//! The small clients that `observe` and `apply` ask the stores with, by pod address, so that no answer depends on DNS.
+//!
+//! Each store has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
+//! values; nothing here decides.
+
+pub mod cassandra;
+pub mod kafka;
+pub mod zookeeper;
+
+use std::time::Duration;
+
+/// Longest that one question to a store may take; a store that is slower counts as not answering.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,260 @@
+//! Asks each Cassandra node how it sees the ring and the schema; creates and extends keyspace and tables.
+//!
+//! A node is asked by a session that knows that node only, so that its answer is its own view. Every statement can be
+//! repeated. Values never come from records, identifiers are those that admission has bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use millrace_api::pipeline::{Cassandra, Table};
+use scylla::client::PoolSize;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::policies::host_filter::AllowListHostFilter;
+use snafu::{OptionExt, ResultExt, Snafu};
+use tokio::time::timeout;
+use uuid::Uuid;
+use worker_settings::ColumnSettings;
+
+use super::ANSWER_TIMEOUT;
+
+/// Port of the native protocol.
+pub const NATIVE_PORT: u16 = 9042;
+
+/// Why Cassandra could not be asked or changed.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum AskCassandra {
+    #[snafu(display("cannot open a session with node {address}"))]
+    OpenSession { address: IpAddr, source: Box<scylla::errors::NewSessionError> },
+    #[snafu(display("node {address} did not answer in time"))]
+    AwaitAnswer { address: IpAddr },
+    #[snafu(display("Cassandra refused '{statement}'"))]
+    Execute { statement: String, source: Box<scylla::errors::ExecutionError> },
+    #[snafu(display("cannot read the answer to '{statement}': {reason}"))]
+    ReadAnswer { statement: String, reason: String },
+    #[snafu(display("no node has an address yet"))]
+    FindAddress,
+}
+
+/// Identity of a node: its rack's name and its ordinal there.
+pub type NodeKey = (String, u32);
+
+/// What the nodes say of themselves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CassandraFacts {
+    /// The nodes that answer.
+    pub nodes: BTreeMap<NodeKey, NodeFacts>,
+    /// The keyspace and its tables; `None`: no node could be asked.
+    pub schema: Option<SchemaFacts>,
+}
+
+/// One node's own view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeFacts {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether it has finished joining.
+    pub joined: bool,
+    /// Version of its schema.
+    pub schema_version: Uuid,
+    /// Addresses of the nodes, itself included, that it sees in state NORMAL.
+    pub sees_normal: BTreeSet<IpAddr>,
+}
+
+/// Keyspace and tables as Cassandra has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SchemaFacts {
+    /// Options of the keyspace's replication; `None`: there is no such keyspace.
+    pub replication: Option<BTreeMap<String, String>>,
+    /// Tables by name.
+    pub tables: BTreeMap<String, TableFacts>,
+}
+
+/// A table as Cassandra has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableFacts {
+    /// CQL type of each column.
+    pub columns: BTreeMap<String, String>,
+    /// Partition key in order.
+    pub partition_key: Vec<String>,
+    /// Clustering key in order.
+    pub clustering_key: Vec<String>,
+    /// Seconds until a row disappears; 0 is never.
+    pub ttl_seconds: u32,
+}
+
+/// Asks all nodes at once; one that does not answer is left out.
+pub async fn observe(nodes: &BTreeMap<NodeKey, IpAddr>, keyspace: &str) -> CassandraFacts {
+    let views = nodes.iter().map(|(key, address)| async move {
+        let view = timeout(ANSWER_TIMEOUT, ask(*address, keyspace)).await.ok()?.ok()?;
+        Some((key.clone(), view))
+    });
+    let mut facts = CassandraFacts::default();
+    for (key, (node, schema)) in join_all(views).await.into_iter().flatten() {
+        facts.nodes.insert(key, node);
+        facts.schema.get_or_insert(schema);
+    }
+    facts
+}
+
+/// Executes statements one after another on one node, awaiting schema agreement after each.
+pub async fn execute(address: Option<IpAddr>, statements: &[String]) -> Result<(), AskCassandra> {
+    let address = address.context(FindAddressSnafu)?;
+    let session = open(address).await?;
+    for statement in statements {
+        session
+            .query_unpaged(statement.as_str(), ())
+            .await
+            .map_err(Box::new)
+            .with_context(|_| ExecuteSnafu { statement: statement.clone() })?;
+    }
+    Ok(())
+}
+
+/// Opens a session that talks to one node only.
+pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
+    let socket = SocketAddr::new(address, NATIVE_PORT);
+    let only_this = AllowListHostFilter::new([socket]).ok().context(FindAddressSnafu)?;
+    SessionBuilder::new()
+        .known_node_addr(socket)
+        .host_filter(Arc::new(only_this))
+        .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
+        .fetch_schema_metadata(false)
+        .fetch_full_schema_metadata(false)
+        .connection_timeout(ANSWER_TIMEOUT)
+        .build()
+        .await
+        .map_err(Box::new)
+        .context(OpenSessionSnafu { address })
+}
+
+async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
+    let session = open(address).await?;
+    let local: Vec<(String, Uuid)> =
+        rows(&session, "SELECT bootstrapped, schema_version FROM system.local", ()).await?;
+    let gossip: Vec<(IpAddr, Option<String>)> =
+        rows(&session, "SELECT address, status_with_port FROM system_views.gossip_info", ()).await?;
+    let (bootstrapped, schema_version) = local.into_iter().next().context(AwaitAnswerSnafu { address })?;
+    let node = NodeFacts {
+        address,
+        joined: bootstrapped == "COMPLETED",
+        schema_version,
+        sees_normal: gossip
+            .into_iter()
+            .filter(|(_, status)| status.as_deref().is_some_and(|status| status.starts_with("NORMAL")))
+            .map(|(address, _)| address)
+            .collect(),
+    };
+    Ok((node, schema(&session, keyspace).await?))
+}
+
+async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCassandra> {
+    let replication: Vec<(BTreeMap<String, String>,)> =
+        rows(session, "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?", (keyspace,)).await?;
+    let tables: Vec<(String, i32)> = rows(
+        session,
+        "SELECT table_name, default_time_to_live FROM system_schema.tables WHERE keyspace_name = ?",
+        (keyspace,),
+    )
+    .await?;
+    let columns: Vec<(String, String, String, String, i32)> = rows(
+        session,
+        "SELECT table_name, column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = ?",
+        (keyspace,),
+    )
+    .await?;
+    let mut facts =
+        SchemaFacts { replication: replication.into_iter().next().map(|(map,)| map), ..SchemaFacts::default() };
+    for (table, ttl) in tables {
+        facts.tables.insert(table, TableFacts { ttl_seconds: ttl.unsigned_abs(), ..TableFacts::default() });
+    }
+    let mut keys: BTreeMap<(String, String, i32), String> = BTreeMap::new();
+    for (table, column, column_type, kind, position) in columns {
+        if let Some(facts) = facts.tables.get_mut(&table) {
+            facts.columns.insert(column.clone(), column_type);
+            keys.insert((table, kind, position), column);
+        }
+    }
+    for ((table, kind, _), column) in keys {
+        let Some(facts) = facts.tables.get_mut(&table) else {
+            continue;
+        };
+        match kind.as_str() {
+            "partition_key" => facts.partition_key.push(column),
+            "clustering" => facts.clustering_key.push(column),
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
+/// Reads all rows of a small answer.
+pub async fn rows<R>(
+    session: &Session,
+    statement: &str,
+    values: impl scylla::serialize::row::SerializeRow,
+) -> Result<Vec<R>, AskCassandra>
+where
+    R: for<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata>,
+{
+    let unreadable = |reason: String| AskCassandra::ReadAnswer { statement: statement.to_owned(), reason };
+    let answer = session
+        .query_unpaged(statement, values)
+        .await
+        .map_err(Box::new)
+        .with_context(|_| ExecuteSnafu { statement: statement.to_owned() })?;
+    let answer = answer.into_rows_result().map_err(|error| unreadable(error.to_string()))?;
+    let rows = answer.rows::<R>().map_err(|error| unreadable(error.to_string()))?;
+    rows.collect::<Result<_, _>>().map_err(|error| unreadable(error.to_string()))
+}
+
+/// Returns the statement that creates the keyspace.
+pub fn create_keyspace(cassandra: &Cassandra) -> String {
+    format!(
+        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = \
+         {{'class': 'NetworkTopologyStrategy', '{}': {}}} AND durable_writes = true",
+        quoted(&cassandra.keyspace),
+        cassandra.datacenter,
+        cassandra.replication_factor.of_new()
+    )
+}
+
+/// Returns the statement that creates a table.
+pub fn create_table(keyspace: &str, table: &Table) -> String {
+    let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
+    let list = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let clustering = match table.clustering_key.as_slice() {
+        [] => String::new(),
+        names => format!(", {}", list(names)),
+    };
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{} ({columns}, PRIMARY KEY (({}){clustering})) WITH default_time_to_live = {}",
+        quoted(keyspace),
+        quoted(&table.name),
+        list(&table.partition_key),
+        table.ttl_seconds
+    )
+}
+
+/// Returns the statement that adds a column.
+pub fn add_column(keyspace: &str, table: &str, added: &ColumnSettings) -> String {
+    format!("ALTER TABLE {}.{} ADD IF NOT EXISTS {}", quoted(keyspace), quoted(table), column(added))
+}
+
+/// Returns the statement that sets the life of rows written from now on.
+pub fn set_ttl(keyspace: &str, table: &str, ttl_seconds: u32) -> String {
+    format!("ALTER TABLE {}.{} WITH default_time_to_live = {ttl_seconds}", quoted(keyspace), quoted(table))
+}
+
+fn column(column: &ColumnSettings) -> String {
+    format!("{} {}", quoted(&column.name), column.column_type.cql())
+}
+
+/// Quotes an identifier, so that reserved words can be names.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,136 @@
+//! What the operator tells of itself: each happening is one function that writes log and metric together.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use millrace_api::names::Names;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// How a reconcile ended; the label's value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// As planned.
+    Done,
+    /// A passing fault; it is tried again.
+    Failed,
+    /// Only a changed spec can help.
+    Rejected,
+    /// The pipeline was gone.
+    Gone,
+}
+
+impl Ended {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabel {
+    kind: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PipelineLabel {
+    namespace: String,
+    pipeline: String,
+}
+
+/// The metrics, cheap to clone.
+#[derive(Clone)]
+pub struct Telemetry {
+    registry: Arc<Registry>,
+    reconciles: Family<OutcomeLabel, Counter>,
+    reconcile_seconds: Histogram,
+    writes: Family<KindLabel, Counter>,
+    ready: Family<PipelineLabel, Gauge>,
+    leader: Gauge,
+    resident: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("millrace");
+        let reconciles = Family::default();
+        let reconcile_seconds = Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        let writes = Family::default();
+        let ready = Family::default();
+        let leader = Gauge::default();
+        let resident = Gauge::<f64, AtomicU64>::default();
+        registry.register("reconciles", "Reconciles by outcome", reconciles.clone());
+        registry.register("reconcile_duration_seconds", "Time that a reconcile took", reconcile_seconds.clone());
+        registry.register("api_writes", "Writes to the API server by kind, without leases", writes.clone());
+        registry.register("pipeline_ready", "1 while the pipeline's condition Ready is True", ready.clone());
+        registry.register("leader", "1 while this operator holds the lease", leader.clone());
+        registry.register("resident_memory_bytes", "Resident memory of the operator", resident.clone());
+        Self { registry: Arc::new(registry), reconciles, reconcile_seconds, writes, ready, leader, resident }
+    }
+}
+
+impl Telemetry {
+    /// A reconcile ended.
+    pub fn reconciled(&self, ended: Ended, took: Duration) {
+        self.reconciles.get_or_create(&OutcomeLabel { outcome: ended.as_str() }).inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+        tracing::debug!(outcome = ended.as_str(), millis = took.as_millis() as u64, "reconciled");
+    }
+
+    /// An object is being written to the API server.
+    pub fn object_written(&self, kind: &str, name: &str) {
+        self.writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
+        tracing::info!(kind, name, "write");
+    }
+
+    /// The pipeline's readiness was judged.
+    pub fn pipeline_judged(&self, names: &Names, ready: bool) {
+        self.ready.get_or_create(&pipeline_label(names)).set(i64::from(ready));
+    }
+
+    /// The pipeline is gone.
+    pub fn pipeline_gone(&self, names: &Names) {
+        self.ready.remove(&pipeline_label(names));
+    }
+
+    /// Leadership was won.
+    pub fn leads(&self, identity: &str) {
+        self.leader.set(1);
+        tracing::info!(identity, "this operator leads");
+    }
+
+    /// Returns all metrics in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        self.resident.set(resident_bytes().unwrap_or(0) as f64);
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+}
+
+fn pipeline_label(names: &Names) -> PipelineLabel {
+    PipelineLabel { namespace: names.namespace().to_owned(), pipeline: names.pipeline().to_owned() }
+}
+
+/// Returns the resident memory of this process, from `/proc/self/status`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -1,0 +1,329 @@
+//! Every object of two pipelines, as files to be read: `golden/{one,three}.yaml`, from `fixtures/{one,three}.yaml`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p millrace-operator --test golden` writes them anew. The other tests hold what must be
+//! true of the objects of any pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use millrace_api::names::Component;
+use millrace_api::{Pipeline, StreamingPipeline, validate};
+use millrace_operator::desire::{
+    Administration, CONFIG_CHECKSUM, Desired, Inputs, Objects, component_selector, desire,
+};
+use millrace_operator::scale::Replicas;
+use rstest::rstest;
+use serde::Serialize;
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+fn pipeline(fixture: &str) -> Result<Pipeline> {
+    let text = std::fs::read_to_string(path(&format!("fixtures/{fixture}.yaml")))?;
+    let resource: StreamingPipeline = serde_yaml::from_str(&text)?;
+    let validated = validate(&resource);
+    ensure!(validated.rejected.is_empty(), "'{fixture}' is rejected: {:?}", validated.rejected);
+    validated.pipeline.context("a valid resource is a pipeline")
+}
+
+/// Returns the inputs of a pipeline that is complete.
+fn inputs(pipeline: &Pipeline) -> Inputs {
+    Inputs {
+        replicas: Replicas {
+            zookeeper: pipeline.zookeeper.replicas,
+            kafka: pipeline.kafka.replicas,
+            cassandra: pipeline.cassandra.racks.iter().map(|rack| (rack.name.clone(), rack.replicas)).collect(),
+            producer: pipeline.producer.replicas,
+            processor: pipeline.processor.replicas,
+        },
+        write_timestamp_bases: BTreeMap::from([("users_created".to_owned(), 1_700_000_000_000_000)]),
+        administration: Administration {
+            worker_image: "ghcr.io/millrace/worker:0.1.0".to_owned(),
+            allowed_source_hosts: vec!["sample-source.demo.svc".to_owned()],
+            operator_namespace: "millrace-system".to_owned(),
+            image_pull_secrets: vec!["registry".to_owned()],
+            worker_env: BTreeMap::new(),
+        },
+    }
+}
+
+fn desired(fixture: &str) -> Result<(Pipeline, Desired)> {
+    let pipeline = pipeline(fixture)?;
+    let desired = desire(&pipeline, &inputs(&pipeline));
+    Ok((pipeline, desired))
+}
+
+/// Returns all objects of a pipeline in the order in which they are listed here.
+fn all(desired: &Desired) -> Result<Vec<Value>> {
+    let Desired { shared, zookeeper, kafka, cassandra, producer, processor } = desired;
+    let mut all = Vec::new();
+    for objects in [shared, zookeeper, kafka, cassandra, producer].into_iter().chain(processor) {
+        let Objects {
+            service_accounts,
+            config_maps,
+            services,
+            network_policies,
+            disruption_budgets,
+            stateful_sets,
+            deployments,
+        } = objects;
+        collect(&mut all, service_accounts)?;
+        collect(&mut all, config_maps)?;
+        collect(&mut all, services)?;
+        collect(&mut all, network_policies)?;
+        collect(&mut all, disruption_budgets)?;
+        collect(&mut all, stateful_sets)?;
+        collect(&mut all, deployments)?;
+    }
+    Ok(all)
+}
+
+fn collect<T: Serialize>(all: &mut Vec<Value>, objects: &[T]) -> Result<()> {
+    for object in objects {
+        all.push(serde_json::to_value(object)?);
+    }
+    Ok(())
+}
+
+fn rendered(fixture: &str) -> Result<String> {
+    let (_, desired) = desired(fixture)?;
+    let mut text = String::new();
+    for object in all(&desired)? {
+        text.push_str("---\n");
+        text.push_str(&serde_yaml::to_string(&object)?);
+    }
+    Ok(text)
+}
+
+/// Returns every pod template with the selector of its workload.
+fn templates(desired: &Desired) -> Vec<(LabelSelector, PodTemplateSpec)> {
+    let Desired { shared, zookeeper, kafka, cassandra, producer, processor } = desired;
+    let mut templates = Vec::new();
+    for objects in [shared, zookeeper, kafka, cassandra, producer].into_iter().chain(processor) {
+        let sets = objects.stateful_sets.iter().filter_map(|set| set.spec.as_ref());
+        templates.extend(sets.map(|spec| (spec.selector.clone(), spec.template.clone())));
+        let deployments = objects.deployments.iter().filter_map(|deployment| deployment.spec.as_ref());
+        templates.extend(deployments.map(|spec| (spec.selector.clone(), spec.template.clone())));
+    }
+    templates
+}
+
+fn checksums(desired: &Desired) -> Vec<String> {
+    templates(desired)
+        .into_iter()
+        .map(|(_, template)| {
+            template.metadata.unwrap_or_default().annotations.unwrap_or_default()[CONFIG_CHECKSUM].clone()
+        })
+        .collect()
+}
+
+#[rstest]
+#[case("one")]
+#[case("three")]
+fn objects_are_those_of_the_golden_file(#[case] fixture: &str) -> Result<()> {
+    let file = path(&format!("golden/{fixture}.yaml"));
+    let text = rendered(fixture)?;
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &text)?;
+    }
+    let golden = std::fs::read_to_string(&file).with_context(|| format!("cannot read '{}'", file.display()))?;
+    similar(&golden, &text)
+}
+
+/// Fails with the first lines that differ, since a whole file is too long to read in a terminal.
+fn similar(golden: &str, text: &str) -> Result<()> {
+    let mut lines = golden.lines().zip(text.lines()).enumerate();
+    if let Some((number, (golden, now))) = lines.find(|(_, (golden, now))| golden != now) {
+        anyhow::bail!("line {} was\n{golden}\nand is\n{now}\n(UPDATE_GOLDEN=1 accepts)", number + 1);
+    }
+    ensure!(golden == text, "one text is longer than the other (UPDATE_GOLDEN=1 accepts)");
+    Ok(())
+}
+
+#[rstest]
+#[case("one")]
+#[case("three")]
+fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
+    let (pipeline, desired) = desired(fixture)?;
+    let mut seen = BTreeSet::new();
+    for object in all(&desired)? {
+        let metadata = &object["metadata"];
+        let id = format!("{} {}", object["kind"], metadata["name"]);
+        assert!(seen.insert(id.clone()), "{id} is there twice");
+        assert_eq!(metadata["namespace"], "data", "{id}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/name"], "millrace", "{id}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "users", "{id}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "millrace-operator", "{id}");
+        let owners = metadata["ownerReferences"].as_array().with_context(|| format!("{id} has no owner"))?;
+        assert_eq!(owners.len(), 1, "{id}");
+        assert_eq!(owners[0]["uid"], pipeline.uid, "{id}");
+        assert_eq!(owners[0]["controller"], true, "{id}");
+        assert!(metadata.get("finalizers").is_none(), "{id}");
+    }
+    Ok(())
+}
+
+#[rstest]
+#[case("one")]
+#[case("three")]
+fn selectors_select_their_own_pods_only(#[case] fixture: &str) -> Result<()> {
+    let (pipeline, desired) = desired(fixture)?;
+    let templates = templates(&desired);
+    let labels: Vec<_> = templates
+        .iter()
+        .map(|(_, template)| template.metadata.clone().unwrap_or_default().labels.unwrap_or_default())
+        .collect();
+    for (index, (selector, _)) in templates.iter().enumerate() {
+        let selector = selector.match_labels.clone().unwrap_or_default();
+        for (other, labels) in labels.iter().enumerate() {
+            let selected = selector.iter().all(|(label, value)| labels.get(label) == Some(value));
+            assert_eq!(selected, index == other, "workload {index}, pod template {other}");
+        }
+    }
+    for component in Component::ALL {
+        let selector = component_selector(&pipeline, component);
+        let selected =
+            labels.iter().filter(|labels| selector.iter().all(|(label, value)| labels.get(label) == Some(value)));
+        let racks = if component == Component::Cassandra { pipeline.cassandra.racks.len() } else { 1 };
+        assert_eq!(selected.count(), racks, "{component}");
+    }
+    Ok(())
+}
+
+/// The rules of the restricted Pod Security Standard that bear on our pods, a read-only root and a memory limit.
+fn violations(spec: &PodSpec) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut hold = |rule: &str, holds: bool| {
+        if !holds {
+            violations.push(rule.to_owned());
+        }
+    };
+    let pod = spec.security_context.clone().unwrap_or_default();
+    hold("runAsNonRoot", pod.run_as_non_root == Some(true));
+    hold("runAsUser", pod.run_as_user.is_some_and(|user| user > 0));
+    hold("seccomp", pod.seccomp_profile.is_some_and(|profile| profile.type_ == "RuntimeDefault"));
+    hold("no token", spec.automount_service_account_token == Some(false));
+    hold("no service links", spec.enable_service_links == Some(false));
+    hold("no host", spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
+    for volume in spec.volumes.iter().flatten() {
+        let allowed = volume.empty_dir.is_some() || volume.config_map.is_some() || volume.projected.is_some();
+        hold("volume types", allowed);
+    }
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        let security = container.security_context.clone().unwrap_or_default();
+        hold("no escalation", security.allow_privilege_escalation == Some(false));
+        hold("read-only root", security.read_only_root_filesystem == Some(true));
+        hold("not privileged", security.privileged.is_none());
+        let capabilities = security.capabilities.unwrap_or_default();
+        hold("drop ALL", capabilities.drop == Some(vec!["ALL".to_owned()]) && capabilities.add.is_none());
+        let limits = container.resources.clone().unwrap_or_default().limits.unwrap_or_default();
+        hold("memory limit", limits.contains_key("memory"));
+        hold(
+            "probes",
+            container.startup_probe.is_some()
+                && container.liveness_probe.is_some()
+                && container.readiness_probe.is_some(),
+        );
+    }
+    violations
+}
+
+#[rstest]
+#[case("one")]
+#[case("three")]
+fn every_pod_is_restricted(#[case] fixture: &str) -> Result<()> {
+    for (_, template) in templates(&desired(fixture)?.1) {
+        let spec = template.spec.unwrap_or_default();
+        assert_eq!(violations(&spec), Vec::<String>::new(), "{}", spec.containers[0].name);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_is_not_restricted_is_found() {
+    assert!(violations(&PodSpec::default()).contains(&"runAsNonRoot".to_owned()));
+}
+
+#[test]
+fn the_same_pipeline_gives_the_same_objects() -> Result<()> {
+    assert_eq!(desired("three")?.1, desired("three")?.1);
+    assert_eq!(rendered("three")?, rendered("three")?);
+    Ok(())
+}
+
+#[test]
+fn a_user_cannot_set_what_the_operator_owns() -> Result<()> {
+    let honest = pipeline("three")?;
+    let mut sly = honest.clone();
+    let hijack = |config: &mut BTreeMap<String, String>, keys: &[&str]| {
+        config.extend(keys.iter().map(|&key| (key.to_owned(), "hijacked".to_owned())));
+    };
+    hijack(&mut sly.zookeeper.member.config, &millrace_api::crd::zookeeper::OWNED_KEYS);
+    hijack(&mut sly.zookeeper.member.config, &["server.1", "server.4"]);
+    hijack(&mut sly.kafka.member.config, &millrace_api::crd::kafka::OWNED_KEYS);
+    hijack(&mut sly.cassandra.member.config, &millrace_api::crd::cassandra::OWNED_KEYS);
+    assert_eq!(desire(&sly, &inputs(&sly)), desire(&honest, &inputs(&honest)));
+    Ok(())
+}
+
+#[test]
+fn a_changed_setting_changes_the_checksum_of_its_component_only() -> Result<()> {
+    let before = pipeline("three")?;
+    let mut after = before.clone();
+    after.kafka.member.config.insert("log.retention.hours".to_owned(), "25".to_owned());
+    let before = checksums(&desire(&before, &inputs(&before)));
+    let after = checksums(&desire(&after, &inputs(&after)));
+    let changed: Vec<usize> = (0..before.len()).filter(|&index| before[index] != after[index]).collect();
+    assert_eq!(changed, [1], "ZooKeeper, Kafka, three racks, producer, processor");
+    Ok(())
+}
+
+#[test]
+fn more_members_change_no_checksum_of_cassandra_or_the_workers() -> Result<()> {
+    let before = pipeline("three")?;
+    let mut after = before.clone();
+    after.cassandra.racks[0].replicas = 2;
+    after.processor.replicas = 4;
+    let before = checksums(&desire(&before, &inputs(&before)));
+    let after = checksums(&desire(&after, &inputs(&after)));
+    assert_eq!(before, after);
+    Ok(())
+}
+
+#[test]
+fn a_settings_value_with_a_line_break_stays_one_setting() -> Result<()> {
+    let mut pipeline = pipeline("one")?;
+    pipeline.kafka.member.config.insert("compression.type".to_owned(), "zstd\nbroker.rack=x".to_owned());
+    let desired = desire(&pipeline, &inputs(&pipeline));
+    let data = desired.kafka.config_maps[0].data.clone().unwrap_or_default();
+    assert!(data["server.properties"].contains("\ncompression.type=zstd\\nbroker.rack=x\n"));
+    Ok(())
+}
+
+#[test]
+fn there_is_no_processor_while_a_write_timestamp_base_is_unknown() -> Result<()> {
+    let pipeline = pipeline("one")?;
+    let inputs = Inputs { write_timestamp_bases: BTreeMap::new(), ..inputs(&pipeline) };
+    assert_eq!(desire(&pipeline, &inputs).processor, None);
+    Ok(())
+}
+
+#[test]
+fn the_administrators_environment_reaches_both_workers_and_no_store() -> Result<()> {
+    let pipeline = pipeline("one")?;
+    let mut inputs = inputs(&pipeline);
+    inputs.administration.worker_env.insert("FAULT".to_owned(), "commit-before-write".to_owned());
+    let having: Vec<String> = templates(&desire(&pipeline, &inputs))
+        .into_iter()
+        .flat_map(|(_, template)| template.spec.unwrap_or_default().containers)
+        .filter(|container| container.env.iter().flatten().any(|variable| variable.name == "FAULT"))
+        .map(|container| container.name)
+        .collect();
+    assert_eq!(having, ["producer", "processor"]);
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The plan on a simulated world: it converges, in the right order, and its own result leaves nothing to plan.
+
+#[path = "plan/world.rs"]
+mod world;
+
+use k8s_openapi::api::core::v1::Pod;
+use millrace_api::names::Component;
+use millrace_operator::chain::{Link, Reason};
+use millrace_operator::plan::Act;
+use millrace_operator::stores::kafka::KafkaFacts;
+use rstest::rstest;
+use world::{World, workloads};
+
+/// More passes than any pipeline here needs.
+const ENOUGH: usize = 20;
+
+/// Carries plans out until there is nothing to do; returns the workloads in the order of their creation.
+fn converge(world: &mut World) -> Vec<String> {
+    let mut created: Vec<String> = Vec::new();
+    for _ in 0..ENOUGH {
+        let plan = world.plan();
+        if plan.is_empty() && plan.first_unmet().is_none() {
+            return created;
+        }
+        world.carry_out(&plan);
+        let new: Vec<String> =
+            workloads(&world.observed.children).into_iter().filter(|name| !created.contains(name)).collect();
+        created.extend(new);
+    }
+    panic!("no convergence; the first unmet link is {:?}", world.plan().first_unmet());
+}
+
+fn brokers(world: &mut World) -> &mut KafkaFacts {
+    world.observed.stores.kafka.as_mut().expect("the brokers answer")
+}
+
+fn link(world: &mut World, link: Link) -> (bool, Reason) {
+    let plan = world.plan();
+    let state = plan.links.into_iter().find(|state| state.link == link).expect("every link is judged");
+    (state.met, state.reason)
+}
+
+#[rstest]
+#[case("one")]
+#[case("three")]
+fn converges_and_then_plans_nothing(#[case] fixture: &str) {
+    let mut world = World::of(fixture);
+    converge(&mut world);
+    let again = world.plan();
+    assert!(again.is_empty(), "{:?}", again.acts);
+    assert_eq!(again.holds, []);
+}
+
+#[test]
+fn creates_workloads_in_the_order_of_the_chain() {
+    let mut world = World::of("three");
+    let created = converge(&mut world);
+    let position = |part: &str| created.iter().position(|name| name.contains(part)).expect("it was created");
+    assert!(position("zookeeper") < position("kafka"));
+    assert!(position("kafka") < position("processor"));
+    assert!(position("cassandra-c") < position("processor"), "{created:?}");
+    assert!(position("processor") < position("producer"));
+}
+
+#[test]
+fn adds_cassandra_nodes_one_at_a_time() {
+    let mut world = World::of("three");
+    let mut nodes = vec![];
+    for _ in 0..ENOUGH {
+        let plan = world.plan();
+        world.carry_out(&plan);
+        nodes.push(
+            world.observed.addresses(Component::Cassandra).len().max(world.observed.stores.cassandra.nodes.len()),
+        );
+    }
+    assert!(nodes.windows(2).all(|pair| pair[1] - pair[0] <= 1), "{nodes:?}");
+    assert_eq!(nodes.last(), Some(&3));
+}
+
+#[test]
+fn adds_no_node_while_one_is_not_seen_as_normal() {
+    let mut world = World::of("three");
+    let plan = world.plan();
+    world.carry_out(&plan);
+    for node in world.observed.stores.cassandra.nodes.values_mut() {
+        node.sees_normal.clear();
+    }
+    let plan = world.plan();
+    let grown = plan
+        .apply
+        .stateful_sets
+        .iter()
+        .filter(|set| set.metadata.name.as_ref().is_some_and(|n| n.contains("cassandra")));
+    let replicas: i32 = grown.filter_map(|set| set.spec.as_ref()?.replicas).sum();
+    assert!(replicas <= 1, "{replicas}");
+}
+
+#[test]
+fn restarts_outdated_brokers_one_at_a_time_and_the_controller_last() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    let mut restarted = Vec::new();
+    for _ in 0..ENOUGH {
+        let plan = world.plan();
+        let restarts: Vec<_> = plan.acts.iter().filter(|act| matches!(act, Act::RestartPod(_))).collect();
+        assert!(restarts.len() <= 1);
+        if let [Act::RestartPod(restart)] = restarts[..] {
+            restarted.push(restart.pod.clone());
+        }
+        world.carry_out(&plan);
+    }
+    // Broker 0 is the controller of the simulated world.
+    assert_eq!(restarted, ["users-kafka-2", "users-kafka-1", "users-kafka-0"]);
+}
+
+#[test]
+fn restarts_nothing_while_a_partition_is_under_replicated() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    let plan = world.plan();
+    world.carry_out(&plan);
+    brokers(&mut world).under_replicated = 1;
+    let plan = world.plan();
+    assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+    // The negative control: with every replica in sync it does restart.
+    brokers(&mut world).under_replicated = 0;
+    assert!(matches!(world.plan().acts[..], [Act::RestartPod(_)]));
+}
+
+#[test]
+fn replaces_a_broken_pod_of_an_outdated_template_at_once() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
+    let plan = world.plan();
+    world.carry_out(&plan);
+    brokers(&mut world).under_replicated = 1;
+    let pod: &mut Pod = world.observed.children.pods.get_mut("users-cassandra-b-0").expect("the pod is there");
+    pod.status.as_mut().expect("it has a status").conditions = None;
+    let plan = world.plan();
+    let [Act::RestartPod(restart)] = &plan.acts[..] else { panic!("{:?}", plan.acts) };
+    assert_eq!((restart.pod.as_str(), restart.uid.as_str()), ("users-cassandra-b-0", "uid-of-users-cassandra-b-0"));
+}
+
+#[test]
+fn refuses_fewer_partitions_and_leaves_the_topic_alone() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.kafka.topics[0].partitions = 2;
+    let plan = world.plan();
+    assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+    assert_eq!(link(&mut world, Link::Topics), (false, Reason::PartitionDecreaseRejected));
+}
+
+#[test]
+fn refuses_another_primary_key_and_leaves_the_table_alone() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.cassandra.tables[0].primary_key.clustering.clear();
+    let plan = world.plan();
+    assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
+}
+
+#[test]
+fn extends_topics_and_tables() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.kafka.topics[0].partitions = 12;
+    world.resource.spec.kafka.topics[0].config.clear();
+    let mut column = world.resource.spec.cassandra.tables[0].columns[1].clone();
+    column.name = "nickname".to_owned();
+    world.resource.spec.cassandra.tables[0].columns.push(column);
+    let plan = world.plan();
+    let acts: Vec<String> = plan.acts.iter().map(Act::describe).collect();
+    assert_eq!(
+        acts,
+        [
+            "raise topic 'users_created' to 12 partitions",
+            "change the configuration of topic 'users_created'",
+            "add column 'nickname' to table 'created_users'"
+        ]
+    );
+    world.carry_out(&plan);
+    converge(&mut world);
+}
+
+#[test]
+fn raises_the_write_timestamp_base_with_the_partitions_only() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    let base = |world: &World| {
+        let status = world.resource.status.clone().expect("a status was reported");
+        let topics = status.kafka.expect("kafka was reported").topics;
+        topics.into_iter().find(|topic| topic.name == "users_created").expect("it exists").write_timestamp_base
+    };
+    let first = base(&world);
+    world.observed.now += chrono::TimeDelta::hours(1);
+    world.plan();
+    assert_eq!(base(&world), first, "time alone changes nothing");
+    world.resource.spec.kafka.topics.iter_mut().for_each(|topic| topic.partitions += 1);
+    converge(&mut world);
+    world.plan();
+    assert!(base(&world) > first);
+}
+
+#[test]
+fn says_the_first_unmet_link_in_ready() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    let ready = |world: &World| {
+        let status = world.resource.status.clone().expect("a status was reported");
+        let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let ready = ready.expect("Ready is reported");
+        (ready.status, ready.reason)
+    };
+    world.plan();
+    assert_eq!(ready(&world), ("True".to_owned(), "AllComponentsReady".to_owned()));
+    world.observed.stores.zookeeper.servers.clear();
+    world.observed.stores.cassandra.nodes.clear();
+    world.plan();
+    assert_eq!(ready(&world), ("False".to_owned(), "WaitingForQuorum".to_owned()));
+}
+
+#[test]
+fn keeps_the_copies_of_what_exists_when_members_are_added() {
+    let mut world = World::of("one");
+    let spec = &mut world.resource.spec;
+    spec.kafka
+        .topics
+        .iter_mut()
+        .for_each(|topic| (topic.replication_factor, topic.min_in_sync_replicas) = (None, None));
+    spec.cassandra.keyspace.replication_factor = None;
+    converge(&mut world);
+    world.resource.spec.kafka.replicas = 3;
+    world.resource.spec.cassandra.racks[0].replicas = 3;
+    converge(&mut world);
+    let topics = &brokers(&mut world).topics;
+    assert!(
+        topics.values().all(|topic| topic.config["min.insync.replicas"] == "1"),
+        "writes to one copy must not stop"
+    );
+    // The negative control: a factor that the user wrote is not ignored.
+    world.resource.spec.cassandra.keyspace.replication_factor = Some(3);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
+}

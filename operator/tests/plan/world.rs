@@ -1,0 +1,272 @@
+//! A world in memory that carries plans out at once: objects appear, their pods run, stores do as they are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use millrace_api::crd::StreamingPipelineStatus;
+use millrace_api::names::Component;
+use millrace_api::{Pipeline, StreamingPipeline, validate};
+use millrace_operator::desire::{Administration, Inputs, Objects, desire};
+use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
+use millrace_operator::observe::{Children, Observed, Stores};
+use millrace_operator::plan::{Act, Plan, plan};
+use millrace_operator::report::{Outcome, report};
+use millrace_operator::scale::scale;
+use millrace_operator::stores::cassandra::{NodeFacts, SchemaFacts, TableFacts};
+use millrace_operator::stores::kafka::{GroupFacts, KafkaFacts, PartitionFacts, TopicFacts, wanted_config};
+use millrace_operator::stores::zookeeper::{Mode, ZooKeeperFacts};
+use uuid::Uuid;
+
+/// Label by which a pod tells its template's revision.
+const REVISION: &str = "controller-revision-hash";
+
+/// The world, and the resource in it.
+pub struct World {
+    pub resource: StreamingPipeline,
+    pub observed: Observed,
+    topics: BTreeMap<String, TopicFacts>,
+    schema: SchemaFacts,
+}
+
+impl World {
+    pub fn of(fixture: &str) -> Self {
+        let path = format!("{}/tests/fixtures/{fixture}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("the fixture is there");
+        Self {
+            resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
+            observed: Observed::default(),
+            topics: BTreeMap::new(),
+            schema: SchemaFacts::default(),
+        }
+    }
+
+    pub fn pipeline(&self) -> Pipeline {
+        validate(&self.resource).pipeline.expect("the fixture is valid")
+    }
+
+    /// Plans one pass over the world as it is, and writes the status that the pass reports.
+    pub fn plan(&mut self) -> Plan {
+        let pipeline = self.pipeline();
+        let topics = self.resource.status.as_ref().and_then(|status| status.kafka.clone()).unwrap_or_default().topics;
+        let inputs = Inputs {
+            replicas: scale(&pipeline, &self.observed),
+            write_timestamp_bases: topics.into_iter().map(|topic| (topic.name, topic.write_timestamp_base)).collect(),
+            administration: Administration {
+                worker_image: "worker:1".to_owned(),
+                allowed_source_hosts: Vec::new(),
+                operator_namespace: "millrace-system".to_owned(),
+                image_pull_secrets: Vec::new(),
+                worker_env: BTreeMap::new(),
+            },
+        };
+        let plan = plan(&pipeline, desire(&pipeline, &inputs), &self.observed);
+        self.resource.status = Some(self.report(&pipeline, &plan));
+        plan
+    }
+
+    fn report(&self, pipeline: &Pipeline, plan: &Plan) -> StreamingPipelineStatus {
+        let outcome = Outcome::Planned { pipeline, rejected: &[], observed: &self.observed, plan, failure: None };
+        report(&self.resource, &outcome, self.observed.now)
+    }
+
+    /// Carries a plan out, and lets the world settle.
+    pub fn carry_out(&mut self, plan: &Plan) {
+        let Objects {
+            service_accounts,
+            config_maps,
+            services,
+            network_policies,
+            disruption_budgets,
+            stateful_sets,
+            deployments,
+        } = plan.apply.clone();
+        let children = &mut self.observed.children;
+        children.service_accounts.extend(named(service_accounts));
+        children.config_maps.extend(named(config_maps));
+        children.services.extend(named(services));
+        children.network_policies.extend(named(network_policies));
+        children.disruption_budgets.extend(named(disruption_budgets));
+        children.stateful_sets.extend(named(stateful_sets));
+        children.deployments.extend(named(deployments));
+        for act in &plan.acts {
+            self.act(act);
+        }
+        self.settle();
+    }
+
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::CreateTopic(topic) => {
+                let copies = topic.replication_factor.of_new();
+                let facts =
+                    TopicFacts { id: Uuid::from_u128(7), partitions: Vec::new(), config: wanted_config(topic, copies) };
+                self.topics.insert(topic.name.clone(), facts);
+                self.partitions(&topic.name, topic.partitions, copies);
+            }
+            Act::AddPartitions { topic, partitions } => {
+                let replicas = self.topics[topic].partitions[0].replicas as u32;
+                self.partitions(topic, *partitions, replicas);
+            }
+            Act::AlterTopic { topic, change } => {
+                let config = &mut self.topics.get_mut(topic).expect("the topic is there").config;
+                config.retain(|key, _| !change.unset.contains(key));
+                config.extend(change.set.clone());
+            }
+            Act::CreateKeyspace => {
+                let cassandra = self.pipeline().cassandra;
+                let replication = (cassandra.datacenter, cassandra.replication_factor.of_new().to_string());
+                self.schema.replication = Some([replication].into());
+            }
+            Act::CreateTable(table) => {
+                let facts = TableFacts {
+                    columns: table
+                        .columns
+                        .iter()
+                        .map(|column| (column.name.clone(), column.column_type.cql().to_owned()))
+                        .collect(),
+                    partition_key: table.partition_key.clone(),
+                    clustering_key: table.clustering_key.clone(),
+                    ttl_seconds: table.ttl_seconds,
+                };
+                self.schema.tables.insert(table.name.clone(), facts);
+            }
+            Act::AddColumn { table, column } => {
+                let columns = &mut self.schema.tables.get_mut(table).expect("the table is there").columns;
+                columns.insert(column.name.clone(), column.column_type.cql().to_owned());
+            }
+            Act::SetTtl { table, ttl_seconds } => {
+                self.schema.tables.get_mut(table).expect("the table is there").ttl_seconds = *ttl_seconds;
+            }
+            Act::RestartPod(restart) => {
+                self.observed.children.pods.remove(&restart.pod);
+            }
+        }
+    }
+
+    fn partitions(&mut self, topic: &str, partitions: u32, replicas: u32) {
+        let partition = |index| PartitionFacts {
+            index: index as i32,
+            leader: Some(0),
+            replicas: replicas as usize,
+            in_sync: replicas as usize,
+        };
+        self.topics.get_mut(topic).expect("the topic is there").partitions = (0..partitions).map(partition).collect();
+    }
+
+    /// Gives every workload its pods, ready, and every store the members that have pods.
+    pub fn settle(&mut self) {
+        let children = &mut self.observed.children;
+        for stateful_set in children.stateful_sets.values_mut() {
+            let revision = revision(stateful_set);
+            let replicas = stateful_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+            stateful_set.status = Some(StatefulSetStatus {
+                replicas,
+                ready_replicas: Some(replicas),
+                update_revision: Some(revision.clone()),
+                observed_generation: stateful_set.metadata.generation,
+                ..StatefulSetStatus::default()
+            });
+            for ordinal in 0..replicas {
+                let name = format!("{}-{ordinal}", stateful_set.name_any());
+                let labels = stateful_set.labels().clone();
+                let rack = stateful_set.name_any().rsplit_once('-').map(|(_, rack)| rack.to_owned());
+                let count = children.pods.len() as u8;
+                children.pods.entry(name.clone()).or_insert_with(|| pod(&name, labels, &revision, rack, count));
+            }
+        }
+        for deployment in children.deployments.values_mut() {
+            let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+            deployment.status = Some(DeploymentStatus {
+                replicas,
+                ready_replicas: replicas,
+                updated_replicas: replicas,
+                ..DeploymentStatus::default()
+            });
+        }
+        self.observed.stores = self.stores();
+    }
+
+    fn stores(&self) -> Stores {
+        let children = &self.observed.children;
+        let ordinals = |component| self.observed.addresses(component).into_keys().collect::<Vec<_>>();
+        let servers = ordinals(Component::ZooKeeper);
+        let mode = |ordinal: &u32| match servers.len() {
+            1 => Mode::Standalone,
+            _ if *ordinal == 1 => Mode::Leader,
+            _ => Mode::Follower,
+        };
+        let brokers: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
+        let processors: i32 = processors(&children.deployments);
+        let kafka = KafkaFacts {
+            controller: brokers.first().copied(),
+            brokers,
+            topics: self.topics.clone(),
+            group: Some(GroupFacts { stable: true, members: processors as usize }),
+            lag: Some(0),
+            under_replicated: 0,
+        };
+        let addresses = millrace_operator::observe::node_addresses(children);
+        let everybody: BTreeSet<_> = addresses.values().copied().collect();
+        let node = |address| NodeFacts {
+            address,
+            joined: true,
+            schema_version: Uuid::from_u128(1),
+            sees_normal: everybody.clone(),
+        };
+        let mut stores = Stores {
+            zookeeper: ZooKeeperFacts { servers: servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect() },
+            kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
+            ..Stores::default()
+        };
+        stores.cassandra.nodes = addresses.into_iter().map(|(key, address)| (key, node(address))).collect();
+        stores.cassandra.schema = Some(self.schema.clone()).filter(|_| !stores.cassandra.nodes.is_empty());
+        stores
+    }
+}
+
+fn processors(deployments: &BTreeMap<String, Deployment>) -> i32 {
+    deployments.values().filter_map(|deployment| deployment.spec.as_ref()?.replicas).sum()
+}
+
+fn named<K: kube::Resource>(objects: Vec<K>) -> impl Iterator<Item = (String, K)> {
+    objects.into_iter().map(|object| (object.name_any(), object))
+}
+
+/// Returns a revision that changes with the pod template, as the StatefulSet controller's does.
+fn revision(stateful_set: &StatefulSet) -> String {
+    let template = stateful_set.spec.as_ref().map(|spec| serde_json::to_string(&spec.template).expect("serialises"));
+    format!(
+        "{:x}",
+        template.unwrap_or_default().bytes().fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte))
+    )
+}
+
+fn pod(name: &str, mut labels: BTreeMap<String, String>, revision: &str, rack: Option<String>, count: u8) -> Pod {
+    labels.insert(REVISION.to_owned(), revision.to_owned());
+    if labels.get(COMPONENT_LABEL).is_some_and(|component| component == "cassandra") {
+        labels.insert(RACK_LABEL.to_owned(), rack.unwrap_or_default());
+    }
+    let ready = PodCondition { type_: "Ready".to_owned(), status: "True".to_owned(), ..PodCondition::default() };
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            uid: Some(format!("uid-of-{name}")),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
+        status: Some(PodStatus {
+            pod_ip: Some(format!("10.0.0.{}", count + 1)),
+            conditions: Some(vec![ready]),
+            ..PodStatus::default()
+        }),
+        ..Pod::default()
+    }
+}
+
+/// Returns the children's names, for a look at the whole.
+pub fn workloads(children: &Children) -> Vec<String> {
+    children.stateful_sets.keys().chain(children.deployments.keys()).cloned().collect()
+}

@@ -1,0 +1,299 @@
+//! The contract between operator and worker: what the operator renders into a ConfigMap and the worker reads.
+//!
+//! Owns the settings of both worker roads and the two unit types they share with the custom resource,
+//! [`Duration`] and [`Bytes`]. Serde only: the operator never links the worker's clients through it.
+//! Unknown fields are refused, so that an operator and a worker that disagree fail loudly at start.
+
+pub mod units;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use units::{Bytes, Duration, ParseUnit};
+
+/// Settings of `worker produce`: one pod's share of the sources.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProduceSettings {
+    /// Which pipeline this worker belongs to; for logs, metrics and the Kafka client id.
+    pub pipeline: PipelineName,
+    /// Where the brokers are.
+    pub kafka: KafkaSettings,
+    /// The sources of the pipeline, all of them; a pod runs those whose index modulo `replicas` is its ordinal,
+    /// so that a source is polled by exactly one pod.
+    pub sources: Vec<SourceSettings>,
+    /// How many producer pods share the sources. At least 1.
+    pub replicas: u32,
+    /// Hosts that sources may reach although they resolve to private, loopback, link-local or metadata addresses:
+    /// exact host names or IP addresses, from a chart value and never from the custom resource.
+    pub allowed_source_hosts: Vec<String>,
+    /// Upper bound for the bytes of records held in memory between source and broker acknowledgement.
+    pub buffer_memory: Bytes,
+    /// How long SIGTERM may take to flush what is under way; less than the pod's grace period.
+    pub drain_timeout: Duration,
+    /// Port of `/metrics`, `/healthz` and `/readyz`.
+    pub http_port: u16,
+}
+
+/// Settings of `worker process`: the same for every processor pod.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProcessSettings {
+    /// Which pipeline this worker belongs to; for logs, metrics and client ids.
+    pub pipeline: PipelineName,
+    /// Where the brokers are.
+    pub kafka: KafkaSettings,
+    /// Consumer group of all processors of the pipeline.
+    pub consumer_group: String,
+    /// Topic that receives records which can never be written, with the reason in their headers.
+    pub dead_letter_topic: String,
+    /// Where the rows go.
+    pub cassandra: CassandraSettings,
+    /// From which topic into which table; topics are distinct across queries.
+    pub queries: Vec<QuerySettings>,
+    /// Upper bound for the bytes of records held in memory between broker and table.
+    pub buffer_memory: Bytes,
+    /// Upper bound for rows being written at once, over all partitions.
+    pub max_in_flight: u32,
+    /// Offsets are committed at least this often while they move.
+    pub commit_interval: Duration,
+    /// How long SIGTERM or a revoked partition may take to await writes and commit; less than the pod's grace period.
+    pub drain_timeout: Duration,
+    /// Port of `/metrics`, `/healthz` and `/readyz`.
+    pub http_port: u16,
+}
+
+/// Namespace and name of the StreamingPipeline.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PipelineName {
+    /// The resource's namespace.
+    pub namespace: String,
+    /// The resource's name.
+    pub name: String,
+}
+
+/// How to reach Kafka.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KafkaSettings {
+    /// `host:port` of brokers to begin with.
+    pub bootstrap_servers: Vec<String>,
+}
+
+/// How to reach Cassandra, and how safely to write.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CassandraSettings {
+    /// `host:port` of nodes to begin with.
+    pub contact_points: Vec<String>,
+    /// Local datacenter: the only one that coordinates this worker's writes.
+    pub datacenter: String,
+    /// Keyspace of all tables.
+    pub keyspace: String,
+    /// LOCAL_QUORUM, or ONE when the keyspace has one replica.
+    pub consistency: Consistency,
+}
+
+/// Consistency level of writes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Consistency {
+    /// The only replica.
+    One,
+    /// A majority of the local datacenter's replicas.
+    LocalQuorum,
+}
+
+/// One source of records and the topic that it fills.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SourceSettings {
+    /// Name, unique in the pipeline.
+    pub name: String,
+    /// Topic that receives the records.
+    pub topic: String,
+    /// Field of the mapped record whose text is the Kafka key.
+    pub key: String,
+    /// One CEL expression per field of the mapped record, over the variable `record`. Empty: the record as it is.
+    pub fields: BTreeMap<String, String>,
+    /// Where the records come from.
+    pub origin: Origin,
+}
+
+/// Where a source's records come from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// An HTTP endpoint that is polled.
+    Http(HttpSettings),
+    /// Made-up profiles from a seed.
+    Generator(GeneratorSettings),
+}
+
+/// An HTTP endpoint that answers a GET with a JSON document of records.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HttpSettings {
+    /// `http://` or `https://` address, without user information.
+    pub url: String,
+    /// From the start of one poll to the start of the next.
+    pub interval: Duration,
+    /// Longest that one request may take, from connecting to the last byte.
+    pub timeout: Duration,
+    /// Request headers.
+    pub headers: Vec<HeaderSettings>,
+    /// JSON pointer (RFC 6901) to the array of records, or to a single record. Empty: the whole document.
+    pub records: String,
+    /// Largest response body, after decompression, in bytes; a larger one is refused whole.
+    pub max_response: Bytes,
+    /// Upper bound of requests a second, retries included. Absent: `interval` alone sets the pace.
+    pub max_requests_per_second: Option<f64>,
+}
+
+/// A request header whose value is given here or in a mounted file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderSettings {
+    /// Header name.
+    pub name: String,
+    /// The value, or where it is mounted.
+    pub value: HeaderValue,
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HeaderValue {
+    /// Written in the resource.
+    Literal(String),
+    /// Path of a file mounted from a Secret; read at each request, so that a rotated Secret is picked up.
+    File(String),
+}
+
+/// Made-up profiles: the same seed gives the same records.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GeneratorSettings {
+    /// Seed of the sequence.
+    pub seed: u64,
+    /// How many records to make. Absent: no end.
+    pub count: Option<u64>,
+    /// Records a second. Absent: as fast as Kafka acknowledges.
+    pub records_per_second: Option<u32>,
+}
+
+/// One stream from a topic into a table, column by column of the same name.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct QuerySettings {
+    /// Name, unique in the pipeline.
+    pub name: String,
+    /// Topic to consume.
+    pub from: String,
+    /// The table to write.
+    pub into: TableSettings,
+    /// Base of the write timestamp, in microseconds since the Unix epoch: a record's cells are written with
+    /// `base + offset`, so that a replay writes the same cells and the later record of a key wins.
+    pub write_timestamp_base: i64,
+}
+
+/// A table's columns as the operator created them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TableSettings {
+    /// Table name.
+    pub name: String,
+    /// Columns in the order of the resource.
+    pub columns: Vec<ColumnSettings>,
+    /// Names of all primary-key columns; a record without one of them is a dead letter.
+    pub primary_key: Vec<String>,
+}
+
+/// A column's name and CQL type.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ColumnSettings {
+    /// Column name; also the field name in the record.
+    pub name: String,
+    /// CQL type.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// The CQL types that a column may have.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each variant is the CQL type of that name")]
+pub enum ColumnType {
+    Ascii,
+    Bigint,
+    Boolean,
+    Date,
+    Double,
+    Float,
+    Inet,
+    Int,
+    Smallint,
+    Text,
+    Timestamp,
+    Timeuuid,
+    Tinyint,
+    Uuid,
+}
+
+impl ColumnType {
+    /// Every type.
+    pub const ALL: [Self; 14] = [
+        Self::Ascii,
+        Self::Bigint,
+        Self::Boolean,
+        Self::Date,
+        Self::Double,
+        Self::Float,
+        Self::Inet,
+        Self::Int,
+        Self::Smallint,
+        Self::Text,
+        Self::Timestamp,
+        Self::Timeuuid,
+        Self::Tinyint,
+        Self::Uuid,
+    ];
+
+    /// Returns the type's name in CQL.
+    pub fn cql(self) -> &'static str {
+        match self {
+            Self::Ascii => "ascii",
+            Self::Bigint => "bigint",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Double => "double",
+            Self::Float => "float",
+            Self::Inet => "inet",
+            Self::Int => "int",
+            Self::Smallint => "smallint",
+            Self::Text => "text",
+            Self::Timestamp => "timestamp",
+            Self::Timeuuid => "timeuuid",
+            Self::Tinyint => "tinyint",
+            Self::Uuid => "uuid",
+        }
+    }
+}
+
+/// The fields of a generated profile, in the order of the record.
+pub const PROFILE_FIELDS: [&str; 12] = [
+    "id",
+    "first_name",
+    "last_name",
+    "gender",
+    "address",
+    "post_code",
+    "email",
+    "username",
+    "dob",
+    "registered_date",
+    "phone",
+    "picture",
+];

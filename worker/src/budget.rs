@@ -1,0 +1,160 @@
+//! The memory bound: bytes of records between two stations, counted from hand-over to acknowledgement.
+//!
+//! [`Budget`] counts and never blocks by itself; who brings records in asks [`Budget::is_full`] first and may wait
+//! for room. One record may pass the limit, so that a record larger than the limit can pass at all.
+
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// A shared count of bytes with a limit.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    used: Mutex<u64>,
+    limit: u64,
+    /// Wakes the thread that waits, on the consuming side.
+    room: Condvar,
+    /// Wakes the tasks that wait, on the producing side.
+    notify: Notify,
+}
+
+impl Budget {
+    /// Makes a budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        let shared = Shared { used: Mutex::new(0), limit, room: Condvar::new(), notify: Notify::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the bytes in use.
+    pub fn used(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// Returns whether the limit is reached.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.shared.limit
+    }
+
+    /// Returns whether at most half of the limit is in use: where a paused consumer resumes.
+    pub fn is_low(&self) -> bool {
+        self.used() <= self.shared.limit / 2
+    }
+
+    /// Takes `bytes`, over the limit if need be.
+    pub fn take(&self, bytes: u64) -> Reservation {
+        *self.lock() += bytes;
+        Reservation { budget: self.clone(), bytes }
+    }
+
+    /// Takes `bytes` if they fit, or if nothing else is in use.
+    pub fn try_take(&self, bytes: u64) -> Option<Reservation> {
+        let mut used = self.lock();
+        if *used > 0 && *used + bytes > self.shared.limit {
+            return None;
+        }
+        *used += bytes;
+        drop(used);
+        Some(Reservation { budget: self.clone(), bytes })
+    }
+
+    /// Blocks the thread until there is room, at most for `timeout`; returns whether there is.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        let used = self.lock();
+        let limit = self.shared.limit;
+        let waited = self.shared.room.wait_timeout_while(used, timeout, |used| *used >= limit);
+        let (used, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *used < limit
+    }
+
+    /// Waits until `bytes` fit, or nothing else is in use, and takes them. Cancel-safe.
+    pub async fn reserve(&self, bytes: u64) -> Reservation {
+        loop {
+            // Registered before looking, so that bytes given back in between are noticed.
+            let mut released = pin!(self.shared.notify.notified());
+            released.as_mut().enable();
+            if let Some(reservation) = self.try_take(bytes) {
+                return reservation;
+            }
+            released.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.shared.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes taken from a budget; dropping gives them back.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    bytes: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        *self.budget.lock() -= self.bytes;
+        self.budget.shared.room.notify_one();
+        self.budget.shared.notify.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_bytes_back_when_reservations_are_dropped() {
+        let budget = Budget::new(100);
+        let first = budget.take(60);
+        assert!(!budget.is_full() && !budget.is_low());
+        let second = budget.take(60);
+        assert!(budget.is_full());
+        drop(first);
+        drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn lets_one_record_larger_than_the_limit_pass_alone() {
+        let budget = Budget::new(10);
+        let large = budget.try_take(50).expect("nothing else is in use");
+        assert!(budget.try_take(1).is_none());
+        drop(large);
+        assert!(budget.try_take(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn reserves_as_soon_as_there_is_room() {
+        let budget = Budget::new(10);
+        let held = budget.take(10);
+        let waiter = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.reserve(5).await.bytes }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        drop(held);
+        assert_eq!(waiter.await.expect("the waiter does not panic"), 5);
+    }
+
+    #[test]
+    fn waits_for_room_until_the_timeout() {
+        let budget = Budget::new(10);
+        let held = budget.take(10);
+        assert!(!budget.wait_for_room(Duration::from_millis(5)));
+        let waiter = std::thread::spawn({
+            let budget = budget.clone();
+            move || budget.wait_for_room(Duration::from_secs(30))
+        });
+        drop(held);
+        assert!(waiter.join().expect("the waiter does not panic"));
+    }
+}

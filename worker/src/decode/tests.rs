@@ -1,0 +1,135 @@
+//! Every type, every rejection.
+
+use std::borrow::Cow;
+
+use rstest::rstest;
+use worker_settings::{ColumnSettings, ColumnType, TableSettings};
+
+use super::*;
+
+fn table(columns: &[(&str, ColumnType)]) -> Table {
+    let columns = columns
+        .iter()
+        .map(|(name, column_type)| ColumnSettings { name: (*name).to_owned(), column_type: *column_type });
+    Table::new(&TableSettings {
+        name: "people".to_owned(),
+        columns: columns.collect(),
+        primary_key: vec!["id".to_owned()],
+    })
+}
+
+fn people() -> Table {
+    table(&[("id", ColumnType::Uuid), ("name", ColumnType::Text), ("age", ColumnType::Int)])
+}
+
+const ID: &str = "0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11";
+
+#[test]
+fn binds_fields_by_name_and_tells_absent_from_null() {
+    let id = Cell::Uuid(ID.parse().expect("a UUID"));
+    let payload = format!(r#"{{"name":"Tomás d'Ávila","id":"{ID}"}}"#);
+    let row = people().decode(Some(payload.as_bytes())).expect("a good record");
+    assert_eq!(row, [id.clone(), Cell::Text(Cow::Borrowed("Tomás d'Ávila")), Cell::Unset]);
+    let payload = format!(r#" {{"id":"{ID}", "age": null, "name": "a\u0301\n"}} "#);
+    let row = people().decode(Some(payload.as_bytes())).expect("a good record");
+    assert_eq!(row, [id, Cell::Text(Cow::Borrowed("a\u{301}\n")), Cell::Null]);
+}
+
+#[rstest]
+#[case(ColumnType::Ascii, r#""abc""#, Cell::Text("abc".into()))]
+#[case(ColumnType::Bigint, "-9223372036854775808", Cell::Bigint(i64::MIN))]
+#[case(ColumnType::Boolean, "true", Cell::Boolean(true))]
+#[case(ColumnType::Date, r#""1970-01-02""#, Cell::Date(1))]
+#[case(ColumnType::Date, r#""1969-12-31""#, Cell::Date(-1))]
+#[case(ColumnType::Double, "1.5e3", Cell::Double(1500.0))]
+#[case(ColumnType::Double, "7", Cell::Double(7.0))]
+#[case(ColumnType::Float, "0.25", Cell::Float(0.25))]
+#[case(ColumnType::Inet, r#""2001:db8::1""#, Cell::Inet("2001:db8::1".parse().expect("an address")))]
+#[case(ColumnType::Int, "2147483647", Cell::Int(i32::MAX))]
+#[case(ColumnType::Smallint, "-32768", Cell::Smallint(i16::MIN))]
+#[case(ColumnType::Text, r#""""#, Cell::Text("".into()))]
+#[case(ColumnType::Timestamp, r#""1970-01-01T01:00:00.5+01:00""#, Cell::Timestamp(500))]
+#[case(ColumnType::Timestamp, "-1", Cell::Timestamp(-1))]
+#[case(ColumnType::Timeuuid, r#""f47ac10b-58cc-11ed-a372-0e02b2c3d479""#,
+    Cell::Timeuuid("f47ac10b-58cc-11ed-a372-0e02b2c3d479".parse().expect("a UUID")))]
+#[case(ColumnType::Tinyint, "127", Cell::Tinyint(127))]
+fn reads_each_type(#[case] column_type: ColumnType, #[case] json: &str, #[case] cell: Cell<'_>) {
+    let table = table(&[("id", ColumnType::Int), ("value", column_type)]);
+    let payload = format!(r#"{{"id":1,"value":{json}}}"#);
+    let row = table.decode(Some(payload.as_bytes())).expect("a good record");
+    assert_eq!(row, [Cell::Int(1), cell]);
+}
+
+#[rstest]
+#[case(ColumnType::Ascii, r#""é""#)]
+#[case(ColumnType::Bigint, "9223372036854775808")]
+#[case(ColumnType::Boolean, r#""true""#)]
+#[case(ColumnType::Boolean, "1")]
+#[case(ColumnType::Date, r#""2023-02-29""#)]
+#[case(ColumnType::Double, "1e999")]
+#[case(ColumnType::Double, r#""NaN""#)]
+#[case(ColumnType::Float, "1e39")]
+#[case(ColumnType::Inet, r#""localhost""#)]
+#[case(ColumnType::Int, "2147483648")]
+#[case(ColumnType::Int, "1.0")]
+#[case(ColumnType::Int, r#""1""#)]
+#[case(ColumnType::Smallint, "1e2")]
+#[case(ColumnType::Text, "4411")]
+#[case(ColumnType::Text, r#"{"nested":"\n"}"#)]
+#[case(ColumnType::Text, "[]")]
+#[case(ColumnType::Timestamp, r#""yesterday""#)]
+#[case(ColumnType::Timestamp, r#""2024-01-01T00:00:00""#)]
+#[case(ColumnType::Timeuuid, r#""0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11""#)]
+#[case(ColumnType::Tinyint, "128")]
+#[case(ColumnType::Uuid, r#""not-a-uuid""#)]
+fn refuses_what_is_not_of_the_type(#[case] column_type: ColumnType, #[case] json: &str) {
+    let table = table(&[("id", ColumnType::Int), ("value", column_type)]);
+    let payload = format!(r#"{{"id":1,"value":{json}}}"#);
+    let rejection = table.decode(Some(payload.as_bytes())).expect_err("a bad value");
+    assert_eq!(rejection.reason(), "BadValue", "{rejection}");
+}
+
+#[test]
+fn rejections_say_what_is_wrong() {
+    let long = format!(r#"{{"id":"{ID}","name":[{}1]}}"#, "1,".repeat(200));
+    let records: &[&[u8]] = &[
+        b"",
+        b"\xff\xfe",
+        b"{\"id\":",
+        b"[1]",
+        b"null",
+        b"{} {}",
+        b"{}",
+        b"{\"id\":null}",
+        b"{\"id\":7}",
+        b"{\"id\":\"0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11\",\"shoe\\u0007size\":44}",
+        b"{\"id\":\"0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11\",\"age\":\"forty\\n\"}",
+        long.as_bytes(),
+    ];
+    let table = people();
+    let mut said: Vec<(String, &'static str, String)> = Vec::new();
+    for record in records {
+        let rejection = table.decode(Some(record)).expect_err("a bad record");
+        said.push((excerpt(&String::from_utf8_lossy(record)), rejection.reason(), rejection.to_string()));
+    }
+    let rejection = table.decode(None).expect_err("no value");
+    said.push(("(no value)".to_owned(), rejection.reason(), rejection.to_string()));
+    let rejection = table.decode(Some(&[b' '; LARGEST_RECORD + 1])).expect_err("too large");
+    said.push(("(1 MiB and a byte)".to_owned(), rejection.reason(), rejection.to_string()));
+    let rejection = Rejection::RefusedByCassandra { problem: "Key may not be empty".to_owned() };
+    said.push(("(refused)".to_owned(), rejection.reason(), rejection.to_string()));
+    insta::assert_yaml_snapshot!(said);
+}
+
+#[test]
+fn the_last_of_two_equal_fields_wins() {
+    let payload = format!(r#"{{"id":"{ID}","age":1,"age":2}}"#);
+    let row = people().decode(Some(payload.as_bytes())).expect("a good record");
+    assert_eq!(row[2], Cell::Int(2));
+}
+
+#[test]
+fn not_json_wins_over_an_earlier_finding() {
+    let rejection = people().decode(Some(b"{\"shoe\":1, oops")).expect_err("not JSON");
+    assert_eq!(rejection.reason(), "NotJson");
+}

@@ -1,0 +1,112 @@
+//! Health of `worker produce`: ready means that Kafka answers; a broken source shows, but does not make it unready.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::{Health, Pulse, Readiness};
+
+/// What a producer knows about itself.
+#[derive(Debug)]
+pub struct ProduceHealth {
+    state: Mutex<State>,
+    /// The road's heartbeat.
+    pub road: Pulse,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Why Kafka cannot be used. Absent: it can.
+    kafka: Option<String>,
+    draining: bool,
+    sources: Vec<SourceReport>,
+}
+
+/// What is to be said about one source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Its name.
+    pub name: String,
+    /// Its topic.
+    pub topic: String,
+    /// `Starting`, `Running`, `Exhausted`, or the outcome of the last fetch that failed.
+    pub state: &'static str,
+    /// What is wrong. Empty when nothing is.
+    pub message: String,
+    /// Records that Kafka has acknowledged since the start.
+    pub acknowledged: u64,
+    /// Records that could not be mapped since the start.
+    pub rejected: u64,
+}
+
+impl ProduceHealth {
+    /// Makes the health of a producer that has not reached Kafka yet.
+    pub fn new(sources: impl IntoIterator<Item = (String, String)>) -> Self {
+        let starting = |(name, topic)| SourceReport {
+            name,
+            topic,
+            state: "Starting",
+            message: String::new(),
+            acknowledged: 0,
+            rejected: 0,
+        };
+        let sources = sources.into_iter().map(starting).collect();
+        let kafka = Some("not connected to kafka yet".to_owned());
+        Self { state: Mutex::new(State { kafka, draining: false, sources }), road: Pulse::default() }
+    }
+
+    /// Notes whether Kafka can be used; returns whether that is news.
+    pub fn kafka(&self, problem: Option<String>) -> bool {
+        let mut state = self.lock();
+        let news = state.kafka.is_some() != problem.is_some();
+        state.kafka = problem;
+        news
+    }
+
+    /// Changes the report of the source at `index`.
+    pub fn source(&self, index: usize, change: impl FnOnce(&mut SourceReport)) {
+        change(&mut self.lock().sources[index]);
+    }
+
+    /// Notes that the worker is stopping.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Health for ProduceHealth {
+    fn readiness(&self) -> Readiness {
+        let state = self.lock();
+        let (ready, reason, message) = match (&state.kafka, state.draining) {
+            (_, true) => (false, "Draining", "sending what is under way before the end".to_owned()),
+            (Some(problem), false) => (false, "KafkaUnavailable", problem.clone()),
+            (None, false) => (true, "Running", String::new()),
+        };
+        Readiness { ready, reason, message, details: serde_json::json!({"sources": state.sources}) }
+    }
+
+    fn pulses(&self) -> Vec<(&'static str, Pulse)> {
+        vec![("road", self.road.clone())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_source_shows_without_making_the_worker_unready() {
+        let health = ProduceHealth::new([("users".to_owned(), "users_created".to_owned())]);
+        assert_eq!(health.readiness().reason, "KafkaUnavailable");
+        assert!(health.kafka(None));
+        health.source(0, |source| {
+            source.state = "BadAnswer";
+            source.message = "'example.com' answers 404 Not Found".to_owned();
+        });
+        insta::with_settings!({sort_maps => true}, { insta::assert_json_snapshot!(health.readiness()) });
+    }
+}

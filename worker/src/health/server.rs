@@ -1,0 +1,73 @@
+//! The worker's own HTTP endpoints: `/healthz`, `/readyz` and `/metrics`.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::get};
+use snafu::{ResultExt, Snafu};
+use tokio::net::TcpListener;
+
+use super::Health;
+use crate::telemetry::Telemetry;
+
+/// Why the endpoints are not there.
+#[derive(Debug, Snafu)]
+pub enum ServeHealth {
+    /// The port is taken or not allowed.
+    #[snafu(display("cannot listen on port {port}"))]
+    Listen {
+        /// The port.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+struct Shared<H> {
+    health: Arc<H>,
+    telemetry: Telemetry,
+}
+
+/// Listens on `port` and answers in the background until the process ends.
+pub async fn serve<H: Health>(port: u16, health: Arc<H>, telemetry: Telemetry) -> Result<SocketAddr, ServeHealth> {
+    let listener = listen(port).await.context(ListenSnafu { port })?;
+    let address = listener.local_addr().context(ListenSnafu { port })?;
+    let router = Router::new()
+        .route("/healthz", get(healthz::<H>))
+        .route("/readyz", get(readyz::<H>))
+        .route("/metrics", get(metrics::<H>))
+        .with_state(Arc::new(Shared { health, telemetry }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+/// Listens on IPv6 and IPv4, or on IPv4 alone where the machine has no IPv6.
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
+    }
+}
+
+async fn healthz<H: Health>(State(shared): State<Arc<Shared<H>>>) -> Response {
+    let pulses = shared.health.pulses();
+    let stuck: Vec<&str> = pulses.iter().filter(|(_, pulse)| !pulse.is_alive()).map(|(name, _)| *name).collect();
+    match stuck.is_empty() {
+        true => (StatusCode::OK, "ok\n".to_owned()).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", "))).into_response(),
+    }
+}
+
+async fn readyz<H: Health>(State(shared): State<Arc<Shared<H>>>) -> Response {
+    let readiness = shared.health.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn metrics<H: Health>(State(shared): State<Arc<Shared<H>>>) -> Response {
+    const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, FORMAT)], shared.telemetry.encode()).into_response()
+}

@@ -1,0 +1,274 @@
+//! Kafka in memory for tests: topics, one consumer group, and a fault for each thing that can go wrong.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{
+    AwaitBrokerSnafu, CloseConsumer, Consumer, Event, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Release,
+};
+use crate::budget::Budget;
+use crate::message::{Consumed, Epoch, Header, Offsets, Outgoing, PartitionId, Position, size};
+
+/// A broker with one partition for each topic.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryBroker {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: BTreeMap<String, Vec<Outgoing>>,
+    committed: Offsets,
+    /// How many sends fail before the next one succeeds.
+    refuse_sends: u32,
+    /// Payloads longer than this are refused for good.
+    largest: Option<usize>,
+    /// How many background commits fail before the next one succeeds.
+    refuse_commits: u32,
+}
+
+impl MemoryBroker {
+    /// Returns the records of a topic in order.
+    pub fn records(&self, topic: &str) -> Vec<Outgoing> {
+        self.lock().topics.get(topic).cloned().unwrap_or_default()
+    }
+
+    /// Returns the committed offsets of the group.
+    pub fn committed(&self) -> Offsets {
+        self.lock().committed.clone()
+    }
+
+    /// Appends a record, as another producer would.
+    pub fn append(&self, record: Outgoing) {
+        self.lock().topics.entry(record.topic.clone()).or_default().push(record);
+    }
+
+    /// Lets the next `count` sends fail as with an unreachable broker.
+    pub fn refuse_sends(&self, count: u32) {
+        self.lock().refuse_sends = count;
+    }
+
+    /// Refuses payloads longer than `length`, for good.
+    pub fn refuse_longer(&self, length: usize) {
+        self.lock().largest = Some(length);
+    }
+
+    /// Lets the next `count` background commits fail.
+    pub fn refuse_commits(&self, count: u32) {
+        self.lock().refuse_commits = count;
+    }
+
+    /// Joins the group with one member that consumes one topic for each query.
+    pub fn join(&self, topics: &[&str], budget: Budget) -> (MemoryConsumer, Coordinator) {
+        let (events, received) = unbounded_channel();
+        let coordinator = Coordinator { broker: self.clone(), events, epoch: 0 };
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let consumer = MemoryConsumer {
+            broker: self.clone(),
+            topics,
+            budget,
+            events: received,
+            positions: BTreeMap::new(),
+            outcomes: VecDeque::new(),
+            stopped: false,
+        };
+        (consumer, coordinator)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryBroker {
+    fn accept(&self, record: &Outgoing) -> Result<(), PublishRecord> {
+        let topic = &record.topic;
+        let mut state = self.lock();
+        if state.refuse_sends > 0 {
+            state.refuse_sends -= 1;
+            return AwaitBrokerSnafu { topic, problem: "no broker" }.fail();
+        }
+        let length = record.payload.as_ref().map_or(0, Vec::len);
+        if state.largest.is_some_and(|largest| length > largest) {
+            return RefuseRecordSnafu { topic, problem: "too large" }.fail();
+        }
+        state.topics.entry(topic.clone()).or_default().push(record.clone());
+        Ok(())
+    }
+}
+
+impl Publisher for MemoryBroker {
+    fn publish(&self, record: &Outgoing) -> Receipt {
+        let accepted = self.accept(record);
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            accepted
+        })
+    }
+}
+
+/// The group's coordinator, as the test plays it.
+#[derive(Debug)]
+pub struct Coordinator {
+    broker: MemoryBroker,
+    events: UnboundedSender<Event>,
+    epoch: u64,
+}
+
+impl Coordinator {
+    /// Assigns the topics of these queries; consumption starts at the committed offsets.
+    pub fn assign(&mut self, queries: &[usize]) {
+        self.epoch += 1;
+        self.tell(Event::Assigned(partitions(queries), Epoch(self.epoch)));
+    }
+
+    /// Revokes the topics of these queries; what the member releases is committed by [`Revocation::finish`].
+    pub fn revoke(&mut self, queries: &[usize]) -> Revocation {
+        let (release, released) = sync_channel(1);
+        self.tell(Event::Revoked(partitions(queries), Release::new(release)));
+        Revocation { broker: self.broker.clone(), released }
+    }
+
+    /// Takes the topics of these queries away without asking.
+    pub fn lose(&mut self, queries: &[usize]) {
+        self.tell(Event::Lost(partitions(queries)));
+    }
+
+    /// Lets the consumer fail for good.
+    pub fn fail(&mut self) {
+        self.tell(Event::Failed("fenced".to_owned()));
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}
+
+/// A revocation that waits for its release.
+#[derive(Debug)]
+pub struct Revocation {
+    broker: MemoryBroker,
+    released: Receiver<Offsets>,
+}
+
+impl Revocation {
+    /// Returns what was released and commits it, or nothing while the member still holds the partitions.
+    pub fn finish(&self) -> Option<Offsets> {
+        let offsets = self.released.try_recv().ok()?;
+        self.broker.lock().committed.extend(offsets.clone());
+        Some(offsets)
+    }
+}
+
+fn partitions(queries: &[usize]) -> Vec<PartitionId> {
+    queries.iter().map(|query| PartitionId { query: *query, partition: 0 }).collect()
+}
+
+/// A member of the group.
+#[derive(Debug)]
+pub struct MemoryConsumer {
+    broker: MemoryBroker,
+    topics: Vec<String>,
+    budget: Budget,
+    events: UnboundedReceiver<Event>,
+    positions: BTreeMap<PartitionId, (Epoch, usize)>,
+    outcomes: VecDeque<Event>,
+    stopped: bool,
+}
+
+/// Most records of one hand-over.
+const CHUNK: usize = 16;
+
+impl MemoryConsumer {
+    /// Takes note of what the coordinator says on its way to the road.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Assigned(partitions, epoch) => {
+                let committed = self.broker.committed();
+                let start = |partition| committed.get(partition).copied().unwrap_or_default() as usize;
+                self.positions.extend(partitions.iter().map(|partition| (*partition, (*epoch, start(partition)))));
+            }
+            Event::Revoked(partitions, _) | Event::Lost(partitions) => {
+                self.positions.retain(|partition, _| !partitions.contains(partition));
+            }
+            Event::Records(_) | Event::Committed(_) | Event::Failed(_) => {}
+        }
+    }
+
+    fn fetch(&mut self) -> Vec<Consumed> {
+        let mut fetched = Vec::new();
+        if self.stopped {
+            return fetched;
+        }
+        for (partition, (epoch, next)) in &mut self.positions {
+            let records = self.broker.records(&self.topics[partition.query]);
+            for record in records.iter().skip(*next).take(CHUNK) {
+                if self.budget.is_full() {
+                    return fetched;
+                }
+                let Outgoing { topic: _, key, payload, headers } = record.clone();
+                let reservation = self.budget.take(size(key.as_deref(), payload.as_deref(), &headers));
+                let position = Position { partition: *partition, epoch: *epoch, offset: *next as i64 };
+                fetched.push(Consumed { position, key, payload, headers, reservation });
+                *next += 1;
+            }
+        }
+        fetched
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(outcome) = self.outcomes.pop_front() {
+                return outcome;
+            }
+            if let Ok(event) = self.events.try_recv() {
+                self.follow(&event);
+                return event;
+            }
+            let records = self.fetch();
+            if !records.is_empty() {
+                return Event::Records(records);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    fn commit(&mut self, offsets: Offsets) {
+        let mut state = self.broker.lock();
+        let outcome = match state.refuse_commits {
+            0 => {
+                state.committed.extend(offsets.clone());
+                Ok(offsets)
+            }
+            _ => {
+                state.refuse_commits -= 1;
+                Err("the coordinator is away".to_owned())
+            }
+        };
+        self.outcomes.push_back(Event::Committed(outcome));
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    async fn close(self, offsets: Offsets) -> Result<(), CloseConsumer> {
+        self.broker.lock().committed.extend(offsets);
+        Ok(())
+    }
+}
+
+/// Returns a record for `topic` with a text key and value, as a producer would send it.
+pub fn record(topic: &str, key: &str, payload: &str) -> Outgoing {
+    Outgoing {
+        topic: topic.to_owned(),
+        key: Some(key.as_bytes().to_vec()),
+        payload: Some(payload.as_bytes().to_vec()),
+        headers: vec![Header::text(crate::message::SOURCE_HEADER, "memory")],
+    }
+}

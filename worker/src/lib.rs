@@ -1,0 +1,30 @@
+//! The data plane: fetches sources into Kafka, and Kafka into Cassandra.
+//!
+//! ```text
+//! produce:  source.next -> map -> encode -> kafka.send -> ack -> cursor moves
+//! process:  kafka.next -> decode -> bind -> sink.write -> ledger.done -> commit
+//!                                \-> rejected -> dead-letter topic -> ledger.done
+//! ```
+//!
+//! The promise: what Kafka has acknowledged becomes a row or a dead letter, at least once, and a row that is written
+//! again is the same row, since key and write timestamp come from the record. Memory is bounded in bytes.
+
+pub mod backoff;
+pub mod budget;
+pub mod causes;
+pub mod decode;
+pub mod health;
+pub mod kafka;
+pub mod ledger;
+pub mod mapping;
+pub mod message;
+pub mod process;
+pub mod produce;
+pub mod rejection;
+pub mod run;
+pub mod sabotage;
+pub mod settings;
+pub mod shutdown;
+pub mod sink;
+pub mod source;
+pub mod telemetry;

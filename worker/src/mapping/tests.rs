@@ -1,0 +1,106 @@
+//! The random-user mapping, and every way in which a record can be rejected.
+
+use serde_json::json;
+use worker_settings::{GeneratorSettings, Origin};
+
+use super::*;
+
+fn source(key: &str, fields: &[(&str, &str)]) -> SourceSettings {
+    SourceSettings {
+        name: "randomuser".to_owned(),
+        topic: "users_created".to_owned(),
+        key: key.to_owned(),
+        fields: fields.iter().map(|(name, expression)| ((*name).to_owned(), (*expression).to_owned())).collect(),
+        origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
+    }
+}
+
+fn mapping(key: &str, fields: &[(&str, &str)]) -> Mapping {
+    Mapping::compile(&source(key, fields)).expect("the expressions compile")
+}
+
+const ADDRESS: &str = r#"string(record.location.street.number) + " " + record.location.street.name + ", "
+    + record.location.city + ", " + record.location.state + ", " + record.location.country"#;
+
+const RANDOM_USER: &[(&str, &str)] = &[
+    ("id", "record.login.uuid"),
+    ("first_name", "record.name.first"),
+    ("last_name", "record.name.last"),
+    ("gender", "record.gender"),
+    ("address", ADDRESS),
+    ("post_code", "string(record.location.postcode)"),
+    ("email", "record.email"),
+    ("username", "record.login.username"),
+    ("dob", "record.dob.date"),
+    ("registered_date", "record.registered.date"),
+    ("phone", "record.phone"),
+    ("picture", "record.picture.medium"),
+];
+
+#[test]
+fn maps_the_public_api_to_the_same_record_as_the_generator() {
+    let mapping = mapping("id", RANDOM_USER);
+    for index in 0..300 {
+        let encoded = mapping.encode(&millrace_profile::user(5, index)).expect("every user maps");
+        let profile = millrace_profile::profile(5, index);
+        assert_eq!(encoded.key, profile.id);
+        let decoded: millrace_profile::Profile = serde_json::from_slice(&encoded.payload).expect("a profile");
+        assert_eq!(decoded, profile);
+    }
+}
+
+#[test]
+fn writes_fields_in_sorted_order_whatever_order_they_came_in() {
+    let plain = mapping("b", &[]);
+    let encoded = plain.encode(&json!({"z": 1, "b": "key", "a": null})).expect("a good record");
+    assert_eq!(String::from_utf8(encoded.payload).expect("text"), r#"{"a":null,"b":"key","z":1}"#);
+    let mapped = mapping("z", &[("z", "record.n"), ("a", "record.n + 1"), ("f", "1.5"), ("b", "record.n > 1")]);
+    let encoded = mapped.encode(&json!({"n": 4411})).expect("a good record");
+    assert_eq!(encoded.key, "4411");
+    assert_eq!(String::from_utf8(encoded.payload).expect("text"), r#"{"a":4412,"b":true,"f":1.5,"z":4411}"#);
+}
+
+#[test]
+fn keeps_numbers_exact() {
+    let all = mapping("a", &[("a", "record.a"), ("b", "record.b"), ("c", "record.c"), ("d", "string(record.d)")]);
+    let record = json!({"a": i64::MIN, "b": u64::MAX, "c": 0.1, "d": 67180});
+    let encoded = all.encode(&record).expect("a good record");
+    let text = String::from_utf8(encoded.payload).expect("text");
+    assert_eq!(text, r#"{"a":-9223372036854775808,"b":18446744073709551615,"c":0.1,"d":"67180"}"#);
+}
+
+#[test]
+fn rejections_name_field_and_expression() {
+    let record = json!({"id": "x", "name": {"first": "Ada"}, "list": [1], "none": null, "empty": ""});
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("id", &[("id", "record.login.uuid")]),
+        ("id", &[("id", "user.id")]),
+        ("id", &[("id", "record.id"), ("sum", "record.id + 1")]),
+        ("id", &[("id", "record.id"), ("name", "record.name")]),
+        ("id", &[("id", "record.id"), ("list", "record.list")]),
+        ("id", &[("id", "record.id"), ("half", "1.0 / 0.0")]),
+        ("other", &[("id", "record.id")]),
+        ("id", &[("id", "record.none")]),
+        ("id", &[("id", "record.empty")]),
+        ("name", &[]),
+    ];
+    let mut said: Vec<String> = Vec::new();
+    for (key, fields) in cases {
+        let rejection = mapping(key, fields).encode(&record).expect_err("a bad record");
+        said.push(format!("{}: {rejection}", rejection.reason()));
+    }
+    let scalar = mapping("id", &[]).encode(&json!([1, 2])).expect_err("no object");
+    said.push(format!("{}: {scalar}", scalar.reason()));
+    let large = json!({"id": "x", "text": "x".repeat(LARGEST_ENCODED)});
+    let large = mapping("id", &[]).encode(&large).expect_err("too large");
+    said.push(format!("{}: {large}", large.reason()));
+    insta::assert_yaml_snapshot!(said);
+}
+
+#[test]
+fn expressions_that_do_not_compile_are_refused_with_their_place() {
+    let Err(error) = Mapping::compile(&source("id", &[("id", "record.")])) else {
+        panic!("it compiled");
+    };
+    assert_eq!(error.to_string(), "source 'randomuser': field 'id': cannot compile 'record.'");
+}

@@ -1,0 +1,330 @@
+//! Road two: Kafka to Cassandra.
+//!
+//! ```text
+//! kafka.next -> decode -> bind -> sink.write -> ledger.done -> commit
+//!                      \-> rejected -> dead-letter topic -> ledger.done
+//! ```
+//!
+//! Every record ends as a row or as a dead letter before its offset is committed. A crash may repeat the records since
+//! the last commit: a repeated row writes the same cells at the same timestamp, and a repeated dead letter is a second
+//! record in its topic with the same origin headers.
+
+mod dead_letter;
+mod settle;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use snafu::{ResultExt, Snafu, ensure};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::health::process::ProcessHealth;
+use crate::kafka::{CloseConsumer, Consumer, Event, Publisher, Release};
+use crate::ledger::Ledger;
+use crate::message::{Consumed, Epoch, Offsets, PartitionId};
+use crate::sabotage::{Sabotage, Sabotages};
+use crate::sink::Sink;
+use crate::telemetry::Telemetry;
+pub use settle::{Desk, Query};
+use settle::{Outcome, Settled};
+
+/// Why the road ended otherwise than by being told to.
+#[derive(Debug, Snafu)]
+pub enum RunProcess {
+    /// The consumer cannot go on; a new process can.
+    #[snafu(display("cannot consume any more: {problem}"))]
+    Consume {
+        /// What the client says.
+        problem: String,
+    },
+    /// Writes were still under way when the time for the drain was up. Nothing is lost: they are not committed.
+    #[snafu(display("{under_way} records were still under way after {} s; they will be consumed again", limit.as_secs()))]
+    Drain {
+        /// How many.
+        under_way: usize,
+        /// The time for the drain.
+        limit: Duration,
+    },
+    /// The last commit or the leave failed, or took too long.
+    #[snafu(display("cannot leave the group in order"))]
+    LeaveGroup {
+        /// Why.
+        source: CloseConsumer,
+    },
+    /// The consumer did not end in time.
+    #[snafu(display("leaving the group took longer than the time for the drain"))]
+    LeaveInTime,
+}
+
+/// Bounds and periods of the road.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most records between dispatch and acknowledgement.
+    pub max_in_flight: usize,
+    /// Offsets are committed this often while they move.
+    pub commit_interval: Duration,
+    /// Time for awaiting writes when partitions are revoked or the worker stops.
+    pub drain_timeout: Duration,
+}
+
+/// The road and everything on it.
+pub struct Process<C, S, P> {
+    consumer: C,
+    desk: Arc<Desk<S, P>>,
+    limits: Limits,
+    telemetry: Telemetry,
+    health: Arc<ProcessHealth>,
+    sabotages: Sabotages,
+    ledger: Ledger,
+    /// The right to begin writes, by partition; dies first when the partition goes.
+    permits: BTreeMap<PartitionId, CancellationToken>,
+    /// Consumed, not yet dispatched.
+    queue: VecDeque<Consumed>,
+    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Settled> + Send>>>,
+    revocations: Vec<Revocation>,
+    /// When the commit that is under way was asked for.
+    committing: Option<Instant>,
+    last_commit: Instant,
+    /// When the drain must be over. Absent: not draining.
+    drain: Option<Instant>,
+}
+
+/// Revoked partitions whose writes are awaited.
+struct Revocation {
+    partitions: Vec<PartitionId>,
+    release: Release,
+    deadline: Instant,
+}
+
+/// How often deadlines and commits are looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A commit that has not been answered for this long is asked for again.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+
+impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
+    /// Puts the parts together.
+    pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {
+        let (telemetry, health, sabotages) = desk.shared();
+        Self {
+            consumer,
+            desk: Arc::new(desk),
+            limits,
+            telemetry,
+            health,
+            sabotages,
+            ledger: Ledger::default(),
+            permits: BTreeMap::new(),
+            queue: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            revocations: Vec::new(),
+            committing: None,
+            last_commit: Instant::now(),
+            drain: None,
+        }
+    }
+
+    /// Drives the road until `stop`, then drains it.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunProcess> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.dispatch();
+            if self.is_drained() {
+                return self.leave().await;
+            }
+            tokio::select! {
+                Some(settled) = self.in_flight.next(), if !self.in_flight.is_empty() => self.account(settled),
+                event = self.consumer.next() => self.handle(event)?,
+                _ = ticks.tick() => self.tick(),
+                () = stop.cancelled(), if self.drain.is_none() => self.begin_drain(),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), RunProcess> {
+        match event {
+            Event::Assigned(partitions, epoch) => self.assign(&partitions, epoch),
+            Event::Records(records) => self.enter(records),
+            Event::Revoked(partitions, release) => self.revoke(partitions, release),
+            Event::Lost(partitions) => self.lose(&partitions),
+            Event::Committed(outcome) => self.committed(outcome),
+            Event::Failed(problem) => return ConsumeSnafu { problem }.fail(),
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, partitions: &[PartitionId], epoch: Epoch) {
+        for partition in partitions {
+            self.ledger.open(*partition, epoch);
+            self.permits.insert(*partition, CancellationToken::new());
+        }
+        self.health.assign(partitions);
+        self.telemetry.partitions_assigned(partitions, self.permits.len());
+    }
+
+    fn enter(&mut self, records: Vec<Consumed>) {
+        self.telemetry.records_consumed(records.len());
+        for record in records {
+            if !self.ledger.enter(record.position) {
+                continue;
+            }
+            if self.sabotages.has(Sabotage::CommitBeforeWrite) {
+                self.ledger.settle(record.position);
+            }
+            match self.drain {
+                None => self.queue.push_back(record),
+                Some(_) => self.ledger.abandon(record.position),
+            }
+        }
+    }
+
+    /// Begins as many writes as the window has room for.
+    fn dispatch(&mut self) {
+        while self.in_flight.len() < self.limits.max_in_flight {
+            let Some(record) = self.queue.pop_front() else { break };
+            let Some(permit) = self.permits.get(&record.position.partition).cloned() else {
+                continue;
+            };
+            let desk = Arc::clone(&self.desk);
+            self.in_flight.push(Box::pin(async move { desk.settle(record, permit).await }));
+        }
+        self.telemetry.rows_in_flight(self.in_flight.len() + self.queue.len());
+    }
+
+    fn account(&mut self, settled: Settled) {
+        self.account_one(settled);
+        // More may be there: the window is refilled once for all of them.
+        while let Some(Some(settled)) = self.in_flight.next().now_or_never() {
+            self.account_one(settled);
+        }
+        self.release_settled();
+    }
+
+    fn account_one(&mut self, Settled { position, outcome }: Settled) {
+        match outcome {
+            Outcome::Done => self.ledger.settle(position),
+            Outcome::Abandoned => self.ledger.abandon(position),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.health.road.beat();
+        self.release_settled();
+        // A sabotaged worker commits at every tick: else most writes would be done before the early commit is.
+        let eager = self.sabotages.has(Sabotage::CommitBeforeWrite);
+        let due = eager || self.last_commit.elapsed() >= self.limits.commit_interval;
+        let waiting = self.committing.is_some_and(|asked| asked.elapsed() < COMMIT_PATIENCE);
+        if !due || waiting {
+            return;
+        }
+        let offsets = self.ledger.unconfirmed();
+        if !offsets.is_empty() {
+            self.last_commit = Instant::now();
+            self.committing = Some(self.last_commit);
+            self.consumer.commit(offsets);
+        }
+    }
+
+    fn committed(&mut self, outcome: Result<Offsets, String>) {
+        self.committing = None;
+        match outcome {
+            Ok(offsets) => {
+                self.telemetry.offsets_committed(offsets.len());
+                self.ledger.confirm(&offsets);
+            }
+            Err(problem) => self.telemetry.commit_failed(&problem),
+        }
+    }
+
+    /// Takes the right to write away and drops what has not begun; what is on the wire is awaited.
+    fn revoke(&mut self, partitions: Vec<PartitionId>, release: Release) {
+        self.withdraw(&partitions);
+        let deadline = Instant::now() + self.limits.drain_timeout;
+        self.revocations.push(Revocation { partitions, release, deadline });
+        self.release_settled();
+    }
+
+    fn lose(&mut self, partitions: &[PartitionId]) {
+        self.withdraw(partitions);
+        self.ledger.close(partitions);
+        self.health.withdraw(partitions);
+        self.telemetry.partitions_lost(partitions, self.permits.len());
+    }
+
+    fn withdraw(&mut self, partitions: &[PartitionId]) {
+        for partition in partitions {
+            if let Some(permit) = self.permits.remove(partition) {
+                permit.cancel();
+            }
+        }
+        let ledger = &mut self.ledger;
+        self.queue.retain(|record| {
+            let stays = !partitions.contains(&record.position.partition);
+            if !stays {
+                ledger.abandon(record.position);
+            }
+            stays
+        });
+    }
+
+    /// Releases revoked partitions whose writes have ended or whose time is up.
+    fn release_settled(&mut self) {
+        let now = Instant::now();
+        for revocation in std::mem::take(&mut self.revocations) {
+            let Revocation { partitions, release, deadline } = revocation;
+            let awaited: usize = partitions.iter().map(|partition| self.ledger.awaited(*partition)).sum();
+            if awaited > 0 && now < deadline {
+                self.revocations.push(Revocation { partitions, release, deadline });
+                continue;
+            }
+            release.give(self.ledger.close(&partitions));
+            self.health.withdraw(&partitions);
+            self.telemetry.partitions_released(&partitions, self.permits.len(), awaited);
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        self.telemetry.draining(self.in_flight.len());
+        self.health.drain();
+        self.consumer.stop();
+        self.drain = Some(Instant::now() + self.limits.drain_timeout);
+        // Writes on the wire are awaited; those that wait for the sink to come back give up now, as the worker
+        // that comes next will have to wait for it anyway.
+        self.permits.values().for_each(CancellationToken::cancel);
+        for record in self.queue.drain(..) {
+            self.ledger.abandon(record.position);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain.is_some_and(|deadline| self.in_flight.is_empty() || Instant::now() >= deadline)
+    }
+
+    /// Commits for the last time and leaves the group.
+    async fn leave(mut self) -> Result<(), RunProcess> {
+        let under_way = self.in_flight.len();
+        // The consumer waits for releases on the thread that has to close it.
+        for Revocation { partitions, release, .. } in std::mem::take(&mut self.revocations) {
+            release.give(self.ledger.close(&partitions));
+        }
+        let assigned = self.ledger.assigned();
+        let offsets = self.ledger.close(&assigned);
+        // What the drain has left over, and a little more: leaving must be tried even after a slow drain.
+        let left = self.drain.unwrap_or_else(Instant::now).max(Instant::now() + Duration::from_secs(5));
+        let closed = tokio::time::timeout_at(left, self.consumer.close(offsets)).await;
+        self.telemetry.drained(under_way);
+        match closed {
+            Ok(closed) => closed.context(LeaveGroupSnafu)?,
+            Err(_) => return LeaveInTimeSnafu.fail(),
+        }
+        ensure!(under_way == 0, DrainSnafu { under_way, limit: self.limits.drain_timeout });
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Road one: a source to Kafka.
+//!
+//! ```text
+//! source.next -> map -> encode -> kafka.send -> ack -> cursor moves
+//! ```
+//!
+//! Each source has its own lane; the lanes share the producer and the memory bound. A record that was mapped is sent
+//! until Kafka acknowledges it, however long that takes; while it takes, the lane fetches no more. Beside the bound, a
+//! lane holds one fetched batch, which `maxResponse` bounds. The cursor is the number of acknowledged records: a
+//! polled endpoint has no position of its own.
+
+mod lane;
+
+use std::time::Duration;
+
+use snafu::{ResultExt, Snafu, ensure};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::Publisher;
+use crate::source::Source;
+pub use lane::{Lane, Shared};
+
+/// Why the road ended otherwise than by being told to.
+#[derive(Debug, Snafu)]
+pub enum RunProduce {
+    /// Kafka had not acknowledged everything when the time for the drain was up.
+    #[snafu(display("{left} records were not acknowledged within {} s", limit.as_secs()))]
+    DrainLanes {
+        /// How many.
+        left: usize,
+        /// The time for the drain.
+        limit: Duration,
+    },
+    /// A lane panicked.
+    #[snafu(display("a source's lane has failed"))]
+    JoinLane {
+        /// The panic.
+        source: JoinError,
+    },
+}
+
+/// The lanes of one worker.
+pub struct Produce {
+    lanes: JoinSet<usize>,
+    drain_timeout: Duration,
+}
+
+impl Produce {
+    /// Makes a road without lanes.
+    pub fn new(drain_timeout: Duration) -> Self {
+        Self { lanes: JoinSet::new(), drain_timeout }
+    }
+
+    /// Adds a lane and starts it.
+    pub fn start<S: Source, P: Publisher>(&mut self, lane: Lane<S, P>, stop: CancellationToken) {
+        self.lanes.spawn(lane.run(stop, self.drain_timeout));
+    }
+
+    /// Waits until `stop`, then until all lanes are drained.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunProduce> {
+        let mut left = 0;
+        // A lane ends only after the stop, so a lane that ends early has panicked, and so must the process end.
+        while let Some(joined) = self.lanes.join_next().await {
+            left += joined.context(JoinLaneSnafu)?;
+        }
+        stop.cancelled().await;
+        ensure!(left == 0, DrainLanesSnafu { left, limit: self.drain_timeout });
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! `worker process`: consumer, sink and dead-letter producer on road two.
+
+use std::sync::Arc;
+
+use snafu::{ResultExt, Snafu};
+use tokio_util::sync::CancellationToken;
+use worker_settings::ProcessSettings;
+
+use crate::budget::Budget;
+use crate::health::process::ProcessHealth;
+use crate::health::server::{self, ServeHealth};
+use crate::kafka::consumer::{KafkaConsumer, StartConsumer};
+use crate::kafka::producer::{KafkaPublisher, MakeProducer};
+use crate::process::{Desk, Limits, Process, Query, RunProcess};
+use crate::sabotage::{Sabotage, Sabotages};
+use crate::sink::cassandra::CassandraSink;
+use crate::telemetry::Telemetry;
+
+/// Why the processor ends with a failure.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs, reason = "each variant is the step of that name")]
+pub enum RunProcessor {
+    #[snafu(display("cannot answer probes"))]
+    Serve { source: ServeHealth },
+    #[snafu(display("cannot make the dead-letter producer"))]
+    Publish { source: MakeProducer },
+    #[snafu(display("cannot start consuming"))]
+    Consume { source: StartConsumer },
+    #[snafu(display("the road to cassandra has ended"))]
+    Drive { source: RunProcess },
+}
+
+/// Runs the processor until `stop`.
+pub async fn processor(
+    settings: &ProcessSettings,
+    sabotages: Sabotages,
+    stop: CancellationToken,
+) -> Result<(), RunProcessor> {
+    // A quarter of the bound is librdkafka's, see the consumer's properties.
+    let limit = match sabotages.has(Sabotage::UnboundedBuffer) {
+        true => u64::MAX,
+        false => settings.buffer_memory.0 / 4 * 3,
+    };
+    let budget = Budget::new(limit);
+    let telemetry = Telemetry::new(budget.clone());
+    let queries: Vec<Query> = settings.queries.iter().map(Query::new).collect();
+    let health = Arc::new(ProcessHealth::new(queries.iter().map(|query| query.topic.clone()).collect()));
+    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
+    let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
+        .context(PublishSnafu)?;
+    let sink = CassandraSink::start(&settings.cassandra, &queries, Arc::clone(&health), telemetry.clone(), &sabotages);
+    let consumer = KafkaConsumer::start(settings, budget, health.consumer.clone()).context(ConsumeSnafu)?;
+    let desk = Desk {
+        queries,
+        sink,
+        publisher,
+        dead_letter_topic: settings.dead_letter_topic.clone(),
+        telemetry,
+        health,
+        sabotages,
+    };
+    let limits = Limits {
+        max_in_flight: settings.max_in_flight as usize,
+        commit_interval: settings.commit_interval.get(),
+        drain_timeout: settings.drain_timeout.get(),
+    };
+    Process::new(consumer, desk, limits).run(stop).await.context(DriveSnafu)
+}

@@ -1,0 +1,170 @@
+//! Settings: read from a file, refused with the field's path when anything is wrong, trusted afterwards.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use snafu::{ResultExt, Snafu, ensure};
+use worker_settings::{Bytes, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings};
+
+/// Least memory that records can move in.
+const LEAST_MEMORY: Bytes = Bytes(1 << 20);
+
+/// Why settings are refused.
+#[derive(Debug, Snafu)]
+pub enum LoadSettings {
+    /// The file cannot be read.
+    #[snafu(display("cannot read settings from '{}'", path.display()))]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no YAML of the settings' form.
+    #[snafu(display("cannot understand settings in '{}'", path.display()))]
+    ParseFile {
+        /// The file.
+        path: PathBuf,
+        /// Why, with field and line.
+        source: serde_yaml::Error,
+    },
+    /// A value makes no sense.
+    #[snafu(display("{field}: {problem}"))]
+    AcceptField {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// Settings that say themselves whether they make sense.
+pub trait Checked {
+    /// Refuses what no worker can work with.
+    fn check(&self) -> Result<(), LoadSettings>;
+}
+
+/// Loads and checks settings.
+pub fn load<T: DeserializeOwned + Checked>(path: &Path) -> Result<T, LoadSettings> {
+    let text = std::fs::read_to_string(path).context(ReadFileSnafu { path })?;
+    let settings: T = serde_yaml::from_str(&text).context(ParseFileSnafu { path })?;
+    settings.check()?;
+    Ok(settings)
+}
+
+impl Checked for ProduceSettings {
+    fn check(&self) -> Result<(), LoadSettings> {
+        let Self {
+            pipeline: _,
+            kafka,
+            sources,
+            replicas,
+            allowed_source_hosts: _,
+            buffer_memory,
+            drain_timeout,
+            http_port: _,
+        } = self;
+        accept(!kafka.bootstrap_servers.is_empty(), "kafka.bootstrapServers", "must name at least one broker")?;
+        accept(*replicas > 0, "replicas", "must be at least 1")?;
+        check_memory(*buffer_memory)?;
+        check_positive(drain_timeout.get(), "drainTimeout")?;
+        check_distinct(sources.iter().map(|source| source.name.as_str()), "sources", "name")?;
+        sources.iter().enumerate().try_for_each(|(index, source)| check_source(source, &format!("sources[{index}]")))
+    }
+}
+
+fn check_source(source: &SourceSettings, path: &str) -> Result<(), LoadSettings> {
+    let SourceSettings { name, topic, key, fields, origin } = source;
+    accept(!name.is_empty(), &format!("{path}.name"), "must not be empty")?;
+    accept(!topic.is_empty(), &format!("{path}.topic"), "must not be empty")?;
+    let key_is_mapped = fields.is_empty() || fields.contains_key(key);
+    accept(key_is_mapped, &format!("{path}.key"), &format!("'{key}' must be one of the fields"))?;
+    match origin {
+        Origin::Http(http) => check_http(http, &format!("{path}.origin.http")),
+        Origin::Generator(generator) => {
+            let rate = generator.records_per_second.is_none_or(|rate| rate > 0);
+            accept(rate, &format!("{path}.origin.generator.recordsPerSecond"), "must be at least 1")
+        }
+    }
+}
+
+fn check_http(http: &HttpSettings, path: &str) -> Result<(), LoadSettings> {
+    check_positive(http.interval.get(), &format!("{path}.interval"))?;
+    check_positive(http.timeout.get(), &format!("{path}.timeout"))?;
+    let pointer = http.records.is_empty() || http.records.starts_with('/');
+    accept(pointer, &format!("{path}.records"), "must be empty or start with '/', as a JSON pointer does")?;
+    accept(http.max_response.0 > 0, &format!("{path}.maxResponse"), "must be above 0")?;
+    let rate = http.max_requests_per_second.is_none_or(|rate| rate.is_finite() && rate >= 0.001);
+    accept(rate, &format!("{path}.maxRequestsPerSecond"), "must be at least 0.001")
+}
+
+impl Checked for ProcessSettings {
+    fn check(&self) -> Result<(), LoadSettings> {
+        let Self {
+            pipeline: _,
+            kafka,
+            consumer_group,
+            dead_letter_topic,
+            cassandra,
+            queries,
+            buffer_memory,
+            max_in_flight,
+            commit_interval,
+            drain_timeout,
+            http_port: _,
+        } = self;
+        accept(!kafka.bootstrap_servers.is_empty(), "kafka.bootstrapServers", "must name at least one broker")?;
+        accept(!consumer_group.is_empty(), "consumerGroup", "must not be empty")?;
+        accept(!dead_letter_topic.is_empty(), "deadLetterTopic", "must not be empty")?;
+        accept(!cassandra.contact_points.is_empty(), "cassandra.contactPoints", "must name at least one node")?;
+        check_memory(*buffer_memory)?;
+        accept(*max_in_flight > 0, "maxInFlight", "must be at least 1")?;
+        check_positive(commit_interval.get(), "commitInterval")?;
+        check_positive(drain_timeout.get(), "drainTimeout")?;
+        accept(!queries.is_empty(), "queries", "must not be empty")?;
+        check_distinct(queries.iter().map(|query| query.from.as_str()), "queries", "from")?;
+        let loops = queries.iter().any(|query| query.from == *dead_letter_topic);
+        accept(!loops, "deadLetterTopic", "must not be consumed by a query")?;
+        queries.iter().enumerate().try_for_each(|(index, query)| check_query(query, &format!("queries[{index}]")))
+    }
+}
+
+fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
+    let table = &query.into;
+    accept(!table.columns.is_empty(), &format!("{path}.into.columns"), "must not be empty")?;
+    let columns = table.columns.iter().map(|column| column.name.as_str());
+    check_distinct(columns.clone(), &format!("{path}.into.columns"), "name")?;
+    accept(!table.primary_key.is_empty(), &format!("{path}.into.primaryKey"), "must not be empty")?;
+    let columns: BTreeSet<&str> = columns.collect();
+    for (index, key) in table.primary_key.iter().enumerate() {
+        let field = format!("{path}.into.primaryKey[{index}]");
+        accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
+    }
+    Ok(())
+}
+
+fn check_memory(memory: Bytes) -> Result<(), LoadSettings> {
+    accept(memory >= LEAST_MEMORY, "bufferMemory", &format!("must be at least {LEAST_MEMORY}"))
+}
+
+fn check_positive(duration: Duration, field: &str) -> Result<(), LoadSettings> {
+    accept(!duration.is_zero(), field, "must be above 0s")
+}
+
+fn check_distinct<'a>(names: impl Iterator<Item = &'a str>, list: &str, field: &str) -> Result<(), LoadSettings> {
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.enumerate() {
+        accept(seen.insert(name), &format!("{list}[{index}].{field}"), &format!("'{name}' is there twice"))?;
+    }
+    Ok(())
+}
+
+fn accept(good: bool, field: &str, problem: &str) -> Result<(), LoadSettings> {
+    ensure!(good, AcceptFieldSnafu { field, problem });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

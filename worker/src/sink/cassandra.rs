@@ -1,0 +1,198 @@
+//! The sink in Cassandra: one session, one prepared statement for each query.
+//!
+//! A supervisor makes the session and makes it anew, with host names looked up again, when no node has answered for a
+//! while: the driver knows nodes by address, and a pod comes back with another one. Retries are the road's business,
+//! so the driver's own are off. Writes between two sessions fail at once as [`WriteRow::AwaitSink`].
+
+mod failure;
+mod session;
+mod statement;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use worker_settings::CassandraSettings;
+
+use super::{AwaitSinkSnafu, Sink, Write, WriteRow};
+use crate::backoff::Backoff;
+use crate::causes::chain;
+use crate::health::process::{ProcessHealth, SinkState};
+use crate::process::Query;
+use crate::sabotage::{Sabotage, Sabotages};
+use crate::telemetry::Telemetry;
+use failure::Verdict;
+use session::Connection;
+use statement::Values;
+
+/// How long no node may answer before the session is made anew.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the supervisor looks.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// First and longest wait between attempts to make a session.
+const CONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Rows into Cassandra; clones share the session.
+#[derive(Clone)]
+pub struct CassandraSink {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: CassandraSettings,
+    queries: Vec<Query>,
+    with_timestamp: bool,
+    current: RwLock<Option<Arc<Connection>>>,
+    outage: Mutex<Outage>,
+    health: Arc<ProcessHealth>,
+    telemetry: Telemetry,
+}
+
+/// Since when nothing has been acknowledged.
+#[derive(Debug, Default)]
+struct Outage {
+    /// Absent: the last answer was good.
+    since: Option<Instant>,
+    last_attempt: Option<Instant>,
+}
+
+impl CassandraSink {
+    /// Starts the supervisor in the background; does not wait for a node.
+    pub fn start(
+        settings: &CassandraSettings,
+        queries: &[Query],
+        health: Arc<ProcessHealth>,
+        telemetry: Telemetry,
+        sabotages: &Sabotages,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            settings: settings.clone(),
+            queries: queries.to_vec(),
+            with_timestamp: !sabotages.has(Sabotage::NoWriteTimestamp),
+            current: RwLock::new(None),
+            outage: Mutex::default(),
+            health,
+            telemetry,
+        });
+        tokio::spawn(Arc::clone(&shared).supervise());
+        Self { shared }
+    }
+}
+
+impl Sink for CassandraSink {
+    async fn write(&self, write: Write<'_>) -> Result<(), WriteRow> {
+        let Some(connection) = self.shared.connection() else {
+            return AwaitSinkSnafu { problem: "there is no session yet" }.fail();
+        };
+        let values = Values { cells: write.cells, timestamp: write.timestamp };
+        let Err(error) = connection.execute(write.query, values).await else {
+            self.shared.answered();
+            return Ok(());
+        };
+        match failure::judge(&error) {
+            Verdict::Await(problem) => {
+                self.shared.unanswered();
+                AwaitSinkSnafu { problem }.fail()
+            }
+            Verdict::Mend(problem) => {
+                self.shared.answered();
+                Err(WriteRow::MendSchema { query: write.query, problem })
+            }
+            // "Invalid" is said of rows and of tables alike; preparing again tells which it is.
+            Verdict::RefuseOrMend(problem) => match connection.prepare_again(write.query).await {
+                Ok(()) => Err(WriteRow::RefuseRow { problem }),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn connection(&self) -> Option<Arc<Connection>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn answered(&self) {
+        let mut outage = self.outage();
+        outage.since = None;
+        outage.last_attempt = Some(Instant::now());
+    }
+
+    fn unanswered(&self) {
+        let now = Instant::now();
+        let mut outage = self.outage();
+        outage.since.get_or_insert(now);
+        outage.last_attempt = Some(now);
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sessions for ever.
+    async fn supervise(self: Arc<Self>) {
+        loop {
+            let connection = Arc::new(self.connect().await);
+            let nodes = connection.nodes();
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+            *self.outage() = Outage::default();
+            self.health.sink(SinkState::Healthy);
+            self.telemetry.sink_connected(nodes);
+            let silence = self.watch(&connection).await;
+            self.telemetry.sink_lost(silence.as_secs());
+        }
+    }
+
+    async fn connect(&self) -> Connection {
+        let mut backoff = Backoff::new(CONNECT.0, CONNECT.1);
+        loop {
+            match Connection::open(&self.settings, &self.queries, self.with_timestamp).await {
+                Ok(connection) => return connection,
+                Err(error) => {
+                    let problem = chain(&error);
+                    self.telemetry.sink_unconnected(&problem);
+                    self.health.sink(match error.is_mismatch() {
+                        true => SinkState::Mismatched(problem),
+                        false => SinkState::Connecting(problem),
+                    });
+                }
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Returns how long nothing was answered, once that is too long.
+    async fn watch(&self, connection: &Connection) -> Duration {
+        let mut unreachable: Option<Instant> = None;
+        loop {
+            tokio::time::sleep(WATCH).await;
+            self.probe_after_outage(connection).await;
+            let since = self.outage().since;
+            unreachable = match connection.is_reachable() {
+                true => None,
+                false => unreachable.or_else(|| Some(Instant::now())),
+            };
+            let silent = [since, unreachable].into_iter().flatten().map(|since| since.elapsed()).max();
+            match silent {
+                Some(silence) if silence >= PATIENCE => return silence,
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks the server itself when the last write failed and no other follows, as after a revoked partition; else
+    /// a worker without records would stay unready for ever.
+    async fn probe_after_outage(&self, connection: &Connection) {
+        let idle = {
+            let outage = self.outage();
+            outage.since.is_some() && outage.last_attempt.is_none_or(|last| last.elapsed() > WATCH * 4)
+        };
+        if idle && connection.answers().await {
+            self.answered();
+            if self.health.acknowledged() {
+                self.telemetry.sink_recovered();
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A sink in memory for tests: last write by timestamp wins, cell by cell, as in Cassandra.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{AwaitSinkSnafu, MendSchemaSnafu, RefuseRowSnafu, Sink, Write, WriteRow};
+use crate::decode::{Cell, Table};
+
+/// Tables in memory; clones share them.
+#[derive(Clone, Debug)]
+pub struct MemorySink {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tables: Vec<Table>,
+    state: Mutex<State>,
+    resumed: Notify,
+}
+
+/// Cells of a row with the timestamp of each.
+type StoredRow = BTreeMap<String, (i64, String)>;
+
+#[derive(Debug, Default)]
+struct State {
+    rows: Vec<BTreeMap<String, StoredRow>>,
+    /// Stands in for the server's clock.
+    clock: i64,
+    writes: u64,
+    attempts: u64,
+    in_flight: usize,
+    most_in_flight: usize,
+    fault: Fault,
+}
+
+/// What goes wrong with writes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every write is answered with a timeout.
+    Outage,
+    /// Every write is answered with a schema mismatch.
+    Schema,
+    /// Rows whose key is this text are refused.
+    RefuseKey(String),
+    /// Writes are not answered until the fault changes.
+    Hang,
+    /// Writes after this many are not answered until the fault changes.
+    HangAfter(u64),
+}
+
+impl MemorySink {
+    /// Makes empty tables, one for each query.
+    pub fn new(tables: Vec<Table>) -> Self {
+        let rows = vec![BTreeMap::new(); tables.len()];
+        let state = Mutex::new(State { rows, ..State::default() });
+        Self { shared: Arc::new(Shared { tables, state, resumed: Notify::new() }) }
+    }
+
+    /// Changes what goes wrong.
+    pub fn set_fault(&self, fault: Fault) {
+        self.lock().fault = fault;
+        self.shared.resumed.notify_waiters();
+    }
+
+    /// Returns the rows of a query's table by key, each cell as text.
+    pub fn rows(&self, query: usize) -> BTreeMap<String, BTreeMap<String, String>> {
+        let plain = |row: &StoredRow| row.iter().map(|(name, (_, cell))| (name.clone(), cell.clone())).collect();
+        self.lock().rows[query].iter().map(|(key, row)| (key.clone(), plain(row))).collect()
+    }
+
+    /// Returns how many writes were acknowledged.
+    pub fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+
+    /// Returns how many writes were tried.
+    pub fn attempts(&self) -> u64 {
+        self.lock().attempts
+    }
+
+    /// Returns how many writes were under way at once, at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.lock().most_in_flight
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, write: Write<'_>) -> Result<(), WriteRow> {
+        loop {
+            let resumed = self.shared.resumed.notified();
+            tokio::task::yield_now().await;
+            let hangs = {
+                let state = self.lock();
+                matches!(state.fault, Fault::HangAfter(writes) if state.writes >= writes) || state.fault == Fault::Hang
+            };
+            if !hangs {
+                break;
+            }
+            resumed.await;
+        }
+        let table = &self.shared.tables[write.query];
+        let key: Vec<String> = table.key_columns().map(|index| text(&write.cells[index])).collect();
+        let key = key.join("/");
+        let mut state = self.lock();
+        match &state.fault {
+            Fault::None | Fault::Hang | Fault::HangAfter(_) => {}
+            Fault::Outage => return AwaitSinkSnafu { problem: "timed out" }.fail(),
+            Fault::Schema => {
+                return MendSchemaSnafu { query: write.query, problem: "no such table" }.fail();
+            }
+            Fault::RefuseKey(refused) if *refused == key => return RefuseRowSnafu { problem: "invalid" }.fail(),
+            Fault::RefuseKey(_) => {}
+        }
+        state.clock += 1;
+        state.writes += 1;
+        let timestamp = write.timestamp.unwrap_or(state.clock);
+        let row = state.rows[write.query].entry(key).or_default();
+        for ((name, _), cell) in table.columns().zip(write.cells) {
+            let newer = row.get(name).is_none_or(|(stored, _)| timestamp >= *stored);
+            if newer && *cell != Cell::Unset {
+                row.insert(name.to_owned(), (timestamp, text(cell)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for MemorySink {
+    async fn write(&self, write: Write<'_>) -> Result<(), WriteRow> {
+        {
+            let mut state = self.lock();
+            state.attempts += 1;
+            state.in_flight += 1;
+            state.most_in_flight = state.most_in_flight.max(state.in_flight);
+        }
+        let answer = self.answer(write).await;
+        self.lock().in_flight -= 1;
+        answer
+    }
+}
+
+fn text(cell: &Cell<'_>) -> String {
+    match cell {
+        Cell::Text(text) => text.clone().into_owned(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,223 @@
+//! Telemetry: one function for each thing that happens, which counts it and, where a person should know, logs it.
+//!
+//! Metric names are a contract with dashboards, the autoscaler and the end-to-end tests.
+
+mod metrics;
+mod throttle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::budget::Budget;
+use crate::mapping::MapRecord;
+use crate::message::{PartitionId, Position};
+use crate::rejection::Rejection;
+use crate::source::FetchRecords;
+pub use metrics::SourceLabel;
+use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels};
+use throttle::Throttle;
+
+/// Counts and logs; clones share the counts.
+#[derive(Clone)]
+pub struct Telemetry {
+    metrics: Arc<Metrics>,
+    throttles: Arc<Throttles>,
+}
+
+/// One limit for each kind of line that a bad day would repeat thousands of times.
+#[derive(Default)]
+struct Throttles {
+    rejections: Throttle,
+    dead_letters: Throttle,
+    publishes: Throttle,
+    writes: Throttle,
+    sources: Throttle,
+}
+
+impl Telemetry {
+    /// Makes the metrics, all at zero; `budget` is shown as the bytes in memory.
+    pub fn new(budget: Budget) -> Self {
+        Self { metrics: Arc::new(Metrics::new(budget)), throttles: Arc::default() }
+    }
+
+    /// Returns the metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        self.metrics.encode()
+    }
+
+    /// A source answered.
+    pub fn source_answered(&self, source: &str, records: usize) {
+        self.metrics.requests.get_or_create(&RequestLabels::new(source, "Ok")).inc();
+        debug!(source, records, "the source answered");
+    }
+
+    /// A source did not answer with records.
+    pub fn source_failed(&self, source: &str, error: &FetchRecords) {
+        self.metrics.requests.get_or_create(&RequestLabels::new(source, error.outcome())).inc();
+        if let Some(passed_over) = self.throttles.sources.permit() {
+            warn!(source, outcome = error.outcome(), passed_over, "cannot fetch records: {error}");
+        }
+    }
+
+    /// A source will never have more records.
+    pub fn source_exhausted(&self, source: &str) {
+        self.metrics.exhausted.get_or_create(&SourceLabel::new(source)).set(1);
+        info!(source, "the source is exhausted");
+    }
+
+    /// Kafka acknowledged all that an exhausted source had.
+    pub fn source_finished(&self, source: &str, acknowledged: u64, rejected: u64) {
+        info!(source, acknowledged, rejected, "all records of the source are acknowledged");
+    }
+
+    /// A source starts.
+    pub fn source_started(&self, source: &str, topic: &str) {
+        // Created here so that the series exist, at zero, before anything happens.
+        drop(self.metrics.produced.get_or_create(&SourceLabel::new(source)));
+        self.metrics.exhausted.get_or_create(&SourceLabel::new(source)).set(0);
+        info!(source, topic, "the source starts");
+    }
+
+    /// Kafka acknowledged a record.
+    pub fn record_produced(&self, source: &SourceLabel) {
+        self.metrics.produced.get_or_create(source).inc();
+    }
+
+    /// A fetched record cannot be mapped; it is passed over.
+    pub fn record_rejected(&self, source: &str, rejection: &MapRecord) {
+        self.metrics.rejected.get_or_create(&RejectionLabels::new(source, rejection.reason())).inc();
+        if let Some(passed_over) = self.throttles.rejections.permit() {
+            warn!(source, reason = rejection.reason(), passed_over, "a record is rejected: {rejection}");
+        }
+    }
+
+    /// Kafka refuses a mapped record for good; it is passed over.
+    pub fn record_refused(&self, source: &str, problem: &str) {
+        self.metrics.rejected.get_or_create(&RejectionLabels::new(source, "RefusedByKafka")).inc();
+        if let Some(passed_over) = self.throttles.rejections.permit() {
+            warn!(source, reason = "RefusedByKafka", passed_over, "a record is rejected: {problem}");
+        }
+    }
+
+    /// Kafka has not acknowledged a record; it is sent again.
+    pub fn publish_failed(&self, problem: &str) {
+        self.metrics.publish_failures.inc();
+        if let Some(passed_over) = self.throttles.publishes.permit() {
+            warn!(passed_over, "sending again: {problem}");
+        }
+    }
+
+    /// Kafka can or cannot be used, which is news.
+    pub fn kafka_changed(&self, problem: Option<&str>) {
+        match problem {
+            None => info!("kafka answers"),
+            Some(problem) => warn!("kafka cannot be used: {problem}"),
+        }
+    }
+
+    /// Partitions came.
+    pub fn partitions_assigned(&self, came: &[PartitionId], assigned: usize) {
+        self.metrics.assigned.set(assigned as i64);
+        info!(came = came.len(), assigned, "partitions are assigned");
+    }
+
+    /// Partitions were released to another member.
+    pub fn partitions_released(&self, went: &[PartitionId], assigned: usize, abandoned: usize) {
+        self.metrics.assigned.set(assigned as i64);
+        info!(went = went.len(), assigned, abandoned, "partitions are released");
+    }
+
+    /// Partitions went to another member without our release.
+    pub fn partitions_lost(&self, went: &[PartitionId], assigned: usize) {
+        self.metrics.assigned.set(assigned as i64);
+        warn!(went = went.len(), assigned, "partitions are lost; their last records will be consumed again");
+    }
+
+    /// Records came from Kafka.
+    pub fn records_consumed(&self, count: usize) {
+        self.metrics.consumed.inc_by(count as u64);
+    }
+
+    /// Records were handed to the sink or taken from it.
+    pub fn rows_in_flight(&self, count: usize) {
+        self.metrics.in_flight.set(count as i64);
+    }
+
+    /// A row was acknowledged after `took`, and so long after its record was produced.
+    pub fn row_written(&self, took: Duration, age: Option<Duration>) {
+        self.metrics.written.inc();
+        self.metrics.write_seconds.observe(took.as_secs_f64());
+        if let Some(age) = age {
+            self.metrics.record_age_seconds.observe(age.as_secs_f64());
+        }
+    }
+
+    /// A write was not acknowledged; it is tried again.
+    pub fn write_failed(&self, kind: &'static str, problem: &str) {
+        self.metrics.write_failures.get_or_create(&ReasonLabel { reason: kind.to_owned() }).inc();
+        if let Some(passed_over) = self.throttles.writes.permit() {
+            warn!(kind, passed_over, "writing again: {problem}");
+        }
+    }
+
+    /// The sink takes rows again.
+    pub fn sink_recovered(&self) {
+        info!("cassandra takes rows");
+    }
+
+    /// The sink's session was made.
+    pub fn sink_connected(&self, nodes: usize) {
+        info!(nodes, "connected to cassandra, statements are prepared");
+    }
+
+    /// The sink's session cannot be made.
+    pub fn sink_unconnected(&self, problem: &str) {
+        if let Some(passed_over) = self.throttles.writes.permit() {
+            warn!(passed_over, "there is no session with cassandra yet: {problem}");
+        }
+    }
+
+    /// The sink's session reaches no node any more and is made anew.
+    pub fn sink_lost(&self, seconds: u64) {
+        warn!(seconds, "no cassandra node answers; looking up its addresses again");
+    }
+
+    /// A record was sent to the dead-letter topic, and acknowledged there.
+    pub fn dead_letter_sent(&self, topic: &str, position: Position, rejection: &Rejection) {
+        self.metrics.dead_letters.get_or_create(&ReasonLabel { reason: rejection.reason().to_owned() }).inc();
+        if let Some(passed_over) = self.throttles.dead_letters.permit() {
+            let Position { partition: PartitionId { partition, .. }, offset, .. } = position;
+            let reason = rejection.reason();
+            warn!(topic, partition, offset, reason, passed_over, "a record becomes a dead letter: {rejection}");
+        }
+    }
+
+    /// A dead letter is too large for its topic; only its beginning is kept.
+    pub fn dead_letter_cut(&self, topic: &str, length: usize, kept: usize) {
+        error!(topic, length, kept, "the dead-letter topic refuses a record of this size; its beginning is kept");
+    }
+
+    /// Offsets were committed.
+    pub fn offsets_committed(&self, partitions: usize) {
+        self.metrics.commits.inc();
+        debug!(partitions, "offsets are committed");
+    }
+
+    /// Offsets were not committed; the next commit includes them.
+    pub fn commit_failed(&self, problem: &str) {
+        self.metrics.commit_failures.inc();
+        warn!("cannot commit offsets for now: {problem}");
+    }
+
+    /// The worker was told to stop.
+    pub fn draining(&self, under_way: usize) {
+        info!(under_way, "told to stop; finishing what is under way");
+    }
+
+    /// The worker has finished.
+    pub fn drained(&self, abandoned: usize) {
+        info!(abandoned, "finished");
+    }
+}
