@@ -15,10 +15,10 @@ with_table() {
 }
 
 if [ "${1:-}" = --check ]; then
-  cargo test --quiet --package millrace-api --test generated
+  cargo test --quiet --workspace --test generated
   with_table | diff -u "$readme" - || { echo "$readme is not what values.yaml says; run 'make generate'" >&2; exit 1; }
 else
-  UPDATE_GENERATED=1 cargo test --quiet --package millrace-api --test generated
+  UPDATE_GENERATED=1 cargo test --quiet --workspace --test generated
   with_table >"$readme.new"
   mv "$readme.new" "$readme"
 fi

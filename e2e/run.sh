@@ -59,7 +59,7 @@ restore() {
 
 # The tests are compiled once and their programs called, so that several can run beside each other.
 program() {
-  cargo test -q -p millrace-e2e --test cluster --no-run --message-format=json |
+  cargo test -q --workspace --test cluster --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 

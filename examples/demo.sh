@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 export PATH="${MILLRACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millrace}/bin:$PATH"
 
 readonly NAMESPACE=millrace-demo SYSTEM=millrace-system PIPELINE=users
-readonly TABLE=streams.created_users
+readonly TABLE=streams.created_users TARGET=${CARGO_TARGET_DIR:-target}
 STARTED=$SECONDS
 
 say() { printf '[%2d:%02d] %s\n' $(((SECONDS - STARTED) / 60)) $(((SECONDS - STARTED) % 60)) "$*"; }
@@ -28,7 +28,7 @@ metric() { # COMPONENT METRIC
 
 install() {
   # shellcheck source=/dev/null
-  . target/images.env
+  . "$TARGET/images.env"
   say "operator: helm upgrade --install millrace charts/millrace"
   helm upgrade --install millrace charts/millrace --namespace "$SYSTEM" --create-namespace --take-ownership \
     --values examples/demo-values.yaml --set "image.tag=${OPERATOR_IMAGE##*:},worker.image.tag=${WORKER_IMAGE##*:}" \

@@ -4,7 +4,7 @@
 //! that first is really created, for a moment, in a namespace of its own whose quota lets nobody run a pod for it.
 //! A refused sample opens with `# path:` and `# says:`; the answer must name that field and contain that text.
 //!
-//! `cargo test -p millrace-api --test admission -- --ignored` uses the current kubeconfig context.
+//! `cargo test --workspace --test admission -- --ignored` uses the current kubeconfig context.
 
 #[path = "admission/answer.rs"]
 mod answer;

@@ -1,7 +1,7 @@
 //! What is generated from the Rust types is what is checked in, and keeps its promises: every field described, the
 //! schema small.
 //!
-//! `UPDATE_GENERATED=1 cargo test -p millrace-api --test generated` writes the files; `make generate` runs that.
+//! `UPDATE_GENERATED=1 cargo test --workspace --test generated` writes the files; `make generate` runs that.
 
 use std::fs;
 use std::path::PathBuf;

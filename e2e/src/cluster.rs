@@ -21,7 +21,7 @@ pub struct Cluster {
 impl Cluster {
     /// Connects; fails with what to do where there is no such cluster.
     pub async fn connect() -> Result<Self> {
-        // Two providers are linked; each test of this process asks for the same one.
+        // As the operator does; each test of this process asks for the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let context = std::env::var("MILLRACE_CONTEXT").unwrap_or_else(|_| "kind-millrace".to_owned());
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };

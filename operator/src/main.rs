@@ -77,7 +77,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Two providers are compiled in (the Cassandra driver brings its own), so one must be chosen.
+    // Chosen here: a dependency that brings a second provider would otherwise leave none chosen.
     rustls::crypto::ring::default_provider().install_default().expect("nobody else installs a provider");
     if let Command::Run(_) | Command::SmokeTest(_) = cli.command {
         // The Cassandra driver tells at level info of every connection that an observation opens.
