@@ -9,7 +9,6 @@
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
 # E2E_IDLE_SECONDS=600    how long the idle test watches
 # E2E_KEEP=1              keeps the namespace of a failed test
-# E2E_THREADS=2           tests beside each other, of those that measure nothing
 # E2E_BACKTRACE=1         errors with backtraces
 set -euo pipefail
 
@@ -65,10 +64,18 @@ program() {
 
 # Runs tests of a program and keeps what they print for the sum at the end. Errors tell what they wait for; where in
 # the harness they were made helps nobody.
-tests() { # LOG THREADS PROGRAM [FILTER...]
-  local log=$logs/$1.log threads=$2
+tests() { # LOG PROGRAM FILTER...
+  local log=$logs/$1.log
+  shift
+  RUST_BACKTRACE=${E2E_BACKTRACE:-0} "$@" --ignored --nocapture --test-threads=1 2>&1 | tee "$log" | grep --line-buffered -Ev '^(running|test result|$)' || true
+}
+
+# Runs those of the named tests that are wanted, one after the other.
+lane() { # LOG PROGRAM NAME...
+  local log=$1 program=$2 name mine=()
   shift 2
-  RUST_BACKTRACE=${E2E_BACKTRACE:-0} "$@" --ignored --nocapture --test-threads="$threads" 2>&1 | tee "$log" | grep --line-buffered -Ev '^(running|test result|$)' || true
+  for name; do if wanted "$name"; then mine+=("$name"); fi; done
+  [ ${#mine[@]} -eq 0 ] || tests "$log" "$program" "${mine[@]}"
 }
 
 wanted() { # NAME
@@ -84,7 +91,7 @@ main() {
   rm -f "$logs"/*.log
   images
   say "compiling the tests"
-  local program others=()
+  local program
   program=$(program)
   trap restore EXIT
   install
@@ -92,26 +99,30 @@ main() {
 
   # The idle test only watches for ten minutes; it counts what concerns its own namespace.
   if wanted an_idle_pipeline_is_left_alone; then
-    tests idle 1 "$program" an_idle_pipeline_is_left_alone &
+    tests idle "$program" an_idle_pipeline_is_left_alone &
     idle=$!
   fi
-  # Alone, since it measures a rate.
-  if wanted generated_records; then tests generated 1 "$program" generated_records; fi
-  local name
-  for name in a_failure_is_dumped one_of_each poison_ends a_pipeline_survives three_of_each; do
-    if wanted "$name"; then others+=("$name"); fi
-  done
-  [ ${#others[@]} -eq 0 ] || tests others "${E2E_THREADS:-2}" "$program" "${others[@]}"
+  # Two lanes beside each other; a third would only make waits longer on two cores.
+  lane one "$program" generated_records one_of_each poison_ends a_foreign_object &
+  local lanes=($!)
+  lane two "$program" three_of_each a_failure_is_dumped a_pipeline_survives helm_test &
+  lanes+=($!)
+  wait "${lanes[@]}" || true
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  if wanted sabotage_is_noticed; then tests controls 1 "$program" sabotage_is_noticed; fi
-  sum
+  if wanted sabotage_is_noticed; then tests controls "$program" sabotage_is_noticed; fi
+  sum "$program"
 }
 
-sum() {
-  local passed failed
+sum() { # PROGRAM
+  local passed failed all
   passed=$(count passed)
   failed=$(count failed)
+  # A test whose process was ended has said nothing.
+  if [ ${#names[@]} -eq 0 ]; then
+    all=$("$1" --list --ignored 2>/dev/null | grep -c ': test$')
+    failed=$((failed + all - passed - failed))
+  fi
   say "figures in $target/e2e-figures.json, logs in $logs"
   say "$passed passed, $failed failed"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -70,6 +70,12 @@ impl Names {
         &self.name
     }
 
+    /// Returns the name of what no component owns: the ServiceAccount of all pods, the default-deny NetworkPolicy.
+    /// Never the bare name of the pipeline, which other things are called by, the operator's own account among them.
+    pub fn shared(&self) -> String {
+        format!("{}-pipeline", self.name)
+    }
+
     /// Returns the name of a component's workload (but Cassandra's, which has one per rack), client Service,
     /// ConfigMap, PodDisruptionBudget and NetworkPolicy.
     pub fn component(&self, component: Component) -> String {

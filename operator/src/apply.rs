@@ -1,17 +1,19 @@
 //! Carries a plan out: the only writer of children and of the stores. Decides nothing.
 //!
-//! Objects go by server-side apply under our field manager; acts go to the stores over their own protocols. What fails
-//! ends the pass, and the next reconcile plans anew from what is there.
+//! Objects go by server-side apply under our field manager; acts go to the stores over their own protocols. What failed
+//! is planned anew by the next reconcile, from what is there.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use millrace_api::{Pipeline, StreamingPipeline};
 use serde::{Serialize, de::DeserializeOwned};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::context::Context;
+use crate::controller::chain_of;
 use crate::desire::Objects;
 use crate::observe::Observed;
 use crate::plan::{Act, Plan};
@@ -27,6 +29,12 @@ pub const FIELD_MANAGER: &str = "millrace-operator";
 pub enum Apply {
     #[snafu(display("cannot apply {kind} '{name}'"))]
     ApplyObject { kind: String, name: String, source: Box<kube::Error> },
+    #[snafu(display(
+        "{kind} '{name}' exists and is not this pipeline's; remove it, or create the pipeline under another name"
+    ))]
+    RefuseForeign { kind: String, name: String },
+    #[snafu(display("{kind} '{name}' of an earlier pipeline of this name has yet to go"))]
+    AwaitRemoval { kind: String, name: String },
     #[snafu(display("cannot {act}"))]
     ActOnKafka { act: String, source: AskKafka },
     #[snafu(display("cannot {act}"))]
@@ -44,9 +52,12 @@ impl Apply {
             Self::ApplyObject { source, .. } => {
                 matches!(source.as_ref(), kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
             }
-            Self::ActOnKafka { .. } | Self::ActOnCassandra { .. } | Self::DeletePod { .. } | Self::KeepLeadership => {
-                false
-            }
+            Self::RefuseForeign { .. } => true,
+            Self::ActOnKafka { .. }
+            | Self::ActOnCassandra { .. }
+            | Self::AwaitRemoval { .. }
+            | Self::DeletePod { .. }
+            | Self::KeepLeadership => false,
         }
     }
 
@@ -68,15 +79,29 @@ pub struct Applied {
     pub acts: Vec<Act>,
 }
 
-/// Carries a plan out.
-pub async fn apply(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan: &Plan) -> Result<Applied, Apply> {
-    let mut applied = Applied { objects: apply_objects(ctx, pipeline, plan.apply.clone()).await?, acts: Vec::new() };
-    for act in &plan.acts {
-        ensure!(ctx.fence.is_open(), KeepLeadershipSnafu);
-        carry_out(ctx, pipeline, observed, act).await?;
-        applied.acts.push(act.clone());
+/// Carries a plan out, as far as it goes. Returns what was done, and the first failure.
+///
+/// An object that fails ends the pass, since those after it depend on it; an act that fails holds up no other.
+pub async fn apply(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan: &Plan) -> (Applied, Option<Apply>) {
+    let mut applied = Applied::default();
+    match apply_objects(ctx, pipeline, plan.apply.clone()).await {
+        Ok(written) => applied.objects = written,
+        Err(error) => return (applied, Some(error)),
     }
-    Ok(applied)
+    let mut failure = None;
+    for act in &plan.acts {
+        if !ctx.fence.is_open() {
+            return (applied, Some(Apply::KeepLeadership));
+        }
+        match carry_out(ctx, pipeline, observed, act).await {
+            Ok(()) => applied.acts.push(act.clone()),
+            Err(error) => {
+                tracing::warn!(error = %chain_of(&error), "an act failed");
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    (applied, failure)
 }
 
 /// Applies in the order of dependence: identities and configuration before the pods that use them.
@@ -90,19 +115,18 @@ async fn apply_objects(ctx: &Context, pipeline: &Pipeline, objects: Objects) -> 
         stateful_sets,
         deployments,
     } = objects;
-    let namespace = pipeline.names.namespace();
     let mut written = 0;
-    written += apply_all(ctx, namespace, service_accounts).await?;
-    written += apply_all(ctx, namespace, config_maps).await?;
-    written += apply_all(ctx, namespace, services).await?;
-    written += apply_all(ctx, namespace, network_policies).await?;
-    written += apply_all(ctx, namespace, disruption_budgets).await?;
-    written += apply_all(ctx, namespace, stateful_sets).await?;
-    written += apply_all(ctx, namespace, deployments).await?;
+    written += apply_all(ctx, pipeline, service_accounts).await?;
+    written += apply_all(ctx, pipeline, config_maps).await?;
+    written += apply_all(ctx, pipeline, services).await?;
+    written += apply_all(ctx, pipeline, network_policies).await?;
+    written += apply_all(ctx, pipeline, disruption_budgets).await?;
+    written += apply_all(ctx, pipeline, stateful_sets).await?;
+    written += apply_all(ctx, pipeline, deployments).await?;
     Ok(written)
 }
 
-async fn apply_all<K>(ctx: &Context, namespace: &str, objects: Vec<K>) -> Result<usize, Apply>
+async fn apply_all<K>(ctx: &Context, pipeline: &Pipeline, objects: Vec<K>) -> Result<usize, Apply>
 where
     K: Clone
         + Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -110,12 +134,13 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
-    let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), pipeline.names.namespace());
     let ours = PatchParams::apply(FIELD_MANAGER).force();
     let count = objects.len();
     for object in objects {
         ensure!(ctx.fence.is_open(), KeepLeadershipSnafu);
         let name = object.name_any();
+        ensure_ours(&api, &name, pipeline).await?;
         ctx.telemetry.object_written(&K::kind(&()), &name);
         api.patch(&name, &ours, &Patch::Apply(&object))
             .await
@@ -123,6 +148,34 @@ where
             .with_context(|_| ApplyObjectSnafu { kind: K::kind(&()), name })?;
     }
     Ok(count)
+}
+
+/// Fails if the name is taken by an object that is not this pipeline's: our labels do not show it, and to apply would
+/// be to seize it, and to delete it with the pipeline.
+async fn ensure_ours<K>(api: &Api<K>, name: &str, pipeline: &Pipeline) -> Result<(), Apply>
+where
+    K: Clone
+        + Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let kind = || K::kind(&()).into_owned();
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(Box::new)
+        .with_context(|_| ApplyObjectSnafu { kind: kind(), name: name.to_owned() })?;
+    let Some(found) = found else { return Ok(()) };
+    let owners = found.owner_references();
+    if owners.iter().any(|owner| owner.uid == pipeline.uid) {
+        return Ok(());
+    }
+    let predecessor =
+        |owner: &OwnerReference| owner.kind == StreamingPipeline::kind(&()) && owner.name == pipeline.names.pipeline();
+    match owners.iter().any(predecessor) {
+        true => AwaitRemovalSnafu { kind: kind(), name }.fail(),
+        false => RefuseForeignSnafu { kind: kind(), name }.fail(),
+    }
 }
 
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {

@@ -3,26 +3,28 @@
 //! Level-triggered: why it was woken does not matter. A pipeline that is not ready is looked at again soon, a ready one
 //! slowly; a failed pass backs off. Pipelines are reconciled side by side, and one that fails delays no other.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::core::{DeserializeGuard, DynamicObject};
+use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
+use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated, validate};
 use snafu::Snafu;
 use tracing::Instrument;
 
-use crate::apply::{Applied, apply};
+use crate::apply::{Applied, Apply, apply};
 use crate::context::Context;
 use crate::desire::{Inputs, desire};
 use crate::labels::{INSTANCE_LABEL, MANAGED_SELECTOR};
@@ -37,8 +39,8 @@ use crate::telemetry::Ended;
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// How often a ready pipeline is looked at: lag, quorum and ring tell nobody when they change.
 const READY: Duration = Duration::from_secs(15);
-/// How often a pipeline is looked at that only its user can help.
-const REJECTED: Duration = Duration::from_secs(300);
+/// How often a pipeline is looked at that only people can help: a quota or a right may have been given meanwhile.
+const REJECTED: Duration = Duration::from_secs(60);
 /// First and longest wait after a failed pass.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Pipelines reconciled at once.
@@ -56,6 +58,8 @@ pub enum Reconcile {
     Observe { source: crate::observe::Observe },
     #[snafu(display("cannot publish"), context(false))]
     Publish { source: Publish },
+    #[snafu(display("the reconcile panicked, which is a bug: {message}"))]
+    Panic { message: String },
 }
 
 /// Consecutive failures per pipeline, for the backoff.
@@ -89,7 +93,12 @@ pub async fn run(ctx: Context, namespace: Option<String>, readiness: crate::serv
     let client = &ctx.client;
     let shared = Arc::new(Shared { ctx: ctx.clone(), failures: Failures::default() });
     let pods = scoped::<Pod>(client, namespace.as_deref());
-    let controller = Controller::new(scoped_pipelines(client, namespace.as_deref()), all)
+    let (cache, writer) = reflector::store();
+    // Our own status writes wake nobody: under load the lag would change again with every one of them.
+    let pipelines = reflector(writer, watcher(scoped_pipelines(client, namespace.as_deref()), all))
+        .applied_objects()
+        .predicate_filter(predicates::generation, PredicateConfig::default());
+    let controller = Controller::for_stream(pipelines, cache)
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .owns(scoped::<ConfigMap>(client, namespace.as_deref()), ours.clone())
         .owns(scoped::<Deployment>(client, namespace.as_deref()), ours.clone())
@@ -101,14 +110,26 @@ pub async fn run(ctx: Context, namespace: Option<String>, readiness: crate::serv
         .watches(pods, ours, |pod: Pod| pipeline_of(&pod));
     readiness.set();
     controller
-        .run(reconcile, error_policy, shared)
-        .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                // Reconcile errors were told by the error policy; what is left are watches that begin anew.
-                tracing::debug!(%error, "controller");
+        .run(reconcile, error_policy, Arc::clone(&shared))
+        .for_each(|outcome| {
+            match outcome {
+                Ok(_) => {}
+                Err(controller::Error::ObjectNotFound(gone)) => shared.forget(&gone),
+                // A failed reconcile was told where it failed; what is left are watches that begin anew.
+                Err(error) => tracing::debug!(%error, "controller"),
             }
+            std::future::ready(())
         })
         .await;
+}
+
+impl Shared {
+    /// Forgets a pipeline that is not there any more; the controller asks for no reconcile of it.
+    fn forget(&self, gone: &ObjectRef<DynamicObject>) {
+        let names = Names::new(gone.namespace.clone().unwrap_or_default(), gone.name.clone());
+        self.failures.forget(&names);
+        self.ctx.telemetry.pipeline_gone(&names);
+    }
 }
 
 fn scoped_pipelines(client: &kube::Client, namespace: Option<&str>) -> Api<Watched> {
@@ -138,7 +159,9 @@ async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action,
     let trace_id = uuid::Uuid::new_v4().simple().to_string();
     let span = tracing::info_span!("reconcile", namespace = names.namespace(), pipeline = names.pipeline(), trace_id);
     let begun = Instant::now();
-    let passed = pass(&shared.ctx, &names).instrument(span).await;
+    // A bug that one pipeline brings out must not end the operator for all others.
+    let passed = AssertUnwindSafe(pass(&shared.ctx, &names)).catch_unwind().instrument(span.clone()).await;
+    let passed = passed.unwrap_or_else(|panic| PanicSnafu { message: text_of(panic.as_ref()) }.fail());
     let (ended, action) = match passed {
         Ok((ended, wait)) => {
             if ended != Ended::Failed {
@@ -147,16 +170,23 @@ async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action,
             let wait = if ended == Ended::Failed { Some(shared.failures.next_wait(&names)) } else { wait };
             (ended, Ok(wait.map_or_else(Action::await_change, Action::requeue)))
         }
-        Err(error) => (Ended::Failed, Err(error)),
+        Err(error) => {
+            tracing::error!(parent: &span, error = %chain_of(&error), "reconcile failed");
+            (Ended::Failed, Err(error))
+        }
     };
     shared.ctx.telemetry.reconciled(ended, begun.elapsed());
     action
 }
 
-fn error_policy(watched: Arc<Watched>, error: &Reconcile, shared: Arc<Shared>) -> Action {
+fn error_policy(watched: Arc<Watched>, _: &Reconcile, shared: Arc<Shared>) -> Action {
     let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
-    tracing::error!(namespace = names.namespace(), pipeline = names.pipeline(), error = %chain_of(error), "reconcile failed");
     Action::requeue(shared.failures.next_wait(&names))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 /// Walks the road once. Returns how it ended, and how long to wait when nothing else wakes us.
@@ -191,15 +221,14 @@ async fn walk(
     observed: &Observed,
 ) -> Result<(Ended, Option<Duration>), Reconcile> {
     let plan = plan_pass(ctx, resource, pipeline, observed);
-    let (applied, failure) = match apply(ctx, pipeline, observed, &plan).await {
-        Ok(applied) => (applied, None),
-        Err(error) if error.is_namespace_terminating() => return Ok((Ended::Gone, None)),
-        Err(error) => {
-            let failure = Failure { message: chain_of(&error), rejected: error.is_rejected() };
-            tracing::warn!(error = %failure.message, "the plan was not carried out");
-            (Applied::default(), Some(failure))
-        }
-    };
+    let (applied, error) = apply(ctx, pipeline, observed, &plan).await;
+    if error.as_ref().is_some_and(Apply::is_namespace_terminating) {
+        return Ok((Ended::Gone, None));
+    }
+    let failure = error.map(|error| Failure { message: chain_of(&error), rejected: error.is_rejected() });
+    if let Some(failure) = &failure {
+        tracing::warn!(error = %failure.message, "the plan was not carried out");
+    }
     let ended = match &failure {
         Some(failure) if failure.rejected => Ended::Rejected,
         Some(_) => Ended::Failed,

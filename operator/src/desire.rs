@@ -106,7 +106,7 @@ pub fn desire(pipeline: &Pipeline, inputs: &Inputs) -> Desired {
 
 fn shared(pipeline: &Pipeline) -> Objects {
     let account = ServiceAccount {
-        metadata: owned_metadata(pipeline, pipeline.names.pipeline().to_owned()),
+        metadata: owned_metadata(pipeline, pipeline.names.shared()),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };

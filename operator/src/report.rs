@@ -99,10 +99,15 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             for link in &plan.links {
                 conditions.add(link.link.condition(), link.met, &link.reason.as_str(), &link.message);
             }
-            let summary = Summary::of(plan, rejected, failure.as_ref());
             let was_ready = conditions.was_true("Ready");
+            let summary = Summary::of(plan, rejected, failure.as_ref()).unless_changing(plan, conditions.is_news());
             conditions.add("Ready", summary.ready, &summary.reason, &summary.message);
-            conditions.add("Reconciling", !summary.ready && !summary.stalled, &summary.reason, &summary.message);
+            match summary.ready && !plan.is_empty() {
+                true => conditions.add("Reconciling", true, CHANGING, &under_way(plan)),
+                false => {
+                    conditions.add("Reconciling", !summary.ready && !summary.stalled, &summary.reason, &summary.message)
+                }
+            }
             conditions.add("Stalled", summary.stalled, &summary.reason, &summary.message);
             status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
@@ -149,6 +154,27 @@ impl Summary {
                 message: "every link of the readiness chain is met".to_owned(),
             },
         }
+    }
+}
+
+/// The reason while the plan is being carried out.
+const CHANGING: &str = "ApplyingChanges";
+
+impl Summary {
+    /// Links are judged before the plan is carried out. So a spec that was never Ready is not Ready by the facts of the
+    /// one before it; a repair of the same spec lets Ready stand.
+    fn unless_changing(self, plan: &Plan, spec_is_news: bool) -> Self {
+        if !self.ready || !spec_is_news || plan.is_empty() {
+            return self;
+        }
+        Self { ready: false, stalled: false, reason: CHANGING.to_owned(), message: under_way(plan) }
+    }
+}
+
+fn under_way(plan: &Plan) -> String {
+    match plan.acts.first() {
+        Some(act) => format!("under way: {}", act.describe()),
+        None => "under way: changed objects are being applied".to_owned(),
     }
 }
 
@@ -208,7 +234,9 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
     let Ok(facts) = &observed.stores.kafka else {
         return old.to_vec();
     };
-    let now = observed.now.timestamp_micros();
+    // Above every earlier base, also when this operator's clock is behind that of the one before it.
+    let highest = old.iter().map(|topic| topic.write_timestamp_base).max();
+    let now = observed.now.timestamp_micros().max(highest.map_or(i64::MIN, |highest| highest + 1));
     let mut topics: BTreeMap<String, TopicStatus> =
         old.iter().map(|topic| (topic.name.clone(), topic.clone())).collect();
     for (name, found) in &facts.topics {
@@ -282,6 +310,12 @@ impl Conditions {
             };
             self.unknown(link, &old.reason, &old.message);
         }
+    }
+
+    /// Returns whether the current generation has not been Ready yet.
+    fn is_news(&self) -> bool {
+        let ready = self.old.get("Ready").filter(|old| old.status == "True");
+        ready.is_none_or(|old| old.observed_generation != Some(self.generation))
     }
 
     fn was_true(&self, condition: &str) -> bool {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use millrace_api::StreamingPipeline;
@@ -23,9 +23,9 @@ pub struct Flags {
     /// Namespace for the test's pipeline.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// Name of the test's pipeline; one that exists is never touched.
-    #[arg(long, default_value = "millrace-smoke")]
-    name: String,
+    /// What the name of the test's pipeline begins with; the rest is new each time.
+    #[arg(long, default_value = "millrace-smoke-")]
+    name_prefix: String,
     /// Longest that the whole test may take, such as 8m.
     #[arg(long, default_value = "8m")]
     timeout: worker_settings::Duration,
@@ -58,31 +58,34 @@ pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
     let client = Client::try_default().await.map_err(Box::new).context(ConnectSnafu)?;
     let api: Api<StreamingPipeline> = Api::namespaced(client, &flags.namespace);
     let mut pipeline: StreamingPipeline = serde_yaml::from_str(PIPELINE).context(ParsePipelineSnafu)?;
-    pipeline.metadata.name = Some(flags.name.clone());
+    pipeline.metadata.name = None;
+    pipeline.metadata.generate_name = Some(flags.name_prefix.clone());
     let deadline = Instant::now() + flags.timeout.get();
     let created = api
         .create(&PostParams::default(), &pipeline)
         .await
         .map_err(Box::new)
         .context(ChangeSnafu { what: "create" })?;
-    println!("created StreamingPipeline {}/{}", flags.namespace, flags.name);
+    let (name, uid) = (created.name_any(), created.uid().unwrap_or_default());
+    println!("created StreamingPipeline {}/{name}", flags.namespace);
 
-    let tested = test(&api, &flags, deadline).await;
-    let deleted = api.delete(&flags.name, &DeleteParams::background()).await.map_err(Box::new);
-    let uid = created.uid().unwrap_or_default();
-    let gone = await_condition(api, &flags.name, conditions::is_deleted(&uid));
+    let tested = test(&api, &Names::new(&flags.namespace, &name), deadline).await;
+    let only_this = Preconditions { uid: Some(uid.clone()), resource_version: None };
+    let deletion = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+    let deleted = api.delete(&name, &deletion).await.map_err(Box::new);
+    let gone = await_condition(api, &name, conditions::is_deleted(&uid));
     let _ = timeout(Duration::from_secs(60), gone).await;
-    println!("deleted StreamingPipeline {}/{}", flags.namespace, flags.name);
+    println!("deleted StreamingPipeline {}/{name}", flags.namespace);
     tested?;
     deleted.context(ChangeSnafu { what: "delete" })?;
     println!("PASS: one record went from its source through Kafka into Cassandra");
     Ok(())
 }
 
-async fn test(api: &Api<StreamingPipeline>, flags: &Flags, deadline: Instant) -> Result<(), SmokeTest> {
+async fn test(api: &Api<StreamingPipeline>, names: &Names, deadline: Instant) -> Result<(), SmokeTest> {
     let mut said = String::new();
     loop {
-        let pipeline = api.get(&flags.name).await.map_err(Box::new).context(ChangeSnafu { what: "read" })?;
+        let pipeline = api.get(names.pipeline()).await.map_err(Box::new).context(ChangeSnafu { what: "read" })?;
         let status = pipeline.status.unwrap_or_default();
         let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
         if let Some(ready) = ready {
@@ -100,11 +103,11 @@ async fn test(api: &Api<StreamingPipeline>, flags: &Flags, deadline: Instant) ->
         }
         sleep(Duration::from_secs(1)).await;
     }
-    await_row(flags, deadline).await
+    await_row(names, deadline).await
 }
 
-async fn await_row(flags: &Flags, deadline: Instant) -> Result<(), SmokeTest> {
-    let host = Names::new(&flags.namespace, &flags.name).service_host(Component::Cassandra);
+async fn await_row(names: &Names, deadline: Instant) -> Result<(), SmokeTest> {
+    let host = names.service_host(Component::Cassandra);
     let address = resolve(&host).await.context(FindCassandraSnafu { host })?;
     let session = cassandra::open(address).await.context(ReadRowSnafu)?;
     while Instant::now() < deadline {

@@ -36,14 +36,30 @@ fn expressions<'a>(path: &'a str, source: &'a Source) -> impl Iterator<Item = Re
                 let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
                 Some(Rejected::new(path, format!("'{expression}' is not a CEL expression: {reason}")))
             }
-            Ok(program) => unknown_variable(&program, expression).map(|variable| {
-                Rejected::new(
-                    path,
-                    format!("'{expression}' uses '{variable}', but the only variable is '{RECORD_VARIABLE}'; write {RECORD_VARIABLE}.{variable}"),
-                )
-            }),
+            Ok(program) => {
+                let variable = unknown_variable(&program, expression).map(|variable| {
+                    format!("'{expression}' uses '{variable}', but the only variable is '{RECORD_VARIABLE}'; write {RECORD_VARIABLE}.{variable}")
+                });
+                let function = || {
+                    let function = unknown_function(&program)?;
+                    Some(format!("'{expression}' calls '{function}', which is no function of CEL's standard library"))
+                };
+                variable.or_else(function).map(|message| Rejected::new(path, message))
+            }
         }
     })
+}
+
+/// Returns a function that no evaluation can find.
+fn unknown_function(program: &cel::Program) -> Option<String> {
+    let mut context = cel::Context::default();
+    let references = program.references();
+    let mut functions = references.functions();
+    functions.sort_unstable();
+    // Operators are functions, too, with names that nobody could write as a call.
+    let called = functions.into_iter().filter(|name| name.starts_with(|first: char| first.is_ascii_alphabetic()));
+    // A name that the library has cannot be given to another function.
+    called.into_iter().find(|name| context.add_function(name, || 0_i64).is_ok()).map(str::to_owned)
 }
 
 /// Returns a variable that no record can bind. Expressions with macros bind variables of their own and are left alone.
@@ -108,4 +124,40 @@ fn fields_of(source: &Source) -> (Vec<&str>, bool) {
 
 fn key_columns(table: &Table) -> impl Iterator<Item = &str> {
     table.partition_key.iter().chain(&table.clustering_key).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(expression: &str) -> Option<String> {
+        unknown_function(&cel::Program::compile(expression).expect("the expression compiles"))
+    }
+
+    #[test]
+    fn knows_the_functions_of_the_standard_library_and_no_others() {
+        let known = [
+            "string(record.a) + '-' + record.b",
+            "int(record.a) > 3 && !(record.b in ['x'])",
+            "double(record.a) * -1.0",
+            "uint(record.a)",
+            "size(record.list) + record.list.size()",
+            "record.a.contains('x') || record.a.startsWith('y') || record.a.endsWith('z')",
+            "record.a.matches('^x+$')",
+            "timestamp(record.at) + duration('1h')",
+            "timestamp(record.at).getFullYear()",
+            "has(record.a) ? record.a : ''",
+            "record.list.map(one, one.name)[0]",
+            "record.list.filter(one, one > 1).exists(two, two == 2)",
+            "record.list.all(one, one != null)",
+            "bytes(record.a) == b'x'",
+            "type(record.a) == type('')",
+            "record['a b']",
+        ];
+        for expression in known {
+            assert_eq!(unknown(expression), None, "{expression}");
+        }
+        assert_eq!(unknown("strng(record.a)").as_deref(), Some("strng"));
+        assert_eq!(unknown("record.a.uppercase()").as_deref(), Some("uppercase"));
+    }
 }

@@ -3,7 +3,9 @@
 
 mod scenario;
 
+mod chart;
 mod controls;
+mod foreign;
 mod generated;
 mod harness;
 mod idle;

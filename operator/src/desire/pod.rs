@@ -181,7 +181,7 @@ pub fn pod_spec(scope: &Scope<'_>, user: User) -> PodSpec {
         .map(|name| LocalObjectReference { name: name.clone() })
         .collect();
     PodSpec {
-        service_account_name: Some(scope.pipeline.names.pipeline().to_owned()),
+        service_account_name: Some(scope.pipeline.names.shared()),
         automount_service_account_token: Some(false),
         // A Service named `kafka` would otherwise put KAFKA_… variables into the servers' environment.
         enable_service_links: Some(false),

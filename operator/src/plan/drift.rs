@@ -62,6 +62,7 @@ fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
             desired.iter().all(|(key, wanted)| match live.get(key) {
+                Some(found) if QUANTITIES.contains(&key.as_str()) => same_quantities(found, wanted),
                 Some(found) => contains(found, wanted),
                 // The API server drops empty values.
                 None => is_empty(wanted),
@@ -72,6 +73,44 @@ fn contains(live: &Value, desired: &Value) -> bool {
         }
         (live, desired) => live == desired,
     }
+}
+
+/// Fields that hold quantities, which the API server writes in a form of its own: 0.5 comes back as 500m.
+const QUANTITIES: [&str; 3] = ["limits", "requests", "sizeLimit"];
+
+fn same_quantities(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|found| same_quantities(found, wanted)))
+        }
+        (Value::String(live), Value::String(desired)) => {
+            live == desired || quantity(live).is_some_and(|live| Some(live) == quantity(desired))
+        }
+        (live, desired) => live == desired,
+    }
+}
+
+/// Returns a quantity in thousandths; `None` for forms that admission lets nobody write.
+fn quantity(text: &str) -> Option<u128> {
+    const UNITS: [(&str, u128); 11] = [
+        ("Ki", 1_000 << 10),
+        ("Mi", 1_000 << 20),
+        ("Gi", 1_000 << 30),
+        ("Ti", 1_000 << 40),
+        ("m", 1),
+        ("k", 1_000_000),
+        ("M", 1_000_000_000),
+        ("G", 1_000_000_000_000),
+        ("T", 1_000_000_000_000_000),
+        ("P", 1_000_000_000_000_000_000),
+        ("", 1_000),
+    ];
+    let (number, unit) = UNITS.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let tenths = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let scaled = digits.checked_mul(unit)?;
+    (scaled % tenths == 0).then_some(scaled / tenths)
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -96,5 +135,19 @@ mod tests {
         assert!(!contains(&live, &json!({"spec": {"replicas": 2}})));
         assert!(!contains(&live, &json!({"spec": {"items": [{"a": 1}, {"a": 1}]}})));
         assert!(!contains(&live, &json!({"spec": {"missing": 1}})));
+    }
+
+    #[test]
+    fn takes_a_quantity_for_the_same_in_every_form() {
+        let requests = |cpu: &str, memory: &str| json!({"requests": {"cpu": cpu, "memory": memory}});
+        let live = requests("500m", "1Gi");
+        for (cpu, memory) in [("0.5", "1024Mi"), ("500m", "1073741824"), (".5", "1Gi")] {
+            assert!(contains(&live, &requests(cpu, memory)), "{cpu} {memory}");
+        }
+        for (cpu, memory) in [("0.6", "1Gi"), ("500m", "1G"), ("500", "1Gi"), ("many", "1Gi")] {
+            assert!(!contains(&live, &requests(cpu, memory)), "{cpu} {memory}");
+        }
+        // Elsewhere a text is a text.
+        assert!(!contains(&json!({"annotation": "500m"}), &json!({"annotation": "0.5"})));
     }
 }

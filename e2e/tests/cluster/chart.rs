@@ -1,0 +1,55 @@
+//! `helm test`: one record through a pipeline of the test's own, as a user of the chart tries it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use millrace_e2e::cluster::target;
+use millrace_e2e::operator::{NAMESPACE, RELEASE};
+use millrace_e2e::{Cluster, eventually};
+
+/// Longest that the test's pod may take to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn helm_test_takes_one_record_through() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    a_pipeline_that_is_late_fails(&cluster).await?;
+    let said = cluster.helm(&["test", RELEASE, "--namespace", NAMESPACE, "--logs", "--timeout", "8m"]).await?;
+    println!("{said}");
+    ensure!(said.contains("PASS: one record went from its source"), "helm test does not say what it did: {said}");
+    no_pipeline_is_left(&cluster).await
+}
+
+/// Negative control: the same hook without the time to become Ready.
+async fn a_pipeline_that_is_late_fails(cluster: &Cluster) -> Result<()> {
+    let hooks = cluster.helm(&["get", "hooks", RELEASE, "--namespace", NAMESPACE]).await?;
+    let hasty = hooks.replace("--timeout=8m", "--timeout=1s");
+    ensure!(hasty != hooks, "the hook has no timeout to shorten: {hooks}");
+    let file = target().join("e2e-hooks.yaml");
+    std::fs::write(&file, hasty).context("cannot write the hooks")?;
+    let file = file.to_string_lossy();
+    cluster.kubectl(&["apply", "--filename", &file]).await?;
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let smoke = ListParams::default().labels("app.kubernetes.io/component=smoke-test");
+    let ended = eventually("the hasty test ends", ENDED_WITHIN, async || {
+        let found = pods.list(&smoke).await?.items;
+        let phase = found.first().and_then(|pod| pod.status.as_ref()?.phase.clone()).unwrap_or_default();
+        Ok(["Failed", "Succeeded"].contains(&phase.as_str()).then_some(phase))
+    });
+    let phase = ended.await?.0;
+    for pod in pods.list(&smoke).await? {
+        pods.delete(&pod.name_any(), &DeleteParams::default()).await.context("cannot delete the hasty test")?;
+    }
+    ensure!(phase == "Failed", "a pipeline that is not Ready in time passes the test");
+    Ok(())
+}
+
+async fn no_pipeline_is_left(cluster: &Cluster) -> Result<()> {
+    let left = cluster.kubectl(&["get", "spl", "--namespace", NAMESPACE, "--output", "name"]).await?;
+    ensure!(left.trim().is_empty(), "helm test leaves {left}");
+    Ok(())
+}
