@@ -4,10 +4,11 @@
 //! seen by every other, schema agreed, tables there → processors joined and assigned → producers run. `plan` holds
 //! later links back until earlier ones are met, and `report` turns links into conditions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use uuid::Uuid;
 
 use crate::observe::Observed;
 use crate::plan::readiness;
@@ -64,6 +65,7 @@ pub enum Reason {
     NodesUpNormal,
     WaitingForNodes,
     NodeJoining,
+    UnknownNodes,
     SchemaDisagreement,
     CreatingSchema,
     SchemaChangeRejected,
@@ -157,7 +159,7 @@ fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> LinkS
             Link::Kafka,
             Reason::WaitingForBrokers,
             format!(
-                "{} of {wanted} brokers are registered{}",
+                "{} of {wanted} brokers are registered and answer{}",
                 facts.brokers.len(),
                 trouble(observed, Component::Kafka)
             ),
@@ -238,7 +240,7 @@ fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
         LinkState::unmet(Link::Cassandra, reason, format!("{message}{}", trouble(observed, Component::Cassandra)))
     };
     if !ring_is_whole(&given, facts) {
-        let versions: std::collections::BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();
+        let versions: BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();
         if facts.nodes.len() as u32 == running && versions.len() > 1 {
             return unmet(Reason::SchemaDisagreement, format!("the nodes hold {} schema versions", versions.len()));
         }
@@ -250,11 +252,32 @@ fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
     if running < wanted {
         return unmet(Reason::NodeJoining, format!("{running} of {wanted} Cassandra nodes have joined, one at a time"));
     }
+    if let Some(message) = strangers(facts) {
+        return unmet(Reason::UnknownNodes, message);
+    }
     schema(pipeline, facts).unwrap_or_else(|| {
         LinkState::met(
             Link::Cassandra,
             Reason::NodesUpNormal,
             format!("{wanted} of {wanted} Cassandra nodes are up and normal, and agree on the schema"),
+        )
+    })
+}
+
+/// Returns what to do about nodes that own a part of the ring and run in no pod; `None`: there are none.
+///
+/// Volumes of a larger ring that were adopted by fewer nodes: the ring still counts on the others, for quorums, too.
+/// Asked only when all pods have joined, since until then the missing ones may be those that are still to come.
+fn strangers(facts: &CassandraFacts) -> Option<String> {
+    let known: BTreeSet<Uuid> = facts.nodes.values().map(|node| node.host_id).collect();
+    let ring: BTreeSet<Uuid> = facts.nodes.values().flat_map(|node| &node.ring).copied().collect();
+    let strangers: Vec<String> = ring.difference(&known).map(Uuid::to_string).collect();
+    (!strangers.is_empty()).then(|| {
+        format!(
+            "the ring has {} nodes that run in no pod ({}); raise the racks' replicas to what the volumes were written \
+             with, or give up what only these nodes have with 'nodetool removenode' for each",
+            strangers.len(),
+            strangers.join(", ")
         )
     })
 }

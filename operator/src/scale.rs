@@ -51,8 +51,9 @@ fn racks(pipeline: &Pipeline, observed: &Observed) -> BTreeMap<String, u32> {
         return racks;
     }
     let wanting = pipeline.cassandra.racks.iter().filter(|rack| racks[&rack.name] < rack.replicas);
-    // The emptiest rack first, so that replicas spread over racks from the start; in the resource's order among equals.
-    if let Some(next) = wanting.min_by_key(|rack| racks[&rack.name]) {
+    // The emptiest rack first, so that replicas spread over racks from the start. By name among equals: a reordered
+    // list changes nothing, and the first node of all is the one that is told to found the ring.
+    if let Some(next) = wanting.min_by_key(|rack| (racks[&rack.name], &rack.name)) {
         *racks.entry(next.name.clone()).or_default() += 1;
     }
     racks

@@ -3,12 +3,14 @@
 #[path = "plan/world.rs"]
 mod world;
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+
 use millrace_api::names::Component;
 use millrace_operator::chain::{Link, Reason};
 use millrace_operator::plan::Act;
 use millrace_operator::stores::kafka::KafkaFacts;
 use rstest::rstest;
+use uuid::Uuid;
 use world::{World, workloads};
 
 /// More passes than any pipeline here needs.
@@ -32,6 +34,30 @@ fn converge(world: &mut World) -> Vec<String> {
 
 fn brokers(world: &mut World) -> &mut KafkaFacts {
     world.observed.stores.kafka.as_mut().expect("the brokers answer")
+}
+
+/// Returns the pods that a pass over the world would restart.
+fn restarts(world: &mut World) -> Vec<String> {
+    let acts = world.plan().acts;
+    let pods = acts.into_iter().filter_map(|act| match act {
+        Act::RestartPod(restart) => Some(restart.pod),
+        _ => None,
+    });
+    pods.collect()
+}
+
+/// Changes a setting of the brokers, and has the new template applied.
+fn outdate_brokers(world: &mut World) {
+    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    let plan = world.plan();
+    world.carry_out(&plan);
+}
+
+/// Changes a setting of the Cassandra nodes, and has the new template applied.
+fn outdate_nodes(world: &mut World) {
+    world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
+    let plan = world.plan();
+    world.carry_out(&plan);
 }
 
 fn link(world: &mut World, link: Link) -> (bool, Reason) {
@@ -118,9 +144,7 @@ fn restarts_outdated_brokers_one_at_a_time_and_the_controller_last() {
 fn restarts_nothing_while_a_partition_is_under_replicated() {
     let mut world = World::of("three");
     converge(&mut world);
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
-    let plan = world.plan();
-    world.carry_out(&plan);
+    outdate_brokers(&mut world);
     brokers(&mut world).under_replicated = 1;
     let plan = world.plan();
     assert!(plan.acts.is_empty(), "{:?}", plan.acts);
@@ -133,15 +157,111 @@ fn restarts_nothing_while_a_partition_is_under_replicated() {
 fn replaces_a_broken_pod_of_an_outdated_template_at_once() {
     let mut world = World::of("three");
     converge(&mut world);
-    world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
-    let plan = world.plan();
-    world.carry_out(&plan);
+    outdate_nodes(&mut world);
     brokers(&mut world).under_replicated = 1;
-    let pod: &mut Pod = world.observed.children.pods.get_mut("users-cassandra-b-0").expect("the pod is there");
-    pod.status.as_mut().expect("it has a status").conditions = None;
+    world.crash("users-cassandra-b-0");
     let plan = world.plan();
     let [Act::RestartPod(restart)] = &plan.acts[..] else { panic!("{:?}", plan.acts) };
     assert_eq!((restart.pod.as_str(), restart.uid.as_str()), ("users-cassandra-b-0", "uid-of-users-cassandra-b-0"));
+}
+
+#[test]
+fn restarts_no_second_broker_while_the_first_is_on_its_way_and_the_stores_still_look_whole() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_brokers(&mut world);
+    assert_eq!(restarts(&mut world), ["users-kafka-2"]);
+    world.begin_deletion("users-kafka-2");
+    assert_eq!(restarts(&mut world), Vec::<String>::new(), "it is being deleted");
+    world.observed.children.pods.remove("users-kafka-2");
+    assert_eq!(restarts(&mut world), Vec::<String>::new(), "it is gone");
+    // The negative control: once it is back, the next one goes.
+    world.settle();
+    assert_eq!(restarts(&mut world), ["users-kafka-1"]);
+}
+
+#[test]
+fn restarts_no_broker_while_a_node_of_another_store_is_missing() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_brokers(&mut world);
+    world.begin_deletion("users-cassandra-b-0");
+    assert_eq!(restarts(&mut world), Vec::<String>::new());
+}
+
+#[test]
+fn does_not_take_a_pod_that_is_merely_not_ready_for_a_broken_one() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_brokers(&mut world);
+    brokers(&mut world).under_replicated = 1;
+    world.unready("users-kafka-2");
+    assert_eq!(restarts(&mut world), Vec::<String>::new());
+    // The negative control: one that crashes is replaced.
+    world.crash("users-kafka-2");
+    assert_eq!(restarts(&mut world), ["users-kafka-2"]);
+}
+
+#[test]
+fn replaces_no_broken_pod_while_a_sibling_is_away() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_brokers(&mut world);
+    world.crash("users-kafka-2");
+    world.begin_deletion("users-kafka-1");
+    assert_eq!(restarts(&mut world), Vec::<String>::new(), "it is being deleted");
+    world.observed.children.pods.remove("users-kafka-1");
+    assert_eq!(restarts(&mut world), Vec::<String>::new(), "it is gone");
+}
+
+#[test]
+fn replaces_a_broken_pod_of_a_later_store_while_an_earlier_store_waits_for_it() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_brokers(&mut world);
+    outdate_nodes(&mut world);
+    world.crash("users-cassandra-b-0");
+    world.observed.stores.cassandra.nodes.remove(&("b".to_owned(), 0));
+    assert_eq!(restarts(&mut world), ["users-cassandra-b-0"]);
+}
+
+#[test]
+fn restarts_nothing_and_joins_in_the_same_order_when_racks_are_reordered() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.cassandra.racks.reverse();
+    let plan = world.plan();
+    assert!(plan.is_empty(), "{plan:?}");
+    let mut fresh = World::of("three");
+    fresh.resource.spec.cassandra.racks.reverse();
+    let plan = fresh.plan();
+    fresh.carry_out(&plan);
+    let pods = &fresh.observed.children.pods;
+    let nodes: Vec<_> = pods.keys().filter(|name| name.contains("cassandra")).collect();
+    assert_eq!(nodes, ["users-cassandra-a-0"]);
+}
+
+#[test]
+fn says_which_nodes_of_an_adopted_ring_run_in_no_pod() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    let stranger = Uuid::from_u128(99);
+    world.observed.stores.cassandra.nodes.values_mut().for_each(|node| node.ring = [stranger].into());
+    let plan = world.plan();
+    let state = plan.links.into_iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
+    assert_eq!((state.met, state.reason), (false, Reason::UnknownNodes));
+    assert!(state.message.contains(&stranger.to_string()), "{}", state.message);
+}
+
+#[test]
+fn adopts_the_nodes_of_a_larger_ring_one_by_one() {
+    let mut world = World::of("three");
+    let plan = world.plan();
+    world.carry_out(&plan);
+    // The first node's volume knows the others, whose pods are still to come.
+    world.observed.stores.cassandra.nodes.values_mut().for_each(|node| node.ring = [Uuid::from_u128(99)].into());
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::NodeJoining));
+    converge(&mut world);
 }
 
 #[test]
@@ -188,6 +308,36 @@ fn extends_topics_and_tables() {
 }
 
 #[test]
+fn extends_a_table_beside_one_that_is_refused() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    let tables = &mut world.resource.spec.cassandra.tables;
+    let mut other = tables[0].clone();
+    other.name = "other_users".to_owned();
+    tables[0].primary_key.clustering.clear();
+    tables.push(other);
+    let acts: Vec<String> = world.plan().acts.iter().map(Act::describe).collect();
+    assert_eq!(acts, ["create table 'other_users'"]);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
+}
+
+#[test]
+fn leaves_alone_what_kafka_writes_otherwise_and_what_tools_set_for_a_while() {
+    let mut world = World::of("three");
+    world.resource.spec.kafka.topics[0].config.insert("cleanup.policy".to_owned(), "compact, delete".to_owned());
+    converge(&mut world);
+    let config = &mut brokers(&mut world).topics.get_mut("users_created").expect("it exists").config;
+    config.insert("cleanup.policy".to_owned(), "compact,delete".to_owned());
+    config.insert("leader.replication.throttled.replicas".to_owned(), "0:1".to_owned());
+    let plan = world.plan();
+    assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+    // The negative control: what somebody else set for good is unset.
+    let config = &mut brokers(&mut world).topics.get_mut("users_created").expect("it exists").config;
+    config.insert("retention.bytes".to_owned(), "1".to_owned());
+    assert!(matches!(world.plan().acts[..], [Act::AlterTopic { .. }]));
+}
+
+#[test]
 fn raises_the_write_timestamp_base_with_the_partitions_only() {
     let mut world = World::of("one");
     converge(&mut world);
@@ -225,6 +375,14 @@ fn says_the_first_unmet_link_in_ready() {
 }
 
 #[test]
+fn demands_two_copies_of_committed_offsets_where_there_are_three() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    let offsets = brokers(&mut world).offsets_topic.clone().expect("a group has committed");
+    assert_eq!(offsets.config["min.insync.replicas"], "2");
+}
+
+#[test]
 fn keeps_the_copies_of_what_exists_when_members_are_added() {
     let mut world = World::of("one");
     let spec = &mut world.resource.spec;
@@ -242,6 +400,8 @@ fn keeps_the_copies_of_what_exists_when_members_are_added() {
         topics.values().all(|topic| topic.config["min.insync.replicas"] == "1"),
         "writes to one copy must not stop"
     );
+    let offsets = brokers(&mut world).offsets_topic.clone().expect("a group has committed");
+    assert_eq!(offsets.config, BTreeMap::new(), "commits to one copy must not stop");
     // The negative control: a factor that the user wrote is not ignored.
     world.resource.spec.cassandra.keyspace.replication_factor = Some(3);
     assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));

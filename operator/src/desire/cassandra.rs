@@ -114,7 +114,8 @@ fn yaml_value(text: &str) -> Value {
 
 fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> Store<'a> {
     let names = &scope.pipeline.names;
-    let first_rack = cassandra.racks.first().expect("the schema demands a rack");
+    // By name, as `scale` begins: a reordered list must not restart every node.
+    let first_rack = cassandra.racks.iter().min_by_key(|rack| &rack.name).expect("the schema demands a rack");
     Store {
         member: &cassandra.member,
         user: User(999),

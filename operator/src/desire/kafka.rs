@@ -9,6 +9,7 @@ use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
 use super::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
 use super::zookeeper::{self, CLIENT_PORT};
 use super::{Inputs, Objects, network, properties};
+use crate::stores::kafka::BROKER_MIN_IN_SYNC;
 
 /// Where clients and brokers ask.
 pub const BROKER_PORT: Port = Port { name: "kafka", number: 9092 };
@@ -73,7 +74,9 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("listeners", format!("PLAINTEXT://:{}", BROKER_PORT.number)),
         // Not the volume's root: Kafka takes every directory there, such as lost+found, for a partition.
         ("log.dirs", "/var/lib/kafka/data/log".to_owned()),
-        ("min.insync.replicas", in_sync.to_string()),
+        // Of topics that do not say it. It must not follow the number of brokers: topics keep the copies that they were
+        // created with. `plan` gives each of ours, and the committed offsets, what their own copies allow.
+        ("min.insync.replicas", BROKER_MIN_IN_SYNC.to_string()),
         ("offsets.topic.replication.factor", replication.to_string()),
         ("transaction.state.log.min.isr", in_sync.to_string()),
         ("transaction.state.log.replication.factor", replication.to_string()),

@@ -6,14 +6,21 @@ use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
 use super::common::{Port, Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
+use crate::labels::{APPLICATION, COMPONENT_LABEL};
 
 /// The name service of every cluster.
 const DNS: u16 = 53;
+
+/// Label that the chart gives every pod of its own, whatever the release is called: [`APPLICATION`].
+const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
+/// Components of the chart's pods that ask stores.
+const CHART_COMPONENTS: [&str; 2] = ["operator", "smoke-test"];
 
 /// Addresses where clouds hand out credentials to whoever asks; no source lives there.
 const LINK_LOCAL: &str = "169.254.0.0/16";
@@ -104,11 +111,23 @@ pub fn component(pipeline: &Pipeline, component: Component) -> NetworkPolicyPeer
     }
 }
 
-/// Returns all pods of the operator's namespace.
+/// Returns the operator's pods, and the pod of `helm test` beside them, which reads a row back.
 pub fn operator(scope: &Scope<'_>) -> NetworkPolicyPeer {
     let namespace = scope.administration.operator_namespace.clone();
     let labels = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace)]);
-    NetworkPolicyPeer { namespace_selector: Some(label_selector(labels)), ..NetworkPolicyPeer::default() }
+    let pods = LabelSelector {
+        match_labels: Some(BTreeMap::from([(PART_OF_LABEL.to_owned(), APPLICATION.to_owned())])),
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: COMPONENT_LABEL.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(CHART_COMPONENTS.map(str::to_owned).to_vec()),
+        }]),
+    };
+    NetworkPolicyPeer {
+        namespace_selector: Some(label_selector(labels)),
+        pod_selector: Some(pods),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 /// Returns all pods of the cluster.

@@ -1,8 +1,9 @@
 //! Chooses the one store pod to restart next, if any, so that it gets its StatefulSet's current template. Pure.
 //!
-//! A pod that runs an old template and does not work is restarted at once: it serves nobody, and a corrected spec must
-//! reach it. A pod that works is restarted only while its whole store is at full strength by data-plane facts, one pod
-//! at a time over all stores, in the order ZooKeeper, Kafka, Cassandra; leader and controller come last.
+//! A pod that runs an old template and cannot run is replaced first: it serves nobody, and a corrected spec must reach
+//! it. One that is merely not ready may still vote or hold replicas, so it gets no such treatment. All others are
+//! restarted only while every store is at full strength, by its own word and by its pods, one pod at a time over all
+//! stores, in the order ZooKeeper, Kafka, Cassandra; leader and controller come last.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,13 +11,17 @@ use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
-use super::readiness::is_ready;
+use super::readiness::{is_ready, trouble};
 use crate::chain::{Link, LinkState};
+use crate::labels::COMPONENT_LABEL;
 use crate::observe::Observed;
 use crate::stores::zookeeper::Mode;
 
 /// Label that the StatefulSet controller puts on its pods.
 const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// The stores in the order in which they are restarted.
+const STORES: [Component; 3] = [Component::ZooKeeper, Component::Kafka, Component::Cassandra];
 
 /// A pod to restart.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,24 +38,31 @@ pub struct Restart {
 
 /// Returns the pod to restart next; `None`: all run the current template, or it is not safe now.
 pub fn next_restart(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<Restart> {
-    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
-        let outdated = outdated_pods(observed, component);
-        if let Some(broken) = outdated.iter().find(|pod| !is_ready(pod)) {
-            return restart(broken, component, "it does not work and its template is outdated");
-        }
-        if outdated.is_empty() {
-            continue;
-        }
-        // One tier at a time: while this one waits, no later one is touched.
-        if !full_strength(pipeline, observed, links) {
-            return None;
-        }
-        let last = last_to_restart(observed, component);
-        let mut candidates = outdated;
-        candidates.sort_by_key(|pod| (ordinal(pod) == last, std::cmp::Reverse(pod.name_any())));
-        return restart(candidates.first()?, component, "its template is outdated");
+    next_broken(observed).or_else(|| next_in_order(pipeline, observed, links))
+}
+
+/// Returns an outdated pod that cannot run, of whichever store: a later store's would otherwise keep an earlier store's
+/// orderly restart waiting for ever. It waits itself while a sibling is away, since what it holds may be needed then.
+fn next_broken(observed: &Observed) -> Option<Restart> {
+    STORES.into_iter().filter(|component| is_complete(observed, *component, given(observed, *component))).find_map(
+        |component| {
+            let broken = outdated_pods(observed, component).into_iter().find(|pod| trouble(pod).is_some())?;
+            restart(broken, component, "it does not work and its template is outdated")
+        },
+    )
+}
+
+/// Returns the next outdated pod in the order of stores and members, if every store can spare one.
+fn next_in_order(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<Restart> {
+    // One store at a time: while this one waits, no later one is touched.
+    let mut outdated = STORES.into_iter().map(|component| (component, outdated_pods(observed, component)));
+    let (component, mut candidates) = outdated.find(|(_, pods)| !pods.is_empty())?;
+    if !full_strength(pipeline, observed, links) {
+        return None;
     }
-    None
+    let last = last_to_restart(observed, component);
+    candidates.sort_by_key(|pod| (ordinal(pod) == last, std::cmp::Reverse(pod.name_any())));
+    restart(candidates.first()?, component, "its template is outdated")
 }
 
 fn restart(pod: &Pod, component: Component, reason: &str) -> Option<Restart> {
@@ -73,17 +85,45 @@ fn update_revision(stateful_set: &StatefulSet) -> Option<String> {
 }
 
 /// Returns whether every store has all its members, all replicas are in sync and the ring is whole.
+///
+/// What the stores say is not enough: for a moment after a pod was deleted they still speak of it as of a member.
 fn full_strength(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> bool {
     let stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
     let all_servers = observed.stores.zookeeper.servers.len() as u32 == pipeline.zookeeper.replicas;
     let in_sync = observed.stores.kafka.as_ref().is_ok_and(|facts| facts.under_replicated == 0);
-    let all_ready = [Component::ZooKeeper, Component::Kafka, Component::Cassandra]
-        .into_iter()
-        .all(|component| observed.children.pods_of(component).all(is_ready));
+    let wanted = [
+        (Component::ZooKeeper, pipeline.zookeeper.replicas),
+        (Component::Kafka, pipeline.kafka.replicas),
+        (Component::Cassandra, pipeline.cassandra.nodes()),
+    ];
+    let all_ready = wanted.into_iter().all(|(component, members)| {
+        is_complete(observed, component, members) && pods(observed, component).all(is_ready)
+    });
     all_servers
         && in_sync
         && all_ready
         && links.iter().filter(|state| stores.contains(&state.link)).all(|state| state.met)
+}
+
+/// Returns whether a store has exactly this many pods, and none that is being deleted.
+fn is_complete(observed: &Observed, component: Component, members: u32) -> bool {
+    pods(observed, component).count() == members as usize
+        && pods(observed, component).all(|pod| pod.metadata.deletion_timestamp.is_none())
+}
+
+/// Returns all pods of a component, those that are being deleted included.
+fn pods(observed: &Observed, component: Component) -> impl Iterator<Item = &Pod> {
+    observed.children.pods.values().filter(move |pod| is_of(*pod, component))
+}
+
+/// Returns how many pods a component's StatefulSets are told to have right now.
+fn given(observed: &Observed, component: Component) -> u32 {
+    let sets = observed.children.stateful_sets.values().filter(|set| is_of(*set, component));
+    sets.filter_map(|set| set.spec.as_ref()?.replicas).map(i32::unsigned_abs).sum()
+}
+
+fn is_of(object: &impl ResourceExt, component: Component) -> bool {
+    object.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
 }
 
 /// Returns the ordinal of the member whose restart costs most: the leader, the controller.

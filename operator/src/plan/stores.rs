@@ -5,8 +5,13 @@ use millrace_api::Pipeline;
 use super::Act;
 use crate::observe::Observed;
 use crate::stores::cassandra::SchemaFacts;
-use crate::stores::kafka::{ConfigChange, TopicFacts, wanted_config};
+use crate::stores::kafka::{
+    BROKER_MIN_IN_SYNC, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
+};
 use millrace_api::pipeline::{Table, Topic};
+
+/// Topic settings that tools set for the time of a reassignment, and remove themselves.
+const TEMPORARY: [&str; 2] = ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"];
 
 /// Returns the acts that bring the topics to what is wanted. Brokers must all be there, so that replicas spread.
 pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Act> {
@@ -17,7 +22,19 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Act> {
     if !all_brokers {
         return Vec::new();
     }
-    pipeline.kafka.topics.iter().flat_map(|topic| topic_acts(topic, facts.topics.get(&topic.name))).collect()
+    let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_acts(topic, facts.topics.get(&topic.name)));
+    topics.chain(offsets_topic_act(facts)).collect()
+}
+
+/// Returns the act that makes committed offsets as safe as their copies allow, once Kafka has made their topic. It
+/// keeps the copies that it was made with, however many brokers are added.
+fn offsets_topic_act(facts: &KafkaFacts) -> Option<Act> {
+    let found = facts.offsets_topic.as_ref()?;
+    let copies = found.partitions.iter().map(|partition| partition.replicas).min()?;
+    let wanted = if copies >= 3 { "2" } else { "1" }.to_owned();
+    let in_force = found.config.get(MIN_IN_SYNC).cloned().unwrap_or_else(|| BROKER_MIN_IN_SYNC.to_string());
+    let change = ConfigChange { set: [(MIN_IN_SYNC.to_owned(), wanted.clone())].into(), ..ConfigChange::default() };
+    (in_force != wanted).then(|| Act::AlterTopic { topic: OFFSETS_TOPIC.to_owned(), change })
 }
 
 fn topic_acts(topic: &Topic, found: Option<&TopicFacts>) -> Vec<Act> {
@@ -31,14 +48,31 @@ fn topic_acts(topic: &Topic, found: Option<&TopicFacts>) -> Vec<Act> {
     let copies =
         found.partitions.first().map_or(topic.replication_factor.of_new(), |partition| partition.replicas as u32);
     let wanted = wanted_config(topic, copies);
+    let is_set = |key: &str, wanted: &str| found.config.get(key).is_some_and(|found| is_same_value(wanted, found));
+    let is_extra = |key: &str| !wanted.contains_key(key) && !TEMPORARY.contains(&key);
     let change = ConfigChange {
-        set: wanted.iter().filter(|(key, value)| found.config.get(*key) != Some(*value)).map(clone_pair).collect(),
-        unset: found.config.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect(),
+        set: wanted.iter().filter(|(key, value)| !is_set(key, value)).map(clone_pair).collect(),
+        unset: found.config.keys().filter(|key| is_extra(key)).cloned().collect(),
     };
     if change != ConfigChange::default() {
         acts.push(Act::AlterTopic { topic: topic.name.clone(), change });
     }
     acts
+}
+
+/// Returns whether Kafka tells `found` of a setting that was written as `wanted`: it tells the value, not the text.
+fn is_same_value(wanted: &str, found: &str) -> bool {
+    let (wanted, found) = (wanted.trim(), found.trim());
+    if let (Ok(wanted), Ok(found)) = (wanted.parse::<i64>(), found.parse::<i64>()) {
+        return wanted == found;
+    }
+    if let (Ok(wanted), Ok(found)) = (wanted.parse::<f64>(), found.parse::<f64>()) {
+        return wanted == found;
+    }
+    if matches!(found, "true" | "false") {
+        return wanted.eq_ignore_ascii_case(found);
+    }
+    wanted.split(',').map(str::trim).eq(found.split(',').map(str::trim))
 }
 
 fn clone_pair((key, value): (&String, &String)) -> (String, String) {
@@ -57,10 +91,12 @@ pub fn schema(pipeline: &Pipeline, observed: &Observed) -> Vec<Act> {
         let tables = pipeline.cassandra.tables.iter().cloned().map(Act::CreateTable);
         return std::iter::once(Act::CreateKeyspace).chain(tables).collect();
     }
-    if schema_rejected(pipeline, schema).is_some() {
+    if keyspace_rejected(pipeline, schema).is_some() {
         return Vec::new();
     }
-    pipeline.cassandra.tables.iter().flat_map(|table| table_acts(table, schema)).collect()
+    // A refused table is left as it is, and holds no other back.
+    let tables = pipeline.cassandra.tables.iter().filter(|table| table_rejected(table, schema).is_none());
+    tables.flat_map(|table| table_acts(table, schema)).collect()
 }
 
 fn table_acts(table: &Table, schema: &SchemaFacts) -> Vec<Act> {
@@ -78,20 +114,25 @@ fn table_acts(table: &Table, schema: &SchemaFacts) -> Vec<Act> {
 
 /// Returns what the resource asks of existing keyspace and tables and Cassandra cannot do; they are left as they are.
 pub fn schema_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
+    let mut tables = pipeline.cassandra.tables.iter();
+    keyspace_rejected(pipeline, schema).or_else(|| tables.find_map(|table| table_rejected(table, schema)))
+}
+
+fn keyspace_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
     let cassandra = &pipeline.cassandra;
-    let replicas = schema.replication.as_ref().and_then(|options| options.get(&cassandra.datacenter));
+    let replication = schema.replication.as_ref()?;
+    let replicas = replication.get(&cassandra.datacenter);
     let wanted = cassandra.replication_factor;
-    let accepted = replicas.and_then(|text| text.parse().ok()).is_some_and(|existing| wanted.accepts(existing));
-    if schema.replication.is_some() && !accepted {
-        let wanted = wanted.of_new();
-        let there = replicas.map_or("none", String::as_str);
-        return Some(format!(
-            "keyspace '{}' has {there} replicas in datacenter '{}', and this version cannot change that to {wanted}; \
-             set replicationFactor to what is there",
-            cassandra.keyspace, cassandra.datacenter
-        ));
+    if replicas.and_then(|text| text.parse().ok()).is_some_and(|existing| wanted.accepts(existing)) {
+        return None;
     }
-    cassandra.tables.iter().find_map(|table| table_rejected(table, schema))
+    let wanted = wanted.of_new();
+    let there = replicas.map_or("none", String::as_str);
+    Some(format!(
+        "keyspace '{}' has {there} replicas in datacenter '{}', and this version cannot change that to {wanted}; \
+         set replicationFactor to what is there",
+        cassandra.keyspace, cassandra.datacenter
+    ))
 }
 
 fn table_rejected(table: &Table, schema: &SchemaFacts) -> Option<String> {
@@ -115,4 +156,31 @@ fn table_rejected(table: &Table, schema: &SchemaFacts) -> Option<String> {
         found.columns[&column.name],
         column.column_type.cql()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_kafka_makes_of_a_value_for_the_value() {
+        for (wanted, found) in [
+            ("0.50", "0.5"),
+            ("compact, delete", "compact,delete"),
+            (" 86400000", "86400000"),
+            ("TRUE", "true"),
+            ("lz4", "lz4"),
+        ] {
+            assert!(is_same_value(wanted, found), "{wanted} and {found}");
+        }
+        for (wanted, found) in [
+            ("0.5", "0.51"),
+            ("compact", "compact,delete"),
+            ("9223372036854775806", "9223372036854775807"),
+            ("false", "true"),
+            ("lz4", "zstd"),
+        ] {
+            assert!(!is_same_value(wanted, found), "{wanted} and {found}");
+        }
+    }
 }

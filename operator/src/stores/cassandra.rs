@@ -57,12 +57,16 @@ pub struct CassandraFacts {
 pub struct NodeFacts {
     /// Its address.
     pub address: IpAddr,
+    /// Its identity, which stays when its address changes.
+    pub host_id: Uuid,
     /// Whether it has finished joining.
     pub joined: bool,
     /// Version of its schema.
     pub schema_version: Uuid,
     /// Addresses of the nodes, itself included, that it sees in state NORMAL.
     pub sees_normal: BTreeSet<IpAddr>,
+    /// Identities of the other nodes that own a part of its ring, up or not.
+    pub ring: BTreeSet<Uuid>,
 }
 
 /// Keyspace and tables as Cassandra has them.
@@ -134,13 +138,16 @@ pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
 
 async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
     let session = open(address).await?;
-    let local: Vec<(String, Uuid)> =
-        rows(&session, "SELECT bootstrapped, schema_version FROM system.local", ()).await?;
+    let local: Vec<(Uuid, String, Uuid)> =
+        rows(&session, "SELECT host_id, bootstrapped, schema_version FROM system.local", ()).await?;
+    let peers: Vec<(Option<Uuid>, Option<BTreeSet<String>>)> =
+        rows(&session, "SELECT host_id, tokens FROM system.peers_v2", ()).await?;
     let gossip: Vec<(IpAddr, Option<String>)> =
         rows(&session, "SELECT address, status_with_port FROM system_views.gossip_info", ()).await?;
-    let (bootstrapped, schema_version) = local.into_iter().next().context(AwaitAnswerSnafu { address })?;
+    let (host_id, bootstrapped, schema_version) = local.into_iter().next().context(AwaitAnswerSnafu { address })?;
     let node = NodeFacts {
         address,
+        host_id,
         joined: bootstrapped == "COMPLETED",
         schema_version,
         sees_normal: gossip
@@ -148,6 +155,8 @@ async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts)
             .filter(|(_, status)| status.as_deref().is_some_and(|status| status.starts_with("NORMAL")))
             .map(|(address, _)| address)
             .collect(),
+        // Not from gossip: a node that was never up since this one started is not normal there, and has tokens here.
+        ring: peers.into_iter().filter(|(_, tokens)| tokens.is_some()).filter_map(|(host_id, _)| host_id).collect(),
     };
     Ok((node, schema(&session, keyspace).await?))
 }

@@ -2,18 +2,24 @@
 //!
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal. Versions
 //! are those that every 3.9 broker speaks. Nothing here retries: the next reconcile asks again.
+//!
+//! One broker's view may be old: it may have lost the controller, or not have heard from it yet. So all are asked, at
+//! once, and only what all that answer agree on counts.
 
 mod connection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use futures::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
@@ -23,12 +29,26 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Request, StrBytes};
 use millrace_api::pipeline::Topic;
 use snafu::{OptionExt, Snafu};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 pub use connection::{AskBroker, Connection};
 
 /// Port of the brokers' listener.
 pub const BROKER_PORT: u16 = 9092;
+
+/// Topic in which Kafka keeps the offsets that groups commit.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Topic setting: copies that must have a record before it is acknowledged to a writer who asks for all.
+pub const MIN_IN_SYNC: &str = "min.insync.replicas";
+/// The brokers' own value of [`MIN_IN_SYNC`], for topics that do not say it.
+pub const BROKER_MIN_IN_SYNC: u32 = 1;
+
+/// Longest that the brokers, asked at once, may take to tell their views; one that is slower counts as not answering.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest that a whole observation may take, whichever broker stands still.
+const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a broker may work on a change before it answers that it took too long, in milliseconds.
 const CHANGE_TIMEOUT_MS: i32 = 10_000;
@@ -67,6 +87,10 @@ pub enum AskKafka {
     FindBroker { source: Box<AskBroker> },
     #[snafu(display("no broker has an address yet"))]
     FindAddress,
+    #[snafu(display("the brokers have no controller right now"))]
+    FindController,
+    #[snafu(display("the brokers did not tell the topics' configuration in time"))]
+    AwaitConfigs,
     #[snafu(display("a broker cannot be asked"), context(false))]
     Ask { source: AskBroker },
     #[snafu(display("broker {broker} is not among the pods"))]
@@ -78,15 +102,17 @@ pub enum AskKafka {
 /// What Kafka says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KafkaFacts {
-    /// Ids of the registered brokers.
+    /// Ids of the brokers that answer and that every other that answers has as registered.
     pub brokers: BTreeSet<i32>,
     /// Every topic that is not Kafka's own, by name.
     pub topics: BTreeMap<String, TopicFacts>,
+    /// The topic [`OFFSETS_TOPIC`]; `None`: no group has been there yet.
+    pub offsets_topic: Option<TopicFacts>,
     /// The processors' group; `None`: unknown.
     pub group: Option<GroupFacts>,
     /// Records that the group has not committed, over all topics that it reads; `None`: unknown.
     pub lag: Option<i64>,
-    /// Partitions with fewer replicas in sync than there are, Kafka's own topics included.
+    /// Partitions of which not every broker that answers sees all replicas in sync, Kafka's own topics included.
     pub under_replicated: usize,
     /// The broker that is the controller; `None`: there is none right now.
     pub controller: Option<i32>,
@@ -112,7 +138,7 @@ pub struct PartitionFacts {
     pub leader: Option<i32>,
     /// Number of replicas.
     pub replicas: usize,
-    /// Number of replicas in sync.
+    /// Number of replicas in sync, as seen by the broker that sees fewest.
     pub in_sync: usize,
 }
 
@@ -144,13 +170,13 @@ impl Kafka {
 
     /// Reads everything that the readiness chain needs. `group` reads `group_topics`.
     pub async fn observe(&mut self, group: &str, group_topics: &[String]) -> Result<KafkaFacts, AskKafka> {
-        let metadata = self.metadata().await?;
-        let mut facts = facts_of(&metadata);
-        self.read_configs(&mut facts).await?;
+        let deadline = Instant::now() + OBSERVATION_TIMEOUT;
+        let mut facts = self.agreed().await?;
+        timeout_at(deadline, self.read_configs(&mut facts)).await.ok().context(AwaitConfigsSnafu)??;
         if facts.topics.keys().filter(|name| group_topics.contains(name)).count() == group_topics.len() {
             // Group and lag are unknown while the coordinator is being elected; that fails nothing else.
-            facts.group = self.group(group).await.ok();
-            facts.lag = self.lag(group, group_topics, &facts).await.ok();
+            facts.group = timeout_at(deadline, self.group(group)).await.ok().and_then(Result::ok);
+            facts.lag = timeout_at(deadline, self.lag(group, group_topics, &facts)).await.ok().and_then(Result::ok);
         }
         Ok(facts)
     }
@@ -212,36 +238,65 @@ impl Kafka {
 
     /// Returns the start and the end of each partition's log of a topic.
     pub async fn log_bounds(&mut self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, AskKafka> {
-        let metadata = self.metadata().await?;
-        let facts = facts_of(&metadata);
+        let facts = self.agreed().await?;
         let starts = self.offsets(&facts, topic, EARLIEST).await?;
         let ends = self.offsets(&facts, topic, LATEST).await?;
         Ok(starts.into_iter().filter_map(|(index, start)| Some((index, (start, *ends.get(&index)?)))).collect())
     }
 
-    async fn metadata(&mut self) -> Result<MetadataResponse, AskKafka> {
-        let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
-        self.ask_any(&request, version::METADATA).await
+    /// Asks every broker at once for its view, and returns what those that answer agree on.
+    async fn agreed(&mut self) -> Result<KafkaFacts, AskKafka> {
+        let asked = self.brokers.iter().map(|(id, address)| {
+            let open = self.connections.remove(id);
+            async move {
+                let asking = timeout(VIEW_TIMEOUT, ask_metadata(*address, open)).await;
+                (*id, asking.unwrap_or(Err(AskBroker::AwaitAnswer { address: *address })))
+            }
+        });
+        let answers = join_all(asked).await;
+        let mut views = BTreeMap::new();
+        let mut last = None;
+        for (id, answer) in answers {
+            match answer {
+                Ok((connection, metadata)) => {
+                    self.connections.insert(id, connection);
+                    views.insert(id, View::of(&metadata));
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        match (agreed_by(&views), last) {
+            (Some(facts), _) => Ok(facts),
+            (None, Some(error)) => Err(AskKafka::FindBroker { source: Box::new(error) }),
+            (None, None) => FindAddressSnafu.fail(),
+        }
     }
 
     async fn read_configs(&mut self, facts: &mut KafkaFacts) -> Result<(), AskKafka> {
-        if facts.topics.is_empty() {
-            return Ok(());
-        }
-        let resources = facts
+        let offsets_topic = facts.offsets_topic.as_ref().map(|_| OFFSETS_TOPIC.to_owned());
+        let resources: Vec<_> = facts
             .topics
             .keys()
+            .cloned()
+            .chain(offsets_topic)
             .map(|name| {
                 DescribeConfigsResource::default()
                     .with_resource_type(TOPIC_RESOURCE)
-                    .with_resource_name(StrBytes::from_string(name.clone()))
+                    .with_resource_name(StrBytes::from_string(name))
                     .with_configuration_keys(None)
             })
             .collect();
+        if resources.is_empty() {
+            return Ok(());
+        }
         let request = DescribeConfigsRequest::default().with_resources(resources);
         let answer = self.ask_any(&request, version::DESCRIBE_CONFIGS).await?;
         for result in answer.results {
-            let Some(topic) = facts.topics.get_mut(result.resource_name.as_str()) else {
+            let topic = match result.resource_name.as_str() {
+                OFFSETS_TOPIC => facts.offsets_topic.as_mut(),
+                name => facts.topics.get_mut(name),
+            };
+            let Some(topic) = topic else {
                 continue;
             };
             topic.config = result
@@ -339,13 +394,14 @@ impl Kafka {
     }
 
     async fn ask_controller<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, AskKafka> {
-        let controller = self.metadata().await?.controller_id.0;
+        let controller = self.agreed().await?.controller.context(FindControllerSnafu)?;
         self.ask_broker(controller, request, version).await
     }
 
-    /// Asks the first broker that answers.
+    /// Asks the first broker that answers; those that answered before come first.
     async fn ask_any<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, AskKafka> {
-        let ids: Vec<i32> = self.brokers.keys().copied().collect();
+        let mut ids: Vec<i32> = self.brokers.keys().copied().collect();
+        ids.sort_by_key(|id| !self.connections.contains_key(id));
         let mut last = None;
         for id in ids {
             match self.ask_broker(id, request, version).await {
@@ -390,34 +446,90 @@ pub struct ConfigChange {
 /// Returns the configuration that a topic with this many copies shall have, as Kafka names it.
 pub fn wanted_config(topic: &Topic, copies: u32) -> BTreeMap<String, String> {
     let mut config = topic.config.clone();
-    config.insert("min.insync.replicas".to_owned(), topic.min_in_sync(copies).to_string());
+    config.insert(MIN_IN_SYNC.to_owned(), topic.min_in_sync(copies).to_string());
     config
 }
 
-fn facts_of(metadata: &MetadataResponse) -> KafkaFacts {
-    let mut facts = KafkaFacts {
-        brokers: metadata.brokers.iter().map(|broker| broker.node_id.0).collect(),
-        controller: Some(metadata.controller_id.0).filter(|id| *id >= 0),
-        ..KafkaFacts::default()
+/// Asks one broker how it sees the cluster; a connection that is open already is used and handed back.
+async fn ask_metadata(
+    address: SocketAddr,
+    open: Option<Connection>,
+) -> Result<(Connection, MetadataResponse), AskBroker> {
+    let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+    let mut connection = match open {
+        Some(connection) => connection,
+        None => Connection::open(address).await?,
     };
-    for topic in &metadata.topics {
-        let partitions: Vec<PartitionFacts> = topic
-            .partitions
-            .iter()
-            .map(|partition| PartitionFacts {
-                index: partition.partition_index,
-                leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
-                replicas: partition.replica_nodes.len(),
-                in_sync: partition.isr_nodes.len(),
-            })
-            .collect();
-        facts.under_replicated += partitions.iter().filter(|partition| partition.in_sync < partition.replicas).count();
-        let Some(name) = topic.name.as_ref().filter(|_| !topic.is_internal && topic.error_code == 0) else {
-            continue;
+    let metadata = connection.ask(&request, version::METADATA).await?;
+    Ok((connection, metadata))
+}
+
+/// One broker's own view.
+#[derive(Clone, Debug, Default)]
+struct View {
+    brokers: BTreeSet<i32>,
+    controller: Option<i32>,
+    /// Every topic, Kafka's own included.
+    topics: BTreeMap<String, TopicFacts>,
+    /// Which of them are Kafka's own.
+    internal: BTreeSet<String>,
+}
+
+impl View {
+    fn of(metadata: &MetadataResponse) -> Self {
+        let mut view = Self {
+            brokers: metadata.brokers.iter().map(|broker| broker.node_id.0).collect(),
+            controller: Some(metadata.controller_id.0).filter(|id| *id >= 0),
+            ..Self::default()
         };
-        facts.topics.insert(name.to_string(), TopicFacts { id: topic.topic_id, partitions, config: BTreeMap::new() });
+        for topic in metadata.topics.iter().filter(|topic| topic.error_code == 0) {
+            let Some(name) = topic.name.as_ref().map(|name| name.to_string()) else {
+                continue;
+            };
+            let partitions = topic.partitions.iter().map(partition_facts).collect();
+            if topic.is_internal {
+                view.internal.insert(name.clone());
+            }
+            view.topics.insert(name, TopicFacts { id: topic.topic_id, partitions, config: BTreeMap::new() });
+        }
+        view
     }
-    facts
+
+    /// Returns how many replicas of a partition it sees in sync; none of a partition that it does not know.
+    fn in_sync(&self, topic: &str, index: i32) -> usize {
+        let mut partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
+        partitions.find(|partition| partition.index == index).map_or(0, |partition| partition.in_sync)
+    }
+}
+
+fn partition_facts(partition: &MetadataResponsePartition) -> PartitionFacts {
+    PartitionFacts {
+        index: partition.partition_index,
+        leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
+        replicas: partition.replica_nodes.len(),
+        in_sync: partition.isr_nodes.len(),
+    }
+}
+
+/// Returns what brokers agree on, given their views by id; `None`: there is no view.
+///
+/// The fullest view says which topics there are, since a broker that has just started knows none for a moment. Brokers
+/// and replicas in sync are only those that every view has.
+fn agreed_by(views: &BTreeMap<i32, View>) -> Option<KafkaFacts> {
+    let fullest = views.values().max_by_key(|view| (view.brokers.len(), view.topics.len()))?;
+    let View { mut brokers, controller, mut topics, internal } = fullest.clone();
+    brokers.retain(|id| views.contains_key(id) && views.values().all(|view| view.brokers.contains(id)));
+    for (name, topic) in &mut topics {
+        for partition in &mut topic.partitions {
+            let seen = views.values().map(|view| view.in_sync(name, partition.index));
+            partition.in_sync = seen.min().unwrap_or(0);
+        }
+    }
+    let partitions = topics.values().flat_map(|topic| &topic.partitions);
+    let under_replicated = partitions.filter(|partition| partition.in_sync < partition.replicas).count();
+    let offsets_topic = topics.remove(OFFSETS_TOPIC);
+    topics.retain(|name, _| !internal.contains(name));
+    Some(KafkaFacts { brokers, topics, offsets_topic, under_replicated, controller, ..KafkaFacts::default() })
 }
 
 fn topic_name(name: &str) -> TopicName {
@@ -441,4 +553,61 @@ fn refused_by(code: i16, message: Option<StrBytes>, what: impl FnOnce() -> Strin
         (None, None) => format!("error code {code}"),
     };
     ChangeSnafu { what: what(), reason }.fail()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a view of these brokers, and of one topic of three copies with so many in sync.
+    fn view(brokers: &[i32], in_sync: usize) -> View {
+        let partition = PartitionFacts { index: 0, leader: Some(0), replicas: 3, in_sync };
+        let topic = TopicFacts { id: Uuid::nil(), partitions: vec![partition], config: BTreeMap::new() };
+        View {
+            brokers: brokers.iter().copied().collect(),
+            controller: Some(0),
+            topics: BTreeMap::from([("users".to_owned(), topic)]),
+            internal: BTreeSet::new(),
+        }
+    }
+
+    fn judged(views: [View; 3]) -> (Vec<i32>, usize, usize) {
+        let facts = agreed_by(&(0..).zip(views).collect()).expect("there are views");
+        (facts.brokers.into_iter().collect(), facts.topics["users"].partitions[0].in_sync, facts.under_replicated)
+    }
+
+    #[test]
+    fn counts_replicas_as_in_sync_when_every_broker_does() {
+        let whole = || view(&[0, 1, 2], 3);
+        assert_eq!(judged([whole(), whole(), whole()]), (vec![0, 1, 2], 3, 0));
+        assert_eq!(judged([whole(), view(&[0, 1, 2], 2), whole()]), (vec![0, 1, 2], 2, 1));
+    }
+
+    #[test]
+    fn counts_a_broker_that_another_does_not_know_as_missing() {
+        assert_eq!(judged([view(&[0, 1, 2], 3), view(&[0, 1], 2), view(&[0, 1, 2], 3)]), (vec![0, 1], 2, 1));
+    }
+
+    #[test]
+    fn keeps_the_topics_while_one_broker_knows_nothing_yet() {
+        let whole = || view(&[0, 1, 2], 3);
+        assert_eq!(judged([View::default(), whole(), whole()]), (vec![], 0, 1));
+    }
+
+    #[test]
+    fn leaves_out_a_registered_broker_that_does_not_answer() {
+        let views = BTreeMap::from([(0, view(&[0, 1, 2], 3)), (1, view(&[0, 1, 2], 3))]);
+        assert_eq!(agreed_by(&views).expect("there are views").brokers, BTreeSet::from([0, 1]));
+        assert_eq!(agreed_by(&BTreeMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_stands_still_delays_nothing_for_long() {
+        // Listens, so that connections are made, and never answers.
+        let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = frozen.local_addr().expect("it is bound");
+        let mut kafka = Kafka { brokers: BTreeMap::from([(0, address)]), connections: BTreeMap::new() };
+        let asked = timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[])).await.expect("it gives up in time");
+        assert_eq!(asked.expect_err("nobody answers").to_string(), "no broker answers");
+    }
 }

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use millrace_api::crd::StreamingPipelineStatus;
@@ -15,8 +19,10 @@ use millrace_operator::observe::{Children, Observed, Stores};
 use millrace_operator::plan::{Act, Plan, plan};
 use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
-use millrace_operator::stores::cassandra::{NodeFacts, SchemaFacts, TableFacts};
-use millrace_operator::stores::kafka::{GroupFacts, KafkaFacts, PartitionFacts, TopicFacts, wanted_config};
+use millrace_operator::stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
+use millrace_operator::stores::kafka::{
+    GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config,
+};
 use millrace_operator::stores::zookeeper::{Mode, ZooKeeperFacts};
 use uuid::Uuid;
 
@@ -28,6 +34,7 @@ pub struct World {
     pub resource: StreamingPipeline,
     pub observed: Observed,
     topics: BTreeMap<String, TopicFacts>,
+    offsets_topic: Option<TopicFacts>,
     schema: SchemaFacts,
 }
 
@@ -39,8 +46,37 @@ impl World {
             resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
             observed: Observed::default(),
             topics: BTreeMap::new(),
+            offsets_topic: None,
             schema: SchemaFacts::default(),
         }
+    }
+
+    /// Begins a pod's deletion; the stores have not noticed yet.
+    pub fn begin_deletion(&mut self, pod: &str) {
+        self.pod(pod).metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    }
+
+    /// Makes a pod one that is not ready.
+    pub fn unready(&mut self, pod: &str) {
+        self.status(pod).conditions = None;
+    }
+
+    /// Makes a pod one that crashes again and again.
+    pub fn crash(&mut self, pod: &str) {
+        self.unready(pod);
+        let waiting =
+            ContainerStateWaiting { reason: Some("CrashLoopBackOff".to_owned()), ..ContainerStateWaiting::default() };
+        let state = ContainerState { waiting: Some(waiting), ..ContainerState::default() };
+        self.status(pod).container_statuses =
+            Some(vec![ContainerStatus { state: Some(state), ..ContainerStatus::default() }]);
+    }
+
+    fn status(&mut self, pod: &str) -> &mut PodStatus {
+        self.pod(pod).status.as_mut().expect("it has a status")
+    }
+
+    fn pod(&mut self, pod: &str) -> &mut Pod {
+        self.observed.children.pods.get_mut(pod).expect("the pod is there")
     }
 
     pub fn pipeline(&self) -> Pipeline {
@@ -111,7 +147,11 @@ impl World {
                 self.partitions(topic, *partitions, replicas);
             }
             Act::AlterTopic { topic, change } => {
-                let config = &mut self.topics.get_mut(topic).expect("the topic is there").config;
+                let topic = match topic.as_str() {
+                    OFFSETS_TOPIC => self.offsets_topic.as_mut(),
+                    topic => self.topics.get_mut(topic),
+                };
+                let config = &mut topic.expect("the topic is there").config;
                 config.retain(|key, _| !change.unset.contains(key));
                 config.extend(change.set.clone());
             }
@@ -147,13 +187,8 @@ impl World {
     }
 
     fn partitions(&mut self, topic: &str, partitions: u32, replicas: u32) {
-        let partition = |index| PartitionFacts {
-            index: index as i32,
-            leader: Some(0),
-            replicas: replicas as usize,
-            in_sync: replicas as usize,
-        };
-        self.topics.get_mut(topic).expect("the topic is there").partitions = (0..partitions).map(partition).collect();
+        let partitions = (0..partitions as i32).map(|index| partition(index, replicas as usize)).collect();
+        self.topics.get_mut(topic).expect("the topic is there").partitions = partitions;
     }
 
     /// Gives every workload its pods, ready, and every store the members that have pods.
@@ -186,7 +221,17 @@ impl World {
                 ..DeploymentStatus::default()
             });
         }
+        self.commit_offsets();
         self.observed.stores = self.stores();
+    }
+
+    /// Has Kafka make the topic for offsets when the first processors come, with the copies that the brokers allow then.
+    fn commit_offsets(&mut self) {
+        let brokers = self.observed.addresses(Component::Kafka).len();
+        if self.offsets_topic.is_none() && processors(&self.observed.children.deployments) > 0 {
+            let partitions = vec![partition(0, brokers.min(3))];
+            self.offsets_topic = Some(TopicFacts { id: Uuid::from_u128(8), partitions, config: BTreeMap::new() });
+        }
     }
 
     fn stores(&self) -> Stores {
@@ -204,27 +249,35 @@ impl World {
             controller: brokers.first().copied(),
             brokers,
             topics: self.topics.clone(),
+            offsets_topic: self.offsets_topic.clone(),
             group: Some(GroupFacts { stable: true, members: processors as usize }),
             lag: Some(0),
             under_replicated: 0,
         };
         let addresses = millrace_operator::observe::node_addresses(children);
         let everybody: BTreeSet<_> = addresses.values().copied().collect();
-        let node = |address| NodeFacts {
+        let host_ids: BTreeMap<_, _> = addresses.keys().cloned().zip((1..).map(Uuid::from_u128)).collect();
+        let node = |key: &NodeKey, address| NodeFacts {
             address,
+            host_id: host_ids[key],
             joined: true,
             schema_version: Uuid::from_u128(1),
             sees_normal: everybody.clone(),
+            ring: host_ids.values().copied().filter(|id| *id != host_ids[key]).collect(),
         };
         let mut stores = Stores {
             zookeeper: ZooKeeperFacts { servers: servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect() },
             kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
             ..Stores::default()
         };
-        stores.cassandra.nodes = addresses.into_iter().map(|(key, address)| (key, node(address))).collect();
+        stores.cassandra.nodes = addresses.iter().map(|(key, address)| (key.clone(), node(key, *address))).collect();
         stores.cassandra.schema = Some(self.schema.clone()).filter(|_| !stores.cassandra.nodes.is_empty());
         stores
     }
+}
+
+fn partition(index: i32, replicas: usize) -> PartitionFacts {
+    PartitionFacts { index, leader: Some(0), replicas, in_sync: replicas }
 }
 
 fn processors(deployments: &BTreeMap<String, Deployment>) -> i32 {
