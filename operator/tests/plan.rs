@@ -406,3 +406,28 @@ fn keeps_the_copies_of_what_exists_when_members_are_added() {
     world.resource.spec.cassandra.keyspace.replication_factor = Some(3);
     assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
 }
+
+#[test]
+fn a_repair_lets_ready_stand_and_a_changed_spec_waits_until_it_is_carried_out() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    let said = |world: &mut World, wanted: &str| {
+        world.plan();
+        let conditions = world.resource.status.clone().expect("a status was reported").conditions;
+        let found = conditions.into_iter().find(|condition| condition.type_ == wanted).expect("it is always reported");
+        (found.status, found.reason)
+    };
+    let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+    assert_eq!(said(&mut world, "Ready"), pair("True", "AllComponentsReady"));
+    assert_eq!(said(&mut world, "Reconciling"), pair("False", "AllComponentsReady"));
+
+    world.observed.children.services.clear();
+    assert_eq!(said(&mut world, "Ready"), pair("True", "AllComponentsReady"));
+    assert_eq!(said(&mut world, "Reconciling"), pair("True", "ApplyingChanges"));
+
+    let generation = world.resource.metadata.generation.unwrap_or_default();
+    world.resource.metadata.generation = Some(generation + 1);
+    assert_eq!(said(&mut world, "Ready"), pair("False", "ApplyingChanges"));
+    converge(&mut world);
+    assert_eq!(said(&mut world, "Ready"), pair("True", "AllComponentsReady"));
+}

@@ -36,7 +36,7 @@ pub fn deny_all(pipeline: &Pipeline) -> NetworkPolicy {
         to: None,
     };
     NetworkPolicy {
-        metadata: owned_metadata(pipeline, pipeline.names.pipeline().to_owned()),
+        metadata: owned_metadata(pipeline, pipeline.names.shared()),
         spec: Some(NetworkPolicySpec {
             // With `managed-by`, so that an operator which was installed under the pipeline's name stays free.
             pod_selector: Some(label_selector(pipeline_labels(pipeline))),

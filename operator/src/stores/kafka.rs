@@ -46,7 +46,7 @@ pub const MIN_IN_SYNC: &str = "min.insync.replicas";
 pub const BROKER_MIN_IN_SYNC: u32 = 1;
 
 /// Longest that the brokers, asked at once, may take to tell their views; one that is slower counts as not answering.
-const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
+const VIEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest that a whole observation may take, whichever broker stands still.
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
 
