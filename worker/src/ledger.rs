@@ -2,8 +2,10 @@
 //!
 //! Records come in per partition in offset order and are settled in any order. An offset is safe only when every
 //! record consumed before it in the same assignment is settled. Settlements of an earlier assignment are ignored.
+//! What is settled is forgotten, so that the ledger holds no more than what is in hand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::message::{Epoch, Offsets, PartitionId, Position};
 
@@ -17,35 +19,67 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Account {
     epoch: Epoch,
-    /// Consumed and not yet passed by the safe offset, in offset order.
-    entries: VecDeque<Entry>,
-    /// Entries still awaited.
+    /// Consumed and not settled, by offset.
+    unsettled: BTreeMap<i64, State>,
+    /// How many of them are still awaited.
     awaited: usize,
+    /// Largest offset consumed. Absent: nothing under this assignment.
+    highest: Option<i64>,
     /// Next offset to consume if everything up to here is settled. Absent: nothing settled under this assignment.
     safe: Option<i64>,
     /// What the group coordinator has confirmed. Absent: nothing under this assignment.
     confirmed: Option<i64>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    offset: i64,
-    state: State,
-}
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Awaited,
-    Settled,
     /// Given up; the safe offset never passes it, so that the record is consumed again.
     Abandoned,
+}
+
+impl Account {
+    fn new(epoch: Epoch) -> Self {
+        Self { epoch, unsettled: BTreeMap::new(), awaited: 0, highest: None, safe: None, confirmed: None }
+    }
+
+    fn enter(&mut self, offset: i64) {
+        // An offset that is there already is consumed again, as after a reset of the position.
+        if let Entry::Vacant(entry) = self.unsettled.entry(offset) {
+            entry.insert(State::Awaited);
+            self.awaited += 1;
+        }
+        self.highest = self.highest.max(Some(offset));
+    }
+
+    fn settle(&mut self, offset: i64) {
+        if self.unsettled.get(&offset) != Some(&State::Awaited) {
+            return;
+        }
+        let was_first = self.first_unsettled() == Some(offset);
+        self.unsettled.remove(&offset);
+        self.awaited -= 1;
+        if was_first {
+            self.safe = self.first_unsettled().or(self.highest.map(|highest| highest + 1));
+        }
+    }
+
+    fn abandon(&mut self, offset: i64) {
+        if let Some(state @ State::Awaited) = self.unsettled.get_mut(&offset) {
+            *state = State::Abandoned;
+            self.awaited -= 1;
+        }
+    }
+
+    fn first_unsettled(&self) -> Option<i64> {
+        self.unsettled.first_key_value().map(|(offset, _)| *offset)
+    }
 }
 
 impl Ledger {
     /// Opens the account of a partition, closing what an earlier assignment left.
     pub fn open(&mut self, partition: PartitionId, epoch: Epoch) {
-        let account = Account { epoch, entries: VecDeque::new(), awaited: 0, safe: None, confirmed: None };
-        self.partitions.insert(partition, account);
+        self.partitions.insert(partition, Account::new(epoch));
     }
 
     /// Enters a consumed record; returns false if its assignment is over, and the record must be dropped.
@@ -53,19 +87,22 @@ impl Ledger {
         let Some(account) = self.account(position) else {
             return false;
         };
-        account.entries.push_back(Entry { offset: position.offset, state: State::Awaited });
-        account.awaited += 1;
+        account.enter(position.offset);
         true
     }
 
     /// Notes that a record's row or dead letter is acknowledged.
     pub fn settle(&mut self, position: Position) {
-        self.close_entry(position, State::Settled);
+        if let Some(account) = self.account(position) {
+            account.settle(position.offset);
+        }
     }
 
     /// Notes that a record is given up: it will be consumed again, by whoever has the partition then.
     pub fn abandon(&mut self, position: Position) {
-        self.close_entry(position, State::Abandoned);
+        if let Some(account) = self.account(position) {
+            account.abandon(position.offset);
+        }
     }
 
     /// Returns how many records of a partition are still awaited.
@@ -106,22 +143,6 @@ impl Ledger {
     fn account(&mut self, position: Position) -> Option<&mut Account> {
         self.partitions.get_mut(&position.partition).filter(|account| account.epoch == position.epoch)
     }
-
-    fn close_entry(&mut self, position: Position, state: State) {
-        let Some(account) = self.account(position) else { return };
-        let Ok(index) = account.entries.binary_search_by_key(&position.offset, |entry| entry.offset) else {
-            return;
-        };
-        let entry = &mut account.entries[index];
-        if entry.state != State::Awaited {
-            return;
-        }
-        entry.state = state;
-        account.awaited -= 1;
-        while account.entries.front().is_some_and(|entry| entry.state == State::Settled) {
-            account.safe = account.entries.pop_front().map(|entry| entry.offset + 1);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -141,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn advances_past_the_contiguous_prefix_only() {
+    fn advances_to_the_first_unsettled_record_only() {
         let mut ledger = Ledger::default();
         ledger.open(PARTITION, Epoch(1));
         // Offsets 12 and 13 do not exist: compaction and control records leave such holes.
@@ -151,7 +172,7 @@ mod tests {
         ledger.settle(at(1, 11));
         assert_eq!(safe(&ledger), None);
         ledger.settle(at(1, 10));
-        assert_eq!(safe(&ledger), Some(12));
+        assert_eq!(safe(&ledger), Some(14));
         ledger.settle(at(1, 14));
         assert_eq!(safe(&ledger), Some(15));
         ledger.confirm(&Offsets::from([(PARTITION, 15)]));
@@ -190,6 +211,41 @@ mod tests {
         assert!(ledger.assigned().is_empty());
     }
 
+    #[test]
+    fn forgets_what_is_settled_behind_one_stuck_record() {
+        let mut ledger = Ledger::default();
+        ledger.open(PARTITION, Epoch(1));
+        ledger.enter(at(1, 0));
+        for offset in 1..=1_000_000 {
+            ledger.enter(at(1, offset));
+            ledger.settle(at(1, offset));
+        }
+        assert_eq!(ledger.partitions[&PARTITION].unsettled.len(), 1);
+        assert_eq!(safe(&ledger), None);
+        ledger.settle(at(1, 0));
+        assert_eq!(safe(&ledger), Some(1_000_001));
+    }
+
+    #[test]
+    fn counts_once_a_record_that_is_consumed_again_after_a_reset() {
+        let mut ledger = Ledger::default();
+        ledger.open(PARTITION, Epoch(1));
+        for offset in [5, 6, 7] {
+            ledger.enter(at(1, offset));
+        }
+        ledger.settle(at(1, 5));
+        ledger.confirm(&Offsets::from([(PARTITION, 6)]));
+        for offset in [5, 6] {
+            ledger.enter(at(1, offset));
+        }
+        assert_eq!(ledger.awaited(PARTITION), 3);
+        for offset in [5, 6, 6, 7, 7] {
+            ledger.settle(at(1, offset));
+        }
+        assert_eq!(ledger.awaited(PARTITION), 0);
+        assert_eq!(safe(&ledger), Some(8));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Enter(i64),
@@ -209,7 +265,8 @@ mod tests {
     }
 
     proptest! {
-        /// After any history the safe offset is exactly the one past the settled prefix of this assignment.
+        /// After any history the safe offset is past the settled prefix of this assignment, and not past the record
+        /// that follows it; between the two there are only offsets that hold no record.
         #[test]
         fn never_commits_past_a_gap(steps in steps()) {
             let mut ledger = Ledger::default();
@@ -250,8 +307,13 @@ mod tests {
                     Step::Settle(_) | Step::Abandon(_) => {}
                 }
                 let current = all.iter().filter(|position| position.epoch == Epoch(epoch));
-                let prefix = current.take_while(|position| settled.contains(position)).last();
-                prop_assert_eq!(safe(&ledger), prefix.map(|position| position.offset + 1));
+                let prefix = current.clone().take_while(|position| settled.contains(position)).last();
+                let next = current.clone().find(|position| !settled.contains(position));
+                let least = prefix.map(|position| position.offset + 1);
+                prop_assert_eq!(safe(&ledger).is_some(), least.is_some());
+                prop_assert!(safe(&ledger) >= least);
+                let most = next.or(prefix).map(|position| position.offset + i64::from(next.is_none()));
+                prop_assert!(safe(&ledger) <= most, "{:?}, {most:?}", safe(&ledger));
             }
         }
     }

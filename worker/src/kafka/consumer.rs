@@ -135,8 +135,12 @@ impl Consumer for KafkaConsumer {
     }
 
     async fn close(self, offsets: Offsets) -> Result<(), CloseConsumer> {
+        let Self { events, commands } = self;
+        // A revocation that nobody has read holds the thread until its release is given or gone.
+        drop(events);
         let (done, closed) = oneshot::channel();
-        self.send(Command::Close(offsets, done));
+        // A thread that has ended early drops `done` with the command.
+        let _ = commands.send(Command::Close(offsets, done));
         closed.await.ok().context(AwaitThreadSnafu)?
     }
 }
