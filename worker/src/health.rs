@@ -21,7 +21,7 @@ pub trait Health: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 
     /// Returns the loops that must go round.
-    fn pulses(&self) -> Vec<(&'static str, Pulse)>;
+    fn pulses(&self) -> Vec<(String, Pulse)>;
 }
 
 /// The answer to `/readyz`.

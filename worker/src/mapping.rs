@@ -39,7 +39,14 @@ pub enum CompileMapping {
 
 /// Why a fetched record does not become a Kafka record.
 #[derive(Debug, PartialEq, Snafu)]
+#[snafu(visibility(pub(crate)))]
 pub enum MapRecord {
+    /// The record is JSON, but not all of it is a value that can be held: a number out of range, for instance.
+    #[snafu(display("the record cannot be read: {problem}"))]
+    ReadRecord {
+        /// What the parser says.
+        problem: String,
+    },
     /// An expression fails on this record.
     #[snafu(display("field '{field}': '{expression}' fails: {problem}"))]
     EvaluateField {
@@ -88,6 +95,7 @@ impl MapRecord {
     /// Returns the stable name of the reason, for the metric's label.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::ReadRecord { .. } => "ReadRecord",
             Self::EvaluateField { .. } => "EvaluateField",
             Self::FlattenField { .. } => "FlattenField",
             Self::ExpectObject { .. } => "ExpectObject",

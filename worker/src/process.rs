@@ -254,7 +254,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     fn lose(&mut self, partitions: &[PartitionId]) {
         self.withdraw(partitions);
         self.ledger.close(partitions);
-        self.health.withdraw(partitions);
+        self.health.lose(partitions);
         self.telemetry.partitions_lost(partitions, self.permits.len());
     }
 

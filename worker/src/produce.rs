@@ -6,8 +6,9 @@
 //!
 //! Each source has its own lane; the lanes share the producer and the memory bound. A record that was mapped is sent
 //! until Kafka acknowledges it, however long that takes; while it takes, the lane fetches no more. Beside the bound, a
-//! lane holds one fetched batch, which `maxResponse` bounds. The cursor is the number of acknowledged records: a
-//! polled endpoint has no position of its own.
+//! lane holds the text of one answer, twice while the records are looked up in it, which `maxResponse` bounds, and the
+//! tree of the one record that is being mapped. The cursor is the number of acknowledged records: a polled endpoint
+//! has no position of its own.
 
 mod lane;
 

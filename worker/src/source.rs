@@ -5,11 +5,13 @@ pub mod guard;
 pub mod http;
 pub mod memory;
 mod pace;
+mod records;
 
 use std::future::Future;
 
-use serde_json::Value;
 use snafu::Snafu;
+
+pub use records::Records;
 
 /// Fetches records, one batch after the other.
 pub trait Source: Send + 'static {
@@ -21,10 +23,10 @@ pub trait Source: Send + 'static {
 }
 
 /// What one fetch gave.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// The records in order; may be empty.
-    pub records: Vec<Value>,
+    pub records: Records,
     /// Whether there will never be more; the source is not asked again.
     pub exhausted: bool,
 }

@@ -47,10 +47,15 @@ impl Telemetry {
         self.metrics.encode()
     }
 
+    /// This pod is none of those that share the sources.
+    pub fn share_is_empty(&self, ordinal: u32, replicas: u32) {
+        warn!(ordinal, replicas, "the ordinal is outside the replicas, so this producer fetches no source");
+    }
+
     /// A source answered.
-    pub fn source_answered(&self, source: &str, records: usize) {
+    pub fn source_answered(&self, source: &str) {
         self.metrics.requests.get_or_create(&RequestLabels::new(source, "Ok")).inc();
-        debug!(source, records, "the source answered");
+        debug!(source, "the source answered");
     }
 
     /// A source did not answer with records.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
-use millrace_worker::kafka::Publisher;
 use millrace_worker::kafka::consumer::KafkaConsumer;
 use millrace_worker::kafka::memory::record;
 use millrace_worker::kafka::producer::KafkaPublisher;
+use millrace_worker::kafka::{PublishRecord, Publisher};
 use millrace_worker::process::{Desk, Limits, Process, Query, RunProcess};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::memory::{Fault, MemorySink};
@@ -21,6 +21,7 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -207,4 +208,25 @@ async fn dead_letters_keep_key_bytes_and_headers() {
     assert_eq!(names[0], "millrace-source");
     assert_eq!(names[1..], expected.map(|name| format!("millrace-dead-letter-{name}")));
     worker.terminate().await;
+}
+
+#[tokio::test]
+async fn records_that_are_refused_with_their_batch_arrive_alone() {
+    let world = World::new();
+    let too_large = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE];
+    world.cluster.request_errors(RDKafkaApiKey::Produce, &too_large);
+    world.publish(0, 100).await;
+    let worker = world.start(1 << 20);
+    eventually("all rows", || world.sink.rows(0).len() == 100).await;
+    worker.terminate().await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_alone_is_refused_for_good() {
+    let world = World::new();
+    let too_large = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2];
+    world.cluster.request_errors(RDKafkaApiKey::Produce, &too_large);
+    let refused = world.publisher.publish(&record(TOPIC, "key", "{}")).await;
+    assert!(matches!(refused, Err(PublishRecord::RefuseRecord { .. })), "{refused:?}");
+    world.publish(0, 1).await;
 }

@@ -70,6 +70,12 @@ impl ProcessHealth {
         self.lock().assigned.retain(|partition| !partitions.contains(partition));
     }
 
+    /// Notes partitions that went without our release: the group has put this worker out, and it must join again.
+    pub fn lose(&self, partitions: &[PartitionId]) {
+        self.withdraw(partitions);
+        self.lock().joined = false;
+    }
+
     /// Notes that the worker is stopping.
     pub fn drain(&self) {
         self.lock().draining = true;
@@ -82,6 +88,11 @@ impl ProcessHealth {
         let news = std::mem::discriminant(&state.sink) != std::mem::discriminant(&sink);
         state.sink = sink;
         news
+    }
+
+    /// Returns whether table and settings did not match when last looked at.
+    pub fn is_mismatched(&self) -> bool {
+        matches!(self.lock().sink, SinkState::Mismatched(_))
     }
 
     /// Notes an acknowledged row; returns whether the sink was in trouble before.
@@ -108,7 +119,7 @@ impl State {
         }
         match self.joined {
             true => (true, "Running", String::new()),
-            false => (false, "Joining", "has not been assigned partitions by the group yet".to_owned()),
+            false => (false, "Joining", "waits for the group to assign partitions".to_owned()),
         }
     }
 }
@@ -124,8 +135,8 @@ impl Health for ProcessHealth {
         Readiness { ready, reason, message, details: json!({"joined": state.joined, "assigned": assigned}) }
     }
 
-    fn pulses(&self) -> Vec<(&'static str, Pulse)> {
-        vec![("consumer", self.consumer.clone()), ("road", self.road.clone())]
+    fn pulses(&self) -> Vec<(String, Pulse)> {
+        vec![("consumer".to_owned(), self.consumer.clone()), ("road".to_owned(), self.road.clone())]
     }
 }
 
@@ -160,5 +171,18 @@ mod tests {
         assert!(health.readiness().ready);
         health.drain();
         assert_eq!(health.readiness().reason, "Draining");
+    }
+
+    #[test]
+    fn is_joining_again_after_its_partitions_were_lost() {
+        let partition = PartitionId { query: 0, partition: 0 };
+        let health = ProcessHealth::new(vec!["users".to_owned()]);
+        health.sink(SinkState::Healthy);
+        health.assign(&[partition]);
+        health.lose(&[partition]);
+        assert_eq!(health.readiness().reason, "Joining");
+        assert_eq!(health.readiness().details, json!({"joined": false, "assigned": {}}));
+        health.assign(&[]);
+        assert!(health.readiness().ready);
     }
 }

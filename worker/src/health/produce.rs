@@ -10,8 +10,10 @@ use super::{Health, Pulse, Readiness};
 #[derive(Debug)]
 pub struct ProduceHealth {
     state: Mutex<State>,
-    /// The road's heartbeat.
-    pub road: Pulse,
+    /// Heartbeats of the lanes, in the order of the sources.
+    pub lanes: Vec<Pulse>,
+    /// Heartbeat of the loop that asks Kafka whether it is there.
+    pub watch: Pulse,
 }
 
 #[derive(Debug)]
@@ -50,9 +52,11 @@ impl ProduceHealth {
             acknowledged: 0,
             rejected: 0,
         };
-        let sources = sources.into_iter().map(starting).collect();
+        let sources: Vec<SourceReport> = sources.into_iter().map(starting).collect();
+        let lanes = sources.iter().map(|_| Pulse::default()).collect();
         let kafka = Some("not connected to kafka yet".to_owned());
-        Self { state: Mutex::new(State { kafka, draining: false, sources }), road: Pulse::default() }
+        let state = Mutex::new(State { kafka, draining: false, sources });
+        Self { state, lanes, watch: Pulse::default() }
     }
 
     /// Notes whether Kafka can be used; returns whether that is news.
@@ -89,8 +93,15 @@ impl Health for ProduceHealth {
         Readiness { ready, reason, message, details: serde_json::json!({"sources": state.sources}) }
     }
 
-    fn pulses(&self) -> Vec<(&'static str, Pulse)> {
-        vec![("road", self.road.clone())]
+    fn pulses(&self) -> Vec<(String, Pulse)> {
+        let state = self.lock();
+        let mut pulses = vec![("kafka".to_owned(), self.watch.clone())];
+        // Told to stop, the lanes end one by one, each by its own deadline.
+        if !state.draining {
+            let names = state.sources.iter().map(|source| source.name.clone());
+            pulses.extend(names.zip(self.lanes.iter().cloned()));
+        }
+        pulses
     }
 }
 
@@ -108,5 +119,14 @@ mod tests {
             source.message = "'example.com' answers 404 Not Found".to_owned();
         });
         insta::with_settings!({sort_maps => true}, { insta::assert_json_snapshot!(health.readiness()) });
+    }
+
+    #[test]
+    fn each_lane_must_go_round_until_the_worker_drains() {
+        let health = ProduceHealth::new(["users", "orders"].map(|name| (name.to_owned(), format!("{name}_created"))));
+        let names = || health.pulses().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(), ["kafka", "users", "orders"]);
+        health.drain();
+        assert_eq!(names(), ["kafka"]);
     }
 }

@@ -54,7 +54,8 @@ async fn listen(port: u16) -> std::io::Result<TcpListener> {
 
 async fn healthz<H: Health>(State(shared): State<Arc<Shared<H>>>) -> Response {
     let pulses = shared.health.pulses();
-    let stuck: Vec<&str> = pulses.iter().filter(|(_, pulse)| !pulse.is_alive()).map(|(name, _)| *name).collect();
+    let stuck: Vec<&str> =
+        pulses.iter().filter(|(_, pulse)| !pulse.is_alive()).map(|(name, _)| name.as_str()).collect();
     match stuck.is_empty() {
         true => (StatusCode::OK, "ok\n".to_owned()).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", "))).into_response(),

@@ -24,6 +24,8 @@ struct State {
     committed: Offsets,
     /// How many sends fail before the next one succeeds.
     refuse_sends: u32,
+    /// Whether sends are neither acknowledged nor refused.
+    silent: bool,
     /// Payloads longer than this are refused for good.
     largest: Option<usize>,
     /// How many background commits fail before the next one succeeds.
@@ -49,6 +51,11 @@ impl MemoryBroker {
     /// Lets the next `count` sends fail as with an unreachable broker.
     pub fn refuse_sends(&self, count: u32) {
         self.lock().refuse_sends = count;
+    }
+
+    /// Leaves the receipts of all sends from now on open, as while all brokers are away.
+    pub fn fall_silent(&self) {
+        self.lock().silent = true;
     }
 
     /// Refuses payloads longer than `length`, for good.
@@ -102,6 +109,9 @@ impl MemoryBroker {
 
 impl Publisher for MemoryBroker {
     fn publish(&self, record: &Outgoing) -> Receipt {
+        if self.lock().silent {
+            return Box::pin(std::future::pending());
+        }
         let accepted = self.accept(record);
         Box::pin(async {
             tokio::task::yield_now().await;

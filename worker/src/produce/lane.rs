@@ -1,13 +1,11 @@
 //! One source's lane: fetched batches in, acknowledged records out.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +13,9 @@ use crate::backoff::Backoff;
 use crate::budget::{Budget, Reservation};
 use crate::health::produce::ProduceHealth;
 use crate::kafka::{PublishRecord, Publisher, Receipt};
-use crate::mapping::{Encoded, Mapping};
+use crate::mapping::{Encoded, Mapping, ReadRecordSnafu};
 use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
-use crate::source::{Batch, FetchRecords, Source};
+use crate::source::{Batch, FetchRecords, Records, Source};
 use crate::telemetry::{SourceLabel, Telemetry};
 
 /// First and longest wait before a record that Kafka did not acknowledge is sent again.
@@ -68,8 +66,8 @@ enum Sent {
 }
 
 impl<S: Source, P: Publisher> Lane<S, P> {
-    /// Drives the lane until `stop`, then until everything is acknowledged or `drain` has passed; returns how many
-    /// records were not.
+    /// Drives the lane until `stop`, then until everything fetched is acknowledged or `drain` has passed; returns how
+    /// many records were not.
     pub(super) async fn run(self, stop: CancellationToken, drain: Duration) -> usize {
         let Self { index, name, topic, mapping, source, shared } = self;
         shared.telemetry.source_started(&name, &topic);
@@ -81,11 +79,11 @@ impl<S: Source, P: Publisher> Lane<S, P> {
             Some((fetched, more.then_some(source)))
         }));
         let budget = shared.budget.clone();
-        let mut road = Road::new(index, name, topic, shared);
+        let mut road = Road::new(index, name, topic, mapping, shared);
         let mut pulse = tokio::time::interval(PULSE);
         while !stop.is_cancelled() {
             road.send_what_fits();
-            let idle = road.pending.is_empty() && road.in_flight.len() < WINDOW;
+            let idle = road.next.is_none() && road.in_flight.len() < WINDOW;
             let waiting = road.waiting();
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -93,7 +91,7 @@ impl<S: Source, P: Publisher> Lane<S, P> {
                 reservation = budget.reserve(waiting.unwrap_or_default()), if waiting.is_some() => {
                     road.send_next(reservation);
                 }
-                fetched = batches.next(), if idle && !road.exhausted => road.take(fetched, &mapping),
+                fetched = batches.next(), if idle && !road.exhausted => road.take(fetched),
                 _ = pulse.tick() => road.beat(),
             }
         }
@@ -108,8 +106,11 @@ struct Road<P> {
     topic: String,
     label: SourceLabel,
     shared: Shared<P>,
-    /// Mapped records that do not fit into memory bound or window yet.
-    pending: VecDeque<Outgoing>,
+    mapping: Mapping,
+    /// Fetched and not mapped yet.
+    records: Records,
+    /// Mapped, and sent as soon as memory bound and window have room for it. Absent: nothing is left to map.
+    next: Option<Outgoing>,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send>>>,
     acknowledged: u64,
     rejected: u64,
@@ -120,14 +121,16 @@ struct Road<P> {
 }
 
 impl<P: Publisher> Road<P> {
-    fn new(index: usize, name: String, topic: String, shared: Shared<P>) -> Self {
+    fn new(index: usize, name: String, topic: String, mapping: Mapping, shared: Shared<P>) -> Self {
         Self {
             index,
             label: SourceLabel::new(&name),
             name,
             topic,
             shared,
-            pending: VecDeque::new(),
+            mapping,
+            records: Records::default(),
+            next: None,
             in_flight: FuturesUnordered::new(),
             acknowledged: 0,
             rejected: 0,
@@ -138,7 +141,7 @@ impl<P: Publisher> Road<P> {
     }
 
     /// Takes in what a fetch gave: records, an error, or the end.
-    fn take(&mut self, fetched: Option<Result<Batch, FetchRecords>>, mapping: &Mapping) {
+    fn take(&mut self, fetched: Option<Result<Batch, FetchRecords>>) {
         let (state, message) = match fetched {
             None => return,
             Some(Err(error)) => {
@@ -146,8 +149,9 @@ impl<P: Publisher> Road<P> {
                 (error.outcome(), error.to_string())
             }
             Some(Ok(Batch { records, exhausted })) => {
-                self.shared.telemetry.source_answered(&self.name, records.len());
-                records.iter().for_each(|record| self.map(record, mapping));
+                self.shared.telemetry.source_answered(&self.name);
+                self.records = records;
+                self.map_next();
                 self.exhausted = exhausted;
                 if exhausted {
                     self.shared.telemetry.source_exhausted(&self.name);
@@ -162,19 +166,28 @@ impl<P: Publisher> Road<P> {
         self.note_finish();
     }
 
-    fn map(&mut self, record: &Value, mapping: &Mapping) {
-        match mapping.encode(record) {
-            Ok(Encoded { key, payload }) => self.pending.push_back(Outgoing {
-                topic: self.topic.clone(),
-                key: Some(key.into_bytes()),
-                payload: Some(payload),
-                headers: vec![Header::text(SOURCE_HEADER, self.name.as_str())],
-            }),
-            Err(rejection) => {
-                self.rejected += 1;
-                self.shared.telemetry.record_rejected(&self.name, &rejection);
+    /// Maps the next record that can be mapped, if there is one.
+    fn map_next(&mut self) {
+        for record in self.records.by_ref() {
+            let record = record.map_err(|error| ReadRecordSnafu { problem: error.to_string() }.build());
+            match record.and_then(|record| self.mapping.encode(&record)) {
+                Ok(Encoded { key, payload }) => {
+                    self.next = Some(Outgoing {
+                        topic: self.topic.clone(),
+                        key: Some(key.into_bytes()),
+                        payload: Some(payload),
+                        headers: vec![Header::text(SOURCE_HEADER, self.name.as_str())],
+                    });
+                    return;
+                }
+                Err(rejection) => {
+                    self.rejected += 1;
+                    self.shared.telemetry.record_rejected(&self.name, &rejection);
+                }
             }
         }
+        // Gives the text of the answer back before the next one is fetched.
+        self.records = Records::default();
     }
 
     fn send_what_fits(&mut self) {
@@ -186,12 +199,13 @@ impl<P: Publisher> Road<P> {
 
     /// Returns the size of the record that is sent next, if there is one and the window has room for it.
     fn waiting(&self) -> Option<u64> {
-        let next = self.pending.front().filter(|_| self.in_flight.len() < WINDOW);
+        let next = self.next.as_ref().filter(|_| self.in_flight.len() < WINDOW);
         next.map(Outgoing::size)
     }
 
     fn send_next(&mut self, reservation: Reservation) {
-        let Some(mut record) = self.pending.pop_front() else { return };
+        let Some(mut record) = self.next.take() else { return };
+        self.map_next();
         let now = chrono::Utc::now().timestamp_millis();
         record.headers.push(Header::text(PRODUCED_AT_HEADER, now.to_string()));
         // Sent here and not when the future is first polled, so that records keep their order.
@@ -225,18 +239,18 @@ impl<P: Publisher> Road<P> {
     }
 
     fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.in_flight.is_empty()
+        self.next.is_none() && self.in_flight.is_empty()
     }
 
     fn beat(&self) {
-        self.shared.health.road.beat();
+        self.shared.health.lanes[self.index].beat();
         self.shared.health.source(self.index, |report| {
             report.acknowledged = self.acknowledged;
             report.rejected = self.rejected;
         });
     }
 
-    /// Sends what was mapped and awaits what was sent; returns how many records are left when `timeout` has passed.
+    /// Sends what was fetched and awaits what was sent; returns how many records are left when `timeout` has passed.
     async fn drain(mut self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
         let budget = self.shared.budget.clone();
@@ -252,7 +266,7 @@ impl<P: Publisher> Road<P> {
             }
         }
         self.give_up.cancel();
-        self.pending.len() + self.in_flight.len()
+        usize::from(self.next.is_some()) + self.records.count() + self.in_flight.len()
     }
 }
 

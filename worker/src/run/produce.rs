@@ -58,6 +58,9 @@ pub async fn producer(
     let limit = if sabotages.has(Sabotage::UnboundedBuffer) { u64::MAX } else { settings.buffer_memory.0 };
     let budget = Budget::new(limit);
     let telemetry = Telemetry::new(budget.clone());
+    if ordinal >= settings.replicas {
+        telemetry.share_is_empty(ordinal, settings.replicas);
+    }
     let share: Vec<&SourceSettings> = share(settings, ordinal);
     let names = share.iter().map(|source| (source.name.clone(), source.topic.clone()));
     let health = Arc::new(ProduceHealth::new(names));
@@ -118,7 +121,7 @@ async fn watch_kafka(publisher: KafkaPublisher, topics: Vec<String>, health: Arc
         let (publisher, topics) = (publisher.clone(), topics.clone());
         let probed = tokio::task::spawn_blocking(move || publisher.probe(&topics, PROBE_TIMEOUT)).await;
         let problem = probed.unwrap_or_else(|error| Err(error.to_string())).err();
-        health.road.beat();
+        health.watch.beat();
         let wait = if problem.is_none() { PROBE.0 } else { PROBE.1 };
         if health.kafka(problem.clone()) {
             telemetry.kafka_changed(problem.as_deref());

@@ -30,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the supervisor looks.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// How long after the last write that was not acknowledged the server itself is asked.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// How long after the last write that met a mismatch the tables are looked at again; longer than rows wait between
+/// attempts, which tell more.
+const MISMATCH: Duration = Duration::from_secs(15);
+
 /// First and longest wait between attempts to make a session.
 const CONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -132,15 +139,20 @@ impl Shared {
 
     /// Makes sessions for ever.
     async fn supervise(self: Arc<Self>) {
+        let mut state = SinkState::Healthy;
         loop {
             let connection = Arc::new(self.connect().await);
             let nodes = connection.nodes();
+            let since = (state != SinkState::Healthy).then(Instant::now);
+            *self.outage() = Outage { since, last_attempt: None };
+            // Told before writes can begin, lest it hide the first acknowledgement.
+            self.health.sink(state);
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
-            *self.outage() = Outage::default();
-            self.health.sink(SinkState::Healthy);
             self.telemetry.sink_connected(nodes);
             let silence = self.watch(&connection).await;
             self.telemetry.sink_lost(silence.as_secs());
+            // That statements can be prepared does not show that enough replicas are back: a write or a probe does.
+            state = SinkState::Unavailable("connected again, but nothing has been acknowledged yet".to_owned());
         }
     }
 
@@ -168,6 +180,7 @@ impl Shared {
         loop {
             tokio::time::sleep(WATCH).await;
             self.probe_after_outage(connection).await;
+            self.look_again_after_mismatch(connection).await;
             let since = self.outage().since;
             unreachable = match connection.is_reachable() {
                 true => None,
@@ -184,15 +197,31 @@ impl Shared {
     /// Asks the server itself when the last write failed and no other follows, as after a revoked partition; else
     /// a worker without records would stay unready for ever.
     async fn probe_after_outage(&self, connection: &Connection) {
-        let idle = {
-            let outage = self.outage();
-            outage.since.is_some() && outage.last_attempt.is_none_or(|last| last.elapsed() > WATCH * 4)
-        };
-        if idle && connection.answers().await {
-            self.answered();
-            if self.health.acknowledged() {
-                self.telemetry.sink_recovered();
-            }
+        let is_open = self.outage().since.is_some();
+        if is_open && self.is_idle(SILENCE) && connection.answers().await {
+            self.recover();
+        }
+    }
+
+    /// Prepares the statements again when a table did not fit and no write follows that would show that it does now.
+    async fn look_again_after_mismatch(&self, connection: &Connection) {
+        if !self.health.is_mismatched() || !self.is_idle(MISMATCH) {
+            return;
+        }
+        match connection.prepare_all_again().await {
+            Ok(()) => self.recover(),
+            Err(_) => self.outage().last_attempt = Some(Instant::now()),
+        }
+    }
+
+    fn is_idle(&self, time: Duration) -> bool {
+        self.outage().last_attempt.is_none_or(|last| last.elapsed() > time)
+    }
+
+    fn recover(&self) {
+        self.answered();
+        if self.health.acknowledged() {
+            self.telemetry.sink_recovered();
         }
     }
 }

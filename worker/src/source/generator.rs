@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(records.len(), 450);
         for (index, record) in records.iter().enumerate() {
             let expected = serde_json::to_value(profile(11, index as u64)).expect("a profile is JSON");
-            assert_eq!(*record, expected);
+            assert_eq!(record.as_ref().ok(), Some(&expected));
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
         let start = Instant::now();
         let mut count = 0;
         while start.elapsed() < Duration::from_millis(200) {
-            count += generator.next().await.expect("a generator never fails").records.len();
+            count += generator.next().await.expect("a generator never fails").records.count();
         }
         let most = (start.elapsed().as_secs_f64() * 1_000.0) as usize + 20;
         assert!(count <= most && count >= most / 4, "{count} of {most}");
@@ -128,6 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_count_of_zero_is_exhausted_at_once() {
         let batch = generator(Some(0), Some(1)).next().await.expect("a generator never fails");
-        assert_eq!(batch, Batch { records: Vec::new(), exhausted: true });
+        assert!(batch.exhausted);
+        assert_eq!(batch.records.count(), 0);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A host name is resolved here and *all* its addresses are checked; the client connects to the checked addresses and
 //! to no others, so a name that changes its mind between check and connect gains nothing. Hosts that the chart allows
-//! (exact names, never from the custom resource) skip the check. The egress NetworkPolicy is the second wall.
+//! (exact names, never from the custom resource) skip the check. The egress NetworkPolicy is a second wall before
+//! link-local and metadata addresses only: other private addresses are stopped here or not at all.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +17,7 @@ use snafu::Snafu;
 /// An address that a source must not reach.
 #[derive(Clone, Debug, Eq, PartialEq, Snafu)]
 #[snafu(display(
-    "host '{host}' has the address {address}, which is not public; only hosts in the chart's allowedSourceHosts may have such addresses"
+    "host '{host}' has the address {address}, which is not public; only hosts in the chart's sources.allowedHosts may have such addresses"
 ))]
 pub struct Forbidden {
     host: String,

@@ -19,6 +19,6 @@ impl MemorySource {
 
 impl Source for MemorySource {
     async fn next(&mut self) -> Result<Batch, FetchRecords> {
-        self.script.pop_front().unwrap_or(Ok(Batch { records: Vec::new(), exhausted: true }))
+        self.script.pop_front().unwrap_or(Ok(Batch { exhausted: true, ..Batch::default() }))
     }
 }

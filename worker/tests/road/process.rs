@@ -416,6 +416,26 @@ async fn a_revoked_partition_is_released_at_the_deadline_without_what_is_not_ack
 }
 
 #[tokio::test]
+async fn a_dead_letter_whose_receipt_stays_open_holds_neither_a_revocation_nor_the_end_past_the_deadline() {
+    let world = World::new();
+    world.broker.fall_silent();
+    world.broker.append(record(TOPIC, "poison", r#"{"id":"#));
+    let mut worker = world.start();
+    eventually("the letter", || worker.budget.used() > 0).await;
+    let revocation = worker.coordinator.revoke(&[0]);
+    let released = std::cell::RefCell::new(None);
+    eventually("the release", || {
+        *released.borrow_mut() = revocation.finish();
+        released.borrow().is_some()
+    })
+    .await;
+    assert_eq!(released.take(), Some(Offsets::new()));
+    let error = worker.terminate().await.expect_err("the letter is under way");
+    assert!(error.to_string().starts_with("1 records were still under way"), "{error}");
+    assert_eq!(world.committed(), 0);
+}
+
+#[tokio::test]
 async fn records_that_wait_for_the_sink_are_given_up_at_once_when_their_partition_is_revoked() {
     let world = World::new();
     world.append(0, 10);

@@ -237,3 +237,14 @@ async fn told_to_stop_it_gives_up_at_the_deadline_and_says_so() {
     let error = worker.terminate().await.expect_err("nothing is acknowledged");
     assert_eq!(error.to_string(), "10 records were not acknowledged within 0 s");
 }
+
+#[tokio::test]
+async fn told_to_stop_while_receipts_stay_open_it_gives_up_at_the_deadline() {
+    let broker = MemoryBroker::default();
+    broker.fall_silent();
+    let source = MemorySource::new([batch((0..10).map(|n| json!({"id": n.to_string()})))]);
+    let worker = start(source, &[], &broker, 1 << 20);
+    eventually("open receipts", || worker.budget.used() > 0).await;
+    let error = worker.terminate().await.expect_err("nothing is acknowledged");
+    assert_eq!(error.to_string(), "10 records were not acknowledged within 0 s");
+}

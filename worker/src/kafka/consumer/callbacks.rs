@@ -158,11 +158,15 @@ impl ConsumerContext for Callbacks {
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(list) = rebalance
-            && self.paused.load(Ordering::Relaxed)
-            && list.count() > 0
-        {
-            super::report("pause", consumer.pause(list));
+        let Rebalance::Assign(list) = rebalance else { return };
+        if list.count() == 0 {
+            return;
+        }
+        match self.paused.load(Ordering::Relaxed) {
+            true => super::report("pause", consumer.pause(list)),
+            // librdkafka keeps the pause of a partition that went while it was paused, and `resume` does not reach
+            // what is not assigned: without this such a partition would come back and stand still for ever.
+            false => super::report("resume", consumer.resume(list)),
         }
     }
 }

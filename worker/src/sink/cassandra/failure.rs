@@ -27,7 +27,8 @@ pub(super) fn judge(error: &ExecutionError) -> Verdict {
         // Types were checked at preparation, so the table has changed since, or it is a bug: no fault of the row.
         ExecutionError::BadQuery(_) => Verdict::Mend(problem),
         ExecutionError::PrepareError(error) if is_schema(error) => Verdict::Mend(problem),
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) => match error {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, message)) => match error {
+            DbError::Invalid if is_guardrail_of_server(message) => Verdict::Mend(problem),
             DbError::Invalid => Verdict::RefuseOrMend(problem),
             error if is_for_people(error) => Verdict::Mend(problem),
             _ => Verdict::Await(problem),
@@ -36,6 +37,13 @@ pub(super) fn judge(error: &ExecutionError) -> Verdict {
         ExecutionError::LastAttemptError(RequestAttemptError::RepreparedIdChanged { .. }) => Verdict::Mend(problem),
         _ => Verdict::Await(problem),
     }
+}
+
+/// Returns whether a guardrail stopped a write for what the server or the table holds, such as a full disk, and not
+/// for the size of a value. Cassandra calls both an invalid request.
+fn is_guardrail_of_server(message: &str) -> bool {
+    message.starts_with("Guardrail")
+        && !["column_value_size", "collection_size"].iter().any(|name| message.contains(name))
 }
 
 /// Returns whether a statement cannot be prepared because of the table or the rights.
@@ -89,5 +97,20 @@ mod tests {
         assert!(matches!(answer(DbError::Invalid), Verdict::RefuseOrMend(_)));
         let long = ExecutionError::BadQuery(BadQuery::ValuesTooLongForKey(70_000, 65_535));
         assert!(matches!(judge(&long), Verdict::RefuseOrMend(_)));
+    }
+
+    #[test]
+    fn guardrails_refuse_a_row_only_for_the_size_of_a_value() {
+        let answer = |message: &str| {
+            let error = RequestAttemptError::DbError(DbError::Invalid, message.to_owned());
+            judge(&ExecutionError::LastAttemptError(error))
+        };
+        let full = "Guardrail replica_disk_usage violated: Write request failed because disk usage exceeds failure \
+                    threshold in exactly these replicas: [10.0.0.1]";
+        assert!(matches!(answer(full), Verdict::Mend(_)));
+        let long = "Guardrail column_value_size violated: Value of column 'text' has size 2MiB, this exceeds the \
+                    failure threshold of 1MiB.";
+        assert!(matches!(answer(long), Verdict::RefuseOrMend(_)));
+        assert!(matches!(answer("Key may not be empty"), Verdict::RefuseOrMend(_)));
     }
 }

@@ -18,7 +18,7 @@ use worker_settings::{CassandraSettings, Consistency};
 
 use super::super::WriteRow;
 use super::failure;
-use super::statement::{Mismatch, Values, check, insert};
+use super::statement::{Mismatch, Values, check, insert, probe};
 use crate::causes::chain;
 use crate::process::Query;
 
@@ -63,6 +63,8 @@ pub(super) struct Connection {
     session: Session,
     statements: Vec<PreparedStatement>,
     queries: Vec<Query>,
+    /// A question that is answered at the consistency of writes.
+    probe: String,
 }
 
 impl Connection {
@@ -84,7 +86,8 @@ impl Connection {
             prepared.set_is_idempotent(true);
             statements.push(prepared);
         }
-        Ok(Self { session, statements, queries: queries.to_vec() })
+        let probe = probe(&settings.keyspace, &queries[0].table);
+        Ok(Self { session, statements, queries: queries.to_vec(), probe })
     }
 
     /// Writes one row.
@@ -103,9 +106,18 @@ impl Connection {
         }
     }
 
-    /// Returns whether a trivial question is answered.
+    /// Prepares all statements again; the error is that of the first table that does not fit.
+    pub(super) async fn prepare_all_again(&self) -> Result<(), WriteRow> {
+        for query in 0..self.queries.len() {
+            self.prepare_again(query).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether enough replicas for a write answer a question about the first table, which stands for the
+    /// others: they are in the same keyspace.
     pub(super) async fn answers(&self) -> bool {
-        self.session.query_unpaged("SELECT key FROM system.local", ()).await.is_ok()
+        self.session.query_unpaged(self.probe.as_str(), ()).await.is_ok()
     }
 
     /// Returns whether any node is connected.

@@ -30,6 +30,12 @@ pub(super) fn insert(keyspace: &str, table: &Table, with_timestamp: bool) -> Str
     format!("INSERT INTO {keyspace}.{table} ({}) VALUES ({marks}){timestamp}", columns.join(", "))
 }
 
+/// Returns a question about any one row of a table.
+pub(super) fn probe(keyspace: &str, table: &Table) -> String {
+    let column = table.columns().next().map_or_else(|| "*".to_owned(), |(name, _)| quote(name));
+    format!("SELECT {column} FROM {}.{} LIMIT 1", quote(keyspace), quote(table.name()))
+}
+
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

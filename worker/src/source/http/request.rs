@@ -5,7 +5,6 @@ use std::str::FromStr;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue as Value, InvalidHeaderName, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
-use serde_json::Value as Json;
 use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{HeaderSettings, HeaderValue, HttpSettings};
 
@@ -98,9 +97,7 @@ impl Requests {
         let response = request.send().await.map_err(|error| self.describe(error))?;
         self.check_status(&response)?;
         let body = self.read(response).await?;
-        let document: Json = serde_json::from_slice(&body)
-            .map_err(|error| self.refuse(format!("answers with something that is not JSON: {error}")))?;
-        let records = records(document, &self.pointer).map_err(|problem| self.refuse(problem))?;
+        let records = records(&body, &self.pointer).map_err(|problem| self.refuse(problem))?;
         Ok(Batch { records, exhausted: false })
     }
 

@@ -1,0 +1,104 @@
+//! The records of one fetch, given one at a time: an answer stays text, which may be a twentieth of its JSON tree.
+
+use std::vec::IntoIter;
+
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Error, Value};
+
+/// Records in order; what was given is gone.
+#[derive(Debug, Default)]
+pub struct Records(Origin);
+
+#[derive(Debug)]
+enum Origin {
+    /// Made here.
+    Made(IntoIter<Value>),
+    /// Not parsed yet.
+    Written(Text),
+}
+
+/// A JSON array of records, or one record alone.
+#[derive(Debug)]
+struct Text {
+    json: Box<RawValue>,
+    /// Where the next record, or what separates it from the last one, begins.
+    position: usize,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::Made(Vec::new().into_iter())
+    }
+}
+
+impl Records {
+    /// Takes over the elements of a JSON array, or any other value as the only record.
+    pub fn written(json: Box<RawValue>) -> Self {
+        let position = usize::from(json.get().starts_with('['));
+        Self(Origin::Written(Text { json, position }))
+    }
+}
+
+impl FromIterator<Value> for Records {
+    fn from_iter<I: IntoIterator<Item = Value>>(records: I) -> Self {
+        Self(Origin::Made(records.into_iter().collect::<Vec<Value>>().into_iter()))
+    }
+}
+
+impl Iterator for Records {
+    /// An error is a record that is JSON but no value: a number out of range, half a character, a thousand brackets.
+    type Item = Result<Value, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Origin::Made(records) => records.next().map(Ok),
+            Origin::Written(text) => text.next().map(|record| serde_json::from_str(record.get())),
+        }
+    }
+}
+
+impl Text {
+    fn next(&mut self) -> Option<&RawValue> {
+        let rest = &self.json.get()[self.position..];
+        let separated = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        let mut records = Deserializer::from_str(separated).into_iter();
+        // The closing bracket is no value, and so the end; there is no other error in a `RawValue`.
+        let record: &RawValue = records.next()?.ok()?;
+        self.position += rest.len() - separated.len() + records.byte_offset();
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(json: &str) -> Vec<Result<Value, String>> {
+        let raw = RawValue::from_string(json.to_owned()).expect("JSON");
+        Records::written(raw).map(|record| record.map_err(|error| error.to_string())).collect()
+    }
+
+    #[test]
+    fn gives_the_elements_of_an_array_in_order() {
+        let records = written("[ {\"a\":[1,{}]} ,\n\t[2],\"],[\", 3 ,null,-4.5e1]");
+        let expected = [json!({"a": [1, {}]}), json!([2]), json!("],["), json!(3), json!(null), json!(-45.0)];
+        assert_eq!(records, expected.map(Ok));
+        assert_eq!(written("[]"), []);
+        assert_eq!(written(" [ ] "), []);
+    }
+
+    #[test]
+    fn gives_an_object_as_the_only_record() {
+        assert_eq!(written(" {\"a\":[1,2]} "), [Ok(json!({"a": [1, 2]}))]);
+    }
+
+    #[test]
+    fn a_record_that_is_no_value_does_not_hide_those_behind_it() {
+        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        let records = written(&format!(r#"[1,{deep},1e999,"\ud800",2]"#));
+        let values: Vec<Option<Value>> = records.into_iter().map(Result::ok).collect();
+        assert_eq!(values, [Some(json!(1)), None, None, None, Some(json!(2))]);
+    }
+}
