@@ -103,9 +103,9 @@ main() {
     idle=$!
   fi
   # Two lanes beside each other; a third would only make waits longer on two cores.
-  lane one "$program" generated_records one_of_each poison_ends a_foreign_object &
+  lane one "$program" generated_records one_of_each poison_ends a_pipeline_survives &
   local lanes=($!)
-  lane two "$program" three_of_each a_failure_is_dumped a_pipeline_survives helm_test &
+  lane two "$program" three_of_each a_failure_is_dumped a_foreign_object helm_test &
   lanes+=($!)
   wait "${lanes[@]}" || true
   [ -z "${idle:-}" ] || wait "$idle" || true

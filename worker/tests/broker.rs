@@ -179,6 +179,25 @@ async fn a_paused_consumer_resumes_where_it_was() {
 }
 
 #[tokio::test]
+async fn partitions_that_went_while_paused_are_consumed_when_they_come_back() {
+    let world = World::new();
+    world.publish(0, 3_000).await;
+    world.sink.set_fault(Fault::Outage);
+    let worker = world.start(256 << 10);
+    eventually("a full buffer", || worker.budget.is_full()).await;
+    // Longer than a full buffer is waited for before partitions are paused.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let evicted = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION];
+    world.cluster.request_errors(RDKafkaApiKey::Heartbeat, &evicted);
+    // The mock cluster waits some seconds for other members before it assigns again.
+    eventually("the loss of the partitions", || worker.budget.used() == 0).await;
+    world.sink.set_fault(Fault::None);
+    eventually("all rows", || world.sink.rows(0).len() == 3_000).await;
+    eventually("no lag", || world.committed() == 3_000).await;
+    worker.terminate().await;
+}
+
+#[tokio::test]
 async fn a_stopped_worker_has_committed_what_it_wrote() {
     let world = World::new();
     world.publish(0, 500).await;

@@ -1,5 +1,6 @@
-//! Three of each store on three nodes, under load: every kind of pod is killed once, and the operator that leads is
-//! replaced. All recover unaided, and nothing that Kafka acknowledged is lost.
+//! Three of each store on three nodes, under load: every kind of pod is killed once, the brokers are restarted for a
+//! changed configuration, and the operator that leads is replaced. All recover unaided, and nothing that Kafka
+//! acknowledged is lost.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use millrace_e2e::ledger::{Ledger, Person};
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, Spec, TOPIC, http_source};
 use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
+use millrace_operator::plan::readiness::is_ready;
 use millrace_operator::stores::zookeeper::{self, Mode};
 use millrace_profile::seed_of;
 use serde_json::json;
@@ -24,6 +26,8 @@ use crate::one::columns_are_as_promised;
 const READY_WITHIN: Duration = Duration::from_secs(900);
 /// Longest that a killed pod may take to be back, with everything around it.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(240);
+/// Longest that the restart of all brokers may take, each with its replicas in sync again.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(420);
 /// Longest until another operator leads when one that led stands still.
 const LEADER_WITHIN: Duration = Duration::from_secs(20);
 /// Records a second from the generator, with no end.
@@ -49,6 +53,7 @@ async fn three_of_each_survive_a_kill_of_every_kind() -> Result<()> {
         {
             most = most.max(killed_and_back(&live, component).await?);
         }
+        brokers_are_restarted_one_at_a_time(&live).await?;
         the_leader_is_replaced(namespace, &live).await?;
         most = most.max(acknowledged(&live).await?);
         nothing_is_lost(&live, most).await
@@ -104,6 +109,26 @@ async fn victim(live: &Live, component: Component) -> Result<Pod> {
     let pods = live.pods(component).await?;
     let is_it = |pod: &&Pod| ordinal.is_none_or(|ordinal| pod.name_any().ends_with(&format!("-{ordinal}")));
     pods.iter().find(is_it).cloned().with_context(|| format!("{component} has no pod to kill"))
+}
+
+/// A changed configuration reaches every broker by a restart in order, while records go on arriving.
+async fn brokers_are_restarted_one_at_a_time(live: &Live) -> Result<()> {
+    let uids = |pods: &[Pod]| pods.iter().filter_map(ResourceExt::uid).collect::<BTreeSet<_>>();
+    let before = uids(&live.pods(Component::Kafka).await?);
+    live.patch(json!({"spec": {"kafka": {"config": {"log.cleaner.backoff.ms": "20000"}}}})).await?;
+    let mut most_away = 0;
+    let (_, took) = eventually("every broker has been restarted", RESTARTED_WITHIN, async || {
+        let pods = live.pods(Component::Kafka).await?;
+        let serves = |pod: &&Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
+        let serving = pods.iter().filter(serves).count();
+        most_away = most_away.max(before.len() - serving.min(before.len()));
+        let renewed = before.is_disjoint(&uids(&pods));
+        Ok((renewed && serving == before.len()).then_some(()))
+    })
+    .await?;
+    live.namespace.time("brokers_restarted", took)?;
+    ensure!(most_away == 1, "{most_away} brokers were away at once");
+    live.await_ready(RECOVERED_WITHIN).await.map(|_| ())
 }
 
 /// The leader stands still for longer than its lease holds; another takes over, and the first, once it goes on,
