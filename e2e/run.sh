@@ -102,10 +102,12 @@ main() {
     tests idle "$program" an_idle_pipeline_is_left_alone &
     idle=$!
   fi
-  # Two lanes beside each other; a third would only make waits longer on two cores.
-  lane one "$program" generated_records one_of_each poison_ends a_pipeline_survives &
+  # Alone, since it measures a rate.
+  lane generated "$program" generated_records
+  # Two lanes beside each other; a third would only make waits longer on two cores, and answers too late.
+  lane one "$program" three_of_each &
   local lanes=($!)
-  lane two "$program" three_of_each a_failure_is_dumped a_foreign_object helm_test &
+  lane two "$program" one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped helm_test &
   lanes+=($!)
   wait "${lanes[@]}" || true
   [ -z "${idle:-}" ] || wait "$idle" || true

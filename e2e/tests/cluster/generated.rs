@@ -1,5 +1,6 @@
-//! Generator records end as rows, each exactly once and with its values: at full speed, past an outage of Cassandra,
-//! and when processors die with rows in hand.
+//! Generator records end as rows, each exactly once and with its values: at full speed, past an outage of Cassandra, and
+//! when processors die with rows in hand. Poison among good records ends in the dead-letter topic, all of it and nothing
+//! else; and a replay changes nothing.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use millrace_e2e::spec::{Generator, Spec};
 use millrace_e2e::{Live, eventually, in_namespace};
 use serde_json::json;
 
-use crate::scenario::outage;
+use crate::scenario::{outage, poison, replay};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest that all records of a step may take on a busy machine; the rate itself is written down.
@@ -22,6 +23,9 @@ const COUNT: u64 = 200_000;
 const OUTAGE_COUNT: u64 = 120_000;
 /// Records that processors have in hand when they die, seed 3.
 pub const KILL_COUNT: u64 = 30_000;
+/// Good records of seed 4, and how many of them one poison record comes to.
+const GOOD: u64 = 100_000;
+const EACH: u64 = 100;
 
 /// How long Cassandra stands still.
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -32,13 +36,15 @@ pub const RESIDENT: f64 = 64.0 * 1024.0 * 1024.0;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
-async fn generated_records_are_rows_once_even_past_an_outage() -> Result<()> {
+async fn generated_records_are_rows_once_whatever_comes_between() -> Result<()> {
     in_namespace("generated", async |namespace| {
-        let spec = pipeline().sources([generator(1, COUNT)]);
+        let spec = pipeline().readable_topics().sources([generator(1, COUNT)]);
         let live = Live::apply(namespace, &spec).await?;
         full_speed(&live).await?;
         outage_of_cassandra(&live, &spec).await?;
-        death_with_rows_in_hand(&live, &spec).await
+        death_with_rows_in_hand(&live, &spec).await?;
+        poison_among_good_records(&live).await?;
+        a_replay(&live).await
     })
     .await
 }
@@ -117,4 +123,26 @@ async fn death_with_rows_in_hand(live: &Live, spec: &Spec) -> Result<()> {
     let found = live.table().await?.compare(ledger).await?;
     live.namespace.say(format!("past the processors' death: {found}"));
     found.ensure_exact()
+}
+
+async fn poison_among_good_records(live: &Live) -> Result<()> {
+    let namespace = &live.namespace;
+    let mut kafka = live.kafka().await?;
+    let reasons = poison::send(&mut kafka, 4, GOOD, EACH).await?;
+    namespace.say(format!("sent {GOOD} good records and {} poison", reasons.len()));
+    live.await_caught_up(WRITTEN_WITHIN).await?;
+    let letters = poison::letters(&mut kafka, &reasons).await?;
+    namespace.say(format!("dead letters: {letters:?}"));
+    ensure!(letters.is_exact(reasons.len()), "the dead letters are not the poison: {letters:?}");
+    let ledger = Ledger::default().and(1, COUNT).and(2, OUTAGE_COUNT).and(3, KILL_COUNT).and(4, GOOD);
+    let found = live.table().await?.compare(ledger).await?;
+    namespace.say(format!("beside poison: {found}"));
+    found.ensure_exact()
+}
+
+async fn a_replay(live: &Live) -> Result<()> {
+    let changes = replay::one_partition(live).await?;
+    live.namespace.say(format!("a replay changed: {changes:?}"));
+    ensure!(changes.values == 0 && changes.timestamps == 0, "a replay changed rows: {changes:?}");
+    Ok(())
 }

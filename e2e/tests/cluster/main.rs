@@ -10,6 +10,5 @@ mod generated;
 mod harness;
 mod idle;
 mod one;
-mod poisoned;
 mod recreated;
 mod three;

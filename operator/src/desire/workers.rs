@@ -253,7 +253,7 @@ fn probes() -> Probes {
     Probes {
         startup: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 1, timeout: 2, failures: 60 }),
         liveness: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 10, timeout: 5, failures: 3 }),
-        readiness: http_probe(HTTP_PORT, "/readyz", Rhythm { period: 2, timeout: 2, failures: 2 }),
+        readiness: http_probe(HTTP_PORT, "/readyz", Rhythm { period: 2, timeout: 5, failures: 2 }),
     }
 }
 

@@ -3,10 +3,10 @@
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal. Versions
 //! are those that every 3.9 broker speaks. Nothing here retries: the next reconcile asks again.
 //!
-//! One broker's view may be old: it may have lost the controller, or not have heard from it yet. So all are asked, at
-//! once, and only what all that answer agree on counts.
+//! All brokers are asked for their view at once; `view.rs` says what they agree on.
 
 mod connection;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,6 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
@@ -32,7 +31,9 @@ use snafu::{OptionExt, Snafu};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
+use super::ANSWER_TIMEOUT;
 pub use connection::{AskBroker, Connection};
+use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
 pub const BROKER_PORT: u16 = 9092;
@@ -45,10 +46,8 @@ pub const MIN_IN_SYNC: &str = "min.insync.replicas";
 /// The brokers' own value of [`MIN_IN_SYNC`], for topics that do not say it.
 pub const BROKER_MIN_IN_SYNC: u32 = 1;
 
-/// Longest that the brokers, asked at once, may take to tell their views; one that is slower counts as not answering.
-const VIEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest that a whole observation may take, whichever broker stands still.
-const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
+const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a broker may work on a change before it answers that it took too long, in milliseconds.
 const CHANGE_TIMEOUT_MS: i32 = 10_000;
@@ -249,7 +248,7 @@ impl Kafka {
         let asked = self.brokers.iter().map(|(id, address)| {
             let open = self.connections.remove(id);
             async move {
-                let asking = timeout(VIEW_TIMEOUT, ask_metadata(*address, open)).await;
+                let asking = timeout(ANSWER_TIMEOUT, ask_metadata(*address, open)).await;
                 (*id, asking.unwrap_or(Err(AskBroker::AwaitAnswer { address: *address })))
             }
         });
@@ -464,74 +463,6 @@ async fn ask_metadata(
     Ok((connection, metadata))
 }
 
-/// One broker's own view.
-#[derive(Clone, Debug, Default)]
-struct View {
-    brokers: BTreeSet<i32>,
-    controller: Option<i32>,
-    /// Every topic, Kafka's own included.
-    topics: BTreeMap<String, TopicFacts>,
-    /// Which of them are Kafka's own.
-    internal: BTreeSet<String>,
-}
-
-impl View {
-    fn of(metadata: &MetadataResponse) -> Self {
-        let mut view = Self {
-            brokers: metadata.brokers.iter().map(|broker| broker.node_id.0).collect(),
-            controller: Some(metadata.controller_id.0).filter(|id| *id >= 0),
-            ..Self::default()
-        };
-        for topic in metadata.topics.iter().filter(|topic| topic.error_code == 0) {
-            let Some(name) = topic.name.as_ref().map(|name| name.to_string()) else {
-                continue;
-            };
-            let partitions = topic.partitions.iter().map(partition_facts).collect();
-            if topic.is_internal {
-                view.internal.insert(name.clone());
-            }
-            view.topics.insert(name, TopicFacts { id: topic.topic_id, partitions, config: BTreeMap::new() });
-        }
-        view
-    }
-
-    /// Returns how many replicas of a partition it sees in sync; none of a partition that it does not know.
-    fn in_sync(&self, topic: &str, index: i32) -> usize {
-        let mut partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
-        partitions.find(|partition| partition.index == index).map_or(0, |partition| partition.in_sync)
-    }
-}
-
-fn partition_facts(partition: &MetadataResponsePartition) -> PartitionFacts {
-    PartitionFacts {
-        index: partition.partition_index,
-        leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
-        replicas: partition.replica_nodes.len(),
-        in_sync: partition.isr_nodes.len(),
-    }
-}
-
-/// Returns what brokers agree on, given their views by id; `None`: there is no view.
-///
-/// The fullest view says which topics there are, since a broker that has just started knows none for a moment. Brokers
-/// and replicas in sync are only those that every view has.
-fn agreed_by(views: &BTreeMap<i32, View>) -> Option<KafkaFacts> {
-    let fullest = views.values().max_by_key(|view| (view.brokers.len(), view.topics.len()))?;
-    let View { mut brokers, controller, mut topics, internal } = fullest.clone();
-    brokers.retain(|id| views.contains_key(id) && views.values().all(|view| view.brokers.contains(id)));
-    for (name, topic) in &mut topics {
-        for partition in &mut topic.partitions {
-            let seen = views.values().map(|view| view.in_sync(name, partition.index));
-            partition.in_sync = seen.min().unwrap_or(0);
-        }
-    }
-    let partitions = topics.values().flat_map(|topic| &topic.partitions);
-    let under_replicated = partitions.filter(|partition| partition.in_sync < partition.replicas).count();
-    let offsets_topic = topics.remove(OFFSETS_TOPIC);
-    topics.retain(|name, _| !internal.contains(name));
-    Some(KafkaFacts { brokers, topics, offsets_topic, under_replicated, controller, ..KafkaFacts::default() })
-}
-
 fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
@@ -558,48 +489,6 @@ fn refused_by(code: i16, message: Option<StrBytes>, what: impl FnOnce() -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Returns a view of these brokers, and of one topic of three copies with so many in sync.
-    fn view(brokers: &[i32], in_sync: usize) -> View {
-        let partition = PartitionFacts { index: 0, leader: Some(0), replicas: 3, in_sync };
-        let topic = TopicFacts { id: Uuid::nil(), partitions: vec![partition], config: BTreeMap::new() };
-        View {
-            brokers: brokers.iter().copied().collect(),
-            controller: Some(0),
-            topics: BTreeMap::from([("users".to_owned(), topic)]),
-            internal: BTreeSet::new(),
-        }
-    }
-
-    fn judged(views: [View; 3]) -> (Vec<i32>, usize, usize) {
-        let facts = agreed_by(&(0..).zip(views).collect()).expect("there are views");
-        (facts.brokers.into_iter().collect(), facts.topics["users"].partitions[0].in_sync, facts.under_replicated)
-    }
-
-    #[test]
-    fn counts_replicas_as_in_sync_when_every_broker_does() {
-        let whole = || view(&[0, 1, 2], 3);
-        assert_eq!(judged([whole(), whole(), whole()]), (vec![0, 1, 2], 3, 0));
-        assert_eq!(judged([whole(), view(&[0, 1, 2], 2), whole()]), (vec![0, 1, 2], 2, 1));
-    }
-
-    #[test]
-    fn counts_a_broker_that_another_does_not_know_as_missing() {
-        assert_eq!(judged([view(&[0, 1, 2], 3), view(&[0, 1], 2), view(&[0, 1, 2], 3)]), (vec![0, 1], 2, 1));
-    }
-
-    #[test]
-    fn keeps_the_topics_while_one_broker_knows_nothing_yet() {
-        let whole = || view(&[0, 1, 2], 3);
-        assert_eq!(judged([View::default(), whole(), whole()]), (vec![], 0, 1));
-    }
-
-    #[test]
-    fn leaves_out_a_registered_broker_that_does_not_answer() {
-        let views = BTreeMap::from([(0, view(&[0, 1, 2], 3)), (1, view(&[0, 1, 2], 3))]);
-        assert_eq!(agreed_by(&views).expect("there are views").brokers, BTreeSet::from([0, 1]));
-        assert_eq!(agreed_by(&BTreeMap::new()), None);
-    }
 
     #[tokio::test]
     async fn a_broker_that_stands_still_delays_nothing_for_long() {
