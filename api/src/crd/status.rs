@@ -12,7 +12,7 @@ pub struct StreamingPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// One word: Pending, Creating, Running, Degraded, Invalid or Deleting.
+    /// One word: Creating, Running, Degraded or Invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
 
