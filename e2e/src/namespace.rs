@@ -22,6 +22,9 @@ const TEST_LABEL: &str = "millrace.dev/e2e";
 /// Longest that the deletion of a namespace with a running pipeline may take.
 pub const GONE_WITHIN: Duration = Duration::from_secs(60);
 
+/// Tests that have the machine to themselves, and so can judge [`GONE_WITHIN`]; of the others the time is written down.
+const ALONE: [&str; 2] = ["generated", "controls"];
+
 /// The namespace of one test; clones are the same one.
 #[derive(Clone)]
 pub struct TestNamespace {
@@ -54,7 +57,9 @@ pub async fn in_namespace(test: &'static str, body: impl AsyncFnOnce(&TestNamesp
     outcome?;
     let took = deleted?;
     figures::record_time(test, "namespace_gone", took)?;
-    gone_in_time(took)?;
+    if ALONE.contains(&test) {
+        gone_in_time(took)?;
+    }
     namespace.say("passed");
     Ok(())
 }
