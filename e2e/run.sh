@@ -71,7 +71,7 @@ tests() { # LOG PROGRAM FILTER...
 }
 
 # Runs those of the named tests that are wanted, one after the other.
-lane() { # LOG PROGRAM NAME...
+in_turn() { # LOG PROGRAM NAME...
   local log=$1 program=$2 name mine=()
   shift 2
   for name; do if wanted "$name"; then mine+=("$name"); fi; done
@@ -102,17 +102,13 @@ main() {
     tests idle "$program" an_idle_pipeline_is_left_alone &
     idle=$!
   fi
-  # Alone, since it measures a rate.
-  lane generated "$program" generated_records
-  # Two lanes beside each other; a third would only make waits longer on two cores, and answers too late.
-  lane one "$program" three_of_each &
-  local lanes=($!)
-  lane two "$program" one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped helm_test &
-  lanes+=($!)
-  wait "${lanes[@]}" || true
+  # Three servers, three brokers and three nodes are all that two cores can carry at once.
+  in_turn others "$program" generated_records one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped \
+    helm_test three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  if wanted sabotage_is_noticed; then tests controls "$program" sabotage_is_noticed; fi
+  # Last and alone: it switches faults on for all pipelines.
+  in_turn controls "$program" sabotage_is_noticed
   sum "$program"
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::StreamExt;
-use millrace_operator::stores::cassandra::{open, rows};
+use millrace_operator::stores::cassandra::open;
 use scylla::client::session::Session;
+use scylla::policies::retry::{RequestInfo, RetryDecision, RetryPolicy, RetrySession};
 use scylla::statement::Statement;
 use uuid::Uuid;
 
@@ -16,6 +18,8 @@ use crate::spec::TABLE;
 
 /// Rows per page.
 const PAGE: i32 = 2_000;
+/// How often a page is asked for again: a node that pauses to collect garbage refuses what it had been asked by then.
+const TRIES: usize = 5;
 
 /// A connection to the table by way of one node.
 pub struct Table {
@@ -50,7 +54,7 @@ impl Table {
 
     async fn for_each(&self, mut take: impl FnMut(Row)) -> Result<()> {
         let columns = crate::ledger::COLUMNS.join(", ");
-        let statement = Statement::new(format!("SELECT id, {columns} FROM {TABLE}")).with_page_size(PAGE);
+        let statement = reading(format!("SELECT id, {columns} FROM {TABLE}"));
         let pager = self.session.query_iter(statement, ()).await.context("cannot read the table")?;
         let mut stream = pager.rows_stream::<Columns>().context("the table has other columns")?;
         while let Some(columns) = stream.next().await {
@@ -61,15 +65,17 @@ impl Table {
 
     /// Returns the number of rows as Cassandra counts them.
     pub async fn count(&self) -> Result<i64> {
-        let counted: Vec<(i64,)> = rows(&self.session, &format!("SELECT count(*) FROM {TABLE}"), ()).await?;
-        Ok(counted.first().map_or(0, |(count,)| *count))
+        self.number("count(*)").await
     }
 
     /// Returns the number of rows whose `column` is not empty.
     pub async fn filled(&self, column: &str) -> Result<i64> {
-        let statement = format!("SELECT count({column}) FROM {TABLE}");
-        let counted: Vec<(i64,)> = rows(&self.session, &statement, ()).await?;
-        Ok(counted.first().map_or(0, |(count,)| *count))
+        self.number(&format!("count({column})")).await
+    }
+
+    async fn number(&self, aggregate: &str) -> Result<i64> {
+        let counted = self.session.query_unpaged(reading(format!("SELECT {aggregate} FROM {TABLE}")), ()).await?;
+        Ok(counted.into_rows_result()?.single_row::<(i64,)>()?.0)
     }
 
     /// Returns first name, last name and their write timestamps of every row: what a replay must leave as it is.
@@ -77,7 +83,7 @@ impl Table {
         let statement =
             format!("SELECT id, first_name, WRITETIME(first_name), last_name, WRITETIME(last_name) FROM {TABLE}");
         type Stamps = (Uuid, Text, Option<i64>, Text, Option<i64>);
-        let pager = self.session.query_iter(Statement::new(statement).with_page_size(PAGE), ()).await?;
+        let pager = self.session.query_iter(reading(statement), ()).await?;
         let mut stream = pager.rows_stream::<Stamps>()?;
         let mut stamps = BTreeMap::new();
         while let Some(row) = stream.next().await {
@@ -85,6 +91,38 @@ impl Table {
             stamps.insert(id, [(first, first_at), (last, last_at)]);
         }
         Ok(stamps)
+    }
+}
+
+/// Returns a statement that reads by pages, and asks again for one that was refused.
+fn reading(text: String) -> Statement {
+    let mut statement = Statement::new(text).with_page_size(PAGE);
+    statement.set_is_idempotent(true);
+    statement.set_retry_policy(Some(Arc::new(Patient)));
+    statement
+}
+
+/// Asks the same node again, whatever it answered.
+#[derive(Debug)]
+struct Patient;
+
+/// Tries that are left of one request.
+struct TriesLeft(usize);
+
+impl RetryPolicy for Patient {
+    fn new_session(&self) -> Box<dyn RetrySession> {
+        Box::new(TriesLeft(TRIES))
+    }
+}
+
+impl RetrySession for TriesLeft {
+    fn decide_should_retry(&mut self, _: RequestInfo) -> RetryDecision {
+        self.0 = self.0.saturating_sub(1);
+        if self.0 == 0 { RetryDecision::DontRetry } else { RetryDecision::RetrySameTarget(None) }
+    }
+
+    fn reset(&mut self) {
+        self.0 = TRIES;
     }
 }
 

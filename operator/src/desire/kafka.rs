@@ -60,8 +60,10 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("offsets.topic.num.partitions", "10".to_owned()),
         // All pods are created at once, and ZooKeeper may be long in coming; without it a broker would end itself.
         ("zookeeper.connection.timeout.ms", "120000".to_owned()),
-        // Three lost heartbeats. The default of 18 s is also how long a killed broker cannot come back.
-        ("zookeeper.session.timeout.ms", "10000".to_owned()),
+        // Not lowered, though a killed broker cannot come back before: a controller whose session stalls for two thirds
+        // of it writes replicas twice, takes its own first write for another's, and never counts them as in sync again
+        // (docs/runbooks.md, under-replicated).
+        ("zookeeper.session.timeout.ms", "18000".to_owned()),
     ];
     let owned = [
         // Topics are declared in the resource; a misspelt one must fail and not appear.
