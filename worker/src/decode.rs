@@ -8,6 +8,8 @@ mod cell;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -29,6 +31,9 @@ pub struct Table {
     name: String,
     columns: Vec<Column>,
     by_name: HashMap<String, usize>,
+    /// Which column each field of the last record went to, in the record's order: records of a topic mostly come with
+    /// the same fields in the same order, and a comparison is cheaper than a hash.
+    order: Arc<[AtomicUsize]>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +59,8 @@ impl Table {
             })
             .collect();
         let by_name = columns.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
-        Self { name: settings.name.clone(), columns, by_name }
+        let order = (0..columns.len()).map(AtomicUsize::new).collect();
+        Self { name: settings.name.clone(), columns, by_name, order }
     }
 
     /// Returns the table's name.
@@ -113,7 +119,11 @@ impl Table {
     fn read<'record>(&self, row: &mut [Cell<'record>], payload: &'record [u8]) -> Result<(), Rejection> {
         // Serde's errors carry text only, so the visitor leaves its own finding here and fails with a placeholder.
         let mut rejection = None;
-        let mut deserializer = serde_json::Deserializer::from_slice(payload);
+        // Checked once for the whole record; from bytes, every single text would be.
+        let Ok(text) = std::str::from_utf8(payload) else {
+            return NotJsonSnafu { problem: "it is not UTF-8" }.fail();
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let fields = Fields { table: self, row, rejection: &mut rejection };
         let Err(error) = fields.deserialize(&mut deserializer).and_then(|()| deserializer.end()) else {
             return Ok(());
@@ -148,19 +158,19 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
     }
 
     fn visit_map<A: MapAccess<'record>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut expected = 0;
+        let mut position = 0;
         while let Some(Name(field)) = map.next_key()? {
             let text = map.next_value::<&RawValue>()?.get();
             // The rest is read on after a finding: what is not JSON at all is reported as such.
             if self.rejection.is_some() {
                 continue;
             }
-            let Some(index) = self.table.index(&field, expected) else {
+            let Some(index) = self.table.index(&field, position) else {
                 let unknown = UnknownFieldSnafu { field: excerpt(&field), table: &self.table.name };
                 *self.rejection = Some(unknown.build());
                 continue;
             };
-            expected = index + 1;
+            position += 1;
             let column = &self.table.columns[index];
             match Cell::parse(column.column_type, text) {
                 Ok(cell) => self.row[index] = cell,
@@ -178,13 +188,19 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
 }
 
 impl Table {
-    /// Returns the position of a column; records mostly come with the fields in one order, so the next one is tried
-    /// first.
-    fn index(&self, field: &str, expected: usize) -> Option<usize> {
-        match self.columns.get(expected) {
-            Some(column) if column.name == field => Some(expected),
-            _ => self.by_name.get(field).copied(),
+    /// Returns the column of a record's field, which is its `position`th; none has that name.
+    fn index(&self, field: &str, position: usize) -> Option<usize> {
+        let learned = self.order.get(position);
+        if let Some(index) = learned.map(|learned| learned.load(Ordering::Relaxed))
+            && self.columns[index].name == field
+        {
+            return Some(index);
         }
+        let index = self.by_name.get(field).copied()?;
+        if let Some(learned) = learned {
+            learned.store(index, Ordering::Relaxed);
+        }
+        Some(index)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Dead letters read back: counted by reason, shown, and redriven once their cause is mended.
 //!
 //! Nothing is ever taken out of the dead-letter topic. A redrive sends each letter's record to the topic it came from,
-//! with the offset it had there, so that it is written as if it had never failed: what came after it stays. It goes on
+//! with the timestamp it had there, so that it is written as if it had never failed: what came after it stays. It goes on
 //! where the last one for the same reason ended; a crash may send the same records again, which changes nothing. What
 //! fails again is a dead letter again and is not redriven a second time unless that is asked for, so nothing loops.
 
@@ -15,7 +15,7 @@ use snafu::Snafu;
 
 use crate::message::{Header, Outgoing};
 use crate::process::dead_letter::{
-    CUT, MESSAGE, OFFSET, ORIGIN_OFFSET, ORIGIN_PARTITION, PARTITION, QUERY, REASON, REDRIVEN, TOPIC,
+    CUT, FIRST_TIMESTAMP, MESSAGE, OFFSET, PARTITION, QUERY, REASON, REDRIVEN, TOPIC, WRITE_TIMESTAMP,
 };
 pub use reader::{ReadLetters, Start, read};
 pub use redrive::{Redriven, RunRedrive, redrive};
@@ -83,17 +83,11 @@ impl Letter {
         if !topics.contains(&topic) {
             return Err(KeepLetter::LostTopic { topic: topic.to_owned() });
         }
-        // The first place it was at, however often it has failed.
-        let first = |origin, last| self.header(origin).or_else(|| self.header(last)).ok_or(KeepLetter::LacksOrigin);
-        let (partition, offset) = (first(ORIGIN_PARTITION, PARTITION)?, first(ORIGIN_OFFSET, OFFSET)?);
-        let own = [ORIGIN_PARTITION, ORIGIN_OFFSET, REDRIVEN];
+        let timestamp = self.header(WRITE_TIMESTAMP).ok_or(KeepLetter::LacksOrigin)?;
+        let own = [FIRST_TIMESTAMP, REDRIVEN];
         let kept = |header: &&Header| !header.name.starts_with(LETTER_HEADERS) && !own.contains(&header.name.as_str());
         let mut headers: Vec<Header> = self.headers.iter().filter(kept).cloned().collect();
-        headers.extend([
-            Header::text(ORIGIN_PARTITION, partition),
-            Header::text(ORIGIN_OFFSET, offset),
-            Header::text(REDRIVEN, (redriven + 1).to_string()),
-        ]);
+        headers.extend([Header::text(FIRST_TIMESTAMP, timestamp), Header::text(REDRIVEN, (redriven + 1).to_string())]);
         Ok(Outgoing { topic: topic.to_owned(), key: self.key.clone(), payload: self.payload.clone(), headers })
     }
 
@@ -148,25 +142,26 @@ mod tests {
         Letter { partition: 0, offset: 9, key: Some(b"k".to_vec()), payload: Some(b"{}".to_vec()), headers: all }
     }
 
-    const ORIGIN: [(&str, &str); 3] = [(TOPIC, "users"), (PARTITION, "4"), (OFFSET, "17")];
+    const ORIGIN: [(&str, &str); 4] =
+        [(PARTITION, "4"), (OFFSET, "17"), (TOPIC, "users"), (WRITE_TIMESTAMP, "1000017")];
 
     #[test]
-    fn is_sent_to_where_it_came_from_with_the_place_it_had() {
+    fn is_sent_to_where_it_came_from_with_the_timestamp_it_had() {
         let record = letter(&ORIGIN).record(&["users"], false).expect("it can be sent");
         assert_eq!((record.topic.as_str(), record.key.as_deref()), ("users", Some(b"k".as_slice())));
-        let expected = [("millrace-source", "web"), (ORIGIN_PARTITION, "4"), (ORIGIN_OFFSET, "17"), (REDRIVEN, "1")];
+        let expected = [("millrace-source", "web"), (FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")];
         assert_eq!(record.headers, expected.map(|(name, value)| Header::text(name, value)));
     }
 
     #[test]
-    fn keeps_its_first_place_when_it_fails_again_and_goes_only_when_asked() {
+    fn goes_again_only_when_asked() {
         let mut headers = ORIGIN.to_vec();
-        headers.extend([(ORIGIN_PARTITION, "4"), (ORIGIN_OFFSET, "3"), (REDRIVEN, "1")]);
+        headers.extend([(FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")]);
         let letter = letter(&headers);
         assert_eq!(letter.record(&["users"], false), Err(KeepLetter::FailedAgain));
         let record = letter.record(&["users"], true).expect("it was asked for");
         let last: Vec<_> = record.headers.iter().rev().take(2).rev().cloned().collect();
-        assert_eq!(last, [Header::text(ORIGIN_OFFSET, "3"), Header::text(REDRIVEN, "2")]);
+        assert_eq!(last, [Header::text(FIRST_TIMESTAMP, "1000017"), Header::text(REDRIVEN, "2")]);
     }
 
     #[test]
@@ -175,7 +170,7 @@ mod tests {
         cut.push((CUT, "200000"));
         assert_eq!(letter(&cut).record(&["users"], true), Err(KeepLetter::WasCut));
         assert_eq!(letter(&[]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
-        assert_eq!(letter(&ORIGIN[..2]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
+        assert_eq!(letter(&ORIGIN[..3]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
         let lost = letter(&ORIGIN).record(&["orders"], false).expect_err("nobody reads it");
         assert_eq!(lost.to_string(), "no query consumes topic 'users' any more");
     }

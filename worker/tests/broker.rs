@@ -223,7 +223,7 @@ async fn dead_letters_keep_key_bytes_and_headers() {
     assert_eq!(letter.payload(), poison.payload.as_deref());
     let headers = letter.headers().expect("headers");
     let names: Vec<&str> = headers.iter().map(|header| header.key).collect();
-    let expected = ["reason", "message", "topic", "partition", "offset", "query"];
+    let expected = ["reason", "message", "topic", "partition", "offset", "query", "write-timestamp"];
     assert_eq!(names[0], "millrace-source");
     assert_eq!(names[1..], expected.map(|name| format!("millrace-dead-letter-{name}")));
     worker.terminate().await;

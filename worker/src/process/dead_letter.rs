@@ -20,13 +20,13 @@ pub const QUERY: &str = "millrace-dead-letter-query";
 /// Original length of the value, where only its beginning is kept.
 pub const CUT: &str = "millrace-dead-letter-cut-from";
 
+/// Timestamp that its cells would have had, in microseconds.
+pub const WRITE_TIMESTAMP: &str = "millrace-dead-letter-write-timestamp";
 /// Header of a redriven record: how often a dead letter of it was redriven.
 pub const REDRIVEN: &str = "millrace-redriven";
-/// Header of a redriven record: the partition that it was first consumed from.
-pub const ORIGIN_PARTITION: &str = "millrace-origin-partition";
-/// Header of a redriven record: its first offset there. Its cells are written as if it were consumed there still, so
-/// that it never overwrites what came after it.
-pub const ORIGIN_OFFSET: &str = "millrace-origin-offset";
+/// Header of a redriven record: the timestamp of its cells in microseconds, as if it had never failed, so that it
+/// overwrites nothing that came after it.
+pub const FIRST_TIMESTAMP: &str = "millrace-first-timestamp";
 
 /// How much of a value is kept when the dead-letter topic takes less than the topic it came from.
 const KEPT: usize = 64 << 10;
@@ -44,23 +44,19 @@ pub(super) fn letter(topic: &str, record: &Consumed, query: &Query, rejection: &
         Header::text(PARTITION, partition.to_string()),
         Header::text(OFFSET, offset.to_string()),
         Header::text(QUERY, &query.name),
+        Header::text(WRITE_TIMESTAMP, write_timestamp(record, query).to_string()),
     ]);
     let (key, payload) = (record.key().map(<[u8]>::to_vec), record.payload().map(<[u8]>::to_vec));
     Outgoing { topic: topic.to_owned(), key, payload, headers }
 }
 
-/// Returns the offset at which a record was first consumed: its own, unless it is a redriven dead letter of the same
-/// partition. A header that claims a later one is not believed.
-pub(super) fn first_offset(record: &Consumed) -> i64 {
-    let Position { partition: PartitionId { partition, .. }, offset, .. } = record.position;
-    let number = |wanted: &str| {
-        let (_, value) = record.headers().filter(|(name, _)| *name == wanted).last()?;
-        std::str::from_utf8(value?).ok()?.parse::<i64>().ok()
-    };
-    match number(ORIGIN_OFFSET) {
-        Some(first) if (0..offset).contains(&first) && number(ORIGIN_PARTITION) == Some(partition.into()) => first,
-        _ => offset,
-    }
+/// Returns the timestamp of a record's cells: base + offset, or that of its first place if it was redriven. A header
+/// that claims a later one than its place gives is not believed.
+pub(super) fn write_timestamp(record: &Consumed, query: &Query) -> i64 {
+    let own = query.write_timestamp_base + record.position.offset;
+    let header = record.headers().filter(|(name, _)| *name == FIRST_TIMESTAMP).last();
+    let first = header.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok());
+    first.unwrap_or(own).min(own)
 }
 
 /// Cuts the value of a letter that was refused for its size; returns what is kept, or nothing if it is cut already.

@@ -181,7 +181,7 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
         let consumed = &handful.records[record];
         let timestamp = match self.sabotages.has(Sabotage::NoWriteTimestamp) {
             true => None,
-            false => Some(query.write_timestamp_base + dead_letter::first_offset(consumed)),
+            false => Some(dead_letter::write_timestamp(consumed, query)),
         };
         Row { record, cells, timestamp, bytes: consumed.payload().map_or(0, <[u8]>::len) }
     }
