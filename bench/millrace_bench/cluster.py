@@ -45,7 +45,7 @@ def stores_up() -> None:
     """Applies pipeline.yaml and waits until the stores, topics and tables are there."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     kubectl("apply", "-f", "-", text=json.dumps(namespace))
-    kubectl("apply", "-n", NAMESPACE, "-f", str(BENCH / "pipeline.yaml"))
+    kubectl("apply", "-n", NAMESPACE, "-f", str(BENCH / "host.yaml"), "-f", str(BENCH / "pipeline.yaml"))
     kubectl("wait", "--for=condition=Ready", f"spl/{PIPELINE}", "-n", NAMESPACE, f"--timeout={READY_WITHIN}s")
 
 

@@ -19,6 +19,8 @@ from .stores import Cassandra, Expected, Kafka
 FIRST_ROW_STEP, STEP = 0.005, 0.2
 # Without one more row or commit for so long, a client is stuck.
 STUCK_AFTER = 90
+# A group without any commit this long after the last row does not use Kafka's, as Spark, which has a checkpoint.
+NO_COMMIT = 15
 # From the last commit until the resting memory is read.
 REST = 3
 # Before a run, Cassandra's flushes and compactions of the last one must have ended: its CPU share of a core.
@@ -94,18 +96,33 @@ def until_first_row(watch: Watch) -> float:
     return time.time() - watch.client.started
 
 
-def until(watch: Watch, done, progress) -> None:
-    """Looks again and again until `done`; gives up when `progress` stands still."""
-    last, moved = None, time.time()
-    while not done():
-        now = progress()
+def until_rows(watch: Watch, rows: int) -> None:
+    """Looks again and again until that many rows are written; gives up when they stand still."""
+    last, moved = 0, time.time()
+    while (now := watch.look().rows) < rows:
         if now != last:
             last, moved = now, time.time()
         if time.time() - moved > STUCK_AFTER:
-            raise SystemExit(f"stuck at {now}:\n{watch.client.tail()}")
+            raise SystemExit(f"stuck at {now} rows:\n{watch.client.tail()}")
+        # The ceiling ends by itself, after its last row.
         if watch.client.ended and watch.client.process.returncode != 0:
-            raise SystemExit(f"the client has ended at {now}:\n{watch.client.tail()}")
+            raise SystemExit(f"the client has ended at {now} rows:\n{watch.client.tail()}")
         time.sleep(STEP)
+
+
+def until_committed(watch: Watch, group: str, records: int) -> float | None:
+    """Returns the seconds from exec to the commit of all records; absent for a client that keeps offsets elsewhere."""
+    written, last, moved = time.time(), 0, time.time()
+    while (committed := watch.bench.kafka.committed(DRAINED, group)) < records:
+        now = time.time()
+        if committed == 0 and now - written > NO_COMMIT:
+            return None
+        if committed != last:
+            last, moved = committed, now
+        if now - moved > STUCK_AFTER:
+            raise SystemExit(f"all rows are written, but only {committed} records committed:\n{watch.client.tail()}")
+        time.sleep(STEP)
+    return round(time.time() - watch.client.started, 3)
 
 
 def drain(bench: Bench, peer: Peer, concurrency: int, records: int, expected: Expected) -> dict:
@@ -116,16 +133,14 @@ def drain(bench: Bench, peer: Peer, concurrency: int, records: int, expected: Ex
     try:
         watch.look()
         first_row = until_first_row(watch)
-        until(watch, lambda: watch.look().rows >= records, lambda: watch.samples[-1].rows)
+        until_rows(watch, records)
         result = {"peer": peer.name, "concurrency": concurrency, "first_row_seconds": round(first_row, 3),
                   **summary(watch.samples, records, bench.cores)}
         if peer.ceiling:
-            until(watch, lambda: client.ended, lambda: 0)
+            client.process.wait(STUCK_AFTER)
             kept = {"lost": records - bench.cassandra.count()}
         else:
-            committed = lambda: bench.kafka.committed(DRAINED, group)
-            until(watch, lambda: committed() >= records, committed)
-            result["committed_seconds"] = round(time.time() - client.started, 3)
+            result["committed_seconds"] = until_committed(watch, group, records)
             time.sleep(REST)
             client.look()
             result["resting_bytes"] = client.memory()[0]
@@ -145,7 +160,7 @@ def probe(bench: Bench, peer: Peer, concurrency: int, records: int) -> dict:
     try:
         watch.look()
         until_first_row(watch)
-        until(watch, lambda: watch.look().rows >= records, lambda: watch.samples[-1].rows)
+        until_rows(watch, records)
     finally:
         client.stop()
     return {"concurrency": concurrency, **summary(watch.samples, records, bench.cores)["steady"]}

@@ -88,9 +88,9 @@ class Runs:
     def guarded(self, peer: Peer, step) -> None:
         try:
             step()
-        except SystemExit as failure:
-            say(f"{peer.name} FAILED and is left out from here on: {failure}")
-            self.result.add("failures", {"peer": peer.name, "message": str(failure)})
+        except (Exception, SystemExit) as failure:
+            say(f"{peer.name} FAILED and is left out from here on: {failure!r}")
+            self.result.add("failures", {"peer": peer.name, "message": str(failure) or repr(failure)})
             self.peers.pop(peer.name, None)
 
     def sweep(self, peer: Peer) -> None:
