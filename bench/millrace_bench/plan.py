@@ -26,14 +26,14 @@ class Plan:
     """A whole benchmark."""
 
     records: int = 1_000_000
-    # Runs of each peer over the full topic; every second time round in reverse order.
-    repetitions: int = 5
+    # Runs of each peer over the full topic; every second time round in reverse order, so an even number is fair.
+    repetitions: int = 4
     # Rows after which a run of the sweep is stopped. 0: no sweep, the middle of the peer's list is taken.
     sweep_records: int = 200_000
     # Seconds that are measured of each paced run. 0: none.
     latency_seconds: int = 60
     # Seconds before them that are not.
-    latency_warm_up: int = 15
+    latency_warm_up: int = 30
     shares: tuple[float, ...] = (0.5, 0.8)
     # Peers that run, in order. Empty: all that there are.
     peers: tuple[str, ...] = ()
