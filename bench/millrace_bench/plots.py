@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 760, 150, 90, 26, 58
+WIDTH, LEFT, RIGHT, ROW, TOP = 760, 150, 112, 26, 58
 
 STYLE = """<style>
 text { font: 12px system-ui, sans-serif; fill: #57606a } .title { font-size: 15px; font-weight: 600; fill: #1f2328 }

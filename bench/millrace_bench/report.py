@@ -114,7 +114,9 @@ def plots_of(result: dict) -> dict[str, str]:
             for run in paced])
     if result["sweep"]:
         series: dict[str, list[tuple[float, float]]] = {}
-        for run in result["sweep"]:
+        # Ours and the ceiling first, so that they have the same colours everywhere.
+        peers = result["peers"]
+        for run in sorted(result["sweep"], key=lambda run: (run["peer"] != OURS, not peers[run["peer"]]["ceiling"])):
             title = result["peers"][run["peer"]]["title"]
             series.setdefault(title, []).append((run["concurrency"], run["rows_per_second"]))
         plots["sweep"] = lines("Rows a second over concurrency", series, "BENCH_CONCURRENCY")
