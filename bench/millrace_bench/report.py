@@ -8,6 +8,7 @@ from .figures import spread
 from .plots import Bar, bars, dots, lines
 
 OURS = "millrace"
+FAULTS = ("lost", "mixed", "foreign", "twice")
 
 METHOD = """\
 ## What is measured, and how sure it is
@@ -32,8 +33,9 @@ concurrency that was best in a sweep.
   harness itself, the kernel. A run with much of it is a disturbed one.
 - **Memory**: peak is the kernel's high-water mark of resident memory (for several processes their sum); resting is what
   is resident 3 s after the last commit.
-- **Lost, mixed, twice**: after each run the table is read whole and compared with the records, cell by cell. Lost rows
-  are not there, mixed ones differ in a cell, twice is how many more writes than records the node has applied.
+- **Lost, mixed, foreign, twice**: after each run the table is read whole and compared with the records, cell by cell.
+  Lost rows are not there, mixed ones differ in a cell, foreign ones nobody sent, twice is how many more writes than
+  records the node has applied. For the ceiling rows are only counted.
 - **Latency** is open loop: the worker's producer sends at a fixed rate, 50 % and 80 % of the peer's own rows/s, however
   slow the client is. Every 200th record is asked for by its id from when it is due until it is there. *Since due* counts
   from the moment the schedule gives, so a stalled producer flatters nobody; *since produced* from the header that the
@@ -72,7 +74,7 @@ def rows_of(result: dict) -> list[dict]:
             "client": middle("steady", "client_micros"), "cassandra": middle("steady", "cassandra_micros"),
             "broker": middle("steady", "broker_micros"), "others": middle("steady", "others_share"),
             "peak": middle("peak_bytes"), "resting": middle("resting_bytes"),
-            **{fault: sum(run.get(fault) or 0 for run in runs) for fault in ("lost", "mixed", "twice")},
+            **{fault: sum(run.get(fault) or 0 for run in runs) for fault in FAULTS},
         })
     ceiling = next((line["rate"]["median"] for line in lines_ if line["ceiling"]), None)
     for line in lines_:
@@ -137,13 +139,13 @@ def mebibytes(size: float | None) -> str:
 
 def drains(rows: list[dict]) -> str:
     header = ["client", "in flight", "rows/s", "of ceiling", "whole", "first row", "client µs", "Cassandra µs", "broker µs",
-              "peak MiB", "resting MiB", "others", "lost / mixed / twice"]
+              "peak MiB", "resting MiB", "others", " / ".join(FAULTS)]
     return table(header, [[
         f"**{row['title']}**" if row["name"] == OURS else row["title"], str(row["concurrency"]),
         f"{row['rate']['median']:,.0f} ({row['rate']['least']:,.0f}–{row['rate']['most']:,.0f})",
         "–" if row["of_ceiling"] is None else f"{row['of_ceiling']:.0%}", f"{row['whole']:.1f} s", f"{row['first_row']:.2f} s",
         f"{row['client']:.1f}", f"{row['cassandra']:.1f}", f"{row['broker']:.1f}", mebibytes(row["peak"]),
-        mebibytes(row["resting"]), f"{row['others']:.0%}", f"{row['lost']} / {row['mixed']} / {row['twice']}",
+        mebibytes(row["resting"]), f"{row['others']:.0%}", " / ".join(str(row[fault]) for fault in FAULTS),
     ] for row in rows])
 
 

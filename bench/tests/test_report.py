@@ -49,7 +49,7 @@ class Report(unittest.TestCase):
 
     def test_losses_and_failures_are_published(self):
         text = page(RESULT, plots_of(RESULT))
-        self.assertIn("0 / 3 / 0", text)
+        self.assertIn("0 / 3 / 0 / 0", text)
         self.assertIn("- silent: `no row within 90 s:`", text)
 
     def test_a_result_that_broke_off_still_makes_a_page(self):
