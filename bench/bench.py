@@ -60,8 +60,8 @@ def run(options: argparse.Namespace) -> None:
     # Kafka's advertised names are known to the cluster's DNS only; a mount of our own changes nothing for others.
     script = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    subprocess.run(["unshare", "--mount", *user, "bash", "-c", script, "bash", cluster.resolver_file(), python, __file__,
-                    "measure", plan.to_json(), options.result.resolve()], check=True)
+    subprocess.run(["unshare", "--mount", *user, "bash", "-c", script, "bash", cluster.resolver_file(),
+                    python, __file__, "measure", plan.to_json(), options.result.resolve()], check=True)
     if options.result == RESULT:
         report.write(RESULT, REPOSITORY / "docs")
 

@@ -106,6 +106,7 @@ def configuration() -> dict:
 def machine() -> dict:
     cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal"))
-    commit = subprocess.run(["git", "-C", REPOSITORY, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    describe = ["git", "-C", REPOSITORY, "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, capture_output=True, text=True)
     return {"cores": os.cpu_count(), "cpu": cpu, "memory_gib": round(memory / 2**20, 1), "kernel": os.uname().release,
             "commit": commit.stdout.strip(), "date": time.strftime("%Y-%m-%d %H:%M %Z")}

@@ -109,8 +109,8 @@ class Runs:
         self.result.add("drains", {"repetition": repetition, **entry})
         say(f"{peer.name} x{entry['concurrency']}: {steady['rows_per_second']:.0f} rows/s steady, "
             f"{entry['whole']['seconds']:.1f} s whole, µs a row: client {steady['client_micros']}, "
-            f"Cassandra {steady['cassandra_micros']}, broker {steady['broker_micros']}; others {steady['others_share']:.0%}; "
-            f"lost {entry['lost']}, mixed {entry.get('mixed', '-')}, twice {entry['twice']}")
+            f"Cassandra {steady['cassandra_micros']}, broker {steady['broker_micros']}; "
+            f"others {steady['others_share']:.0%}; lost {entry['lost']}, mixed {entry.get('mixed', '-')}, twice {entry['twice']}")
 
     def paced(self, peer: Peer, share: float) -> None:
         rate = max(int(median(self.rates[peer.name]) * share), 1)

@@ -44,7 +44,8 @@ def line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
 
 
 def page(title: str, height: float, body: list[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
+    size = f'viewBox="0 0 {WIDTH} {height:.0f}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
     return "\n".join([head, STYLE, text(8, 20, title, "title"), *body, "</svg>"]) + "\n"
 
 
@@ -77,8 +78,9 @@ def bars(title: str, rows: list[Bar], series: tuple[str, ...] = ()) -> str:
         body.append(text(LEFT - 8, y + 17, row.name, "name", "end"))
         for part, value in enumerate(row.parts):
             style = f"s{part}" if series else row.style
-            body.append(f'<rect x="{x:.1f}" y="{y + 4}" width="{value * scale:.1f}" height="{ROW - 8}" class="{style}"/>')
-            x += value * scale
+            wide = value * scale
+            body.append(f'<rect x="{x:.1f}" y="{y + 4}" width="{wide:.1f}" height="{ROW - 8}" class="{style}"/>')
+            x += wide
         if row.range:
             low, high = (LEFT + end * scale for end in row.range)
             body.append(line(low, y + ROW / 2, high, y + ROW / 2, "whisker"))

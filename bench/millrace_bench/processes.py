@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def fields_of(pid: int) -> list[str]:

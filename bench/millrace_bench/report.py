@@ -138,20 +138,21 @@ def mebibytes(size: float | None) -> str:
 
 
 def drains(rows: list[dict]) -> str:
-    header = ["client", "in flight", "rows/s", "of ceiling", "whole", "first row", "client µs", "Cassandra µs", "broker µs",
-              "peak MiB", "resting MiB", "others", " / ".join(FAULTS)]
+    header = ["client", "in flight", "rows/s", "of ceiling", "whole", "first row", "client µs", "Cassandra µs",
+              "broker µs", "peak MiB", "resting MiB", "others", " / ".join(FAULTS)]
     return table(header, [[
         f"**{row['title']}**" if row["name"] == OURS else row["title"], str(row["concurrency"]),
         f"{row['rate']['median']:,.0f} ({row['rate']['least']:,.0f}–{row['rate']['most']:,.0f})",
-        "–" if row["of_ceiling"] is None else f"{row['of_ceiling']:.0%}", f"{row['whole']:.1f} s", f"{row['first_row']:.2f} s",
+        "–" if row["of_ceiling"] is None else f"{row['of_ceiling']:.0%}",
+        f"{row['whole']:.1f} s", f"{row['first_row']:.2f} s",
         f"{row['client']:.1f}", f"{row['cassandra']:.1f}", f"{row['broker']:.1f}", mebibytes(row["peak"]),
         mebibytes(row["resting"]), f"{row['others']:.0%}", " / ".join(str(row[fault]) for fault in FAULTS),
     ] for row in rows])
 
 
 def latencies(result: dict) -> str:
-    header = ["client", "rate", "p50", "p99", "p99.9", "max", "p50 / p99 since produced", "producer late p99", "bracket p99",
-              "samples", "not within 20 s"]
+    header = ["client", "rate", "p50", "p99", "p99.9", "max", "p50 / p99 since produced", "producer late p99",
+              "bracket p99", "samples", "not within 20 s"]
     rows = []
     for run in sorted(result["latencies"], key=lambda run: (run["share"], run["since_due_ms"]["p50"])):
         since, made = run["since_due_ms"], run["since_produced_ms"]
@@ -187,7 +188,8 @@ def page(result: dict, plots: dict[str, str]) -> str:
         parts += ["## Sweep\n", f"The first {plan['sweep_records']:,} records at each concurrency, once.\n",
                   *plot("sweep", "sweep")]
     if result["failures"]:
-        parts += ["## Failed\n", *(f"- {fail['peer']}: `{fail['message'].splitlines()[0]}`\n" for fail in result["failures"])]
+        told = [f"- {failure['peer']}: `{failure['message'].splitlines()[0]}`\n" for failure in result["failures"]]
+        parts += ["## Failed\n", *told]
     parts += [METHOD, "## Settings\n", *(settings(peer) for peer in result["peers"].values()),
               f"Stores: {', '.join(stores['images'].values())}, as the operator renders them:\n"]
     for name, content in sorted(stores["configuration"].items()):

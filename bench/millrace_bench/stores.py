@@ -39,7 +39,8 @@ class Kafka:
 
     def bounds(self, topic: str) -> list[tuple[int, int]]:
         consumer = self.consumer("bench-harness")
-        return [consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20) for partition in PARTITIONS]
+        partitions = [TopicPartition(topic, partition) for partition in PARTITIONS]
+        return [consumer.get_watermark_offsets(partition, timeout=20) for partition in partitions]
 
     def length(self, topic: str) -> int:
         return sum(high - low for low, high in self.bounds(topic))

@@ -6,8 +6,8 @@ from millrace_bench.report import page, plots_of, rows_of
 
 
 def run(peer, rate, **more):
-    part = {"seconds": 10.0, "rows_per_second": rate, "client_micros": 5.0, "cassandra_micros": 60.0, "broker_micros": 2.0,
-            "others_share": 0.01, "stolen_share": 0.0}
+    part = {"seconds": 10.0, "rows_per_second": rate, "client_micros": 5.0, "cassandra_micros": 60.0,
+            "broker_micros": 2.0, "others_share": 0.01, "stolen_share": 0.0}
     return {"peer": peer, "concurrency": 128, "first_row_seconds": 0.4, "whole": part, "steady": part,
             "peak_bytes": 40 << 20, "lost": 0, "twice": 0, **more}
 

@@ -47,8 +47,8 @@ class Partition:
 
 class Sink:
     def __init__(self):
-        profile = ExecutionProfile(consistency_level=ConsistencyLevel.LOCAL_ONE,
-                                   load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(os.environ["BENCH_DATACENTER"])))
+        nodes = TokenAwarePolicy(DCAwareRoundRobinPolicy(os.environ["BENCH_DATACENTER"]))
+        profile = ExecutionProfile(consistency_level=ConsistencyLevel.LOCAL_ONE, load_balancing_policy=nodes)
         host, port = os.environ["BENCH_CASSANDRA"].split(":")
         cluster = Cluster([host], port=int(port), execution_profiles={EXEC_PROFILE_DEFAULT: profile})
         self.session = cluster.connect(os.environ["BENCH_KEYSPACE"])
