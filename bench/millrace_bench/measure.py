@@ -10,7 +10,7 @@ from statistics import median
 from . import cluster
 from .drain import Bench, drain, probe
 from .latency import paced
-from .plan import DRAINED, Peer, Plan, cache, peer_cache, read_peers
+from .plan import DRAINED, FAULTS, Peer, Plan, cache, peer_cache, read_peers
 from .stores import Cassandra, Expected, Kafka, fill
 
 STARTED = time.time()
@@ -107,10 +107,10 @@ class Runs:
         steady = entry["steady"]
         self.rates[peer.name].append(steady["rows_per_second"])
         self.result.add("drains", {"repetition": repetition, **entry})
+        costs = ", ".join(f"{name} {steady[f'{name}_micros']}" for name in ("client", "cassandra", "broker"))
+        faults = ", ".join(f"{name} {entry[name]}" for name in FAULTS if name in entry)
         say(f"{peer.name} x{entry['concurrency']}: {steady['rows_per_second']:.0f} rows/s steady, "
-            f"{entry['whole']['seconds']:.1f} s whole, µs a row: client {steady['client_micros']}, "
-            f"Cassandra {steady['cassandra_micros']}, broker {steady['broker_micros']}; "
-            f"others {steady['others_share']:.0%}; lost {entry['lost']}, mixed {entry.get('mixed', '-')}, twice {entry['twice']}")
+            f"{entry['whole']['seconds']:.1f} s whole; µs a row: {costs}; others {steady['others_share']:.0%}; {faults}")
 
     def paced(self, peer: Peer, share: float) -> None:
         rate = max(int(median(self.rates[peer.name]) * share), 1)

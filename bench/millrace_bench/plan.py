@@ -16,6 +16,8 @@ DRAINED, PACED = "profiles", "paced"
 COLUMNS = ("id", "first_name", "last_name", "gender", "address", "post_code", "email", "username", "dob",
            "registered_date", "phone", "picture")
 MOMENTS = ("dob", "registered_date")
+# What a row can be other than right, as a drain's comparison counts it.
+FAULTS = ("lost", "mixed", "foreign", "twice")
 
 # Seed of the records that are drained; paced runs count on from here, so that no two share an id.
 SEED = 4

@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import median
 
 from .figures import spread
+from .plan import FAULTS
 from .plots import Bar, bars, dots, lines
 
 OURS = "millrace"
-FAULTS = ("lost", "mixed", "foreign", "twice")
 
 METHOD = """\
 ## What is measured, and how sure it is
