@@ -17,7 +17,7 @@ use crate::rejection::Rejection;
 use crate::source::FetchRecords;
 pub use metrics::RoadState;
 pub use metrics::SourceLabel;
-use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels};
+use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
 use throttle::Throttle;
 
 /// Counts and logs; clones share the counts.
@@ -166,7 +166,7 @@ impl Telemetry {
 
     /// The road spent time in a state.
     pub fn time_spent(&self, state: RoadState, time: Duration) {
-        self.metrics.time[state as usize].inc_by(time.as_secs_f64());
+        self.metrics.time.get_or_create(&StateLabel { state }).inc_by(time.as_secs_f64());
     }
 
     /// A write was not acknowledged; it is tried again.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -58,7 +58,7 @@ impl RequestLabels {
 }
 
 /// What a processor spends its time on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
 pub enum RoadState {
     /// It works, or waits for the little that is under way.
     Busy,
@@ -66,6 +66,11 @@ pub enum RoadState {
     Idle,
     /// There are records, and as many rows under way as may be.
     BackPressured,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct StateLabel {
+    pub(super) state: RoadState,
 }
 
 /// All metrics of both roads; those of the other road stay at zero.
@@ -80,8 +85,8 @@ pub(super) struct Metrics {
     pub(super) consumed: Counter,
     pub(super) in_flight: Gauge,
     pub(super) window: Gauge,
-    /// Seconds by [`RoadState`].
-    pub(super) time: [Counter<f64, AtomicU64>; 3],
+    /// In seconds.
+    pub(super) time: Family<StateLabel, Counter<f64, AtomicU64>>,
     pub(super) written: Counter,
     pub(super) requests_written: Counter,
     pub(super) write_failures: Family<ReasonLabel, Counter>,
@@ -105,7 +110,7 @@ impl Metrics {
             consumed: Counter::default(),
             in_flight: Gauge::default(),
             window: Gauge::default(),
-            time: Default::default(),
+            time: Family::default(),
             written: Counter::default(),
             requests_written: Counter::default(),
             write_failures: Family::default(),
@@ -143,13 +148,11 @@ impl Metrics {
         registry.register("millrace_records_consumed", "Records that came from Kafka", self.consumed.clone());
         registry.register("millrace_in_flight_rows", "Records between Kafka and the table", self.in_flight.clone());
         registry.register("millrace_window_rows", "Rows that may be under way at once", self.window.clone());
-        for (state, name) in
-            [(RoadState::Busy, "busy"), (RoadState::Idle, "idle"), (RoadState::BackPressured, "back_pressured")]
-        {
-            let labelled = registry.sub_registry_with_label(("state".into(), name.into()));
-            let help = "Time of the processor by what it did: worked, had no record, or waited for Cassandra";
-            labelled.register("millrace_time_seconds", help, self.time[state as usize].clone());
-        }
+        registry.register(
+            "millrace_time_seconds",
+            "Time of a processor by what it did: worked, had no record, or waited for Cassandra",
+            self.time.clone(),
+        );
         registry.register(
             "millrace_write_requests",
             "Requests that Cassandra has acknowledged, of one row or several",
@@ -234,6 +237,7 @@ mod tests {
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
+        metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);
         let page = metrics.encode();
         let stable = page.lines().filter(|line| !line.contains("_bucket{") && !line.starts_with("process_resident"));
         insta::assert_snapshot!(stable.collect::<Vec<_>>().join("\n"));
