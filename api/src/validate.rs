@@ -86,7 +86,7 @@ const PRODUCER: Defaults = Defaults { cpu: "50m", memory: 128 * MEBIBYTE };
 const PROCESSOR: Defaults = Defaults { cpu: "50m", memory: 256 * MEBIBYTE };
 
 /// Rows in flight that keep one Cassandra node busy; more only adds latency.
-const DEFAULT_MAX_IN_FLIGHT: u32 = 256;
+const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 
 /// Collects errors while it parses; values after an error are stand-ins that nobody sees.
 #[derive(Default)]

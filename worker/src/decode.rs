@@ -83,11 +83,31 @@ impl Table {
 
     /// Decodes a record's value into the cells of a row.
     pub fn decode<'record>(&self, payload: Option<&'record [u8]>) -> Result<Row<'record>, Rejection> {
+        let mut row = Vec::new();
+        self.decode_onto(&mut row, payload).map(|()| row)
+    }
+
+    /// Decodes a record's value into the cells of a row behind those that are there; none is added if it is rejected.
+    pub fn decode_onto<'record>(
+        &self,
+        cells: &mut Vec<Cell<'record>>,
+        payload: Option<&'record [u8]>,
+    ) -> Result<(), Rejection> {
+        let start = cells.len();
+        cells.resize(start + self.columns.len(), Cell::Unset);
+        let decoded = self.fill(&mut cells[start..], payload);
+        if decoded.is_err() {
+            cells.truncate(start);
+        }
+        decoded
+    }
+
+    fn fill<'record>(&self, row: &mut [Cell<'record>], payload: Option<&'record [u8]>) -> Result<(), Rejection> {
         let Some(payload) = payload else {
             return NotJsonSnafu { problem: "it has no value" }.fail();
         };
         ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
-        let row = self.read(payload)?;
+        self.read(row, payload)?;
         for index in self.key_columns() {
             let state = match row[index] {
                 Cell::Unset => "absent",
@@ -96,18 +116,16 @@ impl Table {
             };
             return MissingKeySnafu { column: &self.columns[index].name, table: &self.name, state }.fail();
         }
-        Ok(row)
+        Ok(())
     }
 
-    fn read<'record>(&self, payload: &'record [u8]) -> Result<Row<'record>, Rejection> {
+    fn read<'record>(&self, row: &mut [Cell<'record>], payload: &'record [u8]) -> Result<(), Rejection> {
         // Serde's errors carry text only, so the visitor leaves its own finding here and fails with a placeholder.
         let mut rejection = None;
         let mut deserializer = serde_json::Deserializer::from_slice(payload);
-        let fields = Fields { table: self, rejection: &mut rejection };
-        let row = fields.deserialize(&mut deserializer).and_then(|row| deserializer.end().map(|()| row));
-        let error = match row {
-            Ok(row) => return Ok(row),
-            Err(error) => error,
+        let fields = Fields { table: self, row, rejection: &mut rejection };
+        let Err(error) = fields.deserialize(&mut deserializer).and_then(|()| deserializer.end()) else {
+            return Ok(());
         };
         match rejection {
             Some(rejection) if error.is_data() => Err(rejection),
@@ -117,28 +135,28 @@ impl Table {
 }
 
 /// Reads one JSON object into a row.
-struct Fields<'table> {
+struct Fields<'table, 'record> {
     table: &'table Table,
+    row: &'table mut [Cell<'record>],
     rejection: &'table mut Option<Rejection>,
 }
 
-impl<'record> DeserializeSeed<'record> for Fields<'_> {
-    type Value = Row<'record>;
+impl<'record> DeserializeSeed<'record> for Fields<'_, 'record> {
+    type Value = ();
 
     fn deserialize<D: serde::Deserializer<'record>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'record> Visitor<'record> for Fields<'_> {
-    type Value = Row<'record>;
+impl<'record> Visitor<'record> for Fields<'_, 'record> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'record>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut row = vec![Cell::Unset; self.table.columns.len()];
         let mut expected = 0;
         while let Some(Name(field)) = map.next_key()? {
             let text = map.next_value::<&RawValue>()?.get();
@@ -154,13 +172,13 @@ impl<'record> Visitor<'record> for Fields<'_> {
             expected = index + 1;
             let column = &self.table.columns[index];
             match Cell::parse(&column.column_type, &self.table.types, text) {
-                Ok(cell) => row[index] = cell,
+                Ok(cell) => self.row[index] = cell,
                 Err(fault) => *self.rejection = Some(fault.reject(&column.name)),
             }
         }
         match self.rejection {
             Some(_) => Err(A::Error::custom("rejected")),
-            None => Ok(row),
+            None => Ok(()),
         }
     }
 }

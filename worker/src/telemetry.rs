@@ -15,6 +15,7 @@ use crate::mapping::MapRecord;
 use crate::message::{PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::source::FetchRecords;
+pub use metrics::RoadState;
 pub use metrics::SourceLabel;
 use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels};
 use throttle::Throttle;
@@ -150,13 +151,22 @@ impl Telemetry {
         self.metrics.in_flight.set(count as i64);
     }
 
-    /// A row was acknowledged after `took`, and so long after its record was produced.
-    pub fn row_written(&self, took: Duration, age: Option<Duration>) {
-        self.metrics.written.inc();
+    /// Rows were acknowledged together, `took` after they were begun, and so long after each was produced.
+    pub fn rows_written(&self, rows: usize, took: Duration, ages: impl Iterator<Item = Duration>) {
+        self.metrics.written.inc_by(rows as u64);
+        self.metrics.requests_written.inc();
         self.metrics.write_seconds.observe(took.as_secs_f64());
-        if let Some(age) = age {
-            self.metrics.record_age_seconds.observe(age.as_secs_f64());
-        }
+        ages.for_each(|age| self.metrics.record_age_seconds.observe(age.as_secs_f64()));
+    }
+
+    /// The window of rows under way has another size.
+    pub fn window_changed(&self, rows: usize) {
+        self.metrics.window.set(rows as i64);
+    }
+
+    /// The road spent time in a state.
+    pub fn time_spent(&self, state: RoadState, time: Duration) {
+        self.metrics.time[state as usize].inc_by(time.as_secs_f64());
     }
 
     /// A write was not acknowledged; it is tried again.

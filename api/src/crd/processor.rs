@@ -24,7 +24,8 @@ pub struct Processor {
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
     pub buffer_memory: String,
 
-    /// Upper bound for rows that a processor writes at once. Absent: 256.
+    /// Upper bound for rows that a processor writes at once; within it the window follows how soon Cassandra answers.
+    /// Absent: 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub max_in_flight: Option<i32>,

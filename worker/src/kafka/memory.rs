@@ -10,7 +10,7 @@ use super::{
     AwaitBrokerSnafu, CloseConsumer, Consumer, Event, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Release,
 };
 use crate::budget::Budget;
-use crate::message::{Consumed, Epoch, Header, Offsets, Outgoing, PartitionId, Position, size};
+use crate::message::{Collector, Consumed, Epoch, Header, Offsets, Outgoing, PartitionId, Position};
 
 /// A broker with one partition for each topic.
 #[derive(Clone, Debug, Default)]
@@ -209,24 +209,24 @@ impl MemoryConsumer {
     }
 
     fn fetch(&mut self) -> Vec<Consumed> {
-        let mut fetched = Vec::new();
+        let mut fetched = Collector::new(&self.budget, 0);
         if self.stopped {
-            return fetched;
+            return Vec::new();
         }
         for (partition, (epoch, next)) in &mut self.positions {
             let records = self.broker.records(&self.topics[partition.query]);
             for record in records.iter().skip(*next).take(CHUNK) {
                 if self.budget.is_full() {
-                    return fetched;
+                    return fetched.finish();
                 }
-                let Outgoing { topic: _, key, payload, headers } = record.clone();
-                let reservation = self.budget.take(size(key.as_deref(), payload.as_deref(), &headers));
+                let Outgoing { topic: _, key, payload, headers } = record;
+                let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
                 let position = Position { partition: *partition, epoch: *epoch, offset: *next as i64 };
-                fetched.push(Consumed { position, key, payload, headers, reservation });
+                fetched.push(position, key.as_deref(), payload.as_deref(), headers);
                 *next += 1;
             }
         }
-        fetched
+        fetched.finish()
     }
 }
 

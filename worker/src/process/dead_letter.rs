@@ -20,13 +20,23 @@ pub const QUERY: &str = "millrace-dead-letter-query";
 /// Original length of the value, where only its beginning is kept.
 pub const CUT: &str = "millrace-dead-letter-cut-from";
 
+/// Header of a redriven record: how often a dead letter of it was redriven.
+pub const REDRIVEN: &str = "millrace-redriven";
+/// Header of a redriven record: the partition that it was first consumed from.
+pub const ORIGIN_PARTITION: &str = "millrace-origin-partition";
+/// Header of a redriven record: its first offset there. Its cells are written as if it were consumed there still, so
+/// that it never overwrites what came after it.
+pub const ORIGIN_OFFSET: &str = "millrace-origin-offset";
+
 /// How much of a value is kept when the dead-letter topic takes less than the topic it came from.
 const KEPT: usize = 64 << 10;
 
 /// Makes the dead letter of a record.
 pub(super) fn letter(topic: &str, record: &Consumed, query: &Query, rejection: &Rejection) -> Outgoing {
     let Position { partition: PartitionId { partition, .. }, offset, .. } = record.position;
-    let mut headers = record.headers.clone();
+    let owned =
+        |(name, value): (&str, Option<&[u8]>)| Header { name: name.to_owned(), value: value.map(<[u8]>::to_vec) };
+    let mut headers: Vec<Header> = record.headers().map(owned).collect();
     headers.extend([
         Header::text(REASON, rejection.reason()),
         Header::text(MESSAGE, rejection.to_string()),
@@ -35,7 +45,22 @@ pub(super) fn letter(topic: &str, record: &Consumed, query: &Query, rejection: &
         Header::text(OFFSET, offset.to_string()),
         Header::text(QUERY, &query.name),
     ]);
-    Outgoing { topic: topic.to_owned(), key: record.key.clone(), payload: record.payload.clone(), headers }
+    let (key, payload) = (record.key().map(<[u8]>::to_vec), record.payload().map(<[u8]>::to_vec));
+    Outgoing { topic: topic.to_owned(), key, payload, headers }
+}
+
+/// Returns the offset at which a record was first consumed: its own, unless it is a redriven dead letter of the same
+/// partition. A header that claims a later one is not believed.
+pub(super) fn first_offset(record: &Consumed) -> i64 {
+    let Position { partition: PartitionId { partition, .. }, offset, .. } = record.position;
+    let number = |wanted: &str| {
+        let (_, value) = record.headers().filter(|(name, _)| *name == wanted).last()?;
+        std::str::from_utf8(value?).ok()?.parse::<i64>().ok()
+    };
+    match number(ORIGIN_OFFSET) {
+        Some(first) if (0..offset).contains(&first) && number(ORIGIN_PARTITION) == Some(partition.into()) => first,
+        _ => offset,
+    }
 }
 
 /// Cuts the value of a letter that was refused for its size; returns what is kept, or nothing if it is cut already.

@@ -1,5 +1,7 @@
 //! The metrics by name, and their labels.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
@@ -55,6 +57,17 @@ impl RequestLabels {
     }
 }
 
+/// What a processor spends its time on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RoadState {
+    /// It works, or waits for the little that is under way.
+    Busy,
+    /// There is no record.
+    Idle,
+    /// There are records, and as many rows under way as may be.
+    BackPressured,
+}
+
 /// All metrics of both roads; those of the other road stay at zero.
 pub(super) struct Metrics {
     registry: Registry,
@@ -66,7 +79,11 @@ pub(super) struct Metrics {
     pub(super) assigned: Gauge,
     pub(super) consumed: Counter,
     pub(super) in_flight: Gauge,
+    pub(super) window: Gauge,
+    /// Seconds by [`RoadState`].
+    pub(super) time: [Counter<f64, AtomicU64>; 3],
     pub(super) written: Counter,
+    pub(super) requests_written: Counter,
     pub(super) write_failures: Family<ReasonLabel, Counter>,
     pub(super) write_seconds: Histogram,
     pub(super) record_age_seconds: Histogram,
@@ -87,7 +104,10 @@ impl Metrics {
             assigned: Gauge::default(),
             consumed: Counter::default(),
             in_flight: Gauge::default(),
+            window: Gauge::default(),
+            time: Default::default(),
             written: Counter::default(),
+            requests_written: Counter::default(),
             write_failures: Family::default(),
             // 0.25 ms to 16 s: below lies no write, above the request times out.
             write_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 17)),
@@ -122,6 +142,19 @@ impl Metrics {
         registry.register("millrace_partitions_assigned", "Partitions in hand", self.assigned.clone());
         registry.register("millrace_records_consumed", "Records that came from Kafka", self.consumed.clone());
         registry.register("millrace_in_flight_rows", "Records between Kafka and the table", self.in_flight.clone());
+        registry.register("millrace_window_rows", "Rows that may be under way at once", self.window.clone());
+        for (state, name) in
+            [(RoadState::Busy, "busy"), (RoadState::Idle, "idle"), (RoadState::BackPressured, "back_pressured")]
+        {
+            let labelled = registry.sub_registry_with_label(("state".into(), name.into()));
+            let help = "Time of the processor by what it did: worked, had no record, or waited for Cassandra";
+            labelled.register("millrace_time_seconds", help, self.time[state as usize].clone());
+        }
+        registry.register(
+            "millrace_write_requests",
+            "Requests that Cassandra has acknowledged, of one row or several",
+            self.requests_written.clone(),
+        );
         registry.register("millrace_rows_written", "Rows that Cassandra has acknowledged", self.written.clone());
         registry.register(
             "millrace_write_failures",
@@ -130,7 +163,7 @@ impl Metrics {
         );
         registry.register(
             "millrace_write_seconds",
-            "From the first attempt to the acknowledgement of a row",
+            "From the first attempt to the acknowledgement of a request",
             self.write_seconds.clone(),
         );
         registry.register(

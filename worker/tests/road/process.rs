@@ -18,6 +18,8 @@ use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 
 const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
+/// Rows that may be under way before the first answer: four requests.
+const FIRST_WINDOW: u64 = 16;
 const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
 
 fn query() -> Query {
@@ -252,12 +254,39 @@ async fn a_crash_between_write_and_commit_repeats_records_and_loses_none() {
     worker.terminate().await.expect("a clean end");
 }
 
+#[tokio::test]
+async fn a_bad_row_harms_no_other_of_its_request() {
+    let world = World::new();
+    world.append(0, 40);
+    world.sink.set_fault(Fault::RefuseKey("k17".to_owned()));
+    let worker = world.start();
+    eventually("no lag", || world.committed() == 40).await;
+    assert_eq!(world.rows(), 39);
+    let letters = world.broker.records(LETTERS);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].key.as_deref(), Some(b"k17".as_slice()));
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn rows_that_are_only_refused_together_are_written_alone() {
+    let world = World::new();
+    world.append(0, 40);
+    world.sink.set_fault(Fault::RefuseBatches);
+    let worker = world.start();
+    eventually("no lag", || world.committed() == 40).await;
+    assert!(world.has_exactly(40));
+    assert!(world.sink.attempts() > 40, "some rows were tried together first");
+    assert!(world.broker.records(LETTERS).is_empty());
+    worker.terminate().await.expect("a clean end");
+}
+
 /// Kills a worker while no write is answered, then starts another one.
 async fn crash_while_writes_hang(world: &World) {
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
-    eventually("writes under way", || world.sink.attempts() >= 32).await;
+    eventually("writes under way", || world.sink.attempts() >= FIRST_WINDOW).await;
     // Several commit intervals, so that whoever would commit too early has done so.
     tokio::time::sleep(Duration::from_millis(60)).await;
     worker.kill().await;
@@ -378,15 +407,15 @@ async fn a_revoked_partition_is_released_after_its_writes_and_committed_as_far_a
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let mut worker = world.start();
-    eventually("writes under way", || world.sink.attempts() == 32).await;
+    eventually("writes under way", || world.sink.attempts() == FIRST_WINDOW).await;
     let revocation = worker.coordinator.revoke(&[0]);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(revocation.finish(), None, "released while writes were under way");
     world.sink.set_fault(Fault::None);
     eventually("the release", || revocation.finish().is_some()).await;
     // Exactly what had begun was finished; nothing else was begun after the revocation.
-    assert_eq!(world.committed(), 32);
-    assert_eq!(world.sink.attempts(), 32);
+    assert_eq!(world.committed(), FIRST_WINDOW as i64);
+    assert_eq!(world.sink.attempts(), FIRST_WINDOW);
     assert_eq!(worker.readiness().details["assigned"], serde_json::json!({}));
     worker.coordinator.assign(&[0]);
     eventually("no lag", || world.committed() == 100).await;
@@ -485,14 +514,14 @@ async fn told_to_stop_it_awaits_what_is_under_way_and_commits_it() {
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
-    eventually("writes under way", || world.sink.attempts() == 32).await;
+    eventually("writes under way", || world.sink.attempts() == FIRST_WINDOW).await;
     worker.stop.cancel();
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(worker.readiness().reason, "Draining");
     world.sink.set_fault(Fault::None);
     worker.terminate().await.expect("a clean end");
-    assert_eq!(world.committed(), 32);
-    assert_eq!(world.sink.attempts(), 32);
+    assert_eq!(world.committed(), FIRST_WINDOW as i64);
+    assert_eq!(world.sink.attempts(), FIRST_WINDOW);
 }
 
 #[tokio::test]

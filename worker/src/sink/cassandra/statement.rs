@@ -11,6 +11,7 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use worker_settings::{ColumnType, TypeSettings};
 
 use crate::decode::{Cell, Table};
+use crate::sink::Row;
 
 /// How a table on the server differs from the settings.
 #[derive(Debug, PartialEq, Snafu)]
@@ -124,6 +125,12 @@ pub(super) struct Values<'record> {
     pub(super) cells: &'record [Cell<'record>],
     /// Absent: the statement has no timestamp.
     pub(super) timestamp: Option<i64>,
+}
+
+impl<'record> Values<'record> {
+    pub(super) fn of(row: &Row<'record>) -> Self {
+        Self { cells: row.cells, timestamp: row.timestamp }
+    }
 }
 
 /// Why a row cannot be bound; a bug or a changed table.
