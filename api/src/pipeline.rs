@@ -3,9 +3,9 @@
 //! Comes from [`crate::validate()`] alone. Field names are those of the resource; optional values are filled in,
 //! durations, sizes and images are parsed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use worker_settings::{Bytes, ColumnSettings, SourceSettings};
+use worker_settings::{Bytes, ColumnSettings, SourceSettings, TypeSettings};
 
 use crate::crd::DeletionPolicy;
 use crate::names::Names;
@@ -163,6 +163,8 @@ pub struct Cassandra {
     pub keyspace: String,
     /// Copies of each row.
     pub replication_factor: Factor,
+    /// User-defined types that shall exist, each after those that it uses.
+    pub types: Vec<TypeSettings>,
     /// Tables that shall exist.
     pub tables: Vec<Table>,
 }
@@ -171,6 +173,22 @@ impl Cassandra {
     /// Returns the number of nodes over all racks.
     pub fn nodes(&self) -> u32 {
         self.racks.iter().map(|rack| rack.replicas).sum()
+    }
+
+    /// Returns the user-defined types that columns use, and those that these use, in the order of the resource.
+    pub fn types_of<'a>(&'a self, columns: impl IntoIterator<Item = &'a ColumnSettings>) -> Vec<&'a TypeSettings> {
+        let mut names: BTreeSet<&str> =
+            columns.into_iter().flat_map(|column| column.column_type.user_types()).collect();
+        let mut used = Vec::new();
+        // Backwards, since what a type uses stands before it.
+        for declared in self.types.iter().rev() {
+            if names.remove(declared.name.as_str()) {
+                names.extend(declared.fields.iter().flat_map(|field| field.column_type.user_types()));
+                used.push(declared);
+            }
+        }
+        used.reverse();
+        used
     }
 }
 

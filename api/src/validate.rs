@@ -2,9 +2,10 @@
 //!
 //! Admission has refused what schema and CEL can see. Two things are left: what only a program can judge (does a
 //! field's expression compile, is there a column for it), which takes the faulty source out and leaves the rest
-//! running; and parsing, which fails only when admission was bypassed and then rejects the whole.
+//! running; and parsing, which rejects the whole: CQL types, and what admission was bypassed with.
 
 mod fields;
+mod types;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,15 +13,14 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use worker_settings::{
-    Bytes, ColumnSettings, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin,
-    SourceSettings,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin, SourceSettings,
 };
 
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
-    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Table,
-    Topic, ZooKeeper, default_replication_factor,
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Topic,
+    ZooKeeper, default_replication_factor,
 };
 
 /// A user error: where it is and what to do.
@@ -185,7 +185,7 @@ impl Parse {
     }
 
     fn cassandra(&mut self, written: &crd::Cassandra) -> Cassandra {
-        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, tables } =
+        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, types, tables } =
             written;
         let racks: Vec<Rack> = racks
             .iter()
@@ -200,6 +200,8 @@ impl Parse {
             Some(written) => Factor::Written(self.count("spec.cassandra.keyspace.replicationFactor", written)),
             None => Factor::Default(default_replication_factor(nodes)),
         };
+        let types = self.types(types);
+        let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types)).collect();
         Cassandra {
             datacenter: datacenter.clone(),
             racks,
@@ -211,7 +213,8 @@ impl Parse {
             },
             keyspace: keyspace.name.clone(),
             replication_factor,
-            tables: tables.iter().map(table_of).collect(),
+            types,
+            tables,
         }
     }
 
@@ -364,20 +367,6 @@ impl Parse {
 
 fn storage_of(written: &crd::Storage) -> Storage {
     Storage { size: written.size.clone(), class_name: written.class_name.clone() }
-}
-
-fn table_of(written: &crd::Table) -> Table {
-    let crd::Table { name, columns, primary_key, ttl_seconds } = written;
-    Table {
-        name: name.clone(),
-        columns: columns
-            .iter()
-            .map(|column| ColumnSettings { name: column.name.clone(), column_type: column.column_type })
-            .collect(),
-        partition_key: primary_key.partition.clone(),
-        clustering_key: primary_key.clustering.clone(),
-        ttl_seconds: ttl_seconds.unsigned_abs(),
-    }
 }
 
 /// The dead-letter topic of a pipeline that declares none: one partition, since order helps whoever reads it, kept

@@ -69,7 +69,12 @@ fn query() -> Query {
     Query::new(&QuerySettings {
         name: "users".to_owned(),
         from: "users_created".to_owned(),
-        into: TableSettings { name: "created_users".to_owned(), columns, primary_key: vec!["id".to_owned()] },
+        into: TableSettings {
+            name: "created_users".to_owned(),
+            columns,
+            primary_key: vec!["id".to_owned()],
+            types: Vec::new(),
+        },
         write_timestamp_base: 0,
     })
 }

@@ -4,6 +4,11 @@
 //! clears it, and nothing is converted silently: a number is no text and a text is no number.
 
 mod cell;
+mod fault;
+mod moment;
+mod nested;
+mod number;
+mod vint;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,11 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
-use worker_settings::{ColumnType, TableSettings};
+use worker_settings::{ColumnType, TableSettings, TypeSettings};
 
-use crate::rejection::{
-    BadValueSnafu, MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay,
-};
+use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
 
 pub use cell::Cell;
 
@@ -34,6 +37,7 @@ pub struct Table {
     /// Which column each field of the last record went to, in the record's order: records of a topic mostly come with
     /// the same fields in the same order, and a comparison is cheaper than a hash.
     order: Arc<[AtomicUsize]>,
+    types: Vec<TypeSettings>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,13 +58,13 @@ impl Table {
             .iter()
             .map(|column| Column {
                 name: column.name.clone(),
-                column_type: column.column_type,
+                column_type: column.column_type.clone(),
                 is_key: settings.primary_key.contains(&column.name),
             })
             .collect();
         let by_name = columns.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
         let order = (0..columns.len()).map(AtomicUsize::new).collect();
-        Self { name: settings.name.clone(), columns, by_name, order }
+        Self { name: settings.name.clone(), columns, by_name, order, types: settings.types.clone() }
     }
 
     /// Returns the table's name.
@@ -69,8 +73,13 @@ impl Table {
     }
 
     /// Returns the names and types of the columns in order.
-    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, ColumnType)> {
-        self.columns.iter().map(|column| (column.name.as_str(), column.column_type))
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, &ColumnType)> {
+        self.columns.iter().map(|column| (column.name.as_str(), &column.column_type))
+    }
+
+    /// Returns the user-defined types that the columns use.
+    pub fn types(&self) -> &[TypeSettings] {
+        &self.types
     }
 
     /// Returns the positions of the primary-key columns among the columns.
@@ -172,12 +181,9 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
             };
             position += 1;
             let column = &self.table.columns[index];
-            match Cell::parse(column.column_type, text) {
+            match Cell::parse(&column.column_type, &self.table.types, text) {
                 Ok(cell) => self.row[index] = cell,
-                Err(wanted) => {
-                    let bad = BadValueSnafu { column: &column.name, wanted, excerpt: excerpt(text) };
-                    *self.rejection = Some(bad.build());
-                }
+                Err(fault) => *self.rejection = Some(fault.reject(&column.name)),
             }
         }
         match self.rejection {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
-use worker_settings::{Bytes, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings};
+use worker_settings::{
+    Bytes, ColumnSettings, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings,
+    TableSettings,
+};
 
 /// Least memory that records can move in.
 const LEAST_MEMORY: Bytes = Bytes(1 << 20);
@@ -141,6 +144,26 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
     for (index, key) in table.primary_key.iter().enumerate() {
         let field = format!("{path}.into.primaryKey[{index}]");
         accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
+    }
+    check_types(table, path)
+}
+
+/// Checks that every user-defined type is declared before what uses it.
+fn check_types(table: &TableSettings, path: &str) -> Result<(), LoadSettings> {
+    let mut declared = BTreeSet::new();
+    for (index, declaration) in table.types.iter().enumerate() {
+        check_declared(&declaration.fields, &declared, &format!("{path}.into.types[{index}].fields"))?;
+        declared.insert(declaration.name.as_str());
+    }
+    check_declared(&table.columns, &declared, &format!("{path}.into.columns"))
+}
+
+fn check_declared(columns: &[ColumnSettings], declared: &BTreeSet<&str>, path: &str) -> Result<(), LoadSettings> {
+    for (index, column) in columns.iter().enumerate() {
+        for name in column.column_type.user_types() {
+            let field = format!("{path}[{index}].type");
+            accept(declared.contains(name), &field, &format!("'{name}' must be declared in types"))?;
+        }
     }
     Ok(())
 }

@@ -141,6 +141,7 @@ fn settings(bootstrap: &str) -> ProcessSettings {
                 name: "created_users".to_owned(),
                 columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
                 primary_key: vec!["id".to_owned()],
+                types: Vec::new(),
             },
             write_timestamp_base: 0,
         }],

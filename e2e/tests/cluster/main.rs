@@ -12,3 +12,4 @@ mod idle;
 mod one;
 mod recreated;
 mod three;
+mod types;

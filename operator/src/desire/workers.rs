@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Query, Resources, SecretKey, Table};
+use millrace_api::pipeline::{Cassandra, Query, Resources, SecretKey, Table};
 use serde::Serialize;
 use worker_settings::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
@@ -152,7 +152,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
         queries.push(QuerySettings {
             name: name.clone(),
             from: from.clone(),
-            into: table_settings(table),
+            into: table_settings(table, cassandra),
             write_timestamp_base: *inputs.write_timestamp_bases.get(from)?,
         });
     }
@@ -191,11 +191,13 @@ fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
     KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
 }
 
-fn table_settings(table: &Table) -> TableSettings {
+fn table_settings(table: &Table, cassandra: &Cassandra) -> TableSettings {
     TableSettings {
         name: table.name.clone(),
         columns: table.columns.clone(),
         primary_key: table.partition_key.iter().chain(&table.clustering_key).cloned().collect(),
+        // Only what it uses, so that a type of another table restarts nothing here.
+        types: cassandra.types_of(&table.columns).into_iter().cloned().collect(),
     }
 }
 

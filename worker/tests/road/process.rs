@@ -31,6 +31,7 @@ fn query() -> Query {
             name: "created_users".to_owned(),
             columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
             primary_key: vec!["id".to_owned()],
+            types: Vec::new(),
         },
         write_timestamp_base: 1_000_000,
     })
