@@ -11,7 +11,7 @@ readonly FEWER=20480 MORE=61440 RECORDED=bench/cost.json
 # Percent that a cost may be above its record before it fails; below, the record is to be renewed.
 readonly TOLERANCE=5
 
-command -v valgrind >/dev/null || apt-get install -y -q valgrind >/dev/null
+command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind"; exit 1; }
 program=$(cargo build -q --workspace --example cost --message-format=json |
   sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 scratch=$(mktemp -d)

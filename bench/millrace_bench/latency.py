@@ -60,7 +60,9 @@ class Poller:
             self.take_answers()
             while self.turns and self.turns[0][0] <= time.time():
                 self.ask(heapq.heappop(self.turns)[2])
-            time.sleep(0.0003)
+            # Not a busy loop: the clients and the stores need the cores.
+            until_next = self.turns[0][0] - time.time() if self.turns else LEAST_PAUSE
+            time.sleep(min(max(until_next, LEAST_PAUSE / 2), 2 * LEAST_PAUSE))
 
     def ask(self, sample: Asked) -> None:
         sample.asked_at = time.time()

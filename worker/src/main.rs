@@ -92,7 +92,12 @@ const BAD_SETTINGS: u8 = 2;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,scylla=off"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    match arguments.road {
+        // What a person asks for goes to standard output alone.
+        Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
+        Road::Produce { .. } | Road::Process { .. } => logs.init(),
+    }
     let sabotages = match Sabotages::parse(&std::env::var(sabotage::VARIABLE).unwrap_or_default()) {
         Ok(sabotages) => sabotages,
         Err(unknown) => return bad_settings(&format!("{}: cannot switch on '{unknown}'", sabotage::VARIABLE)),

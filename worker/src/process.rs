@@ -5,8 +5,8 @@
 //!                                 \-> rejected -> dead-letter topic -> ledger.done
 //! ```
 //!
-//! Records are taken in handfuls of one request's rows: at once while little is under way, so that few records do not
-//! wait for more, and full ones, or those that waited for [`LINGER`], while much is.
+//! Records are taken in handfuls of one request's rows: at once while nothing is under way, so that few records do not
+//! wait for more, and full ones, or those that waited for [`LINGER`], while something is.
 //!
 //! Every record ends as a row or as a dead letter before its offset is committed. A crash may repeat the records since
 //! the last commit: a repeated row writes the same cells at the same timestamp, and a repeated dead letter is a second
@@ -126,9 +126,6 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Longest that a record waits for others to share a request with.
 const LINGER: Duration = Duration::from_millis(3);
-
-/// While fewer handfuls than this are under way, what is there goes at once.
-const EAGER: usize = 4;
 
 /// A commit that has not been answered for this long is asked for again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
@@ -251,7 +248,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         let appetite = self.appetite();
         while !self.queue.is_empty() && self.has_room() {
             let lingered = self.waiting.is_some_and(|waiting| waiting.elapsed() >= LINGER);
-            if !lingered && self.queue.len() < appetite && self.in_flight.len() >= EAGER {
+            if !lingered && self.queue.len() < appetite && !self.in_flight.is_empty() {
                 break;
             }
             if let Some(handful) = self.take(appetite) {
