@@ -1,14 +1,18 @@
 //! How many rows may be under way at once: more while Cassandra answers soon, fewer when it is slow or refuses. Pure.
 //!
 //! Additive increase, multiplicative decrease, as in TCP: a full window of soon answers adds one request's rows, a late
-//! answer takes a tenth, a failure half. Neither shrinks the window twice for what was sent before the last time.
+//! answer takes a tenth, a failure half. Neither shrinks the window twice for what was sent before the last time. Lateness
+//! alone leaves a few requests: on a busy machine every answer is late, and one request at a time would only add to it.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// An answer later than this says that rows queue up at the server: more of them would only wait longer.
-const LATE: Duration = Duration::from_millis(50);
+const LATE: Duration = Duration::from_millis(100);
+
+/// Requests that a window has at first, and that lateness leaves.
+const FEW: f64 = 4.0;
 
 /// The window in rows.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ impl Window {
     pub(super) fn new(most: usize, request: usize) -> Self {
         let most = most.max(1) as f64;
         let request = (request as f64).min(most);
-        Self { rows: (request * 4.0).min(most), request, most, shrunk: None }
+        Self { rows: (request * FEW).min(most), request, most, shrunk: None }
     }
 
     /// Returns how many rows may be under way.
@@ -40,8 +44,8 @@ impl Window {
         if !failed && !late {
             self.rows = (self.rows + self.request * rows as f64 / self.rows).min(self.most);
         } else if self.shrunk.is_none_or(|shrunk| sent >= shrunk) {
-            let kept = if failed { 0.5 } else { 0.9 };
-            self.rows = (self.rows * kept).max(self.request);
+            let (kept, least) = if failed { (0.5, self.request) } else { (0.9, self.request * FEW) };
+            self.rows = (self.rows * kept).max(least.min(self.rows));
             self.shrunk = Some(now);
         }
     }
@@ -87,8 +91,20 @@ mod tests {
     fn yields_a_little_to_late_answers() {
         let mut window = Window::new(1024, 32);
         let sent = Instant::now();
+        for _ in 0..10_000 {
+            window.answered(32, sent, sent + SOON, false);
+        }
         window.answered(32, sent, sent + LATE * 2, false);
-        assert_eq!(window.rows(), 115);
+        assert_eq!(window.rows(), 921);
+        for step in 1..100 {
+            let sent = sent + LATE * (3 * step);
+            window.answered(32, sent, sent + LATE * 2, false);
+        }
+        assert_eq!(window.rows(), 128, "lateness leaves a few requests");
+        let sent = sent + LATE * 1000;
+        window.answered(32, sent, sent + SOON, true);
+        window.answered(32, sent + LATE, sent + LATE * 3, false);
+        assert_eq!(window.rows(), 64, "a late answer takes nothing from what a failure left");
     }
 
     #[test]
