@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Records are taken in handfuls of one request's rows: at once while nothing is under way, so that few records do not
-//! wait for more, and full ones, or those that waited for [`LINGER`], while something is.
+//! wait for more, and full ones, or those that waited for 3 ms, while something is.
 //!
 //! Every record ends as a row or as a dead letter before its offset is committed. A crash may repeat the records since
 //! the last commit: a repeated row writes the same cells at the same timestamp, and a repeated dead letter is a second
