@@ -85,7 +85,7 @@ const PRODUCER: Defaults = Defaults { cpu: "50m", memory: 128 * MEBIBYTE };
 /// Some 40 MiB at rest, the buffer and the client's queues.
 const PROCESSOR: Defaults = Defaults { cpu: "50m", memory: 256 * MEBIBYTE };
 
-/// Rows in flight that keep one Cassandra node busy; more only adds latency.
+/// Upper bound of the window of rows in flight: more than any node wants, since the window follows its answers.
 const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 
 /// Collects errors while it parses; values after an error are stand-ins that nobody sees.

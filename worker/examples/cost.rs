@@ -5,7 +5,6 @@
 //! `cost RECORDS` prints the allocations; instructions are counted from outside, as the difference of two runs.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,10 +137,6 @@ struct Swallow;
 impl Sink for Swallow {
     fn appetite(&self) -> usize {
         ROWS
-    }
-
-    fn requests(&self, _: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>> {
-        (0..rows.len()).step_by(ROWS).map(|start| start..rows.len().min(start + ROWS)).collect()
     }
 
     async fn write(&self, _: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {

@@ -47,9 +47,6 @@ struct Column {
     is_key: bool,
 }
 
-/// The cells of one row in the order of the table's columns, borrowing from the record.
-pub type Row<'record> = Vec<Cell<'record>>;
-
 impl Table {
     /// Takes over a table from the settings.
     pub fn new(settings: &TableSettings) -> Self {
@@ -87,13 +84,8 @@ impl Table {
         self.columns.iter().enumerate().filter(|(_, column)| column.is_key).map(|(index, _)| index)
     }
 
-    /// Decodes a record's value into the cells of a row.
-    pub fn decode<'record>(&self, payload: Option<&'record [u8]>) -> Result<Row<'record>, Rejection> {
-        let mut row = Vec::new();
-        self.decode_onto(&mut row, payload).map(|()| row)
-    }
-
-    /// Decodes a record's value into the cells of a row behind those that are there; none is added if it is rejected.
+    /// Decodes a record's value into the cells of a row, in the order of the columns, behind those that are there; none
+    /// is added if it is rejected.
     pub fn decode_onto<'record>(
         &self,
         cells: &mut Vec<Cell<'record>>,

@@ -67,7 +67,7 @@ enum LettersAction {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Sends the records of letters to the topics they came from, with the places they had there.
+    /// Sends the records of letters to the topics they came from, with the timestamps they had there.
     ///
     /// Goes on where the last redrive for the same reason ended. A record is written as if it had never failed, so it
     /// overwrites nothing that came after it. Letters stay in their topic.

@@ -22,6 +22,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// Copies a header.
+    pub fn of(name: &str, value: Option<&[u8]>) -> Self {
+        Self { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
+    }
+
     /// Makes a header with a text value.
     pub fn text(name: &str, value: impl Into<String>) -> Self {
         Self { name: name.to_owned(), value: Some(value.into().into_bytes()) }

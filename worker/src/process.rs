@@ -228,7 +228,8 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     fn state(&self) -> RoadState {
         match (self.queue.is_empty(), self.in_flight.is_empty()) {
             (true, true) => RoadState::Idle,
-            (false, false) if self.rows_in_flight >= self.window.rows() => RoadState::BackPressured,
+            // No time wakes it, so the window is full.
+            (false, _) if self.waiting.is_none() => RoadState::BackPressured,
             _ => RoadState::Busy,
         }
     }
@@ -238,15 +239,15 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         self.desk.sink.appetite().clamp(1, self.window.rows())
     }
 
-    /// Returns whether the window has room for the next handful, were it taken now.
-    fn has_room(&self) -> bool {
-        self.rows_in_flight + self.appetite().min(self.queue.len()) <= self.window.rows()
+    /// Returns whether the window has room for the next handful of so many records at most, were it taken now.
+    fn has_room(&self, appetite: usize) -> bool {
+        self.rows_in_flight + appetite.min(self.queue.len()) <= self.window.rows()
     }
 
     /// Begins as many writes as the window has room for.
     fn dispatch(&mut self) {
         let appetite = self.appetite();
-        while !self.queue.is_empty() && self.has_room() {
+        while !self.queue.is_empty() && self.has_room(appetite) {
             let lingered = self.waiting.is_some_and(|waiting| waiting.elapsed() >= LINGER);
             if !lingered && self.queue.len() < appetite && !self.in_flight.is_empty() {
                 break;
@@ -259,7 +260,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             self.waiting = None;
         }
         // Where the window is full, an answer wakes the road, not the time.
-        self.waiting = match !self.queue.is_empty() && self.has_room() {
+        self.waiting = match !self.queue.is_empty() && self.has_room(appetite) {
             true => self.waiting.or_else(|| Some(Instant::now())),
             false => None,
         };

@@ -16,7 +16,11 @@ pub trait Sink: Send + Sync + 'static {
     fn appetite(&self) -> usize;
 
     /// Sorts rows of one query into requests: those that share one stand together in its range.
-    fn requests(&self, query: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>>;
+    /// By default they are as they stand, as many to a request as make a full one.
+    fn requests(&self, _query: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>> {
+        let full = self.appetite();
+        (0..rows.len()).step_by(full).map(|start| start..rows.len().min(start + full)).collect()
+    }
 
     /// Writes rows of one query in one request and waits until enough replicas have them. An error is that of the
     /// request: any of the rows may be there, and none need be. Writing the same rows again changes nothing.

@@ -15,9 +15,8 @@ use crate::mapping::MapRecord;
 use crate::message::{PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::source::FetchRecords;
-pub use metrics::RoadState;
-pub use metrics::SourceLabel;
 use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
+pub use metrics::{RoadState, SourceLabel};
 use throttle::Throttle;
 
 /// Counts and logs; clones share the counts.

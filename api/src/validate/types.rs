@@ -1,6 +1,6 @@
 //! Parses the types of columns and of fields of user-defined types, and judges what depends on where a type stands.
 
-use worker_settings::{ColumnSettings, ColumnType, TypeSettings};
+use worker_settings::{ColumnSettings, ColumnType, TypeSettings, fields_of};
 
 use super::Parse;
 use crate::crd;
@@ -71,7 +71,7 @@ fn unfit_column(column_type: &ColumnType, types: &[TypeSettings]) -> Option<Stri
              its elements; write frozen<{column_type}>"
         )),
         ColumnType::UserDefined(name) => {
-            let collection = fields_of(name, types).iter().find(|field| field.column_type.has_cells())?;
+            let collection = fields_of(types, name).iter().find(|field| field.column_type.has_cells())?;
             Some(format!(
                 "type '{name}' has a field that is a collection, '{}', so a column of it must be frozen; write \
                  frozen<{name}>",
@@ -94,12 +94,8 @@ fn unfit_key(name: &str, column_type: &ColumnType, types: &[TypeSettings]) -> Op
 }
 
 fn has_duration(column_type: &ColumnType, types: &[TypeSettings]) -> bool {
-    let in_type = |name: &str| fields_of(name, types).iter().any(|field| has_duration(&field.column_type, types));
+    let in_type = |name: &str| fields_of(types, name).iter().any(|field| has_duration(&field.column_type, types));
     column_type.has_duration() || column_type.user_types().into_iter().any(in_type)
-}
-
-fn fields_of<'a>(name: &str, types: &'a [TypeSettings]) -> &'a [ColumnSettings] {
-    types.iter().find(|declared| declared.name == name).map_or(&[], |declared| &declared.fields)
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::spec::TABLE;
-use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, in_namespace};
 use millrace_operator::stores::cassandra::{open, rows};
 use scylla::client::session::Session;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::scenario::replay::rewind;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const CHANGED_WITHIN: Duration = Duration::from_secs(180);
@@ -200,19 +202,8 @@ async fn bad_values_are_dead_letters(live: &Live) -> Result<()> {
 /// The row is written again with the same timestamp: collections with a cell per element must not grow.
 async fn a_replay_changes_nothing(live: &Live, id: Uuid, base: i64) -> Result<()> {
     let before = stored(live, id).await?;
-    live.patch(json!({"spec": {"processor": {"replicas": 0}}})).await?;
-    let empty = eventually("the group has no members", CHANGED_WITHIN, async || {
-        let facts = live.kafka().await?.facts().await?;
-        Ok((facts.group.is_some_and(|group| group.members == 0)).then_some(()))
-    });
-    empty.await?;
-    let mut kafka = live.kafka().await?;
-    kafka.rewind(0, base).await?;
-    let lag = kafka.lag().await?;
+    let lag = rewind(live, 0, base).await?;
     ensure!(lag == 1 + BAD.len() as i64, "after moving the group back {lag} records are to be read");
-    live.patch(json!({"spec": {"processor": {"replicas": 1}}})).await?;
-    live.await_ready(CHANGED_WITHIN).await?;
-    live.await_caught_up(CHANGED_WITHIN).await?;
     let after = stored(live, id).await?;
     for (column, value) in &before {
         same(column, after[column].get(), value.get())?;

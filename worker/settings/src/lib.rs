@@ -225,6 +225,11 @@ pub struct TypeSettings {
     pub fields: Vec<ColumnSettings>,
 }
 
+/// Returns the fields of a user-defined type; none, if it is not declared.
+pub fn fields_of<'types>(types: &'types [TypeSettings], name: &str) -> &'types [ColumnSettings] {
+    types.iter().find(|declared| declared.name == name).map_or(&[], |declared| &declared.fields)
+}
+
 /// A column's name and CQL type; also a field's of a user-defined type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

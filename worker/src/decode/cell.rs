@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use uuid::Uuid;
-use worker_settings::{ColumnType, TypeSettings};
+use worker_settings::{ColumnType, TypeSettings, fields_of};
 
 use super::fault::Fault;
 use super::{moment, nested, number};
@@ -80,6 +80,27 @@ impl<'record> Cell<'record> {
         };
         cell.ok_or_else(|| Fault::value(wanted(column_type, types), text))
     }
+
+    /// Hands over the value as the native protocol has it; nothing, if there is no value.
+    pub fn encoded<T>(&self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(match self {
+            Self::Unset | Self::Null => return None,
+            Self::Bigint(number) | Self::Time(number) | Self::Timestamp(number) => take(&number.to_be_bytes()),
+            Self::Boolean(boolean) => take(&[u8::from(*boolean)]),
+            // Counted from 2^31 days before the Unix epoch: the sign bit is the other way round.
+            Self::Date(days) => take(&(*days as u32 ^ 1 << 31).to_be_bytes()),
+            Self::Double(number) => take(&number.to_be_bytes()),
+            Self::Encoded(bytes) => take(bytes),
+            Self::Float(number) => take(&number.to_be_bytes()),
+            Self::Inet(IpAddr::V4(address)) => take(&address.octets()),
+            Self::Inet(IpAddr::V6(address)) => take(&address.octets()),
+            Self::Int(number) => take(&number.to_be_bytes()),
+            Self::Smallint(number) => take(&number.to_be_bytes()),
+            Self::Text(text) => take(text.as_bytes()),
+            Self::Timeuuid(uuid) | Self::Uuid(uuid) => take(uuid.as_bytes()),
+            Self::Tinyint(number) => take(&number.to_be_bytes()),
+        })
+    }
 }
 
 /// Says how a value of a type is written in JSON.
@@ -113,7 +134,7 @@ pub(super) fn wanted(column_type: &ColumnType, types: &[TypeSettings]) -> Cow<'s
         }
         ColumnType::Vector(_, dimension) => return format!("{column_type}, a JSON array of {dimension} values").into(),
         ColumnType::UserDefined(name) => {
-            let fields = nested::fields(types, name).iter().map(|field| field.name.as_str());
+            let fields = fields_of(types, name).iter().map(|field| field.name.as_str());
             let fields = fields.collect::<Vec<_>>().join(", ");
             return format!("{column_type}, a JSON object with each of {fields} at most once").into();
         }

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use worker_settings::{ColumnSettings, ColumnType, TypeSettings};
+use worker_settings::{ColumnType, TypeSettings, fields_of};
 
 use super::cell::{Cell, string, wanted};
 use super::fault::Fault;
@@ -19,11 +18,6 @@ use crate::rejection::excerpt;
 const LARGEST_VALUE: usize = 8 << 20;
 
 type Outcome = Result<(), Box<Fault>>;
-
-/// Returns the fields of a user-defined type; settings name none that is not declared.
-pub(super) fn fields<'types>(types: &'types [TypeSettings], name: &str) -> &'types [ColumnSettings] {
-    types.iter().find(|one| one.name == name).map_or(&[], |found| &found.fields)
-}
 
 /// Encodes a collection, tuple, vector or value of a user-defined type.
 pub(super) fn encode(column_type: &ColumnType, types: &[TypeSettings], text: &str) -> Result<Vec<u8>, Box<Fault>> {
@@ -94,7 +88,7 @@ impl Encoder<'_> {
             ColumnType::UserDefined(name) => self.user_defined(name, text, not_of_type)?,
             simple => {
                 let cell = Cell::parse(simple, self.types, text)?;
-                append(&cell, &mut self.bytes);
+                cell.encoded(|bytes| self.bytes.extend_from_slice(bytes));
             }
         }
         Ok(())
@@ -102,7 +96,7 @@ impl Encoder<'_> {
 
     /// Appends the fields in the order of the type; one that is absent is null.
     fn user_defined(&mut self, name: &str, text: &str, not_of_type: impl Fn(&Self) -> Box<Fault>) -> Outcome {
-        let fields = fields(self.types, name);
+        let fields = fields_of(self.types, name);
         let mut given: Vec<Option<&str>> = vec![None; fields.len()];
         let taken = entries(text, |key, value| {
             let key = string(key).unwrap_or_default();
@@ -197,28 +191,6 @@ fn has_fixed_length(column_type: &ColumnType) -> bool {
         | ColumnType::Uuid => true,
         ColumnType::Vector(element, _) => has_fixed_length(element),
         _ => false,
-    }
-}
-
-/// Appends a cell of a simple type as the native protocol has it.
-fn append(cell: &Cell<'_>, bytes: &mut Vec<u8>) {
-    match cell {
-        // A value that is not null has no such cell.
-        Cell::Unset | Cell::Null => {}
-        Cell::Bigint(number) | Cell::Time(number) | Cell::Timestamp(number) => bytes.extend(number.to_be_bytes()),
-        Cell::Boolean(boolean) => bytes.push(u8::from(*boolean)),
-        // Counted from 2^31 days before the Unix epoch: the sign bit is the other way round.
-        Cell::Date(days) => bytes.extend((*days as u32 ^ 1 << 31).to_be_bytes()),
-        Cell::Double(number) => bytes.extend(number.to_be_bytes()),
-        Cell::Encoded(value) => bytes.extend_from_slice(value),
-        Cell::Float(number) => bytes.extend(number.to_be_bytes()),
-        Cell::Inet(IpAddr::V4(address)) => bytes.extend(address.octets()),
-        Cell::Inet(IpAddr::V6(address)) => bytes.extend(address.octets()),
-        Cell::Int(number) => bytes.extend(number.to_be_bytes()),
-        Cell::Smallint(number) => bytes.extend(number.to_be_bytes()),
-        Cell::Text(text) => bytes.extend_from_slice(text.as_bytes()),
-        Cell::Timeuuid(uuid) | Cell::Uuid(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
-        Cell::Tinyint(number) => bytes.extend(number.to_be_bytes()),
     }
 }
 

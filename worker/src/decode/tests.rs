@@ -19,6 +19,14 @@ fn table(columns: &[(&str, ColumnType)]) -> Table {
     })
 }
 
+impl Table {
+    /// Decodes one record into a row of its own.
+    fn decode<'record>(&self, payload: Option<&'record [u8]>) -> Result<Vec<Cell<'record>>, Rejection> {
+        let mut row = Vec::new();
+        self.decode_onto(&mut row, payload).map(|()| row)
+    }
+}
+
 fn people() -> Table {
     table(&[("id", ColumnType::Uuid), ("name", ColumnType::Text), ("age", ColumnType::Int)])
 }

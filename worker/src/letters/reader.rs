@@ -1,5 +1,6 @@
 //! Reads the dead-letter topic from a start to the ends that its partitions have now.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -64,17 +65,19 @@ pub fn read(settings: &ProcessSettings, start: &Start) -> Result<Letters, ReadLe
     let partitions: Vec<i32> = partitions.flat_map(|found| found.partitions()).map(|found| found.id()).collect();
     ensure!(!partitions.is_empty(), FindTopicSnafu { topic });
 
-    let mut asked = TopicPartitionList::new();
-    for partition in &partitions {
-        asked.add_partition(&topic, *partition);
+    let mut committed = TopicPartitionList::new();
+    if let Start::Group(_) = start {
+        for partition in &partitions {
+            committed.add_partition(&topic, *partition);
+        }
+        committed = consumer.committed_offsets(committed, ANSWER)?;
     }
-    let committed = consumer.committed_offsets(asked, ANSWER)?;
     let mut assigned = TopicPartitionList::new();
     let mut ends = Vec::new();
     for partition in partitions {
         let (oldest, end) = consumer.fetch_watermarks(&topic, partition, ANSWER)?;
-        let next = match (start, committed.find_partition(&topic, partition).map(|found| found.offset())) {
-            (Start::Group(_), Some(Offset::Offset(offset))) => offset.max(oldest),
+        let next = match committed.find_partition(&topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => offset.max(oldest),
             _ => oldest,
         };
         if next < end {
@@ -101,28 +104,24 @@ impl Letters {
                 continue;
             }
             let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+            let headers = headers.map(|header| Header::of(header.key, header.value)).collect();
             return Ok(Some(Letter {
                 partition,
                 offset,
                 key: message.key().map(<[u8]>::to_vec),
                 payload: message.payload().map(<[u8]>::to_vec),
-                headers: headers
-                    .map(|header| Header { name: header.key.to_owned(), value: header.value.map(<[u8]>::to_vec) })
-                    .collect(),
+                headers,
             }));
         }
         Ok(None)
     }
 
     /// Commits that all letters up to and including `last`, one of each partition, are done with.
-    pub fn commit(&self, last: &[(i32, i64)]) -> Result<(), ReadLetters> {
+    pub fn commit(&self, last: &BTreeMap<i32, i64>) -> Result<(), ReadLetters> {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in last {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(offset + 1))?;
         }
-        if !last.is_empty() {
-            self.consumer.commit(&list, CommitMode::Sync)?;
-        }
-        Ok(())
+        Ok(self.consumer.commit(&list, CommitMode::Sync)?)
     }
 }

@@ -74,8 +74,9 @@ pub async fn redrive(
             }
         }
         try_join_all(receipts).await.context(SendSnafu)?;
-        if !dry_run {
-            letters.commit(&last.into_iter().collect::<Vec<_>>())?;
+        // All of them once more is no progress of the redrives that go on where the last one ended.
+        if !dry_run && !again {
+            letters.commit(&last)?;
         }
     }
 }

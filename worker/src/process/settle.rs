@@ -15,7 +15,7 @@ use worker_settings::QuerySettings;
 
 use super::dead_letter;
 use crate::backoff::Backoff;
-use crate::decode::Table;
+use crate::decode::{Cell, Table};
 use crate::health::process::{ProcessHealth, SinkState};
 use crate::kafka::{PublishRecord, Publisher};
 use crate::message::{Consumed, Outgoing, PartitionId, Position};
@@ -84,14 +84,10 @@ pub(super) struct Handful {
 }
 
 impl Handful {
-    /// Returns the permit of a record; there is one for each partition of the handful.
-    fn permit(&self, record: usize) -> Option<&CancellationToken> {
-        let partition = self.records[record].position.partition;
-        self.permits.iter().find(|(of, _)| *of == partition).map(|(_, permit)| permit)
-    }
-
     fn is_withdrawn(&self, record: usize) -> bool {
-        self.permit(record).is_none_or(CancellationToken::is_cancelled)
+        let partition = self.records[record].position.partition;
+        let permit = self.permits.iter().find(|(of, _)| *of == partition);
+        permit.is_none_or(|(_, permit)| permit.is_cancelled())
     }
 
     /// Waits for `delay` or until one of the permits is withdrawn.
@@ -176,7 +172,7 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
         handful: &Handful,
         query: &Query,
         record: usize,
-        cells: &'cells [crate::decode::Cell<'cells>],
+        cells: &'cells [Cell<'cells>],
     ) -> Row<'cells> {
         let consumed = &handful.records[record];
         let timestamp = match self.sabotages.has(Sabotage::NoWriteTimestamp) {

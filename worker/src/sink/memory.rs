@@ -1,7 +1,6 @@
 //! A sink in memory for tests: last write by timestamp wins, cell by cell, as in Cassandra.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -149,10 +148,6 @@ impl MemorySink {
 impl Sink for MemorySink {
     fn appetite(&self) -> usize {
         ROWS
-    }
-
-    fn requests(&self, _: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>> {
-        (0..rows.len()).step_by(ROWS).map(|start| start..rows.len().min(start + ROWS)).collect()
     }
 
     async fn write(&self, query: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {

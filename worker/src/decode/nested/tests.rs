@@ -10,6 +10,8 @@ use scylla::serialize::value::SerializeValue;
 use scylla::serialize::writers::CellWriter;
 use scylla::value::{CqlDate, CqlTime, CqlValue};
 
+use worker_settings::ColumnSettings;
+
 use super::*;
 
 fn types() -> Vec<TypeSettings> {
@@ -42,7 +44,7 @@ fn driven(column_type: &ColumnType) -> CqlType<'static> {
         }
         ColumnType::UserDefined(name) => {
             let types = types();
-            let fields = fields(&types, name).iter();
+            let fields = fields_of(&types, name).iter();
             let field_types = fields.map(|field| (field.name.clone().into(), driven(&field.column_type))).collect();
             let definition = UserDefinedType { name: name.clone().into(), keyspace: "streams".into(), field_types };
             return CqlType::UserDefinedType { frozen: false, definition: Arc::new(definition) };

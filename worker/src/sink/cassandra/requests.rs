@@ -42,18 +42,7 @@ impl Default for Bounds {
 impl Bounds {
     /// Asks the server for its thresholds; one that does not tell has the defaults.
     pub(super) async fn of_server(session: &Session) -> Self {
-        let statement = "SELECT name, value FROM system_views.settings WHERE name IN \
-                         ('batch_size_warn_threshold', 'batch_size_warn_threshold_in_kb', \
-                         'unlogged_batch_across_partitions_warn_threshold')";
-        let Ok(answer) = session.query_unpaged(statement, ()).await else { return Self::default() };
-        let settings: Vec<(String, String)> = match answer.into_rows_result() {
-            Ok(rows) => match rows.rows::<(String, Option<String>)>() {
-                Ok(rows) => rows.flatten().filter_map(|(name, value)| Some((name, value?))).collect(),
-                Err(_) => Vec::new(),
-            },
-            Err(_) => Vec::new(),
-        };
-        Self::of_settings(&settings)
+        Self::of_settings(&settings(session).await.unwrap_or_default())
     }
 
     fn of_settings(settings: &[(String, String)]) -> Self {
@@ -98,6 +87,15 @@ impl Bounds {
         }
         requests
     }
+}
+
+async fn settings(session: &Session) -> Option<Vec<(String, String)>> {
+    let statement = "SELECT name, value FROM system_views.settings WHERE name IN \
+                     ('batch_size_warn_threshold', 'batch_size_warn_threshold_in_kb', \
+                     'unlogged_batch_across_partitions_warn_threshold')";
+    let answer = session.query_unpaged(statement, ()).await.ok()?.into_rows_result().ok()?;
+    let rows = answer.rows::<(String, Option<String>)>().ok()?;
+    Some(rows.flatten().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// Reads a size as `cassandra.yaml` writes it: a number with B, KiB, MiB or GiB.

@@ -1,13 +1,11 @@
 //! The insert statement of a table, whether it fits the table that the server has, and the values bound to it.
 
-use std::net::IpAddr;
-
 use scylla::cluster::metadata::{CollectionType, ColumnType as CqlType, NativeType};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::{CellWriter, RowWriter};
 use scylla::statement::prepared::PreparedStatement;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{ColumnType, TypeSettings};
 
 use crate::decode::{Cell, Table};
@@ -140,8 +138,6 @@ enum BindRow {
     CountCells { wanted: usize, given: usize },
     #[snafu(display("cell {index} is longer than a cell may be"))]
     FitCell { index: usize, source: scylla::serialize::writers::CellOverflowError },
-    #[snafu(display("cell {index} is a date out of range"))]
-    FitDate { index: usize },
 }
 
 impl SerializeRow for Values<'_> {
@@ -168,35 +164,12 @@ impl SerializeRow for Values<'_> {
 }
 
 fn bind(index: usize, cell: &Cell<'_>, writer: CellWriter<'_>) -> Result<(), BindRow> {
-    let written = match cell {
-        Cell::Unset => {
-            writer.set_unset();
-            return Ok(());
-        }
-        Cell::Null => {
-            writer.set_null();
-            return Ok(());
-        }
-        Cell::Bigint(number) | Cell::Time(number) | Cell::Timestamp(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Boolean(boolean) => writer.set_value(&[u8::from(*boolean)]),
-        Cell::Date(days) => writer.set_value(&cql_date(*days).context(FitDateSnafu { index })?.to_be_bytes()),
-        Cell::Double(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Encoded(bytes) => writer.set_value(bytes),
-        Cell::Float(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Inet(IpAddr::V4(address)) => writer.set_value(&address.octets()),
-        Cell::Inet(IpAddr::V6(address)) => writer.set_value(&address.octets()),
-        Cell::Int(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Smallint(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Text(text) => writer.set_value(text.as_bytes()),
-        Cell::Timeuuid(uuid) | Cell::Uuid(uuid) => writer.set_value(uuid.as_bytes()),
-        Cell::Tinyint(number) => writer.set_value(&number.to_be_bytes()),
-    };
-    written.map(|_| ()).context(FitCellSnafu { index })
-}
-
-/// CQL counts days from 2^31 days before the Unix epoch.
-fn cql_date(days: i32) -> Option<u32> {
-    u32::try_from(i64::from(days) + (1 << 31)).ok()
+    match cell {
+        Cell::Unset => drop(writer.set_unset()),
+        Cell::Null => drop(writer.set_null()),
+        cell => cell.encoded(|bytes| writer.set_value(bytes)).transpose().map(drop).context(FitCellSnafu { index })?,
+    }
+    Ok(())
 }
 
 #[cfg(test)]
