@@ -59,7 +59,8 @@ async fn a_pipeline_grows_while_records_arrive() -> Result<()> {
 async fn topic_has(live: &Live, wanted: &[(&str, &str)]) -> Result<()> {
     let own = |config: &BTreeMap<String, String>| {
         let set = ["retention.ms", "segment.ms"].into_iter();
-        set.filter_map(|key| Some((key, config.get(key)?.as_str()))).map(|(key, value)| format!("{key}={value}"))
+        set.filter_map(|key| Some((key, config.get(key)?.as_str())))
+            .map(|(key, value)| format!("{key}={value}"))
             .collect::<Vec<_>>()
     };
     let wanted: Vec<String> = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -15,7 +15,7 @@ use millrace_e2e::cluster::same;
 use millrace_e2e::live::address;
 use millrace_e2e::operator;
 use millrace_e2e::spec::{SAMPLE_SOURCE, http_source};
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, events, in_namespace, metrics};
+use millrace_e2e::{Live, Spec, TestNamespace, events, eventually, in_namespace, metrics};
 use serde_json::{Value, json};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
