@@ -3,6 +3,7 @@
 
 mod scenario;
 
+mod chaos;
 mod chart;
 mod controls;
 mod foreign;
