@@ -100,8 +100,12 @@ impl Faults {
         live.namespace.say(format!("fault: {fault}"));
         match fault {
             Fault::Kill(component) => {
-                let pod = self.victim(live, component).await?;
-                kill(live, &pod).await?;
+                // One that ends by itself at this moment is no victim.
+                let killed = eventually(&fault.to_string(), THERE_WITHIN, async || {
+                    let pod = self.victim(live, component).await?;
+                    kill(live, &pod).await.map(Some)
+                });
+                killed.await?;
             }
             Fault::Stop(component, length) => {
                 let pod = self.victim(live, component).await?;
