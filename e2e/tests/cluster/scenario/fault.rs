@@ -101,7 +101,8 @@ impl Faults {
         match fault {
             Fault::Kill(component) => {
                 // One that ends by itself at this moment is no victim.
-                let killed = eventually(&fault.to_string(), THERE_WITHIN, async || {
+                let what = fault.to_string();
+                let killed = eventually(&what, THERE_WITHIN, async || {
                     let pod = self.victim(live, component).await?;
                     kill(live, &pod).await.map(Some)
                 });
