@@ -103,9 +103,14 @@ main() {
     tests idle "$program" an_idle_pipeline_is_left_alone &
     idle=$!
   fi
+  in_turn heavy "$program" generated_records
+  # Small pipelines, two at a time. Those that look at the operator, or end it, are in one row.
+  in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
+  local row=$!
+  in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows
+  wait "$row" || true
   # Three servers, three brokers and three nodes are all that two cores can carry at once.
-  in_turn others "$program" generated_records one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped \
-    a_column_of_every_type a_guarded_pipeline a_pipeline_grows faults_at_random helm_test three_of_each
+  in_turn heavy-2 "$program" faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
   # Last and alone: they stop the operator of all namespaces, and switch faults on for all pipelines.
