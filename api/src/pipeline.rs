@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use worker_settings::{Bytes, ColumnSettings, SourceSettings};
+use worker_settings::{Bytes, ColumnSettings, SourceSettings, SqlSettings, TableSettings};
 
 use crate::crd::DeletionPolicy;
 use crate::names::Names;
@@ -205,6 +205,17 @@ pub struct Table {
     pub ttl_seconds: u32,
 }
 
+impl Table {
+    /// Returns the table as the worker reads it.
+    pub fn settings(&self) -> TableSettings {
+        TableSettings {
+            name: self.name.clone(),
+            columns: self.columns.clone(),
+            primary_key: self.partition_key.iter().chain(&self.clustering_key).cloned().collect(),
+        }
+    }
+}
+
 /// The producers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Producer {
@@ -265,4 +276,6 @@ pub struct Query {
     pub from: String,
     /// Table.
     pub into: String,
+    /// What is written of a record; `None`: its fields fill the columns of the same name.
+    pub sql: Option<SqlSettings>,
 }

@@ -1,9 +1,12 @@
-//! Decoding and binding: the bytes of a consumed record and a table become the cells of a row. Pure.
+//! Decoding and binding: the bytes of consumed records and a query become the cells of rows. Pure.
 //!
-//! A field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an explicit null
-//! clears it, and nothing is converted silently: a number is no text and a text is no number.
+//! Without SQL, a field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an
+//! explicit null clears it, and nothing is converted silently: a number is no text and a text is no number. With SQL,
+//! [`Decoder`] does what the query says.
 
 mod cell;
+mod decoder;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,6 +22,7 @@ use crate::rejection::{
 };
 
 pub use cell::Cell;
+pub use decoder::{CompileSql, Decoder};
 
 /// Largest record that becomes a row: what a Kafka topic takes by default, and well below Cassandra's own bound.
 pub const LARGEST_RECORD: usize = 1 << 20;
@@ -74,11 +78,13 @@ impl Table {
 
     /// Decodes a record's value into the cells of a row.
     pub fn decode<'record>(&self, payload: Option<&'record [u8]>) -> Result<Row<'record>, Rejection> {
-        let Some(payload) = payload else {
-            return NotJsonSnafu { problem: "it has no value" }.fail();
-        };
-        ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
-        let row = self.read(payload)?;
+        let row = self.read(present(payload)?)?;
+        self.check_key(&row)?;
+        Ok(row)
+    }
+
+    /// Refuses a row without a part of its key.
+    fn check_key(&self, row: &Row<'_>) -> Result<(), Rejection> {
         for index in self.key_columns() {
             let state = match row[index] {
                 Cell::Unset => "absent",
@@ -87,7 +93,7 @@ impl Table {
             };
             return MissingKeySnafu { column: &self.columns[index].name, table: &self.name, state }.fail();
         }
-        Ok(row)
+        Ok(())
     }
 
     fn read<'record>(&self, payload: &'record [u8]) -> Result<Row<'record>, Rejection> {
@@ -105,6 +111,15 @@ impl Table {
             _ => NotJsonSnafu { problem: hearsay(&error.to_string()) }.fail(),
         }
     }
+}
+
+/// Returns a record's value, if it has one and it is not too large.
+fn present(payload: Option<&[u8]>) -> Result<&[u8], Rejection> {
+    let Some(payload) = payload else {
+        return NotJsonSnafu { problem: "it has no value" }.fail();
+    };
+    ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
+    Ok(payload)
 }
 
 /// Reads one JSON object into a row.

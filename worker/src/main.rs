@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_worker::causes::chain;
+use millrace_worker::check::check;
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
 use millrace_worker::settings::load;
@@ -35,6 +36,12 @@ enum Road {
         #[arg(long, value_name = "N")]
         ordinal: Option<u32>,
     },
+    /// Checks the StreamingPipelines of a file without a cluster: SQL, expressions, names. Exit code 2 on errors.
+    Check {
+        /// YAML file, or - for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Writes the records of Kafka topics into Cassandra tables.
     Process {
         /// YAML file with the processor's settings.
@@ -49,19 +56,48 @@ const BAD_SETTINGS: u8 = 2;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    match arguments.road {
+        Road::Check { file } => check_file(&file),
+        Road::Produce { settings, ordinal } => match begin() {
+            Ok(sabotages) => produce(&settings, ordinal, sabotages).await,
+            Err(code) => code,
+        },
+        Road::Process { settings } => match begin() {
+            Ok(sabotages) => process(&settings, sabotages).await,
+            Err(code) => code,
+        },
+    }
+}
+
+/// What both roads begin with: the log, and what a negative control switches on.
+fn begin() -> Result<Sabotages, ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,scylla=off"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     let sabotages = match Sabotages::parse(&std::env::var(sabotage::VARIABLE).unwrap_or_default()) {
         Ok(sabotages) => sabotages,
-        Err(unknown) => return bad_settings(&format!("{}: cannot switch on '{unknown}'", sabotage::VARIABLE)),
+        Err(unknown) => return Err(bad_settings(&format!("{}: cannot switch on '{unknown}'", sabotage::VARIABLE))),
     };
     if sabotages != Sabotages::default() {
         warn!(?sabotages, "SABOTAGED ON PURPOSE: this worker loses data, use it for negative controls only");
     }
-    match arguments.road {
-        Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
-        Road::Process { settings } => process(&settings, sabotages).await,
-    }
+    Ok(sabotages)
+}
+
+/// Prints for people, unlike the roads, which log for machines.
+fn check_file(path: &Path) -> ExitCode {
+    let text =
+        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("cannot read '{}': {error}", path.display());
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    let (good, findings) = check(&text);
+    good.iter().for_each(|name| println!("{name}: ok"));
+    findings.iter().for_each(|finding| println!("{finding}"));
+    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD_SETTINGS) }
 }
 
 async fn produce(path: &Path, ordinal: Option<u32>, sabotages: Sabotages) -> ExitCode {

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{Bytes, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings};
 
+use crate::decode::Decoder;
+
 /// Least memory that records can move in.
 const LEAST_MEMORY: Bytes = Bytes(1 << 20);
 
@@ -142,7 +144,10 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
         let field = format!("{path}.into.primaryKey[{index}]");
         accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
     }
-    Ok(())
+    match Decoder::new(query) {
+        Ok(_) => Ok(()),
+        Err(error) => accept(false, &format!("{path}.sql.text"), &error.to_string()),
+    }
 }
 
 fn check_memory(memory: Bytes) -> Result<(), LoadSettings> {

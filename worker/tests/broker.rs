@@ -142,6 +142,7 @@ fn settings(bootstrap: &str) -> ProcessSettings {
                 columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
                 primary_key: vec!["id".to_owned()],
             },
+            sql: None,
             write_timestamp_base: 0,
         }],
         buffer_memory: Bytes(4 << 20),

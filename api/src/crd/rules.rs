@@ -34,6 +34,21 @@ pub fn one_query_per_topic() -> Rule {
     )))
 }
 
+/// Refuses SQL over a stream without columns.
+pub fn sql_has_columns() -> Rule {
+    rule("!has(self.sql) || (has(self.columns) && size(self.columns) > 0)", "sql needs the stream's columns; list them")
+        .field_path(".columns")
+}
+
+/// Refuses columns of a stream that no SQL reads.
+pub fn columns_have_sql() -> Rule {
+    rule(
+        "has(self.sql) || !has(self.columns) || size(self.columns) == 0",
+        "columns are for sql, and there is none; add sql or remove columns",
+    )
+    .field_path(".columns")
+}
+
 /// Refuses fields that cannot be columns.
 pub fn field_names() -> Rule {
     let fits = "k.matches('^[a-z][a-z0-9_]{0,47}$')";

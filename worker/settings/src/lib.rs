@@ -183,7 +183,7 @@ pub struct GeneratorSettings {
     pub records_per_second: Option<u32>,
 }
 
-/// One stream from a topic into a table, column by column of the same name.
+/// One stream from a topic into a table.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct QuerySettings {
@@ -193,9 +193,75 @@ pub struct QuerySettings {
     pub from: String,
     /// The table to write.
     pub into: TableSettings,
+    /// What is written of a record. Absent: its fields fill the columns of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlSettings>,
     /// Base of the write timestamp, in microseconds since the Unix epoch: a record's cells are written with
     /// `base + offset`, so that a replay writes the same cells and the later record of a key wins.
     pub write_timestamp_base: i64,
+}
+
+/// The SQL of a query and the columns of its stream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SqlSettings {
+    /// One SELECT over the stream, which has the name of the topic.
+    pub text: String,
+    /// The stream's columns: the fields of a record that the SQL may use.
+    pub columns: Vec<StreamColumn>,
+}
+
+/// A column of a stream: a field of the record's JSON object, and how it is read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StreamColumn {
+    /// Field name, exactly as it stands in the record.
+    pub name: String,
+    /// How the field is read.
+    #[serde(rename = "type")]
+    pub column_type: StreamType,
+}
+
+/// The types of a stream's columns: how a JSON value is read, without silent conversion.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamType {
+    /// A JSON integer of 64 bits.
+    Bigint,
+    /// true or false.
+    Boolean,
+    /// A JSON string such as "2024-02-29".
+    Date,
+    /// A finite JSON number.
+    Double,
+    /// A JSON integer of 32 bits.
+    Int,
+    /// Any JSON value: an object, an array, or what has no type of its own.
+    Json,
+    /// A JSON string.
+    Text,
+    /// An RFC 3339 string or an integer of milliseconds.
+    Timestamp,
+}
+
+impl StreamType {
+    /// Every type.
+    pub const ALL: [Self; 8] =
+        [Self::Bigint, Self::Boolean, Self::Date, Self::Double, Self::Int, Self::Json, Self::Text, Self::Timestamp];
+
+    /// Returns the type's name, that of CQL where CQL has the type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bigint => "bigint",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Double => "double",
+            Self::Int => "int",
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Timestamp => "timestamp",
+        }
+    }
 }
 
 /// A table's columns as the operator created them.

@@ -61,6 +61,7 @@ fn query(from: &str) -> QuerySettings {
             columns: vec![ColumnSettings { name: "id".to_owned(), column_type: ColumnType::Uuid }],
             primary_key: vec!["id".to_owned()],
         },
+        sql: None,
         write_timestamp_base: 1,
     }
 }

@@ -30,6 +30,7 @@ fn query() -> Query {
             columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
             primary_key: vec!["id".to_owned()],
         },
+        sql: None,
         write_timestamp_base: 1_000_000,
     })
 }

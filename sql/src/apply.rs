@@ -1,0 +1,149 @@
+//! A plan applied to records: each becomes rows, none, or a failure; none harms another.
+
+use crate::batch::{Piece, Results, truths};
+use crate::plan::{Output, Place, Plan};
+use crate::rows::{Rows, read};
+use crate::value::{Failure, Value};
+
+/// What becomes of one record: its rows, each with one cell per column of the table.
+pub type Outcome<C> = Result<Vec<Vec<C>>, Failure>;
+
+impl Plan {
+    /// Returns whether each record becomes exactly one row by itself, with nothing to compute: then [`Plan::row`]
+    /// needs no batch, and no Arrow.
+    pub fn is_projection(&self) -> bool {
+        self.unnest.is_none() && self.filter.is_none() && self.computed.is_none()
+    }
+
+    /// Returns the one row of a record; only for a projection.
+    ///
+    /// `cell` makes the cell of a column, given by its position in the table, or says why the value does not fit.
+    pub fn row<'record, C>(
+        &self,
+        record: &'record [u8],
+        cell: impl Fn(usize, Value<'record>) -> Result<C, String>,
+    ) -> Result<Vec<C>, Failure> {
+        assert!(self.is_projection(), "only a projection makes rows one by one");
+        let mut fields = vec![None; self.record.slots()];
+        read(&self.record, record, &mut fields)?;
+        let text = |place: Place| fields[place.slot];
+        self.cells(text, 0, |_| Value::Absent, &cell)
+    }
+
+    /// Returns what becomes of each of a batch of records, in their order.
+    ///
+    /// `cell` is as for [`Plan::row`].
+    pub fn rows<'record, C>(
+        &self,
+        records: &[&'record [u8]],
+        cell: impl Fn(usize, Value<'record>) -> Result<C, String>,
+    ) -> Vec<Outcome<C>> {
+        let mut outcomes: Vec<Outcome<C>> = records.iter().map(|_| Ok(Vec::new())).collect();
+        let mut rows = Rows::new(self, records.len());
+        for (index, record) in records.iter().enumerate() {
+            if let Err(failure) = rows.add(self, index, record) {
+                outcomes[index] = Err(failure);
+            }
+        }
+        self.filter(&mut rows, &mut outcomes);
+        let pieces = self.compute(&mut rows, &mut outcomes);
+        for Piece { rows: range, result } in pieces {
+            let arrays = match &result {
+                Ok(arrays) => arrays,
+                Err(blame) => {
+                    let column = blame.column.map(|column| self.columns[column].clone()).unwrap_or_default();
+                    let problem = blame.problem.clone();
+                    outcomes[rows.record(range.start)] = Err(Failure::Column { column, problem });
+                    continue;
+                }
+            };
+            let results: Vec<Results<'_>> = arrays.iter().map(Results::new).collect();
+            for row in range.clone() {
+                let outcome = &mut outcomes[rows.record(row)];
+                let Ok(made) = outcome else {
+                    continue;
+                };
+                let text = |place| rows.text(row, place);
+                let computed = |index: usize| results[index].value(row - range.start);
+                match self.cells(text, rows.ordinal(row), computed, &cell) {
+                    Ok(cells) => made.push(cells),
+                    Err(failure) => *outcome = Err(failure),
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Drops the rows for which the condition is not true.
+    fn filter<C>(&self, rows: &mut Rows<'_>, outcomes: &mut [Outcome<C>]) {
+        let Some(stage) = &self.filter else {
+            return;
+        };
+        let batch = loop {
+            match stage.read(rows) {
+                Ok(batch) => break batch,
+                Err(failures) => drop_failed(rows, outcomes, failures),
+            }
+        };
+        let mut keep = vec![false; rows.len()];
+        for Piece { rows: range, result } in stage.evaluate(&batch) {
+            match result {
+                Ok(arrays) => range.zip(truths(&arrays[0])).for_each(|(row, truth)| keep[row] = truth),
+                Err(blame) => outcomes[rows.record(range.start)] = Err(Failure::Where { problem: blame.problem }),
+            }
+        }
+        rows.retain(|row, record| keep[row] && outcomes[record].is_ok());
+    }
+
+    /// Computes what is to be computed of all rows.
+    fn compute<C>(&self, rows: &mut Rows<'_>, outcomes: &mut [Outcome<C>]) -> Vec<Piece> {
+        let Some(stage) = &self.computed else {
+            return vec![Piece { rows: 0..rows.len(), result: Ok(Vec::new()) }];
+        };
+        loop {
+            match stage.read(rows) {
+                Ok(batch) => return stage.evaluate(&batch),
+                Err(failures) => drop_failed(rows, outcomes, failures),
+            }
+        }
+    }
+
+    fn cells<'record, C>(
+        &self,
+        text: impl Fn(Place) -> Option<&'record str>,
+        ordinal: i64,
+        computed: impl Fn(usize) -> Value<'static>,
+        cell: &impl Fn(usize, Value<'record>) -> Result<C, String>,
+    ) -> Result<Vec<C>, Failure> {
+        let mut cells = Vec::with_capacity(self.outputs.len());
+        for (column, output) in self.outputs.iter().enumerate() {
+            let value = match output {
+                Output::Absent => Value::Absent,
+                Output::Place { place, as_text } => match text(*place) {
+                    None => Value::Absent,
+                    Some("null") => Value::Null,
+                    Some(text) if *as_text && !text.starts_with('"') => Value::Text(text.into()),
+                    Some(text) => Value::Json(text),
+                },
+                Output::Ordinal => Value::Integer(ordinal),
+                Output::Constant(value) => value.clone(),
+                Output::Computed(index) => computed(*index),
+            };
+            let made = cell(column, value)
+                .map_err(|problem| Failure::Column { column: self.columns[column].clone(), problem })?;
+            cells.push(made);
+        }
+        Ok(cells)
+    }
+}
+
+/// Takes out the records some of whose rows have failed, so that the others can go on.
+fn drop_failed<C>(rows: &mut Rows<'_>, outcomes: &mut [Outcome<C>], failures: Vec<(usize, Failure)>) {
+    for (row, failure) in failures {
+        let outcome = &mut outcomes[rows.record(row)];
+        if outcome.is_ok() {
+            *outcome = Err(failure);
+        }
+    }
+    rows.retain(|_, record| outcomes[record].is_ok());
+}
