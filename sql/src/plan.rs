@@ -290,7 +290,7 @@ impl<'a> Compile<'a> {
         if class == Class::Null && self.table.primary_key.contains(name) {
             return Err(Problem::new(position, "NULL cannot be part of the primary key"));
         }
-        if types::takes(*column_type, class) {
+        if types::takes(column_type, class) {
             return Ok(());
         }
         let hint = match (column_type, class) {

@@ -96,21 +96,22 @@ pub(crate) fn arrow(read: Read) -> Option<DataType> {
 ///
 /// Text goes wherever a JSON string goes, so the column's own form is checked per record. Nothing else is converted
 /// silently: a CAST says it.
-pub(crate) fn takes(column: ColumnType, class: Class) -> bool {
+pub(crate) fn takes(column: &ColumnType, class: Class) -> bool {
     use ColumnType as T;
 
     let is_integer = matches!(column, T::Bigint | T::Int | T::Smallint | T::Tinyint);
     let is_float = matches!(column, T::Double | T::Float);
     let is_string = matches!(column, T::Ascii | T::Text | T::Uuid | T::Timeuuid | T::Inet);
     let is_moment = matches!(column, T::Date | T::Timestamp);
+    let is_boolean = matches!(column, T::Boolean);
     match class {
         Class::Null => true,
-        Class::Boolean => column == T::Boolean,
-        Class::Integer => !(is_string || is_moment || column == T::Boolean),
-        Class::Decimal | Class::Double => !(is_string || is_moment || is_integer || column == T::Boolean),
-        Class::Text => !(is_integer || is_float || column == T::Boolean),
-        Class::Date => column == T::Date,
-        Class::Timestamp => column == T::Timestamp,
+        Class::Boolean => is_boolean,
+        Class::Integer => !(is_string || is_moment || is_boolean),
+        Class::Decimal | Class::Double => !(is_string || is_moment || is_integer || is_boolean),
+        Class::Text => !(is_integer || is_float || is_boolean),
+        Class::Date => matches!(column, T::Date),
+        Class::Timestamp => matches!(column, T::Timestamp),
         Class::Other => false,
     }
 }

@@ -91,7 +91,7 @@ impl Decoder {
     }
 
     fn cell<'record>(&self, column: usize, value: Value<'record>) -> Result<Cell<'record>, String> {
-        Cell::of(self.table.columns[column].column_type, value)
+        Cell::of(&self.table.columns[column].column_type, value)
     }
 
     fn keep_last_of_each_key(&self, rows: &mut Vec<Row<'_>>) {

@@ -10,11 +10,11 @@ use crate::rejection::excerpt;
 
 impl<'record> Cell<'record> {
     /// Makes the cell of a column; the error says why the value does not fit.
-    pub(super) fn of(column_type: ColumnType, value: Value<'record>) -> Result<Self, String> {
+    pub(super) fn of(column_type: &ColumnType, value: Value<'record>) -> Result<Self, String> {
         match (value, column_type) {
             (Value::Absent, _) => Ok(Self::Unset),
             (Value::Null, _) => Ok(Self::Null),
-            (Value::Json(text), _) => Self::parse(column_type, text).map_err(|wanted| misfit(wanted, text)),
+            (Value::Json(text), _) => Self::parse(*column_type, text).map_err(|wanted| misfit(wanted, text)),
             (Value::Text(text), ColumnType::Text) => Ok(Self::Text(text)),
             (Value::Text(text), _) => {
                 let json = serde_json::to_string(&text).expect("a text is a JSON string");
@@ -35,8 +35,8 @@ impl<'record> Cell<'record> {
 }
 
 /// Reads the JSON form of a computed value, which nobody keeps.
-fn read(column_type: ColumnType, json: &str) -> Result<Cell<'static>, String> {
-    Cell::parse(column_type, json).map(owned).map_err(|wanted| misfit(wanted, json))
+fn read(column_type: &ColumnType, json: &str) -> Result<Cell<'static>, String> {
+    Cell::parse(*column_type, json).map(owned).map_err(|wanted| misfit(wanted, json))
 }
 
 fn misfit(wanted: &str, json: &str) -> String {
