@@ -23,7 +23,7 @@ use sqlparser::ast::{
 use crate::extract::Step;
 use crate::functions::{LONGEST_PADDING, function};
 use crate::problem::{Position, Problem, Result};
-use crate::scope::{Field, Level, Read, Scope};
+use crate::scope::{Field, Read, Scope};
 use crate::types::{self, CASTS, Class};
 
 /// Deepest nesting; each level costs stack where the expression is evaluated.
