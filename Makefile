@@ -44,6 +44,21 @@ demo: ## from nothing to rows in Cassandra: cluster, chart, pipeline, and what a
 demo-down: ## removes the demo's pipeline, source and operator; the cluster stays
 	@examples/demo.sh down
 
+##@ Benchmark (docs/benchmark.md)
+
+.PHONY: bench bench-quick bench-report bench-down
+bench: ## measures the worker, its peers and the ceiling on the cluster's stores, and writes the page; takes hours
+	@bench/bench.py run
+
+bench-quick: ## the same with fewer records and peers, each once, in at most ten minutes; the page stays as it is
+	@bench/bench.py run --quick --result bench/results/quick.json
+
+bench-report: ## makes page and plots anew from the last results
+	@bench/bench.py report
+
+bench-down: ## removes the benchmark's stores
+	@bench/bench.py down
+
 ##@ Tests
 
 .PHONY: test test-fast test-e2e generate

@@ -16,7 +16,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table};
+pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, Processor, Query};
 pub use producer::{Generator, Header, HeaderValueFrom, Http, Producer, SecretKeyReference, Source};

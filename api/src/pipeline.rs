@@ -3,9 +3,9 @@
 //! Comes from [`crate::validate()`] alone. Field names are those of the resource; optional values are filled in,
 //! durations, sizes and images are parsed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use worker_settings::{Bytes, ColumnSettings, SourceSettings, SqlSettings, TableSettings};
+use worker_settings::{Bytes, ColumnSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
 use crate::crd::DeletionPolicy;
 use crate::names::Names;
@@ -163,6 +163,8 @@ pub struct Cassandra {
     pub keyspace: String,
     /// Copies of each row.
     pub replication_factor: Factor,
+    /// User-defined types that shall exist, each after those that it uses.
+    pub types: Vec<TypeSettings>,
     /// Tables that shall exist.
     pub tables: Vec<Table>,
 }
@@ -171,6 +173,33 @@ impl Cassandra {
     /// Returns the number of nodes over all racks.
     pub fn nodes(&self) -> u32 {
         self.racks.iter().map(|rack| rack.replicas).sum()
+    }
+
+    /// Returns the user-defined types that columns use, and those that these use, in the order of the resource.
+    pub fn types_of<'a>(&'a self, columns: impl IntoIterator<Item = &'a ColumnSettings>) -> Vec<&'a TypeSettings> {
+        let mut names: BTreeSet<&str> =
+            columns.into_iter().flat_map(|column| column.column_type.user_types()).collect();
+        let mut used = Vec::new();
+        // Backwards, since what a type uses stands before it.
+        for declared in self.types.iter().rev() {
+            if names.remove(declared.name.as_str()) {
+                names.extend(declared.fields.iter().flat_map(|field| field.column_type.user_types()));
+                used.push(declared);
+            }
+        }
+        used.reverse();
+        used
+    }
+
+    /// Returns a table as the worker reads it.
+    pub fn table_settings(&self, table: &Table) -> TableSettings {
+        TableSettings {
+            name: table.name.clone(),
+            columns: table.columns.clone(),
+            primary_key: table.partition_key.iter().chain(&table.clustering_key).cloned().collect(),
+            // Only what it uses, so that a type of another table restarts nothing here.
+            types: self.types_of(&table.columns).into_iter().cloned().collect(),
+        }
     }
 }
 
@@ -203,17 +232,6 @@ pub struct Table {
     pub clustering_key: Vec<String>,
     /// Seconds until a row disappears; 0 is never.
     pub ttl_seconds: u32,
-}
-
-impl Table {
-    /// Returns the table as the worker reads it.
-    pub fn settings(&self) -> TableSettings {
-        TableSettings {
-            name: self.name.clone(),
-            columns: self.columns.clone(),
-            primary_key: self.partition_key.iter().chain(&self.clustering_key).cloned().collect(),
-        }
-    }
 }
 
 /// The producers.

@@ -2,11 +2,12 @@
 //!
 //! Admission has refused what schema and CEL can see. Two things are left: what only a program can judge (does a
 //! field's expression compile, is there a column for it, does a query's SQL), which takes the faulty source or query
-//! out and leaves the rest running; and parsing, which fails only when admission was bypassed and then rejects the
-//! whole.
+//! out and leaves the rest running; and parsing, which rejects the whole: CQL types, and what admission was bypassed
+//! with.
 
 mod fields;
 mod queries;
+mod types;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,15 +15,15 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use worker_settings::{
-    Bytes, ColumnSettings, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin,
-    SourceSettings, SqlSettings, StreamColumn,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin, SourceSettings, SqlSettings,
+    StreamColumn,
 };
 
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
-    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Table,
-    Topic, ZooKeeper, default_replication_factor,
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Topic,
+    ZooKeeper, default_replication_factor,
 };
 
 /// A user error: where it is and what to do.
@@ -32,11 +33,13 @@ pub struct Rejected {
     pub path: String,
     /// What is wrong and how to mend it.
     pub message: String,
+    /// The faulty line of a text of several, with a mark below the place; for terminals.
+    pub excerpt: Option<String>,
 }
 
 impl Rejected {
     fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { path: path.into(), message: message.to_string() }
+        Self { path: path.into(), message: message.to_string(), excerpt: None }
     }
 }
 
@@ -72,9 +75,10 @@ pub fn validate(resource: &StreamingPipeline) -> Validated {
     let of_sources = fields::check(&resource.spec, &pipeline);
     let of_queries = queries::check(&pipeline);
     let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
-    let (sources, queries) = (faulty(&of_sources), faulty(&of_queries));
+    let sources = faulty(&of_sources);
     pipeline.producer.sources.retain(|source| !sources.contains(&source.name));
-    pipeline.processor.queries.retain(|query| !queries.contains(&query.name));
+    let held = queries::held(&pipeline, &faulty(&of_queries));
+    pipeline.processor.queries.retain(|query| !held.contains(&query.name));
     let rejected = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected).collect();
     Validated { pipeline: Some(pipeline), rejected }
 }
@@ -97,8 +101,8 @@ const PRODUCER: Defaults = Defaults { cpu: "50m", memory: 128 * MEBIBYTE };
 /// Some 40 MiB at rest, the buffer and the client's queues.
 const PROCESSOR: Defaults = Defaults { cpu: "50m", memory: 256 * MEBIBYTE };
 
-/// Rows in flight that keep one Cassandra node busy; more only adds latency.
-const DEFAULT_MAX_IN_FLIGHT: u32 = 256;
+/// Upper bound of the window of rows in flight: more than any node wants, since the window follows its answers.
+const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 
 /// Collects errors while it parses; values after an error are stand-ins that nobody sees.
 #[derive(Default)]
@@ -197,7 +201,7 @@ impl Parse {
     }
 
     fn cassandra(&mut self, written: &crd::Cassandra) -> Cassandra {
-        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, tables } =
+        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, types, tables } =
             written;
         let racks: Vec<Rack> = racks
             .iter()
@@ -212,6 +216,8 @@ impl Parse {
             Some(written) => Factor::Written(self.count("spec.cassandra.keyspace.replicationFactor", written)),
             None => Factor::Default(default_replication_factor(nodes)),
         };
+        let types = self.types(types);
+        let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types)).collect();
         Cassandra {
             datacenter: datacenter.clone(),
             racks,
@@ -223,7 +229,8 @@ impl Parse {
             },
             keyspace: keyspace.name.clone(),
             replication_factor,
-            tables: tables.iter().map(table_of).collect(),
+            types,
+            tables,
         }
     }
 
@@ -387,20 +394,6 @@ fn query_of(written: &crd::Query) -> Query {
 
 fn storage_of(written: &crd::Storage) -> Storage {
     Storage { size: written.size.clone(), class_name: written.class_name.clone() }
-}
-
-fn table_of(written: &crd::Table) -> Table {
-    let crd::Table { name, columns, primary_key, ttl_seconds } = written;
-    Table {
-        name: name.clone(),
-        columns: columns
-            .iter()
-            .map(|column| ColumnSettings { name: column.name.clone(), column_type: column.column_type })
-            .collect(),
-        partition_key: primary_key.partition.clone(),
-        clustering_key: primary_key.clustering.clone(),
-        ttl_seconds: ttl_seconds.unsigned_abs(),
-    }
 }
 
 /// The dead-letter topic of a pipeline that declares none: one partition, since order helps whoever reads it, kept

@@ -1,5 +1,6 @@
 //! Queries that admission lets pass and the operator refuses: where, in which words, and that the rest goes on.
 
+use millrace_api::crd::{Query, Topic};
 use millrace_api::{StreamingPipeline, validate};
 
 /// The accepted sample with SQL, its SQL replaced.
@@ -27,16 +28,26 @@ fn faults_in_sql_have_the_path_of_the_field_and_the_place_in_it() {
 }
 
 #[test]
-fn a_faulty_query_is_taken_out_and_the_others_stay() {
-    let mut resource = pipeline("SELECT nothing FROM users_created");
-    let mut other = resource.spec.processor.queries[0].clone();
-    (other.name, other.sql, other.columns) = ("plain".to_owned(), None, Vec::new());
-    resource.spec.processor.queries.push(other);
-    let validated = validate(&resource);
-    let pipeline = validated.pipeline.expect("the rest can run");
-    let names: Vec<&str> = pipeline.processor.queries.iter().map(|query| query.name.as_str()).collect();
-    assert_eq!(names, ["plain"]);
-    assert!(!validated.rejected.is_empty());
+fn a_faulty_query_is_taken_out_with_those_of_its_topic_and_the_others_stay() {
+    for (sql, stay) in [
+        ("SELECT nothing FROM users_created", vec!["elsewhere"]),
+        // The control: a sound one takes nobody out.
+        ("SELECT login->'uuid' AS id FROM users_created", vec!["users", "elsewhere", "beside"]),
+    ] {
+        let mut resource = pipeline(sql);
+        let topic = Topic { name: "other".to_owned(), ..resource.spec.kafka.topics[0].clone() };
+        resource.spec.kafka.topics.push(topic);
+        for (name, from) in [("elsewhere", "other"), ("beside", "users_created")] {
+            let first = resource.spec.processor.queries[0].clone();
+            let query = Query { name: name.to_owned(), from: from.to_owned(), sql: None, columns: Vec::new(), ..first };
+            resource.spec.processor.queries.push(query);
+        }
+        let validated = validate(&resource);
+        let pipeline = validated.pipeline.expect("the rest can run");
+        let names: Vec<&str> = pipeline.processor.queries.iter().map(|query| query.name.as_str()).collect();
+        assert_eq!(names, stay);
+        assert_eq!(validated.rejected.is_empty(), stay.len() == 3);
+    }
 }
 
 #[test]

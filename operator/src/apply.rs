@@ -192,6 +192,8 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
         }
         Act::RestartPod(restart) => return delete_pod(ctx, pipeline, &restart.pod, &restart.uid).await,
         Act::CreateKeyspace => cassandra::create_keyspace(&pipeline.cassandra),
+        Act::CreateType(declared) => cassandra::create_type(keyspace, declared),
+        Act::AddField { type_name, field } => cassandra::add_field(keyspace, type_name, field),
         Act::CreateTable(table) => cassandra::create_table(keyspace, table),
         Act::AddColumn { table, column } => cassandra::add_column(keyspace, table, column),
         Act::SetTtl { table, ttl_seconds } => cassandra::set_ttl(keyspace, table, *ttl_seconds),

@@ -283,7 +283,7 @@ fn strangers(facts: &CassandraFacts) -> Option<String> {
     })
 }
 
-/// Returns what is missing of keyspace and tables; `None`: nothing.
+/// Returns what is missing of keyspace, types and tables; `None`: nothing.
 fn schema(pipeline: &Pipeline, facts: &CassandraFacts) -> Option<LinkState> {
     let unmet = |reason, message| Some(LinkState::unmet(Link::Cassandra, reason, message));
     let keyspace = &pipeline.cassandra.keyspace;
@@ -292,6 +292,17 @@ fn schema(pipeline: &Pipeline, facts: &CassandraFacts) -> Option<LinkState> {
     };
     if let Some(rejected) = crate::plan::schema_rejected(pipeline, schema) {
         return unmet(Reason::SchemaChangeRejected, rejected);
+    }
+    for declared in &pipeline.cassandra.types {
+        let Some(found) = schema.types.get(&declared.name) else {
+            return unmet(Reason::CreatingSchema, format!("type '{keyspace}.{}' does not exist yet", declared.name));
+        };
+        if let Some(field) = declared.fields.get(found.len()) {
+            return unmet(
+                Reason::CreatingSchema,
+                format!("type '{keyspace}.{}' has no field '{}' yet", declared.name, field.name),
+            );
+        }
     }
     for table in &pipeline.cassandra.tables {
         let Some(found) = schema.tables.get(&table.name) else {

@@ -11,7 +11,7 @@ mod stores;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Table, Topic};
-use worker_settings::ColumnSettings;
+use worker_settings::{ColumnSettings, TypeSettings};
 
 use crate::chain::{Link, LinkState, judge};
 use crate::desire::{Desired, Objects};
@@ -75,6 +75,15 @@ pub enum Act {
     },
     /// Create the keyspace.
     CreateKeyspace,
+    /// Create a user-defined type.
+    CreateType(TypeSettings),
+    /// Add a field to a user-defined type.
+    AddField {
+        /// Type.
+        type_name: String,
+        /// Field.
+        field: ColumnSettings,
+    },
     /// Create a table.
     CreateTable(Table),
     /// Add a column to a table.
@@ -103,6 +112,8 @@ impl Act {
             Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
             Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
             Self::CreateKeyspace => "create the keyspace".to_owned(),
+            Self::CreateType(declared) => format!("create type '{}'", declared.name),
+            Self::AddField { type_name, field } => format!("add field '{}' to type '{type_name}'", field.name),
             Self::CreateTable(table) => format!("create table '{}'", table.name),
             Self::AddColumn { table, column } => format!("add column '{}' to table '{table}'", column.name),
             Self::SetTtl { table, ttl_seconds } => {
@@ -118,9 +129,12 @@ impl Act {
             Self::CreateTopic(_) => "TopicCreated",
             Self::AddPartitions { .. } => "PartitionsAdded",
             Self::AlterTopic { .. } => "TopicConfigured",
-            Self::CreateKeyspace | Self::CreateTable(_) | Self::AddColumn { .. } | Self::SetTtl { .. } => {
-                "SchemaApplied"
-            }
+            Self::CreateKeyspace
+            | Self::CreateType(_)
+            | Self::AddField { .. }
+            | Self::CreateTable(_)
+            | Self::AddColumn { .. }
+            | Self::SetTtl { .. } => "SchemaApplied",
             Self::RestartPod(_) => "RestartingPod",
         }
     }

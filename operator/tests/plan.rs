@@ -10,6 +10,7 @@ use millrace_operator::chain::{Link, Reason};
 use millrace_operator::plan::Act;
 use millrace_operator::stores::kafka::KafkaFacts;
 use rstest::rstest;
+use serde_json::json;
 use uuid::Uuid;
 use world::{World, workloads};
 
@@ -318,6 +319,112 @@ fn extends_a_table_beside_one_that_is_refused() {
     tables.push(other);
     let acts: Vec<String> = world.plan().acts.iter().map(Act::describe).collect();
     assert_eq!(acts, ["create table 'other_users'"]);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
+}
+
+/// Declares a user-defined type with fields of type text, and a column of it in the first table.
+fn declare_address(world: &mut World, fields: &[&str], column: &str) {
+    let field = |name: &&str| json!({"name": name, "type": "text"});
+    let fields: Vec<_> = fields.iter().map(field).collect();
+    let declared = json!({"name": "address", "fields": fields});
+    let cassandra = &mut world.resource.spec.cassandra;
+    cassandra.types = vec![serde_json::from_value(declared).expect("it is a type")];
+    let columns = &mut cassandra.tables[0].columns;
+    columns.retain(|column| column.name != "home");
+    columns.push(serde_json::from_value(json!({"name": "home", "type": column})).expect("it is a column"));
+}
+
+#[test]
+fn creates_and_extends_types_before_the_tables_that_use_them() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    declare_address(&mut world, &["street", "city"], "map<text, frozen<address>>");
+    let plan = world.plan();
+    let acts: Vec<String> = plan.acts.iter().map(Act::describe).collect();
+    assert_eq!(acts, ["create type 'address'", "add column 'home' to table 'created_users'"]);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::CreatingSchema));
+    world.carry_out(&plan);
+    converge(&mut world);
+
+    declare_address(&mut world, &["street", "city", "country"], "map<text, frozen<address>>");
+    let plan = world.plan();
+    let acts: Vec<String> = plan.acts.iter().map(Act::describe).collect();
+    assert_eq!(acts, ["add field 'country' to type 'address'"]);
+    assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::CreatingSchema));
+    world.carry_out(&plan);
+    converge(&mut world);
+
+    let mut fresh = World::of("one");
+    declare_address(&mut fresh, &["street", "city"], "address");
+    converge(&mut fresh);
+}
+
+#[test]
+fn refuses_other_fields_of_a_type_and_leaves_it_alone() {
+    let mut world = World::of("one");
+    declare_address(&mut world, &["street", "city"], "frozen<address>");
+    converge(&mut world);
+    let said = |world: &mut World| {
+        let plan = world.plan();
+        assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+        let state = plan.links.into_iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
+        assert_eq!((state.met, state.reason), (false, Reason::SchemaChangeRejected));
+        state.message
+    };
+    for fields in [&["street"][..], &["city", "street"], &["country", "street", "city"]] {
+        declare_address(&mut world, fields, "frozen<address>");
+        let message = "type 'address' has the fields (street, city), which can neither go nor move; keep them first and \
+                       in this order, not ";
+        assert_eq!(said(&mut world), format!("{message}({})", fields.join(", ")));
+    }
+    declare_address(&mut world, &["street", "city"], "frozen<address>");
+    world.resource.spec.cassandra.types[0].fields[1].field_type = "set<text>".to_owned();
+    assert_eq!(
+        said(&mut world),
+        "field 'city' of type 'address' has type text, which cannot change to set<text>; use a new field name"
+    );
+    declare_address(&mut world, &["street", "city"], "set<text>");
+    assert_eq!(
+        said(&mut world),
+        "column 'home' of table 'created_users' has type frozen<address>, which cannot change to set<text>; use a \
+         new column name"
+    );
+}
+
+#[test]
+fn adds_no_field_to_a_type_that_places_rows() {
+    let mut world = World::of("one");
+    declare_address(&mut world, &["street"], "frozen<address>");
+    world.resource.spec.cassandra.tables[0].primary_key.partition = vec!["home".to_owned()];
+    // The generator has no such field, so that all but the producer comes up.
+    for _ in 0..ENOUGH {
+        let plan = world.plan();
+        world.carry_out(&plan);
+    }
+    assert!(link(&mut world, Link::Cassandra).0);
+    declare_address(&mut world, &["street", "city"], "frozen<address>");
+    assert!(world.plan().acts.is_empty());
+    let plan = world.plan();
+    let state = plan.links.into_iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
+    assert_eq!(
+        state.message,
+        "type 'address' is in the partition key of table 'created_users', so that Cassandra adds no field to it; use a \
+         new type"
+    );
+}
+
+#[test]
+fn takes_cassandras_words_for_a_type_for_the_type() {
+    let mut world = World::of("one");
+    declare_address(&mut world, &["street"], "tuple<int, frozen<list<varchar>>>");
+    converge(&mut world);
+    for found in ["frozen<tuple<int, frozen<list<text>>>>", "tuple<int,frozen<list<text>>>"] {
+        world.found_column("created_users", "home", found);
+        let plan = world.plan();
+        assert!(plan.is_empty(), "{:?}", plan.links);
+    }
+    // The negative control.
+    world.found_column("created_users", "home", "frozen<tuple<int, frozen<set<text>>>>");
     assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
 }
 

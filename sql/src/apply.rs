@@ -8,31 +8,42 @@ use crate::value::{Failure, Value};
 /// What becomes of one record: its rows, each with one cell per column of the table.
 pub type Outcome<C> = Result<Vec<Vec<C>>, Failure>;
 
+/// Room for the fields of one record, kept from record to record.
+#[derive(Debug, Default)]
+pub struct Scratch<'record>(Vec<Option<&'record str>>);
+
 impl Plan {
-    /// Returns whether each record becomes exactly one row by itself, with nothing to compute: then [`Plan::row`]
+    /// Returns whether each record becomes exactly one row by itself, with nothing to compute: then [`Plan::row_onto`]
     /// needs no batch, and no Arrow.
     pub fn is_projection(&self) -> bool {
         self.unnest.is_none() && self.filter.is_none() && self.computed.is_none()
     }
 
-    /// Returns the one row of a record; only for a projection.
+    /// Returns whether a record may become several rows.
+    pub fn unnests(&self) -> bool {
+        self.unnest.is_some()
+    }
+
+    /// Adds the cells of the one row of a record; only for a projection. After a failure, some of them may be there.
     ///
     /// `cell` makes the cell of a column, given by its position in the table, or says why the value does not fit.
-    pub fn row<'record, C>(
+    pub fn row_onto<'record, C>(
         &self,
+        scratch: &mut Scratch<'record>,
+        cells: &mut Vec<C>,
         record: &'record [u8],
         cell: impl Fn(usize, Value<'record>) -> Result<C, String>,
-    ) -> Result<Vec<C>, Failure> {
+    ) -> Result<(), Failure> {
         assert!(self.is_projection(), "only a projection makes rows one by one");
-        let mut fields = vec![None; self.record.slots()];
-        read(&self.record, record, &mut fields)?;
-        let text = |place: Place| fields[place.slot];
-        self.cells(text, 0, |_| Value::Absent, &cell)
+        let fields = &mut scratch.0;
+        fields.resize(self.record.slots(), None);
+        read(&self.record, record, fields)?;
+        self.cells(|place| fields[place.slot], 0, |_| Value::Absent, &cell, cells)
     }
 
     /// Returns what becomes of each of a batch of records, in their order.
     ///
-    /// `cell` is as for [`Plan::row`].
+    /// `cell` is as for [`Plan::row_onto`].
     pub fn rows<'record, C>(
         &self,
         records: &[&'record [u8]],
@@ -65,8 +76,9 @@ impl Plan {
                 };
                 let text = |place| rows.text(row, place);
                 let computed = |index: usize| results[index].value(row - range.start);
-                match self.cells(text, rows.ordinal(row), computed, &cell) {
-                    Ok(cells) => made.push(cells),
+                let mut cells = Vec::with_capacity(self.outputs.len());
+                match self.cells(text, rows.ordinal(row), computed, &cell, &mut cells) {
+                    Ok(()) => made.push(cells),
                     Err(failure) => *outcome = Err(failure),
                 }
             }
@@ -114,8 +126,8 @@ impl Plan {
         ordinal: i64,
         computed: impl Fn(usize) -> Value<'static>,
         cell: &impl Fn(usize, Value<'record>) -> Result<C, String>,
-    ) -> Result<Vec<C>, Failure> {
-        let mut cells = Vec::with_capacity(self.outputs.len());
+        cells: &mut Vec<C>,
+    ) -> Result<(), Failure> {
         for (column, output) in self.outputs.iter().enumerate() {
             let value = match output {
                 Output::Absent => Value::Absent,
@@ -127,13 +139,16 @@ impl Plan {
                 },
                 Output::Ordinal => Value::Integer(ordinal),
                 Output::Constant(value) => value.clone(),
-                Output::Computed(index) => computed(*index),
+                Output::Computed { index, exact } => match computed(*index) {
+                    Value::Text(digits) if *exact => Value::Number(digits.into_owned()),
+                    value => value,
+                },
             };
             let made = cell(column, value)
                 .map_err(|problem| Failure::Column { column: self.columns[column].clone(), problem })?;
             cells.push(made);
         }
-        Ok(cells)
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ mod statement;
 mod types;
 mod value;
 
-pub use apply::Outcome;
+pub use apply::{Outcome, Scratch};
 pub use functions::FUNCTIONS;
 pub use plan::{LONGEST_SQL, Plan, compile};
 pub use problem::{Position, Problem};

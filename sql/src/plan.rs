@@ -58,8 +58,8 @@ pub(crate) enum Output {
     Ordinal,
     /// From the SQL itself.
     Constant(Value<'static>),
-    /// From an expression of the computing stage.
-    Computed(usize),
+    /// From an expression of the computing stage; an exact number comes as its text.
+    Computed { index: usize, exact: bool },
 }
 
 /// A slot of one of the two documents.
@@ -227,7 +227,7 @@ impl<'a> Compile<'a> {
             Pending::Constant(value, class) => self.fits(position, index, class).map(|()| Output::Constant(value)),
             Pending::Computed(expr, class) => self.fits(position, index, class).map(|()| {
                 self.expressions.push((Some(index), expr));
-                Output::Computed(self.expressions.len() - 1)
+                Output::Computed { index: self.expressions.len() - 1, exact: class == Class::Decimal }
             }),
         }
         .map_err(|problem| problem.of_column(&name.value))?;
@@ -295,12 +295,12 @@ impl<'a> Compile<'a> {
         }
         let hint = match (column_type, class) {
             (ColumnType::Timestamp, Class::Integer) => "declare the field as timestamp",
+            (compound, _) if !compound.parts().is_empty() || matches!(compound, ColumnType::UserDefined(_)) => {
+                "only json fills it: declare the field as json, or end the path with ->"
+            }
             _ => "CAST it",
         };
-        Err(Problem::new(
-            position,
-            format!("is {} in the table, and the value is {}; {hint}", column_type.cql(), class.name()),
-        ))
+        Err(Problem::new(position, format!("is {column_type} in the table, and the value is {}; {hint}", class.name())))
     }
 
     fn condition(&mut self, condition: Option<&ast::Expr>) {

@@ -94,25 +94,24 @@ pub(crate) fn arrow(read: Read) -> Option<DataType> {
 
 /// Returns whether a column takes values of a class; a value out of its range is the record's fault, not the query's.
 ///
-/// Text goes wherever a JSON string goes, so the column's own form is checked per record. Nothing else is converted
-/// silently: a CAST says it.
+/// Text goes wherever a JSON string goes, so the column's own form is checked per record. Collections and the like are
+/// filled from json alone. Nothing else is converted silently: a CAST says it.
 pub(crate) fn takes(column: &ColumnType, class: Class) -> bool {
     use ColumnType as T;
 
-    let is_integer = matches!(column, T::Bigint | T::Int | T::Smallint | T::Tinyint);
-    let is_float = matches!(column, T::Double | T::Float);
-    let is_string = matches!(column, T::Ascii | T::Text | T::Uuid | T::Timeuuid | T::Inet);
-    let is_moment = matches!(column, T::Date | T::Timestamp);
-    let is_boolean = matches!(column, T::Boolean);
-    match class {
-        Class::Null => true,
-        Class::Boolean => is_boolean,
-        Class::Integer => !(is_string || is_moment || is_boolean),
-        Class::Decimal | Class::Double => !(is_string || is_moment || is_integer || is_boolean),
-        Class::Text => !(is_integer || is_float || is_boolean),
-        Class::Date => matches!(column, T::Date),
-        Class::Timestamp => matches!(column, T::Timestamp),
-        Class::Other => false,
+    if class == Class::Null {
+        return true;
+    }
+    match column {
+        T::Ascii | T::Blob | T::Duration | T::Inet | T::Text | T::Time | T::Timeuuid | T::Uuid => class == Class::Text,
+        T::Bigint | T::Int | T::Smallint | T::Tinyint => class == Class::Integer,
+        T::Boolean => class == Class::Boolean,
+        T::Date => matches!(class, Class::Date | Class::Text),
+        T::Decimal => class.is_number() || class == Class::Text,
+        T::Double | T::Float => class.is_number(),
+        T::Timestamp => matches!(class, Class::Timestamp | Class::Text),
+        T::Varint => matches!(class, Class::Integer | Class::Text),
+        T::List(_) | T::Set(_) | T::Map(..) | T::Tuple(_) | T::Vector(..) | T::UserDefined(_) | T::Frozen(_) => false,
     }
 }
 

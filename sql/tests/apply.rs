@@ -144,9 +144,9 @@ fn computes_a_text(#[case] expression: &str, #[case] record: &str, #[case] expec
 /// The exact digits, where a double would have others.
 #[test]
 fn decimals_are_exact() {
-    let sql = "SELECT id, CAST(address->'price' AS decimal(20,4)) * 3 AS score FROM people";
+    let sql = "SELECT id, CAST(address->'price' AS decimal(20,4)) * 3 AS price FROM people";
     let outcome = apply(sql, &people(), &[r#"{"id":"a","address":{"price":1234567890123.1234}}"#]);
-    assert_eq!(outcome, [rows(&[r#"id=json:"a" score="3703703670369.3702""#])]);
+    assert_eq!(outcome, [rows(&[r#"id=json:"a" price=exact:3703703670369.3702"#])]);
 }
 
 #[test]

@@ -56,6 +56,9 @@ const REFUSED: &[&str] = &[
     "SELECT id, strlen(name) AS age FROM people",
     "SELECT id, now() AS seen FROM people",
     "SELECT id, upper(name, name) AS name FROM people",
+    "SELECT id, name AS tags FROM people",
+    "SELECT id, address->>'tags' AS tags FROM people",
+    "SELECT id, active AS price FROM people",
     "SELECT id, abs(name) AS age FROM people",
     "SELECT id, lpad(name, age) AS name FROM people",
     "SELECT id, date_trunc('day', seen) - seen AS name FROM people",
@@ -105,6 +108,7 @@ fn every_refusal_says_where_and_what() {
 #[case("SELECT CAST(address->>'id' AS text) AS id FROM people")]
 #[case("SELECT id, CAST(address->'floor' AS int) AS age FROM people")]
 #[case("SELECT id, address->'tags'->0 AS name FROM people")]
+#[case("SELECT id, address->'tags' AS tags, address->>'price' AS price FROM people")]
 fn a_projection_needs_no_batch(#[case] sql: &str) {
     assert!(compile(sql, &people()).expect("good SQL").is_projection());
 }

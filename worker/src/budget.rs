@@ -98,6 +98,14 @@ pub struct Reservation {
     bytes: u64,
 }
 
+impl Reservation {
+    /// Takes `bytes` more, over the limit if need be.
+    pub fn grow(&mut self, bytes: u64) {
+        *self.budget.lock() += bytes;
+        self.bytes += bytes;
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         *self.budget.lock() -= self.bytes;

@@ -16,12 +16,27 @@ pub struct Finding {
     pub resource: String,
     /// Where and what.
     pub problem: String,
+    /// The faulty line with a mark below the place, where there is one.
+    pub excerpt: Option<String>,
+}
+
+impl Finding {
+    fn of_file(problem: String) -> Self {
+        Self { resource: String::new(), problem, excerpt: None }
+    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, problem } = self;
-        if resource.is_empty() { f.write_str(problem) } else { write!(f, "{resource}: {problem}") }
+        let Self { resource, problem, excerpt } = self;
+        if !resource.is_empty() {
+            write!(f, "{resource}: ")?;
+        }
+        f.write_str(problem)?;
+        for line in excerpt.iter().flat_map(|excerpt| excerpt.lines()) {
+            write!(f, "\n    {line}")?;
+        }
+        Ok(())
     }
 }
 
@@ -34,7 +49,7 @@ pub fn check(text: &str) -> (Vec<String>, Vec<Finding>) {
         let value = match Value::deserialize(document) {
             Ok(value) => value,
             Err(error) => {
-                findings.push(Finding { resource: String::new(), problem: format!("it is no YAML: {error}") });
+                findings.push(Finding::of_file(format!("it is no YAML: {error}")));
                 break;
             }
         };
@@ -43,30 +58,35 @@ pub fn check(text: &str) -> (Vec<String>, Vec<Finding>) {
         }
         pipelines += 1;
         let resource = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let problems = problems(&value);
-        if problems.is_empty() {
+        let faults = problems(&resource, &value);
+        if faults.is_empty() {
             good.push(resource);
-        } else {
-            findings.extend(problems.into_iter().map(|problem| Finding { resource: resource.clone(), problem }));
         }
+        findings.extend(faults);
     }
     if pipelines == 0 && findings.is_empty() {
-        findings.push(Finding { resource: String::new(), problem: "there is no StreamingPipeline in it".to_owned() });
+        findings.push(Finding::of_file("there is no StreamingPipeline in it".to_owned()));
     }
     (good, findings)
 }
 
-fn problems(value: &Value) -> Vec<String> {
+fn problems(name: &str, value: &Value) -> Vec<Finding> {
+    let plain = |problem| Finding { resource: name.to_owned(), problem, excerpt: None };
     let written = without_nulls(value);
     let resource: StreamingPipeline = match serde_json::from_value(written.clone()) {
         Ok(resource) => resource,
-        Err(error) => return vec![format!("it is not of the resource's form: {error}")],
+        Err(error) => return vec![plain(format!("it is not of the resource's form: {error}"))],
     };
     let understood = serde_json::to_value(&resource).expect("a resource is plain data");
-    let mut problems = Vec::new();
-    unknown_fields(&written["spec"], &understood["spec"], "spec", &mut problems);
-    problems.extend(validate(&resource).rejected.iter().map(ToString::to_string));
-    problems
+    let mut unknown = Vec::new();
+    unknown_fields(&written["spec"], &understood["spec"], "spec", &mut unknown);
+    let mut findings: Vec<Finding> = unknown.into_iter().map(plain).collect();
+    findings.extend(validate(&resource).rejected.into_iter().map(|rejected| Finding {
+        resource: name.to_owned(),
+        problem: rejected.to_string(),
+        excerpt: rejected.excerpt,
+    }));
+    findings
 }
 
 /// Finds what was written and is not in what was understood.

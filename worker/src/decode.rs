@@ -6,23 +6,28 @@
 
 mod cell;
 mod decoder;
+mod fault;
+mod moment;
+mod nested;
+mod number;
 mod value;
+mod vint;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
-use worker_settings::{ColumnType, TableSettings};
+use worker_settings::{ColumnType, TableSettings, TypeSettings};
 
-use crate::rejection::{
-    BadValueSnafu, MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay,
-};
+use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
 
 pub use cell::Cell;
-pub use decoder::{CompileSql, Decoder};
+pub use decoder::{CompileSql, Decoded, Decoder};
 
 /// Largest record that becomes a row: what a Kafka topic takes by default, and well below Cassandra's own bound.
 pub const LARGEST_RECORD: usize = 1 << 20;
@@ -33,6 +38,10 @@ pub struct Table {
     name: String,
     columns: Vec<Column>,
     by_name: HashMap<String, usize>,
+    /// Which column each field of the last record went to, in the record's order: records of a topic mostly come with
+    /// the same fields in the same order, and a comparison is cheaper than a hash.
+    order: Arc<[AtomicUsize]>,
+    types: Vec<TypeSettings>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,9 +51,6 @@ struct Column {
     is_key: bool,
 }
 
-/// The cells of one row in the order of the table's columns, borrowing from the record.
-pub type Row<'record> = Vec<Cell<'record>>;
-
 impl Table {
     /// Takes over a table from the settings.
     pub fn new(settings: &TableSettings) -> Self {
@@ -53,12 +59,13 @@ impl Table {
             .iter()
             .map(|column| Column {
                 name: column.name.clone(),
-                column_type: column.column_type,
+                column_type: column.column_type.clone(),
                 is_key: settings.primary_key.contains(&column.name),
             })
             .collect();
         let by_name = columns.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
-        Self { name: settings.name.clone(), columns, by_name }
+        let order = (0..columns.len()).map(AtomicUsize::new).collect();
+        Self { name: settings.name.clone(), columns, by_name, order, types: settings.types.clone() }
     }
 
     /// Returns the table's name.
@@ -67,8 +74,13 @@ impl Table {
     }
 
     /// Returns the names and types of the columns in order.
-    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, ColumnType)> {
-        self.columns.iter().map(|column| (column.name.as_str(), column.column_type))
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, &ColumnType)> {
+        self.columns.iter().map(|column| (column.name.as_str(), &column.column_type))
+    }
+
+    /// Returns the user-defined types that the columns use.
+    pub fn types(&self) -> &[TypeSettings] {
+        &self.types
     }
 
     /// Returns the positions of the primary-key columns among the columns.
@@ -76,15 +88,29 @@ impl Table {
         self.columns.iter().enumerate().filter(|(_, column)| column.is_key).map(|(index, _)| index)
     }
 
-    /// Decodes a record's value into the cells of a row.
-    pub fn decode<'record>(&self, payload: Option<&'record [u8]>) -> Result<Row<'record>, Rejection> {
-        let row = self.read(present(payload)?)?;
-        self.check_key(&row)?;
-        Ok(row)
+    /// Decodes a record's value into the cells of a row, in the order of the columns, behind those that are there; none
+    /// is added if it is rejected.
+    pub fn decode_onto<'record>(
+        &self,
+        cells: &mut Vec<Cell<'record>>,
+        payload: Option<&'record [u8]>,
+    ) -> Result<(), Rejection> {
+        let start = cells.len();
+        cells.resize(start + self.columns.len(), Cell::Unset);
+        let decoded = self.fill(&mut cells[start..], payload);
+        if decoded.is_err() {
+            cells.truncate(start);
+        }
+        decoded
+    }
+
+    fn fill<'record>(&self, row: &mut [Cell<'record>], payload: Option<&'record [u8]>) -> Result<(), Rejection> {
+        self.read(row, present(payload)?)?;
+        self.check_key(row)
     }
 
     /// Refuses a row without a part of its key.
-    fn check_key(&self, row: &Row<'_>) -> Result<(), Rejection> {
+    fn check_key(&self, row: &[Cell<'_>]) -> Result<(), Rejection> {
         for index in self.key_columns() {
             let state = match row[index] {
                 Cell::Unset => "absent",
@@ -96,15 +122,17 @@ impl Table {
         Ok(())
     }
 
-    fn read<'record>(&self, payload: &'record [u8]) -> Result<Row<'record>, Rejection> {
+    fn read<'record>(&self, row: &mut [Cell<'record>], payload: &'record [u8]) -> Result<(), Rejection> {
         // Serde's errors carry text only, so the visitor leaves its own finding here and fails with a placeholder.
         let mut rejection = None;
-        let mut deserializer = serde_json::Deserializer::from_slice(payload);
-        let fields = Fields { table: self, rejection: &mut rejection };
-        let row = fields.deserialize(&mut deserializer).and_then(|row| deserializer.end().map(|()| row));
-        let error = match row {
-            Ok(row) => return Ok(row),
-            Err(error) => error,
+        // Checked once for the whole record; from bytes, every single text would be.
+        let Ok(text) = std::str::from_utf8(payload) else {
+            return NotJsonSnafu { problem: "it is not UTF-8" }.fail();
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = Fields { table: self, row, rejection: &mut rejection };
+        let Err(error) = fields.deserialize(&mut deserializer).and_then(|()| deserializer.end()) else {
+            return Ok(());
         };
         match rejection {
             Some(rejection) if error.is_data() => Err(rejection),
@@ -123,65 +151,68 @@ fn present(payload: Option<&[u8]>) -> Result<&[u8], Rejection> {
 }
 
 /// Reads one JSON object into a row.
-struct Fields<'table> {
+struct Fields<'table, 'record> {
     table: &'table Table,
+    row: &'table mut [Cell<'record>],
     rejection: &'table mut Option<Rejection>,
 }
 
-impl<'record> DeserializeSeed<'record> for Fields<'_> {
-    type Value = Row<'record>;
+impl<'record> DeserializeSeed<'record> for Fields<'_, 'record> {
+    type Value = ();
 
     fn deserialize<D: serde::Deserializer<'record>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'record> Visitor<'record> for Fields<'_> {
-    type Value = Row<'record>;
+impl<'record> Visitor<'record> for Fields<'_, 'record> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'record>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut row = vec![Cell::Unset; self.table.columns.len()];
-        let mut expected = 0;
+        let mut position = 0;
         while let Some(Name(field)) = map.next_key()? {
             let text = map.next_value::<&RawValue>()?.get();
             // The rest is read on after a finding: what is not JSON at all is reported as such.
             if self.rejection.is_some() {
                 continue;
             }
-            let Some(index) = self.table.index(&field, expected) else {
+            let Some(index) = self.table.index(&field, position) else {
                 let unknown = UnknownFieldSnafu { field: excerpt(&field), table: &self.table.name };
                 *self.rejection = Some(unknown.build());
                 continue;
             };
-            expected = index + 1;
+            position += 1;
             let column = &self.table.columns[index];
-            match Cell::parse(column.column_type, text) {
-                Ok(cell) => row[index] = cell,
-                Err(wanted) => {
-                    let bad = BadValueSnafu { column: &column.name, wanted, excerpt: excerpt(text) };
-                    *self.rejection = Some(bad.build());
-                }
+            match Cell::parse(&column.column_type, &self.table.types, text) {
+                Ok(cell) => self.row[index] = cell,
+                Err(fault) => *self.rejection = Some(fault.reject(&column.name)),
             }
         }
         match self.rejection {
             Some(_) => Err(A::Error::custom("rejected")),
-            None => Ok(row),
+            None => Ok(()),
         }
     }
 }
 
 impl Table {
-    /// Returns the position of a column; records mostly come with the fields in one order, so the next one is tried
-    /// first.
-    fn index(&self, field: &str, expected: usize) -> Option<usize> {
-        match self.columns.get(expected) {
-            Some(column) if column.name == field => Some(expected),
-            _ => self.by_name.get(field).copied(),
+    /// Returns the column of a record's field, which is its `position`th; none has that name.
+    fn index(&self, field: &str, position: usize) -> Option<usize> {
+        let learned = self.order.get(position);
+        if let Some(index) = learned.map(|learned| learned.load(Ordering::Relaxed))
+            && self.columns[index].name == field
+        {
+            return Some(index);
         }
+        let index = self.by_name.get(field).copied()?;
+        if let Some(learned) = learned {
+            learned.store(index, Ordering::Relaxed);
+        }
+        Some(index)
     }
 }
 

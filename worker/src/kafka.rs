@@ -112,7 +112,7 @@ pub enum CloseConsumer {
 }
 
 /// Returns the properties that all our clients share.
-fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, role: &str) -> ClientConfig {
+pub(crate) fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, role: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", settings.bootstrap_servers.join(","))

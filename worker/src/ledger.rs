@@ -4,8 +4,7 @@
 //! record consumed before it in the same assignment is settled. Settlements of an earlier assignment are ignored.
 //! What is settled is forgotten, so that the ledger holds no more than what is in hand.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::message::{Epoch, Offsets, PartitionId, Position};
 
@@ -19,8 +18,8 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Account {
     epoch: Epoch,
-    /// Consumed and not settled, by offset.
-    unsettled: BTreeMap<i64, State>,
+    /// Consumed and not settled, by offset in order: records mostly come at the end and are settled near the start.
+    unsettled: VecDeque<(i64, State)>,
     /// How many of them are still awaited.
     awaited: usize,
     /// Largest offset consumed. Absent: nothing under this assignment.
@@ -40,39 +39,46 @@ enum State {
 
 impl Account {
     fn new(epoch: Epoch) -> Self {
-        Self { epoch, unsettled: BTreeMap::new(), awaited: 0, highest: None, safe: None, confirmed: None }
+        Self { epoch, unsettled: VecDeque::new(), awaited: 0, highest: None, safe: None, confirmed: None }
     }
 
     fn enter(&mut self, offset: i64) {
         // An offset that is there already is consumed again, as after a reset of the position.
-        if let Entry::Vacant(entry) = self.unsettled.entry(offset) {
-            entry.insert(State::Awaited);
+        if let Err(place) = self.find(offset) {
+            self.unsettled.insert(place, (offset, State::Awaited));
             self.awaited += 1;
         }
         self.highest = self.highest.max(Some(offset));
     }
 
     fn settle(&mut self, offset: i64) {
-        if self.unsettled.get(&offset) != Some(&State::Awaited) {
+        let Ok(place) = self.find(offset) else { return };
+        if self.unsettled[place].1 != State::Awaited {
             return;
         }
-        let was_first = self.first_unsettled() == Some(offset);
-        self.unsettled.remove(&offset);
+        self.unsettled.remove(place);
         self.awaited -= 1;
-        if was_first {
-            self.safe = self.first_unsettled().or(self.highest.map(|highest| highest + 1));
+        if place == 0 {
+            let first = self.unsettled.front().map(|(offset, _)| *offset);
+            self.safe = first.or(self.highest.map(|highest| highest + 1));
         }
     }
 
     fn abandon(&mut self, offset: i64) {
-        if let Some(state @ State::Awaited) = self.unsettled.get_mut(&offset) {
-            *state = State::Abandoned;
+        if let Ok(place) = self.find(offset)
+            && self.unsettled[place].1 == State::Awaited
+        {
+            self.unsettled[place].1 = State::Abandoned;
             self.awaited -= 1;
         }
     }
 
-    fn first_unsettled(&self) -> Option<i64> {
-        self.unsettled.first_key_value().map(|(offset, _)| *offset)
+    /// Returns where an offset is, or where it would be.
+    fn find(&self, offset: i64) -> Result<usize, usize> {
+        match self.unsettled.back() {
+            Some((last, _)) if *last < offset => Err(self.unsettled.len()),
+            _ => self.unsettled.binary_search_by_key(&offset, |(offset, _)| *offset),
+        }
     }
 }
 
@@ -151,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
+    const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
     fn at(epoch: u64, offset: i64) -> Position {
         Position { partition: PARTITION, epoch: Epoch(epoch), offset }

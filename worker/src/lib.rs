@@ -17,6 +17,7 @@ pub mod decode;
 pub mod health;
 pub mod kafka;
 pub mod ledger;
+pub mod letters;
 pub mod mapping;
 pub mod message;
 pub mod process;

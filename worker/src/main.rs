@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_worker::causes::chain;
 use millrace_worker::check::check;
+use millrace_worker::letters::{Counts, ReadLetters, Start, read, redrive};
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
 use millrace_worker::settings::load;
@@ -48,39 +49,75 @@ enum Road {
         #[arg(long, value_name = "FILE")]
         settings: PathBuf,
     },
+    /// Looks at dead letters, and sends their records back once the cause is mended.
+    ///
+    /// In a cluster: `kubectl exec deploy/NAME-processor -- worker letters count`.
+    Letters {
+        /// YAML file with the processor's settings.
+        #[arg(long, value_name = "FILE", default_value = "/settings/process.yaml", global = true)]
+        settings: PathBuf,
+        #[command(subcommand)]
+        action: LettersAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum LettersAction {
+    /// Prints how many letters there are, by reason.
+    Count,
+    /// Prints letters, oldest first, one JSON object a line.
+    Show {
+        /// Only those of this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Sends the records of letters to the topics they came from, with the timestamps they had there.
+    ///
+    /// Goes on where the last redrive for the same reason ended. A record is written as if it had never failed, so it
+    /// overwrites nothing that came after it. Letters stay in their topic.
+    Redrive {
+        /// Only those of this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        /// All of them from the oldest on, those that were redriven already and failed again included.
+        #[arg(long)]
+        again: bool,
+        /// Only says what would be sent.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Settings that cannot work: the same ones will not work the next time.
 const BAD_SETTINGS: u8 = 2;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+// One thread carries decoding and both clients' sockets: records then cross threads once, in chunks, from the consumer.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.road {
-        Road::Check { file } => check_file(&file),
-        Road::Produce { settings, ordinal } => match begin() {
-            Ok(sabotages) => produce(&settings, ordinal, sabotages).await,
-            Err(code) => code,
-        },
-        Road::Process { settings } => match begin() {
-            Ok(sabotages) => process(&settings, sabotages).await,
-            Err(code) => code,
-        },
-    }
-}
-
-/// What both roads begin with: the log, and what a negative control switches on.
-fn begin() -> Result<Sabotages, ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,scylla=off"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    match arguments.road {
+        // What a person asks for goes to standard output alone.
+        Road::Check { .. } | Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
+        Road::Produce { .. } | Road::Process { .. } => logs.init(),
+    }
     let sabotages = match Sabotages::parse(&std::env::var(sabotage::VARIABLE).unwrap_or_default()) {
         Ok(sabotages) => sabotages,
-        Err(unknown) => return Err(bad_settings(&format!("{}: cannot switch on '{unknown}'", sabotage::VARIABLE))),
+        Err(unknown) => return bad_settings(&format!("{}: cannot switch on '{unknown}'", sabotage::VARIABLE)),
     };
     if sabotages != Sabotages::default() {
         warn!(?sabotages, "SABOTAGED ON PURPOSE: this worker loses data, use it for negative controls only");
     }
-    Ok(sabotages)
+    match arguments.road {
+        Road::Check { file } => check_file(&file),
+        Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
+        Road::Process { settings } => process(&settings, sabotages).await,
+        Road::Letters { settings, action } => letters(&settings, action).await,
+    }
 }
 
 /// Prints for people, unlike the roads, which log for machines.
@@ -130,6 +167,57 @@ async fn process(path: &Path, sabotages: Sabotages) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&chain(&error)),
     }
+}
+
+async fn letters(path: &Path, action: LettersAction) -> ExitCode {
+    let settings: ProcessSettings = match load(path) {
+        Ok(settings) => settings,
+        Err(error) => return bad_settings(&chain(&error)),
+    };
+    let done = match action {
+        LettersAction::Count => count(&settings).map_err(|error| chain(&error)),
+        LettersAction::Show { reason, limit } => show(&settings, reason, limit).map_err(|error| chain(&error)),
+        LettersAction::Redrive { reason, again, dry_run } => {
+            match redrive(&settings, reason.as_deref(), again, dry_run).await {
+                Ok(redriven) => {
+                    let verb = if dry_run { "to be sent" } else { "sent" };
+                    redriven.sent.iter().for_each(|(reason, count)| println!("{count} {verb}: {reason}"));
+                    redriven.kept.iter().for_each(|(why, count)| println!("{count} left: {why}"));
+                    Ok(())
+                }
+                Err(error) => Err(chain(&error)),
+            }
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => failure(&problem),
+    }
+}
+
+fn count(settings: &ProcessSettings) -> Result<(), ReadLetters> {
+    let mut letters = read(settings, &Start::Oldest)?;
+    let mut counts = Counts::new();
+    while let Some(letter) = letters.next()? {
+        *counts.entry(letter.reason().to_owned()).or_default() += 1;
+    }
+    counts.iter().for_each(|(reason, count)| println!("{count} {reason}"));
+    println!("{} in all", counts.values().sum::<u64>());
+    Ok(())
+}
+
+fn show(settings: &ProcessSettings, reason: Option<String>, limit: usize) -> Result<(), ReadLetters> {
+    let mut letters = read(settings, &Start::Oldest)?;
+    let mut shown = 0;
+    while shown < limit
+        && let Some(letter) = letters.next()?
+    {
+        if reason.as_ref().is_none_or(|reason| reason == letter.reason()) {
+            println!("{}", serde_json::to_string(&letter.shown()).expect("text and numbers are JSON"));
+            shown += 1;
+        }
+    }
+    Ok(())
 }
 
 fn ordinal_from_hostname() -> u32 {

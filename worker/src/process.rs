@@ -1,16 +1,21 @@
 //! Road two: Kafka to Cassandra.
 //!
 //! ```text
-//! kafka.next -> decode -> bind -> sink.write -> ledger.done -> commit
-//!                      \-> rejected -> dead-letter topic -> ledger.done
+//! kafka.next -> handful -> decode -> bind -> sink.write -> ledger.done -> commit
+//!                                 \-> rejected -> dead-letter topic -> ledger.done
 //! ```
+//!
+//! Records are taken in handfuls of one request's rows: at once while nothing is under way, so that few records do not
+//! wait for more, and full ones, or those that waited for 3 ms, while something is.
 //!
 //! Every record ends as a row or as a dead letter before its offset is committed. A crash may repeat the records since
 //! the last commit: a repeated row writes the same cells at the same timestamp, and a repeated dead letter is a second
 //! record in its topic with the same origin headers.
 
-mod dead_letter;
+pub mod dead_letter;
+mod query;
 mod settle;
+mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -30,9 +35,11 @@ use crate::ledger::Ledger;
 use crate::message::{Consumed, Epoch, Offsets, PartitionId};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::Sink;
-use crate::telemetry::Telemetry;
-pub use settle::{Desk, Query};
-use settle::{Outcome, Settled};
+use crate::telemetry::{RoadState, Telemetry};
+pub use query::{Queries, Query};
+pub use settle::Desk;
+use settle::{Handful, Outcome, Settled};
+use window::Window;
 
 /// Why the road ended otherwise than by being told to.
 #[derive(Debug, Snafu)]
@@ -86,13 +93,27 @@ pub struct Process<C, S, P> {
     permits: BTreeMap<PartitionId, CancellationToken>,
     /// Consumed, not yet dispatched.
     queue: VecDeque<Consumed>,
+    /// Since when the oldest of them has waited for its handful to fill.
+    waiting: Option<Instant>,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Settled> + Send>>>,
+    /// Rows of all handfuls under way.
+    rows_in_flight: usize,
+    window: Window,
     revocations: Vec<Revocation>,
     /// When the commit that is under way was asked for.
     committing: Option<Instant>,
     last_commit: Instant,
     /// When the drain must be over. Absent: not draining.
     drain: Option<Instant>,
+}
+
+/// Why the road goes on.
+enum Woken {
+    Settled(Settled),
+    Event(Event),
+    Tick,
+    Linger,
+    Stop,
 }
 
 /// Revoked partitions whose writes are awaited.
@@ -105,6 +126,9 @@ struct Revocation {
 /// How often deadlines and commits are looked at.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Longest that a record waits for others to share a request with.
+const LINGER: Duration = Duration::from_millis(3);
+
 /// A commit that has not been answered for this long is asked for again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -112,6 +136,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     /// Puts the parts together.
     pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {
         let (telemetry, health, sabotages) = desk.shared();
+        let window = Window::new(limits.max_in_flight, desk.sink.appetite());
         Self {
             consumer,
             desk: Arc::new(desk),
@@ -122,7 +147,10 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             ledger: Ledger::default(),
             permits: BTreeMap::new(),
             queue: VecDeque::new(),
+            waiting: None,
             in_flight: FuturesUnordered::new(),
+            rows_in_flight: 0,
+            window,
             revocations: Vec::new(),
             committing: None,
             last_commit: Instant::now(),
@@ -139,12 +167,25 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             if self.is_drained() {
                 return self.leave().await;
             }
-            tokio::select! {
-                Some(settled) = self.in_flight.next(), if !self.in_flight.is_empty() => self.account(settled),
-                event = self.consumer.next() => self.handle(event)?,
-                _ = ticks.tick() => self.tick(),
-                () = stop.cancelled(), if self.drain.is_none() => self.begin_drain(),
+            let (state, since) = (self.state(), Instant::now());
+            let linger = self.waiting.map(|waiting| waiting + LINGER);
+            let woken = tokio::select! {
+                Some(settled) = self.in_flight.next(), if !self.in_flight.is_empty() => Woken::Settled(settled),
+                event = self.consumer.next() => Woken::Event(event),
+                _ = ticks.tick() => Woken::Tick,
+                () = tokio::time::sleep_until(linger.unwrap_or(since)), if linger.is_some() => Woken::Linger,
+                () = stop.cancelled(), if self.drain.is_none() => Woken::Stop,
+            };
+            self.telemetry.time_spent(state, since.elapsed());
+            let since = Instant::now();
+            match woken {
+                Woken::Settled(settled) => self.account(settled),
+                Woken::Event(event) => self.handle(event)?,
+                Woken::Tick => self.tick(),
+                Woken::Linger => {}
+                Woken::Stop => self.begin_drain(),
             }
+            self.telemetry.time_spent(RoadState::Busy, since.elapsed());
         }
     }
 
@@ -185,17 +226,73 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         }
     }
 
+    /// Returns what the road is about to wait for.
+    fn state(&self) -> RoadState {
+        match (self.queue.is_empty(), self.in_flight.is_empty()) {
+            (true, true) => RoadState::Idle,
+            // No time wakes it, so the window is full.
+            (false, _) if self.waiting.is_none() => RoadState::BackPressured,
+            _ => RoadState::Busy,
+        }
+    }
+
+    /// Returns the most records of a handful.
+    fn appetite(&self) -> usize {
+        self.desk.sink.appetite().clamp(1, self.window.rows())
+    }
+
+    /// Returns whether the window has room for the next handful of so many records at most, were it taken now. One
+    /// whose records may become many rows counts as a full one.
+    fn has_room(&self, appetite: usize) -> bool {
+        let rows = match self.queue.front() {
+            Some(next) if self.desk.queries.multiplies(next.position.partition.topic) => appetite,
+            _ => appetite.min(self.queue.len()),
+        };
+        self.rows_in_flight + rows <= self.window.rows()
+    }
+
     /// Begins as many writes as the window has room for.
     fn dispatch(&mut self) {
-        while self.in_flight.len() < self.limits.max_in_flight {
-            let Some(record) = self.queue.pop_front() else { break };
-            let Some(permit) = self.permits.get(&record.position.partition).cloned() else {
-                continue;
-            };
-            let desk = Arc::clone(&self.desk);
-            self.in_flight.push(Box::pin(async move { desk.settle(record, permit).await }));
+        let appetite = self.appetite();
+        while !self.queue.is_empty() && self.has_room(appetite) {
+            let lingered = self.waiting.is_some_and(|waiting| waiting.elapsed() >= LINGER);
+            if !lingered && self.queue.len() < appetite && !self.in_flight.is_empty() {
+                break;
+            }
+            if let Some(handful) = self.take(appetite) {
+                self.rows_in_flight += handful.rows;
+                let desk = Arc::clone(&self.desk);
+                self.in_flight.push(Box::pin(async move { desk.settle(handful).await }));
+            }
+            self.waiting = None;
         }
-        self.telemetry.rows_in_flight(self.in_flight.len() + self.queue.len());
+        // Where the window is full, an answer wakes the road, not the time.
+        self.waiting = match !self.queue.is_empty() && self.has_room(appetite) {
+            true => self.waiting.or_else(|| Some(Instant::now())),
+            false => None,
+        };
+        self.telemetry.rows_in_flight(self.rows_in_flight + self.queue.len());
+    }
+
+    /// Takes at most `most` records of one topic out of the queue; none if nobody may write the first of them.
+    fn take(&mut self, most: usize) -> Option<Handful> {
+        let topic = self.queue.front()?.position.partition.topic;
+        let mut handful = Handful { topic, records: Vec::with_capacity(most), rows: most, permits: Vec::new() };
+        let is_next = |record: &Consumed| record.position.partition.topic == topic;
+        while handful.records.len() < most && self.queue.front().is_some_and(is_next) {
+            let Some(record) = self.queue.pop_front() else { break };
+            let partition = record.position.partition;
+            if !handful.permits.iter().any(|(of, _)| *of == partition) {
+                let Some(permit) = self.permits.get(&partition) else { continue };
+                handful.permits.push((partition, permit.clone()));
+            }
+            handful.records.push(record);
+        }
+        // Where records may become many rows, those of one are as many as a full request has.
+        if !self.desk.queries.multiplies(topic) {
+            handful.rows = handful.records.len();
+        }
+        (!handful.records.is_empty()).then_some(handful)
     }
 
     fn account(&mut self, settled: Settled) {
@@ -204,13 +301,18 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         while let Some(Some(settled)) = self.in_flight.next().now_or_never() {
             self.account_one(settled);
         }
+        self.telemetry.window_changed(self.window.rows());
         self.release_settled();
     }
 
-    fn account_one(&mut self, Settled { position, outcome }: Settled) {
-        match outcome {
-            Outcome::Done => self.ledger.settle(position),
-            Outcome::Abandoned => self.ledger.abandon(position),
+    fn account_one(&mut self, Settled { records, rows, begun, failed }: Settled) {
+        self.rows_in_flight -= rows;
+        self.window.answered(rows, begun, Instant::now(), failed);
+        for (position, outcome) in records {
+            match outcome {
+                Outcome::Done => self.ledger.settle(position),
+                Outcome::Abandoned => self.ledger.abandon(position),
+            }
         }
     }
 
@@ -291,7 +393,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     }
 
     fn begin_drain(&mut self) {
-        self.telemetry.draining(self.in_flight.len());
+        self.telemetry.draining(self.rows_in_flight);
         self.health.drain();
         self.consumer.stop();
         self.drain = Some(Instant::now() + self.limits.drain_timeout);
@@ -309,7 +411,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
 
     /// Commits for the last time and leaves the group.
     async fn leave(mut self) -> Result<(), RunProcess> {
-        let under_way = self.in_flight.len();
+        let under_way = self.rows_in_flight;
         // The consumer waits for releases on the thread that has to close it.
         for Revocation { partitions, release, .. } in std::mem::take(&mut self.revocations) {
             release.give(self.ledger.close(&partitions));

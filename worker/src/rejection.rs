@@ -1,5 +1,7 @@
 //! Why a consumed record can never become a row: the reason and message of a dead letter.
 
+use std::borrow::Cow;
+
 use snafu::Snafu;
 
 /// A record that can never be written, and why. The discriminant is the reason in the dead letter's header and the
@@ -31,13 +33,21 @@ pub enum Rejection {
         /// The table.
         table: String,
     },
+    /// A field in a value that the user-defined type does not have.
+    #[snafu(display("field '{path}' is unknown: type '{type_name}' has no such field"))]
+    UnknownElement {
+        /// The column with the path to the field, escaped and cut.
+        path: String,
+        /// The type.
+        type_name: String,
+    },
     /// A value that is not of the column's type, or out of its range.
     #[snafu(display("field '{column}' wants {wanted}, not {excerpt}"))]
     BadValue {
-        /// The column.
+        /// The column, with the path to the faulty part of its value, such as `tags[3]` or `address.city`.
         column: String,
-        /// The column's type and how it is written.
-        wanted: &'static str,
+        /// The type and how it is written.
+        wanted: Cow<'static, str>,
         /// The value as it stands in the record, escaped and cut.
         excerpt: String,
     },
@@ -101,7 +111,7 @@ impl Rejection {
         match self {
             Self::NotJson { .. } => "NotJson",
             Self::MissingKey { .. } => "MissingKey",
-            Self::UnknownField { .. } => "UnknownField",
+            Self::UnknownField { .. } | Self::UnknownElement { .. } => "UnknownField",
             Self::BadValue { .. } => "BadValue",
             Self::TooLarge { .. } => "TooLarge",
             Self::BadField { .. } => "BadField",

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
-use worker_settings::{Bytes, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings};
+use worker_settings::{
+    Bytes, ColumnSettings, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings,
+    TableSettings,
+};
 
 use crate::decode::Decoder;
 
@@ -126,7 +129,7 @@ impl Checked for ProcessSettings {
         check_positive(commit_interval.get(), "commitInterval")?;
         check_positive(drain_timeout.get(), "drainTimeout")?;
         accept(!queries.is_empty(), "queries", "must not be empty")?;
-        check_distinct(queries.iter().map(|query| query.from.as_str()), "queries", "from")?;
+        check_distinct(queries.iter().map(|query| query.name.as_str()), "queries", "name")?;
         let loops = queries.iter().any(|query| query.from == *dead_letter_topic);
         accept(!loops, "deadLetterTopic", "must not be consumed by a query")?;
         queries.iter().enumerate().try_for_each(|(index, query)| check_query(query, &format!("queries[{index}]")))
@@ -144,10 +147,31 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
         let field = format!("{path}.into.primaryKey[{index}]");
         accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
     }
+    check_types(table, path)?;
     match Decoder::new(query) {
         Ok(_) => Ok(()),
         Err(error) => accept(false, &format!("{path}.sql.text"), &error.to_string()),
     }
+}
+
+/// Checks that every user-defined type is declared before what uses it.
+fn check_types(table: &TableSettings, path: &str) -> Result<(), LoadSettings> {
+    let mut declared = BTreeSet::new();
+    for (index, declaration) in table.types.iter().enumerate() {
+        check_declared(&declaration.fields, &declared, &format!("{path}.into.types[{index}].fields"))?;
+        declared.insert(declaration.name.as_str());
+    }
+    check_declared(&table.columns, &declared, &format!("{path}.into.columns"))
+}
+
+fn check_declared(columns: &[ColumnSettings], declared: &BTreeSet<&str>, path: &str) -> Result<(), LoadSettings> {
+    for (index, column) in columns.iter().enumerate() {
+        for name in column.column_type.user_types() {
+            let field = format!("{path}[{index}].type");
+            accept(declared.contains(name), &field, &format!("'{name}' must be declared in types"))?;
+        }
+    }
+    Ok(())
 }
 
 fn check_memory(memory: Bytes) -> Result<(), LoadSettings> {

@@ -15,8 +15,8 @@ use crate::mapping::MapRecord;
 use crate::message::{PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::source::FetchRecords;
-pub use metrics::SourceLabel;
-use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels};
+use metrics::{Metrics, QueryLabel, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
+pub use metrics::{RoadState, SourceLabel};
 use throttle::Throttle;
 
 /// Counts and logs; clones share the counts.
@@ -145,18 +145,33 @@ impl Telemetry {
         self.metrics.consumed.inc_by(count as u64);
     }
 
+    /// A query's SQL made no row of so many records.
+    pub fn records_filtered(&self, query: &str, count: usize) {
+        let label = QueryLabel { query: query.to_owned() };
+        self.metrics.filtered.get_or_create(&label).inc_by(count as u64);
+    }
+
     /// Records were handed to the sink or taken from it.
     pub fn rows_in_flight(&self, count: usize) {
         self.metrics.in_flight.set(count as i64);
     }
 
-    /// A row was acknowledged after `took`, and so long after its record was produced.
-    pub fn row_written(&self, took: Duration, age: Option<Duration>) {
-        self.metrics.written.inc();
+    /// Rows were acknowledged together, `took` after they were begun, and so long after each was produced.
+    pub fn rows_written(&self, rows: usize, took: Duration, ages: impl Iterator<Item = Duration>) {
+        self.metrics.written.inc_by(rows as u64);
+        self.metrics.requests_written.inc();
         self.metrics.write_seconds.observe(took.as_secs_f64());
-        if let Some(age) = age {
-            self.metrics.record_age_seconds.observe(age.as_secs_f64());
-        }
+        ages.for_each(|age| self.metrics.record_age_seconds.observe(age.as_secs_f64()));
+    }
+
+    /// The window of rows under way has another size.
+    pub fn window_changed(&self, rows: usize) {
+        self.metrics.window.set(rows as i64);
+    }
+
+    /// The road spent time in a state.
+    pub fn time_spent(&self, state: RoadState, time: Duration) {
+        self.metrics.time.get_or_create(&StateLabel { state }).inc_by(time.as_secs_f64());
     }
 
     /// A write was not acknowledged; it is tried again.

@@ -12,7 +12,7 @@ use millrace_worker::kafka::consumer::KafkaConsumer;
 use millrace_worker::kafka::memory::record;
 use millrace_worker::kafka::producer::KafkaPublisher;
 use millrace_worker::kafka::{PublishRecord, Publisher};
-use millrace_worker::process::{Desk, Limits, Process, Query, RunProcess};
+use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
@@ -56,8 +56,8 @@ impl World {
         let settings = settings(&cluster.bootstrap_servers());
         let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, Bytes(8 << 20), &Sabotages::default())
             .expect("a producer");
-        let query = Query::new(&settings.queries[0]);
-        let sink = MemorySink::new(vec![query.table.clone()]);
+        let query = Query::new(&settings.queries[0]).expect("a good query");
+        let sink = MemorySink::new(vec![query.table().clone()]);
         Self { cluster, settings, publisher, sink, query }
     }
 
@@ -76,7 +76,7 @@ impl World {
         let consumer =
             KafkaConsumer::start(&self.settings, budget.clone(), health.consumer.clone()).expect("a consumer");
         let desk = Desk {
-            queries: vec![self.query.clone()],
+            queries: Queries::new(vec![self.query.clone()]),
             sink: self.sink.clone(),
             publisher: self.publisher.clone(),
             dead_letter_topic: LETTERS.to_owned(),
@@ -141,6 +141,7 @@ fn settings(bootstrap: &str) -> ProcessSettings {
                 name: "created_users".to_owned(),
                 columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
                 primary_key: vec!["id".to_owned()],
+                types: Vec::new(),
             },
             sql: None,
             write_timestamp_base: 0,
@@ -224,7 +225,7 @@ async fn dead_letters_keep_key_bytes_and_headers() {
     assert_eq!(letter.payload(), poison.payload.as_deref());
     let headers = letter.headers().expect("headers");
     let names: Vec<&str> = headers.iter().map(|header| header.key).collect();
-    let expected = ["reason", "message", "topic", "partition", "offset", "query"];
+    let expected = ["reason", "message", "topic", "partition", "offset", "query", "write-timestamp"];
     assert_eq!(names[0], "millrace-source");
     assert_eq!(names[1..], expected.map(|name| format!("millrace-dead-letter-{name}")));
     worker.terminate().await;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
-use worker_settings::ColumnType;
 
 use super::{Resources, Storage, rules};
 
@@ -92,6 +91,12 @@ pub struct Cassandra {
     /// The keyspace that holds the tables.
     pub keyspace: Keyspace,
 
+    /// User-defined types that columns and later types of the list use, created and extended by the operator before the
+    /// tables. A type that is taken off the list stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub types: Vec<UserType>,
+
     /// The tables, created and extended by the operator. A table or column that is taken off the list stays.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tables: Vec<Table>,
@@ -142,7 +147,8 @@ pub struct Keyspace {
     validation = rules::key_columns_declared("clustering", "clustering"),
     validation = Rule::new("self.primaryKey.clustering.all(k, !(k in self.primaryKey.partition))")
         .message("a column can be in the partition key or in the clustering key, not in both; take it out of one of them")
-        .field_path(".primaryKey.clustering")
+        .field_path(".primaryKey.clustering"),
+    validation = rules::key_columns_ordered()
 )]
 pub struct Table {
     /// Table name.
@@ -173,17 +179,61 @@ pub struct Column {
     #[x_kube(validation = rules::cql_name())]
     pub name: String,
 
-    /// CQL type.
+    /// CQL type: one of `ascii`, `bigint`, `blob`, `boolean`, `date`, `decimal`, `double`, `duration`, `float`, `inet`,
+    /// `int`, `smallint`, `text`, `time`, `timestamp`, `timeuuid`, `tinyint`, `uuid`, `varint`; `set<type>`,
+    /// `map<type, type>`, `tuple<type, …>`, `vector<type, number>`; one of spec.cassandra.types by its name; or
+    /// `frozen<…>` of such, which `list<type>` must be. In records, numbers and booleans are JSON numbers and booleans;
+    /// `decimal` and `varint` are exact, and may be strings as well. Strings are: `blob` as 0x and hexadecimal digits,
+    /// `date` as 2024-02-29, `time` as 23:59:59.999999999, `duration` as 1mo3d12h or P1M3DT12H, `timestamp` as
+    /// 2024-02-29T23:59:59.999Z with any offset, with a space for the T, and UTC where there is no offset (an integer is
+    /// always milliseconds since 1970). Lists, sets, tuples and vectors are arrays; maps are objects, and keys that are
+    /// not written as strings stand in the key as their JSON; user-defined types are objects, where an absent field is
+    /// null. An absent column stays as it is, null clears it, and a collection replaces the whole of the old one.
+    /// Whatever does not fit exactly makes the record a dead letter that names column, place and reason.
     #[serde(rename = "type")]
-    #[schemars(schema_with = "column_type_schema")]
-    #[x_kube(validation = rules::immutable("a column's type", "add a column of another name"))]
-    pub column_type: ColumnType,
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(
+        validation = rules::cql_type(),
+        validation = rules::no_counter(),
+        validation = rules::list_is_frozen(),
+        validation = rules::immutable("a column's type", "add a column of another name")
+    )]
+    pub column_type: String,
 }
 
-/// Returns the schema of a column's type: the CQL names that the worker knows.
-fn column_type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let names: Vec<&str> = ColumnType::ALL.iter().map(|column_type| column_type.cql()).collect();
-    schemars::json_schema!({"type": "string", "enum": names})
+/// A user-defined type.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserType {
+    /// Type name.
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(validation = rules::cql_name(), validation = rules::no_name_of_a_cql_type())]
+    pub name: String,
+
+    /// The fields. New ones are added at the end; the others keep their type and their place.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = rules::fields_stay())]
+    pub fields: Vec<TypeField>,
+}
+
+/// A field of a user-defined type.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TypeField {
+    /// Field name; also its name in records.
+    #[schemars(length(min = 1, max = 48))]
+    #[x_kube(validation = rules::cql_name())]
+    pub name: String,
+
+    /// CQL type, as of a column; another user-defined type must stand before this one in the list, and be frozen here.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(
+        validation = rules::cql_type(),
+        validation = rules::no_counter(),
+        validation = rules::immutable("a field's type", "add a field of another name")
+    )]
+    pub field_type: String,
 }
 
 /// The primary key: which columns place a row, and which order it.

@@ -25,14 +25,16 @@ pub struct Processor {
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
     pub buffer_memory: String,
 
-    /// Upper bound for rows that a processor writes at once. Absent: 256.
+    /// Upper bound for rows that a processor writes at once; within it the window follows how soon Cassandra answers.
+    /// Absent: 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub max_in_flight: Option<i32>,
 
-    /// The queries. Each reads a topic of its own.
+    /// The queries. Several may read one topic: a record is done with when each of them has written its rows. One that is
+    /// added later begins where the others are.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    #[x_kube(validation = rules::one_query_per_topic())]
+    #[x_kube(validation = rules::one_query_per_topic_and_table())]
     pub queries: Vec<Query>,
 
     /// Where records go that can never be written. Absent: the topic `<pipeline>-dead-letters`.
@@ -75,8 +77,8 @@ pub struct Query {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamColumn {
-    /// Field name, exactly as it stands in the record. In SQL, one with signs other than letters, digits and `_` is written in
-    /// double quotes.
+    /// Field name, exactly as it stands in the record. In SQL, one with signs other than letters, digits and `_` is
+    /// written in double quotes.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
 

@@ -5,6 +5,7 @@
 
 use kube::core::Rule;
 use kube::core::cel::{Message, Reason};
+use worker_settings::ColumnType;
 
 /// Longest pipeline name: the longest derived name, `<name>-cassandra-<rack>-<ordinal>` with its revision hash, must
 /// fit a label value of 63 characters.
@@ -25,12 +26,12 @@ pub fn default_dead_letter_is_no_source() -> Rule {
     .field_path(".spec.processor.deadLetter")
 }
 
-/// Refuses two queries of one topic: its offsets would be committed by whichever is ahead.
-pub fn one_query_per_topic() -> Rule {
-    let shared = "self.exists(o, o.name != i.name && o.from == i.from)";
+/// Refuses two queries from one topic into one table: the cells of a record would have the same timestamp, and be mixed.
+pub fn one_query_per_topic_and_table() -> Rule {
+    let shared = "self.exists(o, o.name != i.name && o.from == i.from && o.into == i.into)";
     let faulty = first("self", shared);
     Rule::new(format!("!self.exists(i, {shared})")).message(Message::Expression(format!(
-        "'topic \"' + {faulty}.from + '\" is read by more than one query, which this version cannot do; give each query a topic of its own'"
+        "'more than one query writes topic \"' + {faulty}.from + '\" into table \"' + {faulty}.into + '\"; make them one query, or give each a table of its own'"
     )))
 }
 
@@ -235,6 +236,80 @@ pub fn cql_name() -> Rule {
         "self.matches('^[a-z][a-z0-9_]*$')",
         "must be a CQL name: lower-case letters, digits and '_', beginning with a letter",
     )
+}
+
+/// A CQL type as far as an expression can tell; whether its parts fit together is judged by `validate`.
+pub fn cql_type() -> Rule {
+    rule(
+        "self.matches('^[a-z][a-z0-9_<>, ]*$') && size(self.replace('<', '')) == size(self.replace('>', ''))",
+        "must be a CQL type, such as text, set<int> or map<text, frozen<list<int>>>",
+    )
+}
+
+/// Refuses counters: adding is not idempotent.
+pub fn no_counter() -> Rule {
+    rule(
+        "!self.matches('(^|[^a-z0-9_])counter([^a-z0-9_]|$)')",
+        "a counter cannot be written idempotently: a record that is delivered twice would be counted twice; use bigint and let the record carry the total",
+    )
+}
+
+/// Refuses lists with a cell per element: their cells are named anew at each write, so that a repeated one adds to them.
+pub fn list_is_frozen() -> Rule {
+    rule(
+        "!self.matches('^list *<')",
+        "a list that is not frozen cannot be written idempotently: a record that is delivered twice would double its elements; use frozen<list<…>>",
+    )
+}
+
+/// Refuses user-defined types that are called like CQL's own, or as Cassandra keeps for later.
+pub fn no_name_of_a_cql_type() -> Rule {
+    let simple = ColumnType::SIMPLE;
+    let others = [
+        "bitstring",
+        "byte",
+        "complex",
+        "counter",
+        "enum",
+        "frozen",
+        "interval",
+        "list",
+        "macaddr",
+        "map",
+        "set",
+        "tuple",
+        "varchar",
+        "vector",
+    ];
+    let names = simple
+        .iter()
+        .map(ColumnType::name)
+        .chain(others)
+        .map(|name| format!("'{name}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    rule(format!("!(self in [{names}])"), "must not be the name of one of CQL's own types; choose another")
+}
+
+/// Refuses to take fields off a user-defined type, or to move them: values are stored by position.
+pub fn fields_stay() -> Rule {
+    rule(
+        "oldSelf.all(o, self.map(f, f.name == o.name).indexOf(true) == oldSelf.map(f, f.name == o.name).indexOf(true))",
+        "fields can neither be removed nor moved, since values are stored by position; keep them and add new ones at the end",
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// Refuses primary-key columns whose values Cassandra cannot order or has many cells for.
+pub fn key_columns_ordered() -> Rule {
+    let faulty = "(i.name in self.primaryKey.partition || i.name in self.primaryKey.clustering) && \
+                  i.type.matches('^((set|map) *<|duration$)')";
+    let first = first("self.columns", faulty);
+    Rule::new(format!("!self.columns.exists(i, {faulty})"))
+        .message(Message::Expression(format!(
+            "'primary-key column \"' + {first}.name + '\" cannot be a duration or a collection that is not frozen; use another type or column'"
+        )))
+        .field_path(".primaryKey")
 }
 
 /// A DNS label: the name of a source, a query or a rack.

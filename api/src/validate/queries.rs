@@ -1,7 +1,10 @@
 //! Judges each query: are its topic and table declared, and does its SQL compile, over the columns of its stream and
 //! for those of its table?
 //!
-//! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault belongs to one query and takes that query out; its topic keeps the records, and everything else goes on.
+//! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault takes
+//! the query out, and those of the same topic with it, so that the topic keeps the records; everything else goes on.
+
+use std::collections::BTreeSet;
 
 use super::{Fault, Rejected};
 use crate::pipeline::{Pipeline, Query, Table};
@@ -15,6 +18,15 @@ pub(super) fn check(pipeline: &Pipeline) -> Vec<Fault> {
         faults.extend(rejected.map(|rejected| Fault { name: query.name.clone(), rejected }));
     }
     faults
+}
+
+/// Returns the queries that cannot run: the faulty ones and those of the same topics, since the records that they write
+/// would be done with when the faulty ones are mended.
+pub(super) fn held(pipeline: &Pipeline, faulty: &BTreeSet<String>) -> BTreeSet<String> {
+    let queries = &pipeline.processor.queries;
+    let topics: BTreeSet<&String> =
+        queries.iter().filter(|query| faulty.contains(&query.name)).map(|query| &query.from).collect();
+    queries.iter().filter(|query| topics.contains(&query.from)).map(|query| query.name.clone()).collect()
 }
 
 fn names(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
@@ -38,8 +50,14 @@ fn sql(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
     let (Some(sql), Some(table)) = (&query.sql, table(query, pipeline)) else {
         return Vec::new();
     };
-    let problems = millrace_sql::compile(sql, &query.from, &table.settings()).err().unwrap_or_default();
-    problems.into_iter().map(|problem| Rejected::new(format!("{path}.sql"), problem)).collect()
+    let table = pipeline.cassandra.table_settings(table);
+    let problems = millrace_sql::compile(sql, &query.from, &table).err().unwrap_or_default();
+    let rejected = problems.into_iter().map(|problem| Rejected {
+        path: format!("{path}.sql"),
+        message: format!("query '{}': {problem}", query.name),
+        excerpt: Some(problem.excerpt(&sql.text)),
+    });
+    rejected.collect()
 }
 
 fn table<'a>(query: &Query, pipeline: &'a Pipeline) -> Option<&'a Table> {

@@ -11,4 +11,6 @@ mod harness;
 mod idle;
 mod one;
 mod recreated;
+mod sql;
 mod three;
+mod types;

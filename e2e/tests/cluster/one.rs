@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{TOPIC, http_source};
 use millrace_e2e::{Live, Spec, eventually, in_namespace};
-use millrace_profile::seed_of;
+use millrace_profile::{profile, seed_of};
 use serde_json::json;
+use uuid::Uuid;
 
 /// Longest that one of each store may take to be Ready on a busy machine; the figure itself is written down.
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -17,6 +19,8 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 const CHANGED_WITHIN: Duration = Duration::from_secs(180);
 /// People that the sample source has told of by the end of a long day.
 const PEOPLE: u64 = 400_000;
+/// People whose records come before their column.
+const EARLY: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
@@ -34,7 +38,9 @@ async fn one_of_each_takes_rows_and_changes() -> Result<()> {
         columns_are_as_promised(&live, "1/1").await?;
         a_broken_source_stops_no_other(&live, &spec).await?;
         scale_works(&live).await?;
+        let early = records_of_a_column_to_come(&live).await?;
         let spec = topic_and_table_are_extended(&live, &spec).await?;
+        dead_letters_are_redriven(&live, &early).await?;
         fewer_partitions_are_refused(&live, &spec).await?;
         every_row_is_right(&live).await
     })
@@ -114,6 +120,62 @@ async fn scale_works(live: &Live) -> Result<()> {
     joined.await?;
     namespace.say("kubectl scale: two processors share the topic");
     Ok(())
+}
+
+/// Sends people with a field that no column takes yet; returns their ids once all are dead letters.
+async fn records_of_a_column_to_come(live: &Live) -> Result<Vec<Uuid>> {
+    let mut ids = Vec::new();
+    let mut records = Vec::new();
+    for index in 1..=EARLY {
+        let person = profile(seed_of("millrace"), PEOPLE - index);
+        let mut value = serde_json::to_value(&person)?;
+        value["country"] = json!("Ruritania");
+        ids.push(person.id.parse()?);
+        records.push((Bytes::from(person.id), Bytes::from(value.to_string())));
+    }
+    live.kafka().await?.produce(0, &records).await?;
+    let counted = eventually("they are dead letters", CHANGED_WITHIN, async || {
+        let counts = letters(live, &["count"]).await?;
+        Ok(counts.contains(&format!("{EARLY} UnknownField")).then_some(counts))
+    });
+    same("the dead letters", &counted.await?.0, &format!("{EARLY} UnknownField\n{EARLY} in all\n"))?;
+    let shown = letters(live, &["show", "--reason", "UnknownField", "--limit", "1"]).await?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    ensure!(shown["value"].as_str().is_some_and(|value| value.contains("Ruritania")), "shown is {shown}");
+    Ok(ids)
+}
+
+/// Once the column is there, a redrive makes rows of them, and of those that the new producer sent before the
+/// processors knew the column; a second one has nothing to do.
+async fn dead_letters_are_redriven(live: &Live, early: &[Uuid]) -> Result<()> {
+    let rows = live.table().await?.ids().await?;
+    ensure!(!early.iter().any(|id| rows.contains(id)), "a dead letter is a row already");
+    let redrive = ["redrive", "--reason", "UnknownField"];
+    let to_be_sent = number(&letters(live, &[&redrive[..], &["--dry-run"]].concat()).await?, "to be sent")?;
+    let sent = number(&letters(live, &redrive).await?, "sent")?;
+    ensure!(sent >= EARLY && sent == to_be_sent, "{sent} are sent, a dry run said {to_be_sent}");
+    eventually("they are rows", CHANGED_WITHIN, async || {
+        let rows = live.table().await?.ids().await?;
+        Ok(early.iter().all(|id| rows.contains(id)).then_some(()))
+    })
+    .await?;
+    same("the next redrive", &letters(live, &redrive).await?, "")?;
+    same("the letters", &letters(live, &["count"]).await?, &format!("{sent} UnknownField\n{sent} in all\n"))?;
+    live.namespace.say(format!("{sent} dead letters of a missing column are rows once it is there"));
+    Ok(())
+}
+
+/// Reads the number of a redrive's only line.
+fn number(printed: &str, verb: &str) -> Result<u64> {
+    let number = printed.strip_suffix(&format!(" {verb}: UnknownField\n"));
+    number.and_then(|number| number.parse().ok()).with_context(|| format!("the redrive says '{printed}'"))
+}
+
+/// Runs `worker letters` where the runbook says, and returns what it prints.
+async fn letters(live: &Live, arguments: &[&str]) -> Result<String> {
+    let namespace = &live.namespace;
+    let command = ["exec", "-n", &namespace.name, "deploy/users-processor", "--", "worker", "letters"];
+    namespace.cluster.kubectl(&[&command[..], arguments].concat()).await
 }
 
 /// More partitions and a further column, filled by a further field.

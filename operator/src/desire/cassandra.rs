@@ -65,12 +65,16 @@ fn config(scope: &Scope<'_>, cassandra: &Cassandra) -> Files {
 fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
     let defaults = [
         ("auto_snapshot", json!(true)),
+        // Processors write rows of the same replicas in one unlogged batch, and never more than warns.
+        ("batch_size_fail_threshold", json!("256KiB")),
+        ("batch_size_warn_threshold", json!("64KiB")),
         ("cdc_enabled", json!(false)),
         // A node that only stopped serving would look alive; one that ends is restarted, and seen.
         ("commit_failure_policy", json!("die")),
         ("commitlog_sync", json!("periodic")),
         ("commitlog_sync_period", json!("10s")),
         ("disk_failure_policy", json!("die")),
+        ("unlogged_batch_across_partitions_warn_threshold", json!(1000)),
     ];
     let owned = [
         ("allocate_tokens_for_local_replication_factor", json!(cassandra.replication_factor.of_new())),

@@ -152,7 +152,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
         queries.push(QuerySettings {
             name: name.clone(),
             from: from.clone(),
-            into: table.settings(),
+            into: cassandra.table_settings(table),
             sql: sql.clone(),
             write_timestamp_base: *inputs.write_timestamp_bases.get(from)?,
         });

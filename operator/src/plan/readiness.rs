@@ -36,9 +36,10 @@ pub fn deployment(deployment: Option<&Deployment>) -> Ready {
     let Some(status) = deployment.and_then(|workload| workload.status.as_ref()) else {
         return Ready::default();
     };
-    let updated = status.updated_replicas.unwrap_or(0);
+    // The status does not tell how many of the ready pods are of the current template: every older one may be.
+    let older = status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
     Ready {
-        ready: status.ready_replicas.unwrap_or(0).min(updated).unsigned_abs(),
+        ready: u32::try_from(status.ready_replicas.unwrap_or(0) - older).unwrap_or(0),
         current: status.observed_generation >= deployment.and_then(|workload| workload.metadata.generation),
     }
 }
@@ -68,4 +69,31 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     };
     let trouble = waiting.or_else(unschedulable)?;
     Some((pod.name_any(), trouble))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::DeploymentStatus;
+
+    use super::*;
+
+    fn ready(replicas: i32, updated: i32, ready: i32) -> u32 {
+        let status = DeploymentStatus {
+            replicas: Some(replicas),
+            updated_replicas: Some(updated),
+            ready_replicas: Some(ready),
+            ..DeploymentStatus::default()
+        };
+        deployment(Some(&Deployment { status: Some(status), ..Deployment::default() })).ready
+    }
+
+    #[test]
+    fn a_ready_pod_of_an_older_template_does_not_count() {
+        assert_eq!(ready(2, 2, 2), 2);
+        assert_eq!(ready(2, 2, 1), 1);
+        assert_eq!(ready(2, 1, 1), 0, "the new pod has come, and the ready one is the old one");
+        assert_eq!(ready(3, 2, 3), 2);
+        assert_eq!(ready(2, 0, 1), 0);
+        assert_eq!(deployment(None), Ready::default());
+    }
 }

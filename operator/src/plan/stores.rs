@@ -1,4 +1,4 @@
-//! What topics, keyspace and tables lack, as acts; and what they can never become, in words. Pure.
+//! What topics, keyspace, types and tables lack, as acts; and what they can never become, in words. Pure.
 
 use millrace_api::Pipeline;
 
@@ -9,6 +9,7 @@ use crate::stores::kafka::{
     BROKER_MIN_IN_SYNC, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
 };
 use millrace_api::pipeline::{Table, Topic};
+use worker_settings::{ColumnType, TypeSettings};
 
 /// Topic settings that tools set for the time of a reassignment, and remove themselves.
 const TEMPORARY: [&str; 2] = ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"];
@@ -88,15 +89,26 @@ pub fn schema(pipeline: &Pipeline, observed: &Observed) -> Vec<Act> {
         return Vec::new();
     };
     if schema.replication.is_none() {
+        let types = pipeline.cassandra.types.iter().cloned().map(Act::CreateType);
         let tables = pipeline.cassandra.tables.iter().cloned().map(Act::CreateTable);
-        return std::iter::once(Act::CreateKeyspace).chain(tables).collect();
+        return std::iter::once(Act::CreateKeyspace).chain(types).chain(tables).collect();
     }
     if keyspace_rejected(pipeline, schema).is_some() {
         return Vec::new();
     }
-    // A refused table is left as it is, and holds no other back.
+    // What is refused is left as it is, and holds nothing else back.
+    let types = pipeline.cassandra.types.iter().filter(|declared| type_rejected(declared, pipeline, schema).is_none());
     let tables = pipeline.cassandra.tables.iter().filter(|table| table_rejected(table, schema).is_none());
-    tables.flat_map(|table| table_acts(table, schema)).collect()
+    let types = types.flat_map(|declared| type_acts(declared, schema));
+    types.chain(tables.flat_map(|table| table_acts(table, schema))).collect()
+}
+
+fn type_acts(declared: &TypeSettings, schema: &SchemaFacts) -> Vec<Act> {
+    let Some(found) = schema.types.get(&declared.name) else {
+        return vec![Act::CreateType(declared.clone())];
+    };
+    let missing = declared.fields.iter().skip(found.len());
+    missing.map(|field| Act::AddField { type_name: declared.name.clone(), field: field.clone() }).collect()
 }
 
 fn table_acts(table: &Table, schema: &SchemaFacts) -> Vec<Act> {
@@ -112,10 +124,13 @@ fn table_acts(table: &Table, schema: &SchemaFacts) -> Vec<Act> {
     acts
 }
 
-/// Returns what the resource asks of existing keyspace and tables and Cassandra cannot do; they are left as they are.
+/// Returns what the resource asks of existing keyspace, types and tables and Cassandra cannot do; they are left as they are.
 pub fn schema_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
+    let mut types = pipeline.cassandra.types.iter();
     let mut tables = pipeline.cassandra.tables.iter();
-    keyspace_rejected(pipeline, schema).or_else(|| tables.find_map(|table| table_rejected(table, schema)))
+    keyspace_rejected(pipeline, schema)
+        .or_else(|| types.find_map(|declared| type_rejected(declared, pipeline, schema)))
+        .or_else(|| tables.find_map(|table| table_rejected(table, schema)))
 }
 
 fn keyspace_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
@@ -135,6 +150,46 @@ fn keyspace_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String
     ))
 }
 
+/// Values of a type are stored by position, so its fields stay where they are.
+fn type_rejected(declared: &TypeSettings, pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
+    let TypeSettings { name, fields } = declared;
+    let found = schema.types.get(name)?;
+    let names = |fields: &mut dyn Iterator<Item = &String>| fields.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let are_there = found.iter().zip(fields).all(|((found, _), field)| *found == field.name);
+    if !are_there || fields.len() < found.len() {
+        return Some(format!(
+            "type '{name}' has the fields ({}), which can neither go nor move; keep them first and in this order, not \
+             ({})",
+            names(&mut found.iter().map(|(name, _)| name)),
+            names(&mut fields.iter().map(|field| &field.name))
+        ));
+    }
+    let changed = found.iter().zip(fields).find(|((_, found), field)| !is_same_type(found, &field.column_type));
+    if let Some(((_, found), field)) = changed {
+        return Some(format!(
+            "field '{}' of type '{name}' has type {found}, which cannot change to {}; use a new field name",
+            field.name, field.column_type
+        ));
+    }
+    let is_extended = found.len() < fields.len();
+    let table = pipeline.cassandra.tables.iter().find(|table| is_extended && places_rows(name, table, pipeline))?;
+    Some(format!(
+        "type '{name}' is in the partition key of table '{}', so that Cassandra adds no field to it; use a new type",
+        table.name
+    ))
+}
+
+/// Returns whether a type is a part of a table's partition key.
+fn places_rows(type_name: &str, table: &Table, pipeline: &Pipeline) -> bool {
+    let partition = table.columns.iter().filter(|column| table.partition_key.contains(&column.name));
+    pipeline.cassandra.types_of(partition).iter().any(|used| used.name == type_name)
+}
+
+/// Returns whether Cassandra's text of a type means a type of ours.
+fn is_same_type(found: &str, wanted: &ColumnType) -> bool {
+    found.parse().is_ok_and(|found: ColumnType| found.cql() == wanted.cql())
+}
+
 fn table_rejected(table: &Table, schema: &SchemaFacts) -> Option<String> {
     let found = schema.tables.get(&table.name)?;
     if found.partition_key != table.partition_key || found.clustering_key != table.clustering_key {
@@ -145,16 +200,12 @@ fn table_rejected(table: &Table, schema: &SchemaFacts) -> Option<String> {
             found.clustering_key.join(", ")
         ));
     }
-    let column = table
-        .columns
-        .iter()
-        .find(|column| found.columns.get(&column.name).is_some_and(|found| found != column.column_type.cql()))?;
+    let column = table.columns.iter().find(|column| {
+        found.columns.get(&column.name).is_some_and(|found| !is_same_type(found, &column.column_type))
+    })?;
     Some(format!(
         "column '{}' of table '{}' has type {}, which cannot change to {}; use a new column name",
-        column.name,
-        table.name,
-        found.columns[&column.name],
-        column.column_type.cql()
+        column.name, table.name, found.columns[&column.name], column.column_type
     ))
 }
 

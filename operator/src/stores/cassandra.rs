@@ -1,4 +1,4 @@
-//! Asks each Cassandra node how it sees the ring and the schema; creates and extends keyspace and tables.
+//! Asks each Cassandra node how it sees the ring and the schema; creates and extends keyspace, types and tables.
 //!
 //! A node is asked by a session that knows that node only, so that its answer is its own view. Every statement can be
 //! repeated. Values never come from records, identifiers are those that admission has bounded.
@@ -17,7 +17,7 @@ use scylla::policies::host_filter::AllowListHostFilter;
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::timeout;
 use uuid::Uuid;
-use worker_settings::ColumnSettings;
+use worker_settings::{ColumnSettings, TypeSettings};
 
 use super::ANSWER_TIMEOUT;
 
@@ -74,6 +74,8 @@ pub struct NodeFacts {
 pub struct SchemaFacts {
     /// Options of the keyspace's replication; `None`: there is no such keyspace.
     pub replication: Option<BTreeMap<String, String>>,
+    /// User-defined types by name: the name and CQL type of each field, in order.
+    pub types: BTreeMap<String, Vec<(String, String)>>,
     /// Tables by name.
     pub tables: BTreeMap<String, TableFacts>,
 }
@@ -176,8 +178,17 @@ async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCas
         (keyspace,),
     )
     .await?;
+    let types: Vec<(String, Vec<String>, Vec<String>)> = rows(
+        session,
+        "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?",
+        (keyspace,),
+    )
+    .await?;
     let mut facts =
         SchemaFacts { replication: replication.into_iter().next().map(|(map,)| map), ..SchemaFacts::default() };
+    for (name, fields, field_types) in types {
+        facts.types.insert(name, fields.into_iter().zip(field_types).collect());
+    }
     for (table, ttl) in tables {
         facts.tables.insert(table, TableFacts { ttl_seconds: ttl.unsigned_abs(), ..TableFacts::default() });
     }
@@ -232,6 +243,17 @@ pub fn create_keyspace(cassandra: &Cassandra) -> String {
     )
 }
 
+/// Returns the statement that creates a user-defined type.
+pub fn create_type(keyspace: &str, declared: &TypeSettings) -> String {
+    let fields = declared.fields.iter().map(column).collect::<Vec<_>>().join(", ");
+    format!("CREATE TYPE IF NOT EXISTS {}.{} ({fields})", quoted(keyspace), quoted(&declared.name))
+}
+
+/// Returns the statement that adds a field at the end of a user-defined type.
+pub fn add_field(keyspace: &str, type_name: &str, added: &ColumnSettings) -> String {
+    format!("ALTER TYPE {}.{} ADD IF NOT EXISTS {}", quoted(keyspace), quoted(type_name), column(added))
+}
+
 /// Returns the statement that creates a table.
 pub fn create_table(keyspace: &str, table: &Table) -> String {
     let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
@@ -266,4 +288,40 @@ fn column(column: &ColumnSettings) -> String {
 /// Quotes an identifier, so that reserved words can be names.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, text: &str) -> ColumnSettings {
+        ColumnSettings { name: name.to_owned(), column_type: text.parse().expect("a type") }
+    }
+
+    #[test]
+    fn statements_quote_names_and_write_frozen_wherever_it_holds() {
+        let fields = vec![column("street", "text"), column("phones", "frozen<list<phone>>")];
+        let declared = TypeSettings { name: "address".to_owned(), fields };
+        assert_eq!(
+            create_type("streams", &declared),
+            "CREATE TYPE IF NOT EXISTS \"streams\".\"address\" \
+             (\"street\" text, \"phones\" frozen<list<frozen<\"phone\">>>)"
+        );
+        assert_eq!(
+            add_field("streams", "address", &column("order", "varint")),
+            "ALTER TYPE \"streams\".\"address\" ADD IF NOT EXISTS \"order\" varint"
+        );
+        let table = Table {
+            name: "people".to_owned(),
+            columns: vec![column("id", "frozen<tuple<int>>"), column("homes", "map<text,frozen<address>>")],
+            partition_key: vec!["id".to_owned()],
+            clustering_key: Vec::new(),
+            ttl_seconds: 0,
+        };
+        assert_eq!(
+            create_table("streams", &table),
+            "CREATE TABLE IF NOT EXISTS \"streams\".\"people\" (\"id\" tuple<int>, \
+             \"homes\" map<text, frozen<\"address\">>, PRIMARY KEY ((\"id\"))) WITH default_time_to_live = 0"
+        );
+    }
 }

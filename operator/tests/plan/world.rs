@@ -71,6 +71,14 @@ impl World {
             Some(vec![ContainerStatus { state: Some(state), ..ContainerStatus::default() }]);
     }
 
+    /// Makes the type of a column what Cassandra calls it.
+    pub fn found_column(&mut self, table: &str, column: &str, found: &str) {
+        for schema in [&mut self.schema].into_iter().chain(&mut self.observed.stores.cassandra.schema) {
+            let columns = &mut schema.tables.get_mut(table).expect("the table is there").columns;
+            columns.insert(column.to_owned(), found.to_owned());
+        }
+    }
+
     fn status(&mut self, pod: &str) -> &mut PodStatus {
         self.pod(pod).status.as_mut().expect("it has a status")
     }
@@ -160,12 +168,20 @@ impl World {
                 let replication = (cassandra.datacenter, cassandra.replication_factor.of_new().to_string());
                 self.schema.replication = Some([replication].into());
             }
+            Act::CreateType(declared) => {
+                let fields = declared.fields.iter().map(|field| (field.name.clone(), field.column_type.to_string()));
+                self.schema.types.insert(declared.name.clone(), fields.collect());
+            }
+            Act::AddField { type_name, field } => {
+                let fields = self.schema.types.get_mut(type_name).expect("the type is there");
+                fields.push((field.name.clone(), field.column_type.to_string()));
+            }
             Act::CreateTable(table) => {
                 let facts = TableFacts {
                     columns: table
                         .columns
                         .iter()
-                        .map(|column| (column.name.clone(), column.column_type.cql().to_owned()))
+                        .map(|column| (column.name.clone(), column.column_type.to_string()))
                         .collect(),
                     partition_key: table.partition_key.clone(),
                     clustering_key: table.clustering_key.clone(),
@@ -175,7 +191,7 @@ impl World {
             }
             Act::AddColumn { table, column } => {
                 let columns = &mut self.schema.tables.get_mut(table).expect("the table is there").columns;
-                columns.insert(column.name.clone(), column.column_type.cql().to_owned());
+                columns.insert(column.name.clone(), column.column_type.to_string());
             }
             Act::SetTtl { table, ttl_seconds } => {
                 self.schema.tables.get_mut(table).expect("the table is there").ttl_seconds = *ttl_seconds;

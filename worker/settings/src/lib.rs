@@ -4,12 +4,14 @@
 //! [`Duration`] and [`Bytes`]. Serde only: the operator never links the worker's clients through it.
 //! Unknown fields are refused, so that an operator and a worker that disagree fail loudly at start.
 
+pub mod cql;
 pub mod units;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use cql::{ColumnType, ParseType};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.
@@ -50,7 +52,7 @@ pub struct ProcessSettings {
     pub dead_letter_topic: String,
     /// Where the rows go.
     pub cassandra: CassandraSettings,
-    /// From which topic into which table; topics are distinct across queries.
+    /// From which topic into which table. Several may read one topic.
     pub queries: Vec<QuerySettings>,
     /// Upper bound for the bytes of records held in memory between broker and table.
     pub buffer_memory: Bytes,
@@ -62,6 +64,19 @@ pub struct ProcessSettings {
     pub drain_timeout: Duration,
     /// Port of `/metrics`, `/healthz` and `/readyz`.
     pub http_port: u16,
+}
+
+impl ProcessSettings {
+    /// Returns the topics that the queries read, each once, in the order of the queries.
+    pub fn topics(&self) -> Vec<&str> {
+        let mut topics: Vec<&str> = Vec::new();
+        for query in &self.queries {
+            if !topics.contains(&query.from.as_str()) {
+                topics.push(&query.from);
+            }
+        }
+        topics
+    }
 }
 
 /// Namespace and name of the StreamingPipeline.
@@ -274,9 +289,27 @@ pub struct TableSettings {
     pub columns: Vec<ColumnSettings>,
     /// Names of all primary-key columns; a record without one of them is a dead letter.
     pub primary_key: Vec<String>,
+    /// The user-defined types that the columns use, each after those that it uses itself. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<TypeSettings>,
 }
 
-/// A column's name and CQL type.
+/// A user-defined type as the operator created it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TypeSettings {
+    /// Name of the type.
+    pub name: String,
+    /// Fields in the order of the resource, which is that of the server.
+    pub fields: Vec<ColumnSettings>,
+}
+
+/// Returns the fields of a user-defined type; none, if it is not declared.
+pub fn fields_of<'types>(types: &'types [TypeSettings], name: &str) -> &'types [ColumnSettings] {
+    types.iter().find(|declared| declared.name == name).map_or(&[], |declared| &declared.fields)
+}
+
+/// A column's name and CQL type; also a field's of a user-defined type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ColumnSettings {
@@ -285,67 +318,6 @@ pub struct ColumnSettings {
     /// CQL type.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
-}
-
-/// The CQL types that a column may have.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "each variant is the CQL type of that name")]
-pub enum ColumnType {
-    Ascii,
-    Bigint,
-    Boolean,
-    Date,
-    Double,
-    Float,
-    Inet,
-    Int,
-    Smallint,
-    Text,
-    Timestamp,
-    Timeuuid,
-    Tinyint,
-    Uuid,
-}
-
-impl ColumnType {
-    /// Every type.
-    pub const ALL: [Self; 14] = [
-        Self::Ascii,
-        Self::Bigint,
-        Self::Boolean,
-        Self::Date,
-        Self::Double,
-        Self::Float,
-        Self::Inet,
-        Self::Int,
-        Self::Smallint,
-        Self::Text,
-        Self::Timestamp,
-        Self::Timeuuid,
-        Self::Tinyint,
-        Self::Uuid,
-    ];
-
-    /// Returns the type's name in CQL.
-    pub fn cql(self) -> &'static str {
-        match self {
-            Self::Ascii => "ascii",
-            Self::Bigint => "bigint",
-            Self::Boolean => "boolean",
-            Self::Date => "date",
-            Self::Double => "double",
-            Self::Float => "float",
-            Self::Inet => "inet",
-            Self::Int => "int",
-            Self::Smallint => "smallint",
-            Self::Text => "text",
-            Self::Timestamp => "timestamp",
-            Self::Timeuuid => "timeuuid",
-            Self::Tinyint => "tinyint",
-            Self::Uuid => "uuid",
-        }
-    }
 }
 
 /// The fields of a generated profile, in the order of the record.

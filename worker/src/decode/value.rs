@@ -3,62 +3,66 @@
 use std::borrow::Cow;
 
 use millrace_sql::Value;
-use worker_settings::ColumnType;
+use worker_settings::{ColumnType, TypeSettings};
 
 use super::Cell;
-use crate::rejection::excerpt;
 
 impl<'record> Cell<'record> {
     /// Makes the cell of a column; the error says why the value does not fit.
-    pub(super) fn of(column_type: &ColumnType, value: Value<'record>) -> Result<Self, String> {
+    pub(super) fn of(
+        column_type: &ColumnType,
+        types: &[TypeSettings],
+        value: Value<'record>,
+    ) -> Result<Self, String> {
+        let read = |json: &str| Self::parse_owned(column_type, types, json);
         match (value, column_type) {
             (Value::Absent, _) => Ok(Self::Unset),
             (Value::Null, _) => Ok(Self::Null),
-            (Value::Json(text), _) => Self::parse(*column_type, text).map_err(|wanted| misfit(wanted, text)),
+            (Value::Json(text), _) => Self::parse(column_type, types, text).map_err(|fault| fault.to_string()),
             (Value::Text(text), ColumnType::Text) => Ok(Self::Text(text)),
-            (Value::Text(text), _) => {
-                let json = serde_json::to_string(&text).expect("a text is a JSON string");
-                read(column_type, &json)
-            }
+            (Value::Text(text), _) => read(&serde_json::to_string(&text).expect("a text is a JSON string")),
             (Value::Integer(number), ColumnType::Bigint) => Ok(Self::Bigint(number)),
-            (Value::Integer(number), _) => read(column_type, &number.to_string()),
+            (Value::Integer(number), _) => read(&number.to_string()),
             (Value::Double(number), ColumnType::Double) if number.is_finite() => Ok(Self::Double(number)),
-            (Value::Double(number), _) => read(column_type, &number.to_string()),
-            (Value::Number(number), _) => read(column_type, &number),
-            (Value::Boolean(truth), _) => read(column_type, &truth.to_string()),
+            (Value::Double(number), _) => read(&number.to_string()),
+            (Value::Number(number), _) => read(&number),
+            (Value::Boolean(truth), ColumnType::Boolean) => Ok(Self::Boolean(truth)),
             (Value::Date(days), ColumnType::Date) => Ok(Self::Date(days)),
             (Value::Timestamp(millis), ColumnType::Timestamp) => Ok(Self::Timestamp(millis)),
-            // Compiling has refused these.
-            (Value::Date(_) | Value::Timestamp(_), _) => Err(format!("{} holds no date", column_type.cql())),
+            (Value::Boolean(_) | Value::Date(_) | Value::Timestamp(_), _) => {
+                Err(format!("{column_type} takes no such value"))
+            }
         }
     }
-}
 
-/// Reads the JSON form of a computed value, which nobody keeps.
-fn read(column_type: &ColumnType, json: &str) -> Result<Cell<'static>, String> {
-    Cell::parse(*column_type, json).map(owned).map_err(|wanted| misfit(wanted, json))
-}
+    /// Reads the JSON form of a computed value, which nobody keeps.
+    fn parse_owned(column_type: &ColumnType, types: &[TypeSettings], json: &str) -> Result<Self, String> {
+        match Cell::parse(column_type, types, json) {
+            Ok(cell) => Ok(cell.into_owned()),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
 
-fn misfit(wanted: &str, json: &str) -> String {
-    format!("wants {wanted}, not {}", excerpt(json))
-}
-
-fn owned(cell: Cell<'_>) -> Cell<'static> {
-    match cell {
-        Cell::Unset => Cell::Unset,
-        Cell::Null => Cell::Null,
-        Cell::Bigint(number) => Cell::Bigint(number),
-        Cell::Boolean(truth) => Cell::Boolean(truth),
-        Cell::Date(days) => Cell::Date(days),
-        Cell::Double(number) => Cell::Double(number),
-        Cell::Float(number) => Cell::Float(number),
-        Cell::Inet(address) => Cell::Inet(address),
-        Cell::Int(number) => Cell::Int(number),
-        Cell::Smallint(number) => Cell::Smallint(number),
-        Cell::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
-        Cell::Timestamp(millis) => Cell::Timestamp(millis),
-        Cell::Timeuuid(uuid) => Cell::Timeuuid(uuid),
-        Cell::Tinyint(number) => Cell::Tinyint(number),
-        Cell::Uuid(uuid) => Cell::Uuid(uuid),
+    /// Returns the cell with a text of its own.
+    fn into_owned<'other>(self) -> Cell<'other> {
+        match self {
+            Self::Unset => Cell::Unset,
+            Self::Null => Cell::Null,
+            Self::Bigint(number) => Cell::Bigint(number),
+            Self::Boolean(truth) => Cell::Boolean(truth),
+            Self::Date(days) => Cell::Date(days),
+            Self::Double(number) => Cell::Double(number),
+            Self::Encoded(bytes) => Cell::Encoded(bytes),
+            Self::Float(number) => Cell::Float(number),
+            Self::Inet(address) => Cell::Inet(address),
+            Self::Int(number) => Cell::Int(number),
+            Self::Smallint(number) => Cell::Smallint(number),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Self::Time(nanoseconds) => Cell::Time(nanoseconds),
+            Self::Timestamp(millis) => Cell::Timestamp(millis),
+            Self::Timeuuid(uuid) => Cell::Timeuuid(uuid),
+            Self::Tinyint(number) => Cell::Tinyint(number),
+            Self::Uuid(uuid) => Cell::Uuid(uuid),
+        }
     }
 }

@@ -25,7 +25,7 @@ use worker_settings::ProcessSettings;
 use super::{AwaitThreadSnafu, CloseConsumer, CommitLastSnafu, Consumer, Event, client_config};
 use crate::budget::Budget;
 use crate::health::Pulse;
-use crate::message::{Consumed, Header, Offsets, PartitionId, Position, size};
+use crate::message::{Collector, Offsets, PartitionId, Position};
 use callbacks::Callbacks;
 use committer::Committer;
 
@@ -82,7 +82,7 @@ enum Command {
 impl KafkaConsumer {
     /// Joins the group and starts the thread; does not wait for a broker.
     pub fn start(settings: &ProcessSettings, budget: Budget, pulse: Pulse) -> Result<Self, StartConsumer> {
-        let topics: Vec<String> = settings.queries.iter().map(|query| query.from.clone()).collect();
+        let topics: Vec<String> = settings.topics().into_iter().map(str::to_owned).collect();
         let (callbacks, events) = Callbacks::new(topics.clone(), settings.drain_timeout.get(), pulse.clone());
         let consumer: BaseConsumer<Callbacks> =
             config(settings).create_with_context(callbacks).context(MakeConsumerSnafu)?;
@@ -91,7 +91,16 @@ impl KafkaConsumer {
         let (commands, received) = mpsc::channel();
         let consumer = Arc::new(consumer);
         let committer = Committer::start(Arc::clone(&consumer)).context(StartThreadSnafu)?;
-        let poller = Poller { consumer, committer, commands: received, budget, pulse, paused: false, stopped: false };
+        let poller = Poller {
+            consumer,
+            committer,
+            commands: received,
+            budget,
+            pulse,
+            usual_bytes: 0,
+            paused: false,
+            stopped: false,
+        };
         thread::Builder::new().name("consumer".to_owned()).spawn(|| poller.run()).context(StartThreadSnafu)?;
         Ok(Self { events, commands })
     }
@@ -159,6 +168,8 @@ struct Poller {
     commands: Receiver<Command>,
     budget: Budget,
     pulse: Pulse,
+    /// Bytes of the last hand-over's records: the next one's buffer is made that large at once.
+    usual_bytes: usize,
     paused: bool,
     stopped: bool,
 }
@@ -222,12 +233,12 @@ impl Poller {
     }
 
     /// Hands over what is there, after waiting a little for the first record.
-    fn poll(&self) -> Result<(), String> {
-        let mut chunk = Vec::new();
+    fn poll(&mut self) -> Result<(), String> {
+        let mut chunk = Collector::new(&self.budget, self.usual_bytes);
         let mut timeout = POLL;
         while let Some(polled) = self.consumer.poll(timeout) {
             match polled {
-                Ok(message) => chunk.extend(self.take(&message)),
+                Ok(message) => self.take(&message, &mut chunk),
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.to_string()),
                 Err(error) => report_poll(&error),
             }
@@ -237,29 +248,21 @@ impl Poller {
             timeout = Duration::ZERO;
         }
         if !chunk.is_empty() {
-            self.callbacks().tell(Event::Records(chunk));
+            self.usual_bytes = chunk.bytes();
+            self.callbacks().tell(Event::Records(chunk.finish()));
         }
         Ok(())
     }
 
-    /// Copies a record out of librdkafka; none if its partition is not assigned any more.
-    fn take(&self, message: &BorrowedMessage<'_>) -> Option<Consumed> {
+    /// Copies a record out of librdkafka, unless its partition is not assigned any more.
+    fn take(&self, message: &BorrowedMessage<'_>, chunk: &mut Collector) {
         let callbacks = self.callbacks();
-        let query = callbacks.topics.iter().position(|topic| topic == message.topic())?;
-        let partition = PartitionId { query, partition: message.partition() };
-        let epoch = callbacks.epoch(partition)?;
-        let key = message.key().map(<[u8]>::to_vec);
-        let payload = message.payload().map(<[u8]>::to_vec);
-        let headers: Vec<Header> = message.headers().map_or_else(Vec::new, |headers| {
-            let owned = |header: rdkafka::message::Header<'_, &[u8]>| Header {
-                name: header.key.to_owned(),
-                value: header.value.map(<[u8]>::to_vec),
-            };
-            headers.iter().map(owned).collect()
-        });
-        let reservation = self.budget.take(size(key.as_deref(), payload.as_deref(), &headers));
+        let Some(topic) = callbacks.topics.iter().position(|topic| topic == message.topic()) else { return };
+        let partition = PartitionId { topic, partition: message.partition() };
+        let Some(epoch) = callbacks.epoch(partition) else { return };
         let position = Position { partition, epoch, offset: message.offset() };
-        Some(Consumed { position, key, payload, headers, reservation })
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        chunk.push(position, message.key(), message.payload(), headers.map(|header| (header.key, header.value)));
     }
 
     fn close(self, offsets: &Offsets, done: oneshot::Sender<Result<(), CloseConsumer>>) {

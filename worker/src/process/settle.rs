@@ -1,23 +1,27 @@
-//! One record's way: decoded, bound, written and acknowledged, or sent to the dead-letter topic and acknowledged.
+//! The way of a handful of records: decoded, bound, written in as few requests as their replicas allow and
+//! acknowledged, or sent to the dead-letter topic and acknowledged.
 //!
-//! Returns only when that is done, however long the sink is away, or when the record's permit is withdrawn between
-//! two attempts. An attempt under way is never cut off.
+//! Returns only when that is done for each, however long the sink is away, or when a record's permit is withdrawn
+//! between two attempts. An attempt under way is never cut off. A refused request is split until the refusal is that of
+//! one row, so that a bad row harms no other.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::future::{join, join_all, select_all};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker_settings::QuerySettings;
 
 use super::dead_letter;
+use super::query::{Queries, Query};
 use crate::backoff::Backoff;
-use crate::decode::{Cell, Table};
+use crate::decode::{Cell, Decoded};
 use crate::health::process::{ProcessHealth, SinkState};
 use crate::kafka::{PublishRecord, Publisher};
-use crate::message::{Consumed, Outgoing, Position};
+use crate::message::{Consumed, Outgoing, PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::sabotage::{Sabotage, Sabotages};
-use crate::sink::{Sink, Write, WriteRow};
+use crate::sink::{Row, Sink, WriteRows};
 use crate::telemetry::Telemetry;
 
 /// First and longest wait between attempts at a sink or broker that is away: long enough not to press it, short
@@ -27,35 +31,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// First and longest wait while somebody has to mend table or rights.
 const MEND: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// A query as the road needs it.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Its name.
-    pub name: String,
-    /// Topic that it consumes.
-    pub topic: String,
-    /// Table that it fills.
-    pub table: Table,
-    /// Write timestamp of offset 0, in microseconds since the Unix epoch.
-    pub write_timestamp_base: i64,
-}
-
-impl Query {
-    /// Takes over a query from the settings.
-    pub fn new(settings: &QuerySettings) -> Self {
-        Self {
-            name: settings.name.clone(),
-            topic: settings.from.clone(),
-            table: Table::new(&settings.into),
-            write_timestamp_base: settings.write_timestamp_base,
-        }
-    }
-}
-
 /// Where records are settled.
 pub struct Desk<S, P> {
-    /// Queries by index.
-    pub queries: Vec<Query>,
+    /// What is made of the records of each topic.
+    pub queries: Queries,
     /// Where rows go.
     pub sink: S,
     /// Where dead letters go.
@@ -70,11 +49,48 @@ pub struct Desk<S, P> {
     pub sabotages: Sabotages,
 }
 
-/// How a record ended.
+/// Records of one topic that are settled together.
+#[derive(Debug)]
+pub(super) struct Handful {
+    pub(super) topic: usize,
+    pub(super) records: Vec<Consumed>,
+    /// Most rows of it that are under way at once: as many as there are records, where each becomes one row at most.
+    pub(super) rows: usize,
+    /// The right to write those of each partition.
+    pub(super) permits: Vec<(PartitionId, CancellationToken)>,
+}
+
+impl Handful {
+    fn is_withdrawn(&self, record: usize) -> bool {
+        let partition = self.records[record].position.partition;
+        let permit = self.permits.iter().find(|(of, _)| *of == partition);
+        permit.is_none_or(|(_, permit)| permit.is_cancelled())
+    }
+
+    /// Waits for `delay` or until one of the permits is withdrawn.
+    async fn wait(&self, delay: Duration) {
+        let withdrawn = self.permits.iter().filter(|(_, permit)| !permit.is_cancelled());
+        let withdrawn: Vec<_> = withdrawn.map(|(_, permit)| Box::pin(permit.cancelled())).collect();
+        if withdrawn.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = select_all(withdrawn) => {}
+        }
+    }
+}
+
+/// How a handful ended.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub(super) position: Position,
-    pub(super) outcome: Outcome,
+    pub(super) records: Vec<(Position, Outcome)>,
+    /// Rows that it has had under way at most.
+    pub(super) rows: usize,
+    /// When it was begun.
+    pub(super) begun: Instant,
+    /// Whether a write was not acknowledged at the first attempt.
+    pub(super) failed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,122 +101,249 @@ pub(super) enum Outcome {
     Abandoned,
 }
 
+/// What a query makes of some records of a handful that stand together.
+struct Portion<'handful> {
+    /// Index of the query.
+    query: usize,
+    /// Which of the records is the first.
+    first: usize,
+    /// Whether nothing of the handful was awaited before.
+    begins: bool,
+    /// When the handful was begun.
+    begun: Instant,
+    decoded: Decoded<'handful>,
+}
+
+/// How the rows of one request ended.
+#[derive(Debug, Default)]
+struct Ended {
+    abandoned: Vec<usize>,
+    refused: Vec<(usize, Rejection)>,
+    failed: bool,
+}
+
 impl<S: Sink, P: Publisher> Desk<S, P> {
     pub(super) fn shared(&self) -> (Telemetry, Arc<ProcessHealth>, Sabotages) {
         (self.telemetry.clone(), Arc::clone(&self.health), self.sabotages.clone())
     }
 
-    pub(super) async fn settle(&self, record: Consumed, permit: CancellationToken) -> Settled {
-        let position = record.position;
-        let query = &self.queries[position.partition.query];
-        let outcome = match query.table.decode(record.payload.as_deref()) {
-            Ok(cells) => match self.write(&record, query, &cells, &permit).await {
-                Ok(outcome) => outcome,
-                Err(rejection) => self.bury(&record, query, &rejection, &permit).await,
-            },
-            Err(rejection) => self.bury(&record, query, &rejection, &permit).await,
-        };
-        Settled { position, outcome }
+    pub(super) async fn settle(&self, handful: Handful) -> Settled {
+        let begun = Instant::now();
+        let mut failed = false;
+        let mut abandoned = Vec::new();
+        let mut begins = true;
+        for query in self.queries.of_topic(handful.topic) {
+            let mut next = 0;
+            while next < handful.records.len() {
+                let rest = &handful.records[next..];
+                let length = |consumed: &Consumed| consumed.payload().map_or(0, <[u8]>::len);
+                let decoder = &self.queries[query].decoder;
+                let portion = decoder.portion(rest.iter().map(length)).min(rest.len());
+                let decoded = decoder.decode(rest[..portion].iter().map(Consumed::payload));
+                let first = std::mem::replace(&mut next, next + portion);
+                let portion = Portion { query, first, begins, begun, decoded };
+                failed |= self.settle_portion(&handful, portion, &mut abandoned).await;
+                begins = false;
+            }
+        }
+        let outcome = |record| if abandoned.contains(&record) { Outcome::Abandoned } else { Outcome::Done };
+        let records = handful.records.iter().enumerate();
+        let records = records.map(|(record, consumed)| (consumed.position, outcome(record))).collect();
+        Settled { records, rows: handful.rows, begun, failed }
     }
 
-    /// Writes a row until it is acknowledged; the error is the server's refusal of this very row.
-    async fn write(
+    /// Settles what a query makes of some records, and notes which are abandoned; returns whether a write was not
+    /// acknowledged at the first attempt.
+    async fn settle_portion(&self, handful: &Handful, portion: Portion<'_>, abandoned: &mut Vec<usize>) -> bool {
+        let Portion { query: index, first, begins, begun, decoded } = portion;
+        let Decoded { cells, rows, rejected, filtered } = decoded;
+        let query = &self.queries[index];
+        if filtered > 0 {
+            self.telemetry.records_filtered(&query.name, filtered);
+        }
+        let rejected = rejected.into_iter().map(|(record, rejection)| (first + record, rejection)).collect();
+        let mut rows: Vec<Row<'_>> = rows
+            .into_iter()
+            .zip(cells.chunks_exact(query.table().columns().len()))
+            .map(|(record, cells)| self.row(handful, query, first + record, cells))
+            .collect();
+        let mut failed = false;
+        let mut refused = Vec::new();
+        let writes = async {
+            // More than one round only where records become several rows: no more are under way than the window knows.
+            for (round, rows) in rows.chunks_mut(handful.rows).enumerate() {
+                let requests = self.sink.requests(index, rows);
+                let writes = requests.into_iter().map(async |request| match begins && round == 0 {
+                    true => self.write(handful, index, &rows[request], begun).await,
+                    // Permits may have been withdrawn meanwhile.
+                    false => self.write_while_permitted(handful, index, &rows[request], None, begun).await,
+                });
+                for ended in join_all(writes).await {
+                    failed |= ended.failed;
+                    abandoned.extend(ended.abandoned);
+                    refused.extend(ended.refused);
+                }
+            }
+        };
+        let ((), given_up) = join(writes, self.bury_all(handful, query, rejected)).await;
+        abandoned.extend(given_up);
+        // Of several rows of one record, each may be refused: one letter says so.
+        refused.sort_by_key(|(record, _)| *record);
+        refused.dedup_by_key(|(record, _)| *record);
+        abandoned.extend(self.bury_all(handful, query, refused).await);
+        failed
+    }
+
+    fn row<'cells>(
         &self,
-        record: &Consumed,
+        handful: &Handful,
         query: &Query,
-        cells: &[Cell<'_>],
-        permit: &CancellationToken,
-    ) -> Result<Outcome, Rejection> {
+        record: usize,
+        cells: &'cells [Cell<'cells>],
+    ) -> Row<'cells> {
+        let consumed = &handful.records[record];
         let timestamp = match self.sabotages.has(Sabotage::NoWriteTimestamp) {
             true => None,
-            false => Some(query.write_timestamp_base + record.position.offset),
+            false => Some(dead_letter::write_timestamp(consumed, query)),
         };
-        let write = Write { query: record.position.partition.query, cells, timestamp };
-        let start = Instant::now();
-        let mut retry = Backoff::new(RETRY.0, RETRY.1);
-        let mut mend = Backoff::new(MEND.0, MEND.1);
-        while !permit.is_cancelled() {
-            let delay = match self.sink.write(write).await {
-                Ok(()) => {
-                    self.acknowledge(record, start);
-                    return Ok(Outcome::Done);
-                }
-                Err(WriteRow::RefuseRow { problem }) => return Err(Rejection::RefusedByCassandra { problem }),
-                Err(error @ WriteRow::AwaitSink { .. }) => {
-                    self.telemetry.write_failed("AwaitSink", &error.to_string());
-                    self.health.sink(SinkState::Unavailable(error.to_string()));
-                    retry.next_delay()
-                }
-                Err(WriteRow::MendSchema { problem, .. }) => {
-                    let problem = format!("table '{}' cannot take rows: {problem}", query.table.name());
-                    self.telemetry.write_failed("MendSchema", &problem);
-                    self.health.sink(SinkState::Mismatched(problem));
-                    mend.next_delay()
-                }
-            };
-            wait(delay, permit).await;
-        }
-        Ok(Outcome::Abandoned)
+        // An element's row is smaller than the record.
+        let bytes = match query.decoder.multiplies() {
+            true => cells.iter().filter_map(|cell| cell.encoded(<[u8]>::len)).sum(),
+            false => consumed.payload().map_or(0, <[u8]>::len),
+        };
+        Row { record, cells, timestamp, bytes }
     }
 
-    fn acknowledge(&self, record: &Consumed, start: Instant) {
-        let age = record.produced_at().map(|produced_at| {
+    /// Writes the rows of one request until each is acknowledged, refused or abandoned.
+    async fn write(&self, handful: &Handful, query: usize, rows: &[Row<'_>], begun: Instant) -> Ended {
+        match self.sink.write(query, rows).await {
+            Ok(()) => {
+                self.acknowledge(handful, rows, begun);
+                Ended::default()
+            }
+            Err(error) => self.write_while_permitted(handful, query, rows, Some(error), begun).await,
+        }
+    }
+
+    /// Writes rows until each is acknowledged, refused or abandoned; goes on after an attempt that failed, if there was
+    /// one.
+    async fn write_while_permitted(
+        &self,
+        handful: &Handful,
+        query: usize,
+        rows: &[Row<'_>],
+        error: Option<WriteRows>,
+        begun: Instant,
+    ) -> Ended {
+        let mut ended = Ended { failed: error.is_some(), ..Ended::default() };
+        // Requests that remain, each with the error of its last attempt if there was one.
+        let mut remaining = vec![(rows.to_vec(), error)];
+        while let Some((mut rows, mut error)) = remaining.pop() {
+            let mut retry = Backoff::new(RETRY.0, RETRY.1);
+            let mut mend = Backoff::new(MEND.0, MEND.1);
+            loop {
+                match error.take() {
+                    None => {}
+                    Some(WriteRows::RefuseRows { problem }) => {
+                        if let [row] = rows[..] {
+                            ended.refused.push((row.record, Rejection::RefusedByCassandra { problem }));
+                        } else {
+                            let second = rows.split_off(rows.len() / 2);
+                            remaining.extend([(second, None), (rows, None)]);
+                        }
+                        break;
+                    }
+                    Some(error @ WriteRows::AwaitSink { .. }) => {
+                        self.telemetry.write_failed("AwaitSink", &error.to_string());
+                        self.health.sink(SinkState::Unavailable(error.to_string()));
+                        handful.wait(retry.next_delay()).await;
+                    }
+                    Some(WriteRows::MendSchema { problem, .. }) => {
+                        let table = self.queries[query].table().name();
+                        let problem = format!("table '{table}' cannot take rows: {problem}");
+                        self.telemetry.write_failed("MendSchema", &problem);
+                        self.health.sink(SinkState::Mismatched(problem));
+                        handful.wait(mend.next_delay()).await;
+                    }
+                }
+                rows.retain(|row| {
+                    let stays = !handful.is_withdrawn(row.record);
+                    if !stays {
+                        ended.abandoned.push(row.record);
+                    }
+                    stays
+                });
+                if rows.is_empty() {
+                    break;
+                }
+                match self.sink.write(query, &rows).await {
+                    Ok(()) => {
+                        self.acknowledge(handful, &rows, begun);
+                        break;
+                    }
+                    Err(next) => {
+                        ended.failed = true;
+                        error = Some(next);
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    fn acknowledge(&self, handful: &Handful, rows: &[Row<'_>], begun: Instant) {
+        let now = chrono::Utc::now().timestamp_millis();
+        let ages = rows.iter().filter_map(|row| handful.records[row.record].produced_at()).map(|produced_at| {
             // Clocks of two machines: a record from the future is as old as the write.
-            let age = chrono::Utc::now().timestamp_millis().saturating_sub(produced_at);
-            Duration::from_millis(u64::try_from(age).unwrap_or_default())
+            Duration::from_millis(u64::try_from(now.saturating_sub(produced_at)).unwrap_or_default())
         });
-        self.telemetry.row_written(start.elapsed(), age);
+        self.telemetry.rows_written(rows.len(), begun.elapsed(), ages);
         if self.health.acknowledged() {
             self.telemetry.sink_recovered();
         }
     }
 
-    /// Sends a record to the dead-letter topic until it is acknowledged there.
-    async fn bury(
-        &self,
-        record: &Consumed,
-        query: &Query,
-        rejection: &Rejection,
-        permit: &CancellationToken,
-    ) -> Outcome {
+    /// Sends records to the dead-letter topic until each is acknowledged there; returns those that were abandoned.
+    async fn bury_all(&self, handful: &Handful, query: &Query, rejected: Vec<(usize, Rejection)>) -> Vec<usize> {
+        let buried = rejected.iter().map(async |(record, rejection)| {
+            let outcome = self.bury(handful, *record, query, rejection).await;
+            (outcome == Outcome::Abandoned).then_some(*record)
+        });
+        join_all(buried).await.into_iter().flatten().collect()
+    }
+
+    async fn bury(&self, handful: &Handful, record: usize, query: &Query, rejection: &Rejection) -> Outcome {
         if self.sabotages.has(Sabotage::DropDeadLetter) {
             return Outcome::Done;
         }
-        let mut letter: Outgoing = dead_letter::letter(&self.dead_letter_topic, record, query, rejection);
+        let consumed = &handful.records[record];
+        let mut letter: Outgoing = dead_letter::letter(&self.dead_letter_topic, consumed, query, rejection);
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
-        while !permit.is_cancelled() {
+        while !handful.is_withdrawn(record) {
             match self.publisher.publish(&letter).await {
                 Ok(()) => {
-                    self.telemetry.dead_letter_sent(&query.topic, record.position, rejection);
+                    self.telemetry.dead_letter_sent(&query.topic, consumed.position, rejection);
                     return Outcome::Done;
                 }
                 Err(error @ PublishRecord::AwaitBroker { .. }) => {
                     self.telemetry.publish_failed(&error.to_string());
-                    wait(retry.next_delay(), permit).await;
+                    handful.wait(retry.next_delay()).await;
                 }
                 Err(error @ PublishRecord::RefuseRecord { .. }) => {
                     match dead_letter::cut(&mut letter) {
                         Some(kept) => {
-                            let length = record.payload.as_ref().map_or(0, Vec::len);
+                            let length = consumed.payload().map_or(0, <[u8]>::len);
                             self.telemetry.dead_letter_cut(&query.topic, length, kept);
                         }
                         // Nothing left to cut: the topic's own bound has to be raised.
                         None => {
                             self.telemetry.publish_failed(&error.to_string());
-                            wait(retry.next_delay(), permit).await;
+                            handful.wait(retry.next_delay()).await;
                         }
                     }
                 }
             }
         }
         Outcome::Abandoned
-    }
-}
-
-/// Waits for `delay` or until the permit is withdrawn.
-async fn wait(delay: Duration, permit: &CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(delay) => {}
-        () = permit.cancelled() => {}
     }
 }

@@ -1,19 +1,21 @@
-//! The sink in Cassandra: one session, one prepared statement for each query.
+//! The sink in Cassandra: one session, one prepared statement for each query, rows of one replica set in one request.
 //!
 //! A supervisor makes the session and makes it anew, with host names looked up again, when no node has answered for a
 //! while: the driver knows nodes by address, and a pod comes back with another one. Retries are the road's business,
-//! so the driver's own are off. Writes between two sessions fail at once as [`WriteRow::AwaitSink`].
+//! so the driver's own are off. Writes between two sessions fail at once as [`WriteRows::AwaitSink`].
 
 mod failure;
+mod requests;
 mod session;
 mod statement;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use worker_settings::CassandraSettings;
 
-use super::{AwaitSinkSnafu, Sink, Write, WriteRow};
+use super::{AwaitSinkSnafu, Row, Sink, WriteRows};
 use crate::backoff::Backoff;
 use crate::causes::chain;
 use crate::health::process::{ProcessHealth, SinkState};
@@ -21,8 +23,8 @@ use crate::process::Query;
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::telemetry::Telemetry;
 use failure::Verdict;
+use requests::Bounds;
 use session::Connection;
-use statement::Values;
 
 /// How long no node may answer before the session is made anew.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,12 +90,22 @@ impl CassandraSink {
 }
 
 impl Sink for CassandraSink {
-    async fn write(&self, write: Write<'_>) -> Result<(), WriteRow> {
+    fn appetite(&self) -> usize {
+        self.shared.connection().map_or(requests::ROWS, |connection| connection.appetite())
+    }
+
+    fn requests(&self, query: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>> {
+        match self.shared.connection() {
+            Some(connection) => connection.requests(query, rows),
+            None => Bounds::default().requests(rows),
+        }
+    }
+
+    async fn write(&self, query: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {
         let Some(connection) = self.shared.connection() else {
             return AwaitSinkSnafu { problem: "there is no session yet" }.fail();
         };
-        let values = Values { cells: write.cells, timestamp: write.timestamp };
-        let Err(error) = connection.execute(write.query, values).await else {
+        let Err(error) = connection.execute(query, rows).await else {
             self.shared.answered();
             return Ok(());
         };
@@ -104,11 +116,11 @@ impl Sink for CassandraSink {
             }
             Verdict::Mend(problem) => {
                 self.shared.answered();
-                Err(WriteRow::MendSchema { query: write.query, problem })
+                Err(WriteRows::MendSchema { query, problem })
             }
-            // "Invalid" is said of rows and of tables alike; preparing again tells which it is.
-            Verdict::RefuseOrMend(problem) => match connection.prepare_again(write.query).await {
-                Ok(()) => Err(WriteRow::RefuseRow { problem }),
+            // "Invalid" is said of rows, of too many rows, and of tables alike; preparing again tells which it is.
+            Verdict::RefuseOrMend(problem) => match connection.prepare_again(query).await {
+                Ok(()) => Err(WriteRows::RefuseRows { problem }),
                 Err(error) => Err(error),
             },
         }

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{AwaitSinkSnafu, MendSchemaSnafu, RefuseRowSnafu, Sink, Write, WriteRow};
+use super::{AwaitSinkSnafu, MendSchemaSnafu, RefuseRowsSnafu, Row, Sink, WriteRows};
 use crate::decode::{Cell, Table};
+
+/// Rows of a full request.
+const ROWS: usize = 4;
 
 /// Tables in memory; clones share them.
 #[derive(Clone, Debug)]
@@ -46,8 +49,10 @@ pub enum Fault {
     Outage,
     /// Every write is answered with a schema mismatch.
     Schema,
-    /// Rows whose key is this text are refused.
+    /// Requests with a row whose key is this text are refused.
     RefuseKey(String),
+    /// Requests of more than one row are refused.
+    RefuseBatches,
     /// Writes are not answered until the fault changes.
     Hang,
     /// Writes after this many are not answered until the fault changes.
@@ -74,17 +79,17 @@ impl MemorySink {
         self.lock().rows[query].iter().map(|(key, row)| (key.clone(), plain(row))).collect()
     }
 
-    /// Returns how many writes were acknowledged.
+    /// Returns how many rows were acknowledged.
     pub fn writes(&self) -> u64 {
         self.lock().writes
     }
 
-    /// Returns how many writes were tried.
+    /// Returns how many rows were tried.
     pub fn attempts(&self) -> u64 {
         self.lock().attempts
     }
 
-    /// Returns how many writes were under way at once, at most.
+    /// Returns how many rows were under way at once, at most.
     pub fn most_in_flight(&self) -> usize {
         self.lock().most_in_flight
     }
@@ -93,7 +98,7 @@ impl MemorySink {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, write: Write<'_>) -> Result<(), WriteRow> {
+    async fn answer(&self, query: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {
         loop {
             let resumed = self.shared.resumed.notified();
             tokio::task::yield_now().await;
@@ -106,43 +111,54 @@ impl MemorySink {
             }
             resumed.await;
         }
-        let table = &self.shared.tables[write.query];
-        let key: Vec<String> = table.key_columns().map(|index| text(&write.cells[index])).collect();
-        let key = key.join("/");
         let mut state = self.lock();
         match &state.fault {
             Fault::None | Fault::Hang | Fault::HangAfter(_) => {}
             Fault::Outage => return AwaitSinkSnafu { problem: "timed out" }.fail(),
-            Fault::Schema => {
-                return MendSchemaSnafu { query: write.query, problem: "no such table" }.fail();
-            }
-            Fault::RefuseKey(refused) if *refused == key => return RefuseRowSnafu { problem: "invalid" }.fail(),
-            Fault::RefuseKey(_) => {}
+            Fault::Schema => return MendSchemaSnafu { query, problem: "no such table" }.fail(),
+            Fault::RefuseKey(refused) if !rows.iter().any(|row| self.key(query, row) == *refused) => {}
+            Fault::RefuseBatches if rows.len() == 1 => {}
+            Fault::RefuseKey(_) | Fault::RefuseBatches => return RefuseRowsSnafu { problem: "invalid" }.fail(),
         }
-        state.clock += 1;
-        state.writes += 1;
-        let timestamp = write.timestamp.unwrap_or(state.clock);
-        let row = state.rows[write.query].entry(key).or_default();
-        for ((name, _), cell) in table.columns().zip(write.cells) {
-            let newer = row.get(name).is_none_or(|(stored, _)| timestamp >= *stored);
-            if newer && *cell != Cell::Unset {
-                row.insert(name.to_owned(), (timestamp, text(cell)));
-            }
+        for row in rows {
+            self.store(&mut state, query, row);
         }
         Ok(())
+    }
+
+    fn key(&self, query: usize, row: &Row<'_>) -> String {
+        let key: Vec<String> = self.shared.tables[query].key_columns().map(|index| text(&row.cells[index])).collect();
+        key.join("/")
+    }
+
+    fn store(&self, state: &mut State, query: usize, row: &Row<'_>) {
+        state.clock += 1;
+        state.writes += 1;
+        let timestamp = row.timestamp.unwrap_or(state.clock);
+        let stored = state.rows[query].entry(self.key(query, row)).or_default();
+        for ((name, _), cell) in self.shared.tables[query].columns().zip(row.cells) {
+            let newer = stored.get(name).is_none_or(|(stored, _)| timestamp >= *stored);
+            if newer && *cell != Cell::Unset {
+                stored.insert(name.to_owned(), (timestamp, text(cell)));
+            }
+        }
     }
 }
 
 impl Sink for MemorySink {
-    async fn write(&self, write: Write<'_>) -> Result<(), WriteRow> {
+    fn appetite(&self) -> usize {
+        ROWS
+    }
+
+    async fn write(&self, query: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {
         {
             let mut state = self.lock();
-            state.attempts += 1;
-            state.in_flight += 1;
+            state.attempts += rows.len() as u64;
+            state.in_flight += rows.len();
             state.most_in_flight = state.most_in_flight.max(state.in_flight);
         }
-        let answer = self.answer(write).await;
-        self.lock().in_flight -= 1;
+        let answer = self.answer(query, rows).await;
+        self.lock().in_flight -= rows.len();
         answer
     }
 }

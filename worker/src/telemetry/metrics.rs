@@ -1,7 +1,9 @@
 //! The metrics by name, and their labels.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -27,6 +29,12 @@ impl SourceLabel {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct ReasonLabel {
     pub(super) reason: String,
+}
+
+/// The query that made no row of a record.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct QueryLabel {
+    pub(super) query: String,
 }
 
 /// Whose records were refused, and why.
@@ -55,6 +63,22 @@ impl RequestLabels {
     }
 }
 
+/// What a processor spends its time on.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub enum RoadState {
+    /// It works, or waits for the little that is under way.
+    Busy,
+    /// There is no record.
+    Idle,
+    /// There are records, and as many rows under way as may be.
+    BackPressured,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct StateLabel {
+    pub(super) state: RoadState,
+}
+
 /// All metrics of both roads; those of the other road stay at zero.
 pub(super) struct Metrics {
     registry: Registry,
@@ -65,8 +89,13 @@ pub(super) struct Metrics {
     pub(super) publish_failures: Counter,
     pub(super) assigned: Gauge,
     pub(super) consumed: Counter,
+    pub(super) filtered: Family<QueryLabel, Counter>,
     pub(super) in_flight: Gauge,
+    pub(super) window: Gauge,
+    /// In seconds.
+    pub(super) time: Family<StateLabel, Counter<f64, AtomicU64>>,
     pub(super) written: Counter,
+    pub(super) requests_written: Counter,
     pub(super) write_failures: Family<ReasonLabel, Counter>,
     pub(super) write_seconds: Histogram,
     pub(super) record_age_seconds: Histogram,
@@ -86,8 +115,12 @@ impl Metrics {
             publish_failures: Counter::default(),
             assigned: Gauge::default(),
             consumed: Counter::default(),
+            filtered: Family::default(),
             in_flight: Gauge::default(),
+            window: Gauge::default(),
+            time: Family::default(),
             written: Counter::default(),
+            requests_written: Counter::default(),
             write_failures: Family::default(),
             // 0.25 ms to 16 s: below lies no write, above the request times out.
             write_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 17)),
@@ -121,7 +154,23 @@ impl Metrics {
         );
         registry.register("millrace_partitions_assigned", "Partitions in hand", self.assigned.clone());
         registry.register("millrace_records_consumed", "Records that came from Kafka", self.consumed.clone());
+        registry.register(
+            "millrace_records_filtered",
+            "Records of which a query's SQL makes no row, their offsets committed all the same",
+            self.filtered.clone(),
+        );
         registry.register("millrace_in_flight_rows", "Records between Kafka and the table", self.in_flight.clone());
+        registry.register("millrace_window_rows", "Rows that may be under way at once", self.window.clone());
+        registry.register(
+            "millrace_time_seconds",
+            "Time of a processor by what it did: worked, had no record, or waited for Cassandra",
+            self.time.clone(),
+        );
+        registry.register(
+            "millrace_write_requests",
+            "Requests that Cassandra has acknowledged, of one row or several",
+            self.requests_written.clone(),
+        );
         registry.register("millrace_rows_written", "Rows that Cassandra has acknowledged", self.written.clone());
         registry.register(
             "millrace_write_failures",
@@ -130,7 +179,7 @@ impl Metrics {
         );
         registry.register(
             "millrace_write_seconds",
-            "From the first attempt to the acknowledgement of a row",
+            "From the first attempt to the acknowledgement of a request",
             self.write_seconds.clone(),
         );
         registry.register(
@@ -201,6 +250,7 @@ mod tests {
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
+        metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);
         let page = metrics.encode();
         let stable = page.lines().filter(|line| !line.contains("_bucket{") && !line.starts_with("process_resident"));
         insta::assert_snapshot!(stable.collect::<Vec<_>>().join("\n"));

@@ -1,5 +1,7 @@
 //! Road two: whatever goes wrong, every record ends as one row or one dead letter before its offset is committed.
 
+mod sql;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::health::{Health, Readiness};
 use millrace_worker::kafka::memory::{Coordinator, MemoryBroker, record};
 use millrace_worker::message::{Header, Offsets, PartitionId};
-use millrace_worker::process::{Desk, Limits, Process, Query, RunProcess};
+use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use millrace_worker::sabotage::{Sabotage, Sabotages};
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
@@ -18,7 +20,9 @@ use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 
 const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
-const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
+/// Rows that may be under way before the first answer: four requests.
+const FIRST_WINDOW: u64 = 16;
+const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn query() -> Query {
     let column = |name: &str, column_type| ColumnSettings { name: name.to_owned(), column_type };
@@ -29,14 +33,17 @@ fn query() -> Query {
             name: "created_users".to_owned(),
             columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
             primary_key: vec!["id".to_owned()],
+            types: Vec::new(),
         },
         sql: None,
         write_timestamp_base: 1_000_000,
     })
+    .expect("a good query")
 }
 
 /// A worker, and the world around it, which outlives it.
 struct World {
+    queries: Vec<Query>,
     broker: MemoryBroker,
     sink: MemorySink,
     sabotages: Sabotages,
@@ -63,8 +70,12 @@ impl World {
     }
 
     fn with(sabotages: Sabotages) -> Self {
-        let sink = MemorySink::new(vec![query().table]);
-        Self { broker: MemoryBroker::default(), sink, sabotages, memory: 1 << 20, max_in_flight: 32 }
+        Self::of(vec![query()], sabotages)
+    }
+
+    fn of(queries: Vec<Query>, sabotages: Sabotages) -> Self {
+        let sink = MemorySink::new(queries.iter().map(|query| query.table().clone()).collect());
+        Self { queries, broker: MemoryBroker::default(), sink, sabotages, memory: 1 << 20, max_in_flight: 32 }
     }
 
     /// Appends records n = `from`..`to`, one key each.
@@ -72,6 +83,10 @@ impl World {
         for n in from..to {
             self.broker.append(record(TOPIC, &format!("k{n}"), &format!(r#"{{"id":"k{n}","n":{n}}}"#)));
         }
+    }
+
+    fn append_one(&self, key: &str, n: u32) {
+        self.broker.append(record(TOPIC, key, &format!(r#"{{"id":"{key}","n":{n}}}"#)));
     }
 
     /// Starts a worker that has the topic's partition.
@@ -87,7 +102,7 @@ impl World {
         let health = Arc::new(ProcessHealth::new(vec![TOPIC.to_owned()]));
         let (consumer, coordinator) = self.broker.join(&[TOPIC], budget.clone());
         let desk = Desk {
-            queries: vec![query()],
+            queries: Queries::new(self.queries.clone()),
             sink: self.sink.clone(),
             publisher: self.broker.clone(),
             dead_letter_topic: LETTERS.to_owned(),
@@ -209,6 +224,32 @@ async fn control_without_dead_letters_poison_disappears() {
 }
 
 #[tokio::test]
+async fn a_redriven_record_overwrites_nothing_that_came_after_it() {
+    let world = World::new();
+    world.broker.append(record(TOPIC, "k", r#"{"id":"k","n":"one"}"#));
+    world.broker.append(record(TOPIC, "k", r#"{"id":"k","n":2}"#));
+    let worker = world.start();
+    eventually("no lag", || world.committed() == 2).await;
+    let letter = world.broker.records(LETTERS).remove(0);
+    assert_eq!(header(&letter.headers, "millrace-dead-letter-write-timestamp"), "1000000");
+    // The table has been mended, or the record by hand: it is sent once more as the redrive sends it.
+    let mended = |first: &str, n: u32| {
+        let mut mended = record(TOPIC, "k", &format!(r#"{{"id":"k","n":{n}}}"#));
+        mended.headers.push(Header::text("millrace-first-timestamp", first));
+        mended
+    };
+    world.broker.append(mended("1000000", 1));
+    eventually("no lag", || world.committed() == 3).await;
+    assert_eq!(world.sink.rows(0)["k"]["n"], "Int(2)");
+    // Nobody gets ahead of records to come by a header.
+    world.broker.append(mended("9000000", 3));
+    world.append_one("k", 4);
+    eventually("no lag", || world.committed() == 5).await;
+    assert_eq!(world.sink.rows(0)["k"]["n"], "Int(4)");
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_acknowledged_before_its_offset_is_committed() {
     let world = World::new();
     world.broker.append(record(TOPIC, "poison", "{"));
@@ -252,12 +293,39 @@ async fn a_crash_between_write_and_commit_repeats_records_and_loses_none() {
     worker.terminate().await.expect("a clean end");
 }
 
+#[tokio::test]
+async fn a_bad_row_harms_no_other_of_its_request() {
+    let world = World::new();
+    world.append(0, 40);
+    world.sink.set_fault(Fault::RefuseKey("k17".to_owned()));
+    let worker = world.start();
+    eventually("no lag", || world.committed() == 40).await;
+    assert_eq!(world.rows(), 39);
+    let letters = world.broker.records(LETTERS);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].key.as_deref(), Some(b"k17".as_slice()));
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn rows_that_are_only_refused_together_are_written_alone() {
+    let world = World::new();
+    world.append(0, 40);
+    world.sink.set_fault(Fault::RefuseBatches);
+    let worker = world.start();
+    eventually("no lag", || world.committed() == 40).await;
+    assert!(world.has_exactly(40));
+    assert!(world.sink.attempts() > 40, "some rows were tried together first");
+    assert!(world.broker.records(LETTERS).is_empty());
+    worker.terminate().await.expect("a clean end");
+}
+
 /// Kills a worker while no write is answered, then starts another one.
 async fn crash_while_writes_hang(world: &World) {
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
-    eventually("writes under way", || world.sink.attempts() >= 32).await;
+    eventually("writes under way", || world.sink.attempts() >= FIRST_WINDOW).await;
     // Several commit intervals, so that whoever would commit too early has done so.
     tokio::time::sleep(Duration::from_millis(60)).await;
     worker.kill().await;
@@ -378,15 +446,15 @@ async fn a_revoked_partition_is_released_after_its_writes_and_committed_as_far_a
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let mut worker = world.start();
-    eventually("writes under way", || world.sink.attempts() == 32).await;
+    eventually("writes under way", || world.sink.attempts() == FIRST_WINDOW).await;
     let revocation = worker.coordinator.revoke(&[0]);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(revocation.finish(), None, "released while writes were under way");
     world.sink.set_fault(Fault::None);
     eventually("the release", || revocation.finish().is_some()).await;
     // Exactly what had begun was finished; nothing else was begun after the revocation.
-    assert_eq!(world.committed(), 32);
-    assert_eq!(world.sink.attempts(), 32);
+    assert_eq!(world.committed(), FIRST_WINDOW as i64);
+    assert_eq!(world.sink.attempts(), FIRST_WINDOW);
     assert_eq!(worker.readiness().details["assigned"], serde_json::json!({}));
     worker.coordinator.assign(&[0]);
     eventually("no lag", || world.committed() == 100).await;
@@ -485,14 +553,14 @@ async fn told_to_stop_it_awaits_what_is_under_way_and_commits_it() {
     world.append(0, 100);
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
-    eventually("writes under way", || world.sink.attempts() == 32).await;
+    eventually("writes under way", || world.sink.attempts() == FIRST_WINDOW).await;
     worker.stop.cancel();
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(worker.readiness().reason, "Draining");
     world.sink.set_fault(Fault::None);
     worker.terminate().await.expect("a clean end");
-    assert_eq!(world.committed(), 32);
-    assert_eq!(world.sink.attempts(), 32);
+    assert_eq!(world.committed(), FIRST_WINDOW as i64);
+    assert_eq!(world.sink.attempts(), FIRST_WINDOW);
 }
 
 #[tokio::test]

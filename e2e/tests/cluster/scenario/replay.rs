@@ -52,7 +52,8 @@ pub async fn one_partition(live: &Live) -> Result<Changes> {
     let settled = before.len() == ids.len() && before.values().flatten().all(|(name, _)| second(name));
     ensure!(settled, "the later records have not won to begin with");
 
-    rewind(live, replayed_from).await?;
+    let lag = rewind(live, EARLIER, replayed_from).await?;
+    ensure!(lag >= ROWS as i64, "after moving the group back only {lag} records are to be read");
     let after = live.table().await?.stamps().await?;
     let mut changes = Changes { rows: before.len(), ..Changes::default() };
     for (id, cells) in before {
@@ -63,8 +64,9 @@ pub async fn one_partition(live: &Live) -> Result<Changes> {
     Ok(changes)
 }
 
-/// Moves the group back while it has no members, and lets it catch up again.
-async fn rewind(live: &Live, offset: i64) -> Result<()> {
+/// Moves the group back in a partition while it has no members, and lets it catch up again; returns how many records
+/// were to be read then.
+pub async fn rewind(live: &Live, partition: i32, offset: i64) -> Result<i64> {
     let processors = live.pods(Component::Processor).await?.len();
     live.patch(json!({"spec": {"processor": {"replicas": 0}}})).await?;
     let empty = eventually("the group has no members", PATIENCE, async || {
@@ -73,11 +75,11 @@ async fn rewind(live: &Live, offset: i64) -> Result<()> {
     });
     empty.await?;
     let mut kafka = live.kafka().await?;
-    kafka.rewind(EARLIER, offset).await?;
+    kafka.rewind(partition, offset).await?;
     let lag = kafka.lag().await?;
-    ensure!(lag >= ROWS as i64, "after moving the group back only {lag} records are to be read");
     live.namespace.say(format!("replaying {lag} records"));
     live.patch(json!({"spec": {"processor": {"replicas": processors}}})).await?;
     live.await_ready(PATIENCE).await?;
-    live.await_caught_up(PATIENCE).await.map(|_| ())
+    live.await_caught_up(PATIENCE).await?;
+    Ok(lag)
 }

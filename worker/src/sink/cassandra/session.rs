@@ -1,6 +1,7 @@
 //! A session with its prepared statements, and the properties it is made with.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,20 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::cluster::Node;
+use scylla::cluster::metadata::Strategy;
 use scylla::errors::{ExecutionError, NewSessionError, PrepareError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::Consistency as CqlConsistency;
+use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use snafu::{ResultExt, Snafu};
 use worker_settings::{CassandraSettings, Consistency};
 
-use super::super::WriteRow;
+use super::super::{Row, WriteRows};
 use super::failure;
+use super::requests::{self, Bounds};
 use super::statement::{Mismatch, Values, check, insert, probe};
 use crate::causes::chain;
 use crate::process::Query;
@@ -61,7 +66,12 @@ impl OpenSession {
 /// A session and its statements by query.
 pub(super) struct Connection {
     session: Session,
+    keyspace: String,
+    datacenter: String,
     statements: Vec<PreparedStatement>,
+    /// For each query a batch of its statement for each number of rows, from none on.
+    batches: Vec<Vec<Batch>>,
+    bounds: Bounds,
     queries: Vec<Query>,
     /// A question that is answered at the consistency of writes.
     probe: String,
@@ -79,35 +89,95 @@ impl Connection {
             builder(settings).build().await.context(ConnectSnafu { contact_points: contact_points.clone() })?;
         let mut statements = Vec::with_capacity(queries.len());
         for query in queries {
-            let text = insert(&settings.keyspace, &query.table, with_timestamp);
+            let text = insert(&settings.keyspace, query.table(), with_timestamp);
             let prepared = session.prepare(text).await.context(PrepareSnafu { query: &query.name });
             let mut prepared = prepared?;
-            check(&prepared, &query.table).context(FitTableSnafu { query: &query.name })?;
+            check(&prepared, query.table()).context(FitTableSnafu { query: &query.name })?;
             prepared.set_is_idempotent(true);
             statements.push(prepared);
         }
-        let probe = probe(&settings.keyspace, &queries[0].table);
-        Ok(Self { session, statements, queries: queries.to_vec(), probe })
+        let bounds = Bounds::of_server(&session).await;
+        Ok(Self {
+            probe: probe(&settings.keyspace, queries[0].table()),
+            batches: statements.iter().map(|statement| batches(statement, bounds.rows)).collect(),
+            session,
+            keyspace: settings.keyspace.clone(),
+            datacenter: settings.datacenter.clone(),
+            statements,
+            bounds,
+            queries: queries.to_vec(),
+        })
     }
 
-    /// Writes one row.
-    pub(super) async fn execute(&self, query: usize, values: Values<'_>) -> Result<(), ExecutionError> {
-        self.session.execute_unpaged(&self.statements[query], values).await.map(|_| ())
+    /// Writes rows of one query in one request: a plain write of one row, an unlogged batch of several.
+    pub(super) async fn execute(&self, query: usize, rows: &[Row<'_>]) -> Result<(), ExecutionError> {
+        match rows {
+            [row] => self.session.execute_unpaged(&self.statements[query], Values::of(row)).await.map(|_| ()),
+            rows => {
+                let values: Vec<Values<'_>> = rows.iter().map(Values::of).collect();
+                self.session.batch(&self.batches[query][rows.len()], values).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Returns how many rows fill one request for each set of replicas.
+    pub(super) fn appetite(&self) -> usize {
+        let sets = if self.shares_replicas() { 1 } else { self.nodes() };
+        (self.bounds.rows * sets).min(requests::MOST_AT_ONCE)
+    }
+
+    /// Sorts rows into requests of one set of replicas each.
+    pub(super) fn requests(&self, query: usize, rows: &mut [Row<'_>]) -> Vec<Range<usize>> {
+        if self.shares_replicas() {
+            return self.bounds.requests(rows);
+        }
+        let state = self.session.get_cluster_state();
+        let statement = &self.statements[query];
+        let replicas = |row: &Row<'_>| {
+            let token = statement.calculate_token(&Values::of(row)).ok().flatten()?;
+            let table = self.queries[query].table().name();
+            let mut nodes: Vec<_> = state
+                .get_token_endpoints(&self.keyspace, table, token)
+                .into_iter()
+                .map(|(node, _)| node.host_id)
+                .collect();
+            nodes.sort_unstable();
+            Some(nodes)
+        };
+        let mut keyed: Vec<_> = rows.iter().map(|row| (replicas(row), *row)).collect();
+        keyed.sort_by(|(first, _), (second, _)| first.cmp(second));
+        rows.iter_mut().zip(&keyed).for_each(|(row, (_, sorted))| *row = *sorted);
+        self.bounds.requests_where(rows, |first, second| keyed[first].0 == keyed[second].0)
+    }
+
+    /// Returns whether every node of the datacenter holds every row.
+    fn shares_replicas(&self) -> bool {
+        let state = self.session.get_cluster_state();
+        let strategy = state.get_keyspace(&self.keyspace).map(|keyspace| &keyspace.strategy);
+        let replicas = match strategy {
+            Some(Strategy::SimpleStrategy { replication_factor }) => *replication_factor,
+            Some(Strategy::NetworkTopologyStrategy { datacenter_repfactors }) => {
+                datacenter_repfactors.get(&self.datacenter).copied().unwrap_or_default()
+            }
+            _ => 0,
+        };
+        let local = |node: &&Arc<Node>| node.datacenter.as_deref() == Some(self.datacenter.as_str());
+        state.get_nodes_info().iter().filter(local).count() <= replicas
     }
 
     /// Prepares a statement again; the error says what became of the table, or that the server is away.
-    pub(super) async fn prepare_again(&self, query: usize) -> Result<(), WriteRow> {
+    pub(super) async fn prepare_again(&self, query: usize) -> Result<(), WriteRows> {
         let text = self.statements[query].get_statement().to_owned();
-        let mend = |problem: String| WriteRow::MendSchema { query, problem };
+        let mend = |problem: String| WriteRows::MendSchema { query, problem };
         match self.session.prepare(text).await {
-            Ok(prepared) => check(&prepared, &self.queries[query].table).map_err(|error| mend(error.to_string())),
+            Ok(prepared) => check(&prepared, self.queries[query].table()).map_err(|error| mend(error.to_string())),
             Err(error) if failure::is_schema(&error) => Err(mend(chain(&error))),
-            Err(error) => Err(WriteRow::AwaitSink { problem: chain(&error) }),
+            Err(error) => Err(WriteRows::AwaitSink { problem: chain(&error) }),
         }
     }
 
     /// Prepares all statements again; the error is that of the first table that does not fit.
-    pub(super) async fn prepare_all_again(&self) -> Result<(), WriteRow> {
+    pub(super) async fn prepare_all_again(&self) -> Result<(), WriteRows> {
         for query in 0..self.queries.len() {
             self.prepare_again(query).await?;
         }
@@ -129,6 +199,17 @@ impl Connection {
     pub(super) fn nodes(&self) -> usize {
         self.session.get_cluster_state().get_nodes_info().len()
     }
+}
+
+/// Returns a batch of a statement for each number of rows up to `most`.
+fn batches(statement: &PreparedStatement, most: usize) -> Vec<Batch> {
+    let batch = |rows: usize| {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        (0..rows).for_each(|_| batch.append_statement(statement.clone()));
+        batch.set_is_idempotent(true);
+        batch
+    };
+    (0..=most).map(batch).collect()
 }
 
 fn builder(settings: &CassandraSettings) -> SessionBuilder {

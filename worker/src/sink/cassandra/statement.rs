@@ -1,16 +1,15 @@
 //! The insert statement of a table, whether it fits the table that the server has, and the values bound to it.
 
-use std::net::IpAddr;
-
-use scylla::cluster::metadata::{ColumnType as CqlType, NativeType};
+use scylla::cluster::metadata::{CollectionType, ColumnType as CqlType, NativeType};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::{CellWriter, RowWriter};
 use scylla::statement::prepared::PreparedStatement;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
-use worker_settings::ColumnType;
+use snafu::{ResultExt, Snafu, ensure};
+use worker_settings::{ColumnType, TypeSettings};
 
 use crate::decode::{Cell, Table};
+use crate::sink::Row;
 
 /// How a table on the server differs from the settings.
 #[derive(Debug, PartialEq, Snafu)]
@@ -18,7 +17,7 @@ pub(super) enum Mismatch {
     #[snafu(display("the insert has {actual} values instead of {expected}"))]
     CountValues { expected: usize, actual: usize },
     #[snafu(display("column '{column}' of table '{table}' is {actual} on the server and {expected} in the settings"))]
-    MatchType { table: String, column: String, expected: &'static str, actual: String },
+    MatchType { table: String, column: String, expected: String, actual: String },
 }
 
 /// Returns the insert of all columns. Names are quoted, so that any name and case stands for itself.
@@ -46,31 +45,76 @@ pub(super) fn check(prepared: &PreparedStatement, table: &Table) -> Result<(), M
     let expected = table.columns().len();
     ensure!(specs.len() >= expected, CountValuesSnafu { expected, actual: specs.len() });
     for ((column, column_type), spec) in table.columns().zip(specs.iter()) {
-        let fits = *spec.typ() == CqlType::Native(native(column_type));
         let actual = || format!("{:?}", spec.typ());
-        let mismatch = MatchTypeSnafu { table: table.name(), column, expected: column_type.cql(), actual: actual() };
-        ensure!(fits, mismatch);
+        let expected = column_type.to_string();
+        let mismatch = MatchTypeSnafu { table: table.name(), column, expected, actual: actual() };
+        ensure!(fits(column_type, table.types(), spec.typ()), mismatch);
     }
     Ok(())
 }
 
-fn native(column_type: ColumnType) -> NativeType {
-    match column_type {
+/// Returns whether values of a type are what the server expects. It does not say what is frozen, since values are the
+/// same. Of a user-defined type it may have further fields after ours: those are null.
+fn fits(column_type: &ColumnType, types: &[TypeSettings], server: &CqlType<'_>) -> bool {
+    let fits = |inner: &ColumnType, server: &CqlType<'_>| fits(inner, types, server);
+    match (column_type, server) {
+        (ColumnType::Frozen(inner), server) => fits(inner, server),
+        (ColumnType::List(element), CqlType::Collection { typ: CollectionType::List(found), .. })
+        | (ColumnType::Set(element), CqlType::Collection { typ: CollectionType::Set(found), .. }) => {
+            fits(element, found)
+        }
+        (ColumnType::Map(key, value), CqlType::Collection { typ: CollectionType::Map(found_key, found), .. }) => {
+            fits(key, found_key) && fits(value, found)
+        }
+        (ColumnType::Tuple(members), CqlType::Tuple(found)) => {
+            members.len() == found.len() && members.iter().zip(found).all(|(member, found)| fits(member, found))
+        }
+        (ColumnType::Vector(element, dimension), CqlType::Vector { typ, dimensions }) => {
+            dimension == dimensions && fits(element, typ)
+        }
+        (ColumnType::UserDefined(name), CqlType::UserDefinedType { definition, .. }) => {
+            let Some(ours) = types.iter().find(|one| one.name == *name) else {
+                return false;
+            };
+            let mut fields = ours.fields.iter().zip(&definition.field_types);
+            definition.name == *name
+                && ours.fields.len() <= definition.field_types.len()
+                && fields.all(|(ours, (name, found))| ours.name == *name && fits(&ours.column_type, found))
+        }
+        (simple, CqlType::Native(found)) => native(simple).is_some_and(|native| native == *found),
+        _ => false,
+    }
+}
+
+fn native(column_type: &ColumnType) -> Option<NativeType> {
+    Some(match column_type {
         ColumnType::Ascii => NativeType::Ascii,
         ColumnType::Bigint => NativeType::BigInt,
+        ColumnType::Blob => NativeType::Blob,
         ColumnType::Boolean => NativeType::Boolean,
         ColumnType::Date => NativeType::Date,
+        ColumnType::Decimal => NativeType::Decimal,
         ColumnType::Double => NativeType::Double,
+        ColumnType::Duration => NativeType::Duration,
         ColumnType::Float => NativeType::Float,
         ColumnType::Inet => NativeType::Inet,
         ColumnType::Int => NativeType::Int,
         ColumnType::Smallint => NativeType::SmallInt,
         ColumnType::Text => NativeType::Text,
+        ColumnType::Time => NativeType::Time,
         ColumnType::Timestamp => NativeType::Timestamp,
         ColumnType::Timeuuid => NativeType::Timeuuid,
         ColumnType::Tinyint => NativeType::TinyInt,
         ColumnType::Uuid => NativeType::Uuid,
-    }
+        ColumnType::Varint => NativeType::Varint,
+        ColumnType::List(_)
+        | ColumnType::Set(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::Vector(..)
+        | ColumnType::UserDefined(_)
+        | ColumnType::Frozen(_) => return None,
+    })
 }
 
 /// The cells of a row and its timestamp, written straight into the request. Types were checked at preparation.
@@ -81,6 +125,12 @@ pub(super) struct Values<'record> {
     pub(super) timestamp: Option<i64>,
 }
 
+impl<'record> Values<'record> {
+    pub(super) fn of(row: &Row<'record>) -> Self {
+        Self { cells: row.cells, timestamp: row.timestamp }
+    }
+}
+
 /// Why a row cannot be bound; a bug or a changed table.
 #[derive(Debug, Snafu)]
 enum BindRow {
@@ -88,8 +138,6 @@ enum BindRow {
     CountCells { wanted: usize, given: usize },
     #[snafu(display("cell {index} is longer than a cell may be"))]
     FitCell { index: usize, source: scylla::serialize::writers::CellOverflowError },
-    #[snafu(display("cell {index} is a date out of range"))]
-    FitDate { index: usize },
 }
 
 impl SerializeRow for Values<'_> {
@@ -116,38 +164,19 @@ impl SerializeRow for Values<'_> {
 }
 
 fn bind(index: usize, cell: &Cell<'_>, writer: CellWriter<'_>) -> Result<(), BindRow> {
-    let written = match cell {
-        Cell::Unset => {
-            writer.set_unset();
-            return Ok(());
-        }
-        Cell::Null => {
-            writer.set_null();
-            return Ok(());
-        }
-        Cell::Bigint(number) | Cell::Timestamp(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Boolean(boolean) => writer.set_value(&[u8::from(*boolean)]),
-        Cell::Date(days) => writer.set_value(&cql_date(*days).context(FitDateSnafu { index })?.to_be_bytes()),
-        Cell::Double(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Float(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Inet(IpAddr::V4(address)) => writer.set_value(&address.octets()),
-        Cell::Inet(IpAddr::V6(address)) => writer.set_value(&address.octets()),
-        Cell::Int(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Smallint(number) => writer.set_value(&number.to_be_bytes()),
-        Cell::Text(text) => writer.set_value(text.as_bytes()),
-        Cell::Timeuuid(uuid) | Cell::Uuid(uuid) => writer.set_value(uuid.as_bytes()),
-        Cell::Tinyint(number) => writer.set_value(&number.to_be_bytes()),
-    };
-    written.map(|_| ()).context(FitCellSnafu { index })
-}
-
-/// CQL counts days from 2^31 days before the Unix epoch.
-fn cql_date(days: i32) -> Option<u32> {
-    u32::try_from(i64::from(days) + (1 << 31)).ok()
+    match cell {
+        Cell::Unset => drop(writer.set_unset()),
+        Cell::Null => drop(writer.set_null()),
+        cell => cell.encoded(|bytes| writer.set_value(bytes)).transpose().map(drop).context(FitCellSnafu { index })?,
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use scylla::cluster::metadata::UserDefinedType;
     use worker_settings::{ColumnSettings, TableSettings};
 
     use super::*;
@@ -158,6 +187,7 @@ mod tests {
             name: "people".to_owned(),
             columns: vec![column("id", ColumnType::Uuid), column("odd \"name\"", ColumnType::Text)],
             primary_key: vec!["id".to_owned()],
+            types: Vec::new(),
         })
     }
 
@@ -170,7 +200,7 @@ mod tests {
 
     #[test]
     fn cells_are_bound_as_the_protocol_wants_them() {
-        let cells: [(Cell<'_>, &[u8]); 8] = [
+        let cells: [(Cell<'_>, &[u8]); 10] = [
             (Cell::Unset, &[255, 255, 255, 254]),
             (Cell::Null, &[255, 255, 255, 255]),
             (Cell::Boolean(true), &[0, 0, 0, 1, 1]),
@@ -181,6 +211,8 @@ mod tests {
                 Cell::Inet("::1".parse().expect("an address")),
                 &[0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
             ),
+            (Cell::Encoded(vec![7, 8]), &[0, 0, 0, 2, 7, 8]),
+            (Cell::Time(258), &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2]),
             (Cell::Timestamp(258), &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2]),
         ];
         for (cell, expected) in cells {
@@ -188,5 +220,68 @@ mod tests {
             bind(0, &cell, RowWriter::new(&mut buffer).make_cell_writer()).expect("it fits");
             assert_eq!(buffer, expected, "{cell:?}");
         }
+    }
+
+    fn column_type(text: &str) -> ColumnType {
+        text.parse().expect(text)
+    }
+
+    /// What Cassandra says of the column types of a statement.
+    fn server(text: &str) -> CqlType<'static> {
+        let collection = |typ| CqlType::Collection { frozen: false, typ };
+        match column_type(text) {
+            ColumnType::Frozen(inner) => server(&inner.to_string()),
+            ColumnType::List(element) => collection(CollectionType::List(Box::new(server(&element.to_string())))),
+            ColumnType::Set(element) => collection(CollectionType::Set(Box::new(server(&element.to_string())))),
+            ColumnType::Map(key, value) => collection(CollectionType::Map(
+                Box::new(server(&key.to_string())),
+                Box::new(server(&value.to_string())),
+            )),
+            ColumnType::Tuple(members) => {
+                CqlType::Tuple(members.iter().map(|member| server(&member.to_string())).collect())
+            }
+            ColumnType::Vector(element, dimensions) => {
+                CqlType::Vector { typ: Box::new(server(&element.to_string())), dimensions }
+            }
+            ColumnType::UserDefined(name) => CqlType::UserDefinedType {
+                frozen: false,
+                definition: Arc::new(UserDefinedType {
+                    name: name.into(),
+                    keyspace: "streams".into(),
+                    field_types: vec![("street".into(), server("text")), ("number".into(), server("int"))],
+                }),
+            },
+            simple => CqlType::Native(native(&simple).expect("it is simple")),
+        }
+    }
+
+    #[test]
+    fn types_fit_those_of_the_server_whatever_is_frozen() {
+        let field = |name: &str, text: &str| ColumnSettings { name: name.to_owned(), column_type: column_type(text) };
+        let address = |fields: Vec<ColumnSettings>| [TypeSettings { name: "address".to_owned(), fields }];
+        let types = address(vec![field("street", "text"), field("number", "int")]);
+        let different = [
+            "int",
+            "varint",
+            "set<int>",
+            "frozen<list<int>>",
+            "map<text, frozen<address>>",
+            "tuple<int, text>",
+            "tuple<int>",
+            "vector<float, 3>",
+            "vector<float, 4>",
+            "address",
+        ];
+        for ours in different {
+            for theirs in different {
+                assert_eq!(fits(&column_type(ours), &types, &server(theirs)), ours == theirs, "{ours} and {theirs}");
+            }
+        }
+        let ours = column_type("frozen<address>");
+        let fits_with = |fields| fits(&ours, &address(fields), &server("address"));
+        assert!(fits_with(vec![field("street", "text")]), "the server has a further field");
+        assert!(!fits_with(vec![field("number", "int")]), "the server has another first field");
+        assert!(!fits_with(vec![field("street", "ascii")]), "of another type");
+        assert!(!fits_with(vec![field("street", "text"), field("number", "int"), field("city", "text")]), "one more");
     }
 }

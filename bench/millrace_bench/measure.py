@@ -1,0 +1,121 @@
+"""The order of a whole benchmark: warm-up, sweep, drains there and back, paced runs. Each result is kept at once."""
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from . import cluster
+from .drain import Bench, drain, probe
+from .latency import paced
+from .plan import DRAINED, FAULTS, Peer, Plan, cache, peer_cache, read_peers
+from .stores import Cassandra, Expected, Kafka, fill
+
+STARTED = time.time()
+
+
+def say(text: str) -> None:
+    seconds = int(time.time() - STARTED)
+    print(f"[{seconds // 60:3d}:{seconds % 60:02d}] {text}", flush=True)
+
+
+class Result:
+    """What has been measured so far, on disk after every step, so that a run that breaks off is not lost."""
+
+    def __init__(self, path: Path, plan: Plan, peers: list[Peer], stores: dict):
+        self.path = path
+        self.content = {
+            "plan": asdict(plan), "machine": cluster.machine(), "stores": stores,
+            "peers": {peer.name: describe(peer) for peer in peers}, "sweep": [], "drains": [], "latencies": [],
+            "failures": [],
+        }
+
+    def add(self, kind: str, entry: dict) -> None:
+        self.content[kind].append(entry)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.content, indent=1) + "\n")
+
+
+def describe(peer: Peer) -> dict:
+    """Returns what the page prints of a peer, with the versions that its build has noted."""
+    versions = peer_cache(peer.name) / "versions.json"
+    fields = {name: value for name, value in asdict(peer).items() if name != "name"}
+    return {**fields, "versions": json.loads(versions.read_text()) if versions.exists() else {}}
+
+
+def measure(plan: Plan, path: Path) -> None:
+    """Runs the plan; a peer that fails is noted, left out from then on, and stops nobody else."""
+    peers = read_peers(plan.peers)
+    broker, node, keeper = (cluster.find(component) for component in ("kafka", "cassandra", "zookeeper"))
+    stores = {"images": {"kafka": broker.image, "cassandra": node.image, "zookeeper": keeper.image},
+              "configuration": cluster.configuration()}
+    bench = Bench(Kafka(broker.address), Cassandra(node.address), broker, node, os.cpu_count() or 1,
+                  cache() / "bench" / "logs")
+    result = Result(path, plan, peers, stores)
+    say(f"filling topic {DRAINED} with {plan.records} records")
+    fill(bench.kafka, plan.records)
+    expected = Expected(bench.kafka, DRAINED)
+    Runs(plan, bench, expected, result, {peer.name: peer for peer in peers}).all()
+
+
+class Runs:
+    """The runs of a plan."""
+
+    def __init__(self, plan: Plan, bench: Bench, expected: Expected, result: Result, peers: dict[str, Peer]):
+        self.plan, self.bench, self.expected, self.result, self.peers = plan, bench, expected, result, peers
+        self.best = {peer.name: peer.middle for peer in peers.values()}
+        self.rates: dict[str, list[float]] = {name: [] for name in peers}
+
+    def all(self) -> None:
+        # Whatever comes first after a start meets a cold JVM: not counted.
+        first = next(iter(self.peers.values()))
+        say(f"warm-up with {first.name}, not counted")
+        self.guarded(first, lambda: probe(self.bench, first, first.middle, self.plan.records))
+        if self.plan.sweep_records:
+            for peer in list(self.peers.values()):
+                self.guarded(peer, lambda: self.sweep(peer))
+        for repetition in range(self.plan.repetitions):
+            order = list(self.peers.values())
+            for peer in order if repetition % 2 == 0 else reversed(order):
+                self.guarded(peer, lambda: self.drain(peer, repetition))
+        if self.plan.latency_seconds:
+            for share in self.plan.shares:
+                for peer in [peer for peer in self.peers.values() if not peer.ceiling]:
+                    self.guarded(peer, lambda: self.paced(peer, share))
+
+    def guarded(self, peer: Peer, step) -> None:
+        try:
+            step()
+        except (Exception, SystemExit) as failure:
+            say(f"{peer.name} FAILED and is left out from here on: {failure!r}")
+            self.result.add("failures", {"peer": peer.name, "message": str(failure) or repr(failure)})
+            self.peers.pop(peer.name, None)
+
+    def sweep(self, peer: Peer) -> None:
+        tried = []
+        for concurrency in peer.sweep:
+            entry = probe(self.bench, peer, concurrency, min(self.plan.sweep_records, self.plan.records))
+            say(f"{peer.name} x{concurrency}: {entry['rows_per_second']:.0f} rows/s")
+            self.result.add("sweep", {"peer": peer.name, **entry})
+            tried.append(entry)
+        self.best[peer.name] = max(tried, key=lambda entry: entry["rows_per_second"])["concurrency"]
+
+    def drain(self, peer: Peer, repetition: int) -> None:
+        entry = drain(self.bench, peer, self.best[peer.name], self.plan.records, self.expected)
+        steady = entry["steady"]
+        self.rates[peer.name].append(steady["rows_per_second"])
+        self.result.add("drains", {"repetition": repetition, **entry})
+        costs = ", ".join(f"{name} {steady[f'{name}_micros']}" for name in ("client", "cassandra", "broker"))
+        faults = ", ".join(f"{name} {entry[name]}" for name in FAULTS if name in entry)
+        say(f"{peer.name} x{entry['concurrency']}: {steady['rows_per_second']:.0f} rows/s steady, "
+            f"{entry['whole']['seconds']:.1f} s whole; µs a row: {costs}; others {steady['others_share']:.0%}; {faults}")
+
+    def paced(self, peer: Peer, share: float) -> None:
+        rate = max(int(median(self.rates[peer.name]) * share), 1)
+        entry = paced(self.bench, peer, self.best[peer.name], rate, self.plan)
+        self.result.add("latencies", {"peer": peer.name, "share": share, **entry})
+        since = entry["since_due_ms"]
+        say(f"{peer.name} at {rate} a second ({share:.0%}): p50 {since['p50']} ms, p99 {since['p99']} ms, "
+            f"p99.9 {since['p999']} ms since due")

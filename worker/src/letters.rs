@@ -1,0 +1,177 @@
+//! Dead letters read back: counted by reason, shown, and redriven once their cause is mended.
+//!
+//! Nothing is ever taken out of the dead-letter topic. A redrive sends each letter's record to the topic it came from,
+//! with the timestamp it had there, so that it is written as if it had never failed: what came after it stays. It goes on
+//! where the last one for the same reason ended; a crash may send the same records again, which changes nothing. What
+//! fails again is a dead letter again and is not redriven a second time unless that is asked for, so nothing loops.
+
+mod reader;
+mod redrive;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use snafu::Snafu;
+
+use crate::message::{Header, Outgoing};
+use crate::process::dead_letter::{
+    CUT, FIRST_TIMESTAMP, MESSAGE, OFFSET, PARTITION, QUERY, REASON, REDRIVEN, TOPIC, WRITE_TIMESTAMP,
+};
+pub use reader::{ReadLetters, Start, read};
+pub use redrive::{Redriven, RunRedrive, redrive};
+
+/// What the names of the headers begin with that only dead letters have.
+const LETTER_HEADERS: &str = "millrace-dead-letter-";
+
+/// A record of the dead-letter topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Letter {
+    /// Partition of the dead-letter topic.
+    pub partition: i32,
+    /// Offset there.
+    pub offset: i64,
+    /// Absent: no key.
+    pub key: Option<Vec<u8>>,
+    /// Absent: a null value.
+    pub payload: Option<Vec<u8>>,
+    /// Headers in order.
+    pub headers: Vec<Header>,
+}
+
+/// Why a letter cannot be redriven.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Snafu)]
+pub enum KeepLetter {
+    /// Only the beginning of its value was kept.
+    #[snafu(display("only the beginning of its value was kept"))]
+    WasCut,
+    /// It does not say where it came from.
+    #[snafu(display("its headers do not say where it came from"))]
+    LacksOrigin,
+    /// No query consumes the topic that it came from any more.
+    #[snafu(display("no query consumes topic '{topic}' any more"))]
+    LostTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// It was redriven and failed again.
+    #[snafu(display("it was redriven already and failed again; --again tries once more"))]
+    FailedAgain,
+}
+
+impl Letter {
+    /// Returns the text of a header; the last one of that name counts.
+    fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().rfind(|header| header.name == name)?;
+        std::str::from_utf8(header.value.as_deref()?).ok()
+    }
+
+    /// Returns the stable name of its reason.
+    pub fn reason(&self) -> &str {
+        self.header(REASON).unwrap_or("Unknown")
+    }
+
+    /// Returns the record to send for it, given the topics that are consumed.
+    pub fn record(&self, topics: &[&str], again: bool) -> Result<Outgoing, KeepLetter> {
+        if self.header(CUT).is_some() {
+            return Err(KeepLetter::WasCut);
+        }
+        let redriven: u32 = self.header(REDRIVEN).and_then(|times| times.parse().ok()).unwrap_or_default();
+        if redriven > 0 && !again {
+            return Err(KeepLetter::FailedAgain);
+        }
+        let topic = self.header(TOPIC).ok_or(KeepLetter::LacksOrigin)?;
+        if !topics.contains(&topic) {
+            return Err(KeepLetter::LostTopic { topic: topic.to_owned() });
+        }
+        let timestamp = self.header(WRITE_TIMESTAMP).ok_or(KeepLetter::LacksOrigin)?;
+        let own = [FIRST_TIMESTAMP, REDRIVEN];
+        let kept = |header: &&Header| !header.name.starts_with(LETTER_HEADERS) && !own.contains(&header.name.as_str());
+        let mut headers: Vec<Header> = self.headers.iter().filter(kept).cloned().collect();
+        headers.extend([Header::text(FIRST_TIMESTAMP, timestamp), Header::text(REDRIVEN, (redriven + 1).to_string())]);
+        Ok(Outgoing { topic: topic.to_owned(), key: self.key.clone(), payload: self.payload.clone(), headers })
+    }
+
+    /// Returns what people look at. Bytes that are no text are shown as the replacement character.
+    pub fn shown(&self) -> Shown<'_> {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Shown {
+            partition: self.partition,
+            offset: self.offset,
+            reason: self.reason(),
+            message: self.header(MESSAGE),
+            query: self.header(QUERY),
+            from_topic: self.header(TOPIC),
+            from_partition: self.header(PARTITION),
+            from_offset: self.header(OFFSET),
+            redriven: self.header(REDRIVEN),
+            key: text(&self.key),
+            value: text(&self.payload),
+        }
+    }
+}
+
+/// A letter as `worker letters show` prints it, one JSON object a line.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "each field is the header of that name, or the letter's own place")]
+pub struct Shown<'letter> {
+    pub partition: i32,
+    pub offset: i64,
+    pub reason: &'letter str,
+    pub message: Option<&'letter str>,
+    pub query: Option<&'letter str>,
+    pub from_topic: Option<&'letter str>,
+    pub from_partition: Option<&'letter str>,
+    pub from_offset: Option<&'letter str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven: Option<&'letter str>,
+    pub key: Option<String>,
+    pub value: Option<String>,
+}
+
+/// Numbers of letters by reason.
+pub type Counts = BTreeMap<String, u64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(headers: &[(&str, &str)]) -> Letter {
+        let mut all = vec![Header::text("millrace-source", "web"), Header::text(REASON, "BadValue")];
+        all.extend(headers.iter().map(|(name, value)| Header::text(name, *value)));
+        Letter { partition: 0, offset: 9, key: Some(b"k".to_vec()), payload: Some(b"{}".to_vec()), headers: all }
+    }
+
+    const ORIGIN: [(&str, &str); 4] =
+        [(PARTITION, "4"), (OFFSET, "17"), (TOPIC, "users"), (WRITE_TIMESTAMP, "1000017")];
+
+    #[test]
+    fn is_sent_to_where_it_came_from_with_the_timestamp_it_had() {
+        let record = letter(&ORIGIN).record(&["users"], false).expect("it can be sent");
+        assert_eq!((record.topic.as_str(), record.key.as_deref()), ("users", Some(b"k".as_slice())));
+        let expected = [("millrace-source", "web"), (FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")];
+        assert_eq!(record.headers, expected.map(|(name, value)| Header::text(name, value)));
+    }
+
+    #[test]
+    fn goes_again_only_when_asked() {
+        let mut headers = ORIGIN.to_vec();
+        headers.extend([(FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")]);
+        let letter = letter(&headers);
+        assert_eq!(letter.record(&["users"], false), Err(KeepLetter::FailedAgain));
+        let record = letter.record(&["users"], true).expect("it was asked for");
+        let last: Vec<_> = record.headers.iter().rev().take(2).rev().cloned().collect();
+        assert_eq!(last, [Header::text(FIRST_TIMESTAMP, "1000017"), Header::text(REDRIVEN, "2")]);
+    }
+
+    #[test]
+    fn stays_where_sending_it_would_lose_or_mix_something() {
+        let mut cut = ORIGIN.to_vec();
+        cut.push((CUT, "200000"));
+        assert_eq!(letter(&cut).record(&["users"], true), Err(KeepLetter::WasCut));
+        assert_eq!(letter(&[]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
+        assert_eq!(letter(&ORIGIN[..3]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
+        let lost = letter(&ORIGIN).record(&["orders"], false).expect_err("nobody reads it");
+        assert_eq!(lost.to_string(), "no query consumes topic 'users' any more");
+    }
+}
