@@ -117,16 +117,21 @@ impl<'a> Translate<'a> {
         let position = Position::of(written.span(), self.here);
         match self.term(written)? {
             Term::Computed(expr) => Ok(expr),
-            Term::Field(field) => match types::arrow(field.read) {
-                Some(data_type) => Ok(self.inputs.column(field, data_type)),
-                None => Err(Problem::new(
-                    position,
-                    format!(
-                        "{} is json, which has no type to compute with; CAST it, or take its text with ->>",
-                        field.name
-                    ),
-                )),
-            },
+            Term::Field(field) => {
+                self.here = position;
+                self.read(field)
+            }
+        }
+    }
+
+    /// Returns a field's value to compute with.
+    pub(crate) fn read(&mut self, field: Field) -> Result<Expr> {
+        match types::arrow(field.read) {
+            Some(data_type) => Ok(self.inputs.column(field, data_type)),
+            None => Err(Problem::new(
+                self.here,
+                format!("{} is json, which has no type to compute with; CAST it, or take its text with ->>", field.name),
+            )),
         }
     }
 
@@ -210,12 +215,16 @@ impl<'a> Translate<'a> {
                 if attempt {
                     return Err(Problem::new(position, "TRY_CAST takes text here: write ->> instead of ->"));
                 }
-                let field = Field { read, ..field };
+                let field = Field { read, is_cast: true, ..field };
                 if types::arrow(read).as_ref() == Some(&data_type) {
                     return Ok(Term::Field(field));
                 }
                 let read_type = types::arrow(read).expect("a CAST reads a type");
                 self.inputs.column(field, read_type)
+            }
+            // Text is text already.
+            Term::Field(field) if field.read == Read::Text && data_type == DataType::Utf8 => {
+                return Ok(Term::Field(field));
             }
             Term::Field(field) => {
                 let read_type = types::arrow(field.read).expect("what is not json has a type");

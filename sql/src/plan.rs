@@ -222,6 +222,15 @@ impl<'a> Compile<'a> {
         let output = self.output(position, expr).map_err(|problem| problem.of_column(&name.value))?;
         let position = Position::of(name.span, position);
         let index = self.claim(position, &name.value)?;
+        let output = match output {
+            // The column would read another range of values than the CAST names.
+            Pending::Field(field) if field.is_cast && !types::reads_alike(self.column_type(index), field.read) => {
+                let class = types::arrow(field.read).map(|data_type| Class::of(&data_type));
+                let expr = Translate::new(self.scope, &mut self.inputs, position).read(field)?;
+                self.computed(position, expr, class.unwrap_or(Class::Null))?
+            }
+            other => other,
+        };
         self.outputs[index] = match output {
             Pending::Field(field) => self.place(position, index, field),
             Pending::Constant(value, class) => self.fits(position, index, class).map(|()| Output::Constant(value)),
@@ -243,13 +252,22 @@ impl<'a> Compile<'a> {
             Term::Field(field) => Ok(Pending::Field(field)),
             Term::Computed(expr) => {
                 let class = translate.class(position, &expr)?;
-                let Some(result) = class.result_type() else {
-                    return Err(Problem::new(position, "no column can hold an interval or a list"));
-                };
-                let expr = translate.cast_to(position, expr, &result)?;
-                Ok(Pending::Computed(expr, class))
+                self.computed(position, expr, class)
             }
         }
+    }
+
+    /// Returns an expression in the type in which results of its class are read.
+    fn computed(&mut self, position: Position, expr: Expr, class: Class) -> Result<Pending> {
+        let Some(result) = class.result_type() else {
+            return Err(Problem::new(position, "no column can hold an interval or a list"));
+        };
+        let translate = Translate::new(self.scope, &mut self.inputs, position);
+        Ok(Pending::Computed(translate.cast_to(position, expr, &result)?, class))
+    }
+
+    fn column_type(&self, index: usize) -> &ColumnType {
+        &self.table.columns[index].column_type
     }
 
     /// Returns the table's column of a name, which nothing else may fill.

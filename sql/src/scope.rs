@@ -44,6 +44,8 @@ pub(crate) struct Field {
     pub(crate) level: Level,
     pub(crate) path: Vec<Step>,
     pub(crate) read: Read,
+    /// Whether the type is that of a CAST, and not only declared.
+    pub(crate) is_cast: bool,
     /// As the SQL writes it, for messages.
     pub(crate) name: String,
 }
@@ -94,7 +96,10 @@ impl<'a> Scope<'a> {
         if let Some((unnested, element, ordinal)) = &self.unnest
             && table.is_none_or(|table| table == unnested)
         {
-            let field = |read| Field { level: Level::Element, path: Vec::new(), read, name: name.clone() };
+            let field = |read| {
+                let name = name.clone();
+                Field { level: Level::Element, path: Vec::new(), read, is_cast: false, name }
+            };
             if name == element {
                 return Ok(field(Read::Json));
             }
@@ -135,6 +140,7 @@ fn column(column: &StreamColumn) -> Field {
         level: Level::Record,
         path: vec![Step::Field(name.clone())],
         read: Read::from(*column_type),
+        is_cast: false,
         name: name.clone(),
     }
 }

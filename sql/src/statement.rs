@@ -40,7 +40,10 @@ pub(crate) fn parse(sql: &str) -> Result<Parts> {
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| {
         Problem::new(Position { line: error.location.line, column: error.location.column }, lower(&error.message))
     })?;
-    let mut statements = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements().map_err(syntax)?;
+    let mut statements = Parser::new(&dialect)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(|error| syntax(error, end(sql)))?;
     if statements.len() > 1 {
         let position = Position::of(statements[1].span(), START);
         return Err(Problem::new(position, "a query is one SELECT; remove what follows the first"));
@@ -53,18 +56,26 @@ pub(crate) fn parse(sql: &str) -> Result<Parts> {
 }
 
 /// Takes the position out of the parser's message: "…, found: x at Line: 1, Column: 8".
-fn syntax(error: ParserError) -> Problem {
+fn syntax(error: ParserError, end: Position) -> Problem {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
         ParserError::RecursionLimitExceeded => return Problem::new(START, "the SQL is nested too deeply"),
     };
     let Some((text, place)) = message.rsplit_once(" at Line: ") else {
-        return Problem::new(START, lower(&message));
+        // What is missing at the end has no place.
+        return Problem::new(end, lower(&message));
     };
     let position = place.split_once(", Column: ").and_then(|(line, column)| {
         Some(Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
     Problem::new(position.unwrap_or(START), lower(text))
+}
+
+/// Returns the place behind the last character.
+fn end(sql: &str) -> Position {
+    let sql = sql.trim_end();
+    let last = sql.lines().last().unwrap_or_default();
+    Position { line: sql.lines().count().max(1) as u64, column: last.chars().count() as u64 + 1 }
 }
 
 /// Our messages begin in lower case; the parser's begin with a capital.

@@ -115,6 +115,25 @@ pub(crate) fn takes(column: &ColumnType, class: Class) -> bool {
     }
 }
 
+/// Returns whether a column reads a JSON value as a type of the stream does, or takes further forms of the same.
+pub(crate) fn reads_alike(column: &ColumnType, read: Read) -> bool {
+    use ColumnType as C;
+    use StreamType as S;
+
+    match read {
+        Read::Json | Read::Text | Read::Ordinal => true,
+        Read::Typed(stream_type) => matches!(
+            (stream_type, column),
+            (S::Bigint, C::Bigint)
+                | (S::Boolean, C::Boolean)
+                | (S::Date, C::Date)
+                | (S::Double, C::Double)
+                | (S::Int, C::Int)
+                | (S::Timestamp, C::Timestamp)
+        ),
+    }
+}
+
 /// Returns the type that a CAST names, and how a JSON value is read as it; `None` for a type that there is not.
 pub(crate) fn cast(written: &ast::DataType) -> Option<(DataType, Read)> {
     use ast::DataType as T;

@@ -85,6 +85,8 @@ fn one_bad_record_harms_no_other() {
 #[case("CAST(address->'n' AS bigint)", r#"{"id":"a","address":{"n":12}}"#, "json:12")]
 #[case("CAST(address->'n' AS bigint) + 0", r#"{"id":"a","address":{"n":"12"}}"#, "error")]
 #[case("CAST(address->>'n' AS bigint)", r#"{"id":"a","address":{"n":"12"}}"#, "12")]
+#[case("CAST(address->'n' AS int)", r#"{"id":"a","address":{"n":12}}"#, "12")]
+#[case("CAST(address->'n' AS int)", r#"{"id":"a","address":{"n":2147483648}}"#, "error")]
 #[case("TRY_CAST(address->>'n' AS bigint)", r#"{"id":"a","address":{"n":"x"}}"#, "null")]
 #[case("character_length(name)", r#"{"id":"a","name":"héé"}"#, "3")]
 #[case("EXTRACT(YEAR FROM seen)", r#"{"id":"a","seen":"2024-02-29T00:00:00Z"}"#, "2024")]

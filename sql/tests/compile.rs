@@ -117,6 +117,8 @@ fn a_projection_needs_no_batch(#[case] sql: &str) {
 #[case("SELECT id FROM people WHERE age > 3")]
 #[case("SELECT id, upper(name) AS name FROM people")]
 #[case("SELECT id, age + 1 AS age FROM people")]
+#[case("SELECT id, CAST(address->'n' AS int) AS visits FROM people")]
+#[case("SELECT id, CAST(address->'n' AS double) AS price FROM people")]
 fn what_computes_needs_a_batch(#[case] sql: &str) {
     assert!(!compile(sql, &people()).expect("good SQL").is_projection());
 }

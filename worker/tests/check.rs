@@ -75,7 +75,7 @@ fn every_document_of_a_file_is_checked() {
     assert_eq!(answer.code, Some(2));
     assert_eq!(answer.lines[0], "users: ok");
     assert!(
-        answer.lines[1].starts_with("other: spec.processor.queries[0].sql: line 2, column 8: "),
+        answer.lines[1].starts_with("other: spec.processor.queries[0].sql: query 'users': line 2, column 8: "),
         "{:?}",
         answer.lines
     );

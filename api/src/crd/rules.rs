@@ -31,7 +31,7 @@ pub fn one_query_per_topic_and_table() -> Rule {
     let shared = "self.exists(o, o.name != i.name && o.from == i.from && o.into == i.into)";
     let faulty = first("self", shared);
     Rule::new(format!("!self.exists(i, {shared})")).message(Message::Expression(format!(
-        "'more than one query writes topic \"' + {faulty}.from + '\" into table \"' + {faulty}.into + '\"; make them one query, or give each a table of its own'"
+        "'more than one query writes topic \"' + {faulty}.from + '\" into the same table; make them one query, or give each a table of its own'"
     )))
 }
 

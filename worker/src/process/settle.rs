@@ -140,7 +140,8 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
                 let decoder = &self.queries[query].decoder;
                 let portion = decoder.portion(rest.iter().map(length)).min(rest.len());
                 let decoded = decoder.decode(rest[..portion].iter().map(Consumed::payload));
-                let first = std::mem::replace(&mut next, next + portion);
+                let first = next;
+                next += portion;
                 let portion = Portion { query, first, begins, begun, decoded };
                 failed |= self.settle_portion(&handful, portion, &mut abandoned).await;
                 begins = false;
@@ -173,10 +174,13 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
             // More than one round only where records become several rows: no more are under way than the window knows.
             for (round, rows) in rows.chunks_mut(handful.rows).enumerate() {
                 let requests = self.sink.requests(index, rows);
-                let writes = requests.into_iter().map(async |request| match begins && round == 0 {
-                    true => self.write(handful, index, &rows[request], begun).await,
-                    // Permits may have been withdrawn meanwhile.
-                    false => self.write_while_permitted(handful, index, &rows[request], None, begun).await,
+                let rows: &[Row<'_>] = rows;
+                let writes = requests.into_iter().map(|request| async move {
+                    match begins && round == 0 {
+                        true => self.write(handful, index, &rows[request], begun).await,
+                        // Permits may have been withdrawn meanwhile.
+                        false => self.write_while_permitted(handful, index, &rows[request], None, begun).await,
+                    }
                 });
                 for ended in join_all(writes).await {
                     failed |= ended.failed;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use worker_settings::{
     CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, GeneratorSettings, KafkaSettings,
-    PipelineName, TableSettings, TypeSettings,
+    PipelineName, SqlSettings, TableSettings, TypeSettings,
 };
 
 use super::*;

@@ -85,7 +85,8 @@ fn cell(sql: &str, column: &str, record: &str) -> Result<String, String> {
     let decoder = decoder(sql);
     let record = record.replace("ID", ID);
     let index = decoder.table().columns().position(|(name, _)| name == column).expect("a column");
-    let outcome = decode(&decoder, &[&record]).remove(0);
+    let records = [record.as_str()];
+    let outcome = decode(&decoder, &records).remove(0);
     outcome.map(|rows| format!("{:?}", rows[0][index])).map_err(|rejection| rejection.to_string())
 }
 
