@@ -97,7 +97,8 @@ fn a_pipeline_whose_only_query_is_broken_keeps_no_processor() {
     let query = &mut world.resource.spec.processor.queries[0];
     query.sql = Some(format!("SELECT nothing FROM {}", query.from));
     let plan = world.plan();
-    let replicas: Vec<_> = plan.apply.deployments.iter().filter_map(|deployment| deployment.spec.as_ref()?.replicas).collect();
+    let replicas: Vec<_> =
+        plan.apply.deployments.iter().filter_map(|deployment| deployment.spec.as_ref()?.replicas).collect();
     assert_eq!(replicas, [0]);
     world.carry_out(&plan);
     assert_eq!(link(&mut world, Link::Processor), (false, Reason::NoQuery));

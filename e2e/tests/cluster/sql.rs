@@ -102,8 +102,7 @@ fn spec() -> Spec {
         let key = json!({"partition": ["id"], "clustering": clustering});
         json!({"name": name, "columns": columns(fields), "primaryKey": key})
     };
-    let computed =
-        [("id", "text"), ("name", "text"), ("adult", "boolean"), ("price", "decimal"), ("day", "date")];
+    let computed = [("id", "text"), ("name", "text"), ("adult", "boolean"), ("price", "decimal"), ("day", "date")];
     let tables = json!([
         table("projected", &[("id", "text"), ("city", "text"), ("tags", "set<text>")], &[]),
         table("computed", &computed, &[]),
@@ -120,10 +119,7 @@ fn spec() -> Spec {
     ]);
     let query = |table: &str, sql: &str| query(table, TOPIC, table, sql, &streams);
     let queries = json!([query("projected", PROJECTED), query("computed", COMPUTED), query("unnested", UNNESTED)]);
-    Spec::one()
-        .readable_topics()
-        .with("/spec/cassandra/tables", tables)
-        .with("/spec/processor/queries", queries)
+    Spec::one().readable_topics().with("/spec/cassandra/tables", tables).with("/spec/processor/queries", queries)
 }
 
 fn query(name: &str, from: &str, into: &str, sql: &str, columns: &[Value]) -> Value {
@@ -220,8 +216,7 @@ async fn a_broken_query_is_refused_and_the_others_go_on(live: &Live, spec: &Spec
 /// As a person would, in the image that they run.
 async fn a_file_is_checked_in_the_pod(live: &Live) -> Result<()> {
     let file = target().join("e2e-sql-check.yaml");
-    let arguments =
-        ["exec", "-i", "-n", &live.namespace.name, "deploy/users-processor", "--", "worker", "check", "-"];
+    let arguments = ["exec", "-i", "-n", &live.namespace.name, "deploy/users-processor", "--", "worker", "check", "-"];
     let mut said = Vec::new();
     for sql in [BROKEN, &BROKEN.replace("uper", "upper")] {
         let text = serde_yaml::to_string(with_query(&spec(), sql).value()).context("a resource is YAML")?;

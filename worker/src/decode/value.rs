@@ -9,11 +9,7 @@ use super::Cell;
 
 impl<'record> Cell<'record> {
     /// Makes the cell of a column; the error says why the value does not fit.
-    pub(super) fn of(
-        column_type: &ColumnType,
-        types: &[TypeSettings],
-        value: Value<'record>,
-    ) -> Result<Self, String> {
+    pub(super) fn of(column_type: &ColumnType, types: &[TypeSettings], value: Value<'record>) -> Result<Self, String> {
         let read = |json: &str| Self::parse_owned(column_type, types, json);
         match (value, column_type) {
             (Value::Absent, _) => Ok(Self::Unset),

@@ -46,13 +46,15 @@ pub async fn processor(
     };
     let budget = Budget::new(limit);
     let telemetry = Telemetry::new(budget.clone());
-    let queries: Vec<Query> = settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
+    let queries: Vec<Query> =
+        settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
     let queries = Queries::new(queries);
     let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
-    let sink = CassandraSink::start(&settings.cassandra, queries.all(), Arc::clone(&health), telemetry.clone(), &sabotages);
+    let sink =
+        CassandraSink::start(&settings.cassandra, queries.all(), Arc::clone(&health), telemetry.clone(), &sabotages);
     let consumer = KafkaConsumer::start(settings, budget, health.consumer.clone()).context(ConsumeSnafu)?;
     let desk = Desk {
         queries,

@@ -13,7 +13,11 @@ fn sql(name: &str, text: &str) -> Query {
         from: TOPIC.to_owned(),
         into: TableSettings {
             name: name.to_owned(),
-            columns: vec![column("id", ColumnType::Text), column("line", ColumnType::Int), column("n", ColumnType::Int)],
+            columns: vec![
+                column("id", ColumnType::Text),
+                column("line", ColumnType::Int),
+                column("n", ColumnType::Int),
+            ],
             primary_key: vec!["id".to_owned(), "line".to_owned()],
             types: Vec::new(),
         },
