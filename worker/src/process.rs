@@ -137,6 +137,9 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {
         let (telemetry, health, sabotages) = desk.shared();
         let window = Window::new(limits.max_in_flight, desk.sink.appetite());
+        for query in desk.queries.all() {
+            telemetry.query_started(&query.name, &query.topic, query.table().name());
+        }
         Self {
             consumer,
             desk: Arc::new(desk),

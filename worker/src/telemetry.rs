@@ -145,6 +145,13 @@ impl Telemetry {
         self.metrics.consumed.inc_by(count as u64);
     }
 
+    /// A query starts.
+    pub fn query_started(&self, query: &str, topic: &str, table: &str) {
+        // Created here so that the series exists, at zero, before anything happens.
+        drop(self.metrics.filtered.get_or_create(&QueryLabel { query: query.to_owned() }));
+        info!(query, topic, table, "the query starts");
+    }
+
     /// A query's SQL made no row of so many records.
     pub fn records_filtered(&self, query: &str, count: usize) {
         let label = QueryLabel { query: query.to_owned() };

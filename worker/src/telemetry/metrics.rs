@@ -248,6 +248,7 @@ mod tests {
         metrics.rejected.get_or_create(&RejectionLabels::new("users", "TakeKey")).inc();
         metrics.requests.get_or_create(&RequestLabels::new("users", "Ok")).inc();
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
+        metrics.filtered.get_or_create(&QueryLabel { query: "adults".to_owned() }).inc();
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
         metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);
