@@ -156,7 +156,7 @@ impl<'a> Compile<'a> {
         let position = Position::of(unnest.array.span(), START);
         let mut unused = Inputs::default();
         match Translate::new(self.scope, &mut unused, position).term(&unnest.array) {
-            Ok(Term::Field(Field { level: Level::Record, path, read: Read::Json, name })) => {
+            Ok(Term::Field(Field { level: Level::Record, path, read: Read::Json, name, .. })) => {
                 self.unnest = Some((self.record.slot(&path), name));
             }
             Ok(_) => self.problems.push(Problem::new(position, "UNNEST takes a json column or a path of one with ->")),
