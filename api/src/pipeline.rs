@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use worker_settings::{Bytes, ColumnSettings, SourceSettings, TypeSettings};
+use worker_settings::{Bytes, ColumnSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
 use crate::crd::DeletionPolicy;
 use crate::names::Names;
@@ -190,6 +190,17 @@ impl Cassandra {
         used.reverse();
         used
     }
+
+    /// Returns a table as the worker reads it.
+    pub fn table_settings(&self, table: &Table) -> TableSettings {
+        TableSettings {
+            name: table.name.clone(),
+            columns: table.columns.clone(),
+            primary_key: table.partition_key.iter().chain(&table.clustering_key).cloned().collect(),
+            // Only what it uses, so that a type of another table restarts nothing here.
+            types: self.types_of(&table.columns).into_iter().cloned().collect(),
+        }
+    }
 }
 
 impl Topic {
@@ -283,4 +294,6 @@ pub struct Query {
     pub from: String,
     /// Table.
     pub into: String,
+    /// What is written of a record; `None`: its fields fill the columns of the same name.
+    pub sql: Option<SqlSettings>,
 }

@@ -1,10 +1,12 @@
 //! `StreamingPipeline` → `Pipeline`: pure, and the only place where the resource is parsed.
 //!
 //! Admission has refused what schema and CEL can see. Two things are left: what only a program can judge (does a
-//! field's expression compile, is there a column for it), which takes the faulty source out and leaves the rest
-//! running; and parsing, which rejects the whole: CQL types, and what admission was bypassed with.
+//! field's expression compile, is there a column for it, does a query's SQL), which takes the faulty source or query
+//! out and leaves the rest running; and parsing, which rejects the whole: CQL types, and what admission was bypassed
+//! with.
 
 mod fields;
+mod queries;
 mod types;
 
 use std::collections::BTreeSet;
@@ -13,7 +15,8 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use worker_settings::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin, SourceSettings,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin, SourceSettings, SqlSettings,
+    StreamColumn,
 };
 
 use crate::crd::{self, StreamingPipeline};
@@ -30,11 +33,13 @@ pub struct Rejected {
     pub path: String,
     /// What is wrong and how to mend it.
     pub message: String,
+    /// The faulty line of a text of several, with a mark below the place; for terminals.
+    pub excerpt: Option<String>,
 }
 
 impl Rejected {
     fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { path: path.into(), message: message.to_string() }
+        Self { path: path.into(), message: message.to_string(), excerpt: None }
     }
 }
 
@@ -42,6 +47,12 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)
     }
+}
+
+/// A user error, and the source or query that it takes out.
+struct Fault {
+    name: String,
+    rejected: Rejected,
 }
 
 /// What validation hands over.
@@ -61,10 +72,15 @@ pub fn validate(resource: &StreamingPipeline) -> Validated {
         return Validated { pipeline: None, rejected: parse.rejected };
     }
     let mut pipeline = pipeline;
-    let rejected = fields::check(&resource.spec, &pipeline);
-    let faulty: BTreeSet<&str> = rejected.iter().map(|fault| fault.source.as_str()).collect();
-    pipeline.producer.sources.retain(|source| !faulty.contains(source.name.as_str()));
-    Validated { pipeline: Some(pipeline), rejected: rejected.into_iter().map(|fault| fault.rejected).collect() }
+    let of_sources = fields::check(&resource.spec, &pipeline);
+    let of_queries = queries::check(&pipeline);
+    let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
+    let sources = faulty(&of_sources);
+    pipeline.producer.sources.retain(|source| !sources.contains(&source.name));
+    let held = queries::held(&pipeline, &faulty(&of_queries));
+    pipeline.processor.queries.retain(|query| !held.contains(&query.name));
+    let rejected = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected).collect();
+    Validated { pipeline: Some(pipeline), rejected }
 }
 
 /// Default CPU and memory of a component, each with the reason.
@@ -311,10 +327,7 @@ impl Parse {
             resources: self.resources("spec.processor.resources", resources, &PROCESSOR),
             buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
             max_in_flight: max_in_flight.map_or(DEFAULT_MAX_IN_FLIGHT, i32::unsigned_abs),
-            queries: queries
-                .iter()
-                .map(|query| Query { name: query.name.clone(), from: query.from.clone(), into: query.into.clone() })
-                .collect(),
+            queries: queries.iter().map(query_of).collect(),
             dead_letter_topic: match dead_letter {
                 Some(dead_letter) => dead_letter.topic.clone(),
                 None => names.dead_letter_topic(),
@@ -362,6 +375,20 @@ impl Parse {
 
     fn reject(&mut self, path: impl Into<String>, message: impl fmt::Display) {
         self.rejected.push(Rejected::new(path, message));
+    }
+}
+
+fn query_of(written: &crd::Query) -> Query {
+    let crd::Query { name, from, into, sql, columns } = written;
+    let columns = columns
+        .iter()
+        .map(|column| StreamColumn { name: column.name.clone(), column_type: column.column_type })
+        .collect();
+    Query {
+        name: name.clone(),
+        from: from.clone(),
+        into: into.clone(),
+        sql: sql.as_ref().map(|text| SqlSettings { text: text.clone(), columns }),
     }
 }
 

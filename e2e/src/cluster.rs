@@ -1,6 +1,7 @@
 //! The cluster under test: its API server, `kubectl` and `helm` as a person uses them, and a way onto its nodes.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,6 +39,14 @@ impl Cluster {
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("kubectl");
         command.args(["--context", &self.context]).args(arguments);
+        printed(command, &format!("kubectl {}", arguments.join(" "))).await
+    }
+
+    /// Runs kubectl with a file as its input, and returns what it prints.
+    pub async fn kubectl_reading(&self, input: &Path, arguments: &[&str]) -> Result<String> {
+        let file = File::open(input).with_context(|| format!("cannot read {}", input.display()))?;
+        let mut command = Command::new("kubectl");
+        command.args(["--context", &self.context]).args(arguments).stdin(file);
         printed(command, &format!("kubectl {}", arguments.join(" "))).await
     }
 

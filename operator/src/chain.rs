@@ -76,6 +76,7 @@ pub enum Reason {
     ProducersRunning,
     WaitingForProducers,
     NoSource,
+    NoQuery,
     ScaledToZero,
 }
 
@@ -323,6 +324,9 @@ fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassa
     let deployment = observed.children.deployments.get(&name);
     if wanted == 0 {
         return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are wanted; nothing is written");
+    }
+    if pipeline.processor.queries.is_empty() {
+        return LinkState::unmet(Link::Processor, Reason::NoQuery, "no query can run; see the condition SpecValid");
     }
     if deployment.is_none() {
         if !topics.met {

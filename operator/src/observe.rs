@@ -1,7 +1,7 @@
 //! Reads everything that a decision needs, once per reconcile, live: the resource itself, its children, and what the
 //! stores say of themselves. Nothing is cached, so that no decision rests on a stale view. Never writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
@@ -134,7 +134,8 @@ async fn ask_stores(pipeline: &Pipeline, children: &Children) -> Stores {
     let brokers = addresses(children, Component::Kafka);
     let nodes = node_addresses(children);
     let group = pipeline.names.consumer_group();
-    let topics: Vec<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
+    let topics: BTreeSet<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
+    let topics: Vec<String> = topics.into_iter().collect();
     let mut kafka = Kafka::new(&brokers);
     let (zookeeper, kafka, cassandra) = tokio::join!(
         zookeeper::observe(&servers),

@@ -32,7 +32,8 @@ pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
         kafka: pipeline.kafka.replicas,
         cassandra: racks(pipeline, observed),
         producer: pipeline.producer.replicas,
-        processor: pipeline.processor.replicas,
+        // Without a query that can run there is nothing to consume; Kafka keeps the records meanwhile.
+        processor: if pipeline.processor.queries.is_empty() { 0 } else { pipeline.processor.replicas },
     }
 }
 

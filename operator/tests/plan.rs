@@ -89,6 +89,24 @@ fn creates_workloads_in_the_order_of_the_chain() {
     assert!(position("processor") < position("producer"));
 }
 
+/// Its topic keeps the records until the query is mended.
+#[test]
+fn a_pipeline_whose_only_query_is_broken_keeps_no_processor() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    let query = &mut world.resource.spec.processor.queries[0];
+    query.sql = Some(format!("SELECT nothing FROM {}", query.from));
+    let plan = world.plan();
+    let replicas: Vec<_> =
+        plan.apply.deployments.iter().filter_map(|deployment| deployment.spec.as_ref()?.replicas).collect();
+    assert_eq!(replicas, [0]);
+    world.carry_out(&plan);
+    assert_eq!(link(&mut world, Link::Processor), (false, Reason::NoQuery));
+    world.resource.spec.processor.queries[0].sql = None;
+    converge(&mut world);
+    assert!(link(&mut world, Link::Processor).0);
+}
+
 #[test]
 fn adds_cassandra_nodes_one_at_a_time() {
     let mut world = World::of("three");

@@ -13,7 +13,7 @@ use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
 use millrace_worker::kafka::{CloseConsumer, Consumer, Event};
 use millrace_worker::message::{Collector, Epoch, Offsets, PRODUCED_AT_HEADER, PartitionId, Position};
-use millrace_worker::process::{Desk, Limits, Process, Query};
+use millrace_worker::process::{Desk, Limits, Process, Queries, Query};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::{Row, Sink, WriteRows};
 use millrace_worker::telemetry::Telemetry;
@@ -24,7 +24,7 @@ use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 const CHUNK: usize = 512;
 /// Rows of one request, as the Cassandra sink makes them.
 const ROWS: usize = 32;
-const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
+const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn main() {
     let records = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("usage: cost RECORDS");
@@ -39,7 +39,7 @@ fn main() {
 async fn drive(records: i64, payloads: Vec<Vec<u8>>) {
     let budget = Budget::new(16 << 20);
     let telemetry = Telemetry::new(budget.clone());
-    let queries = vec![query()];
+    let queries = Queries::new(vec![query()]);
     let desk = Desk {
         sink: Swallow,
         publisher: MemoryBroker::default(),
@@ -74,8 +74,10 @@ fn query() -> Query {
             primary_key: vec!["id".to_owned()],
             types: Vec::new(),
         },
+        sql: None,
         write_timestamp_base: 0,
     })
+    .expect("a good query")
 }
 
 /// Hands over the same payloads again and again, and ends the road once all are committed.

@@ -1,13 +1,16 @@
-//! Decoding and binding: the bytes of a consumed record and a table become the cells of a row. Pure.
+//! Decoding and binding: the bytes of consumed records and a query become the cells of rows. Pure.
 //!
-//! A field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an explicit null
-//! clears it, and nothing is converted silently: a number is no text and a text is no number.
+//! Without SQL, a field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an
+//! explicit null clears it, and nothing is converted silently: a number is no text and a text is no number. With SQL,
+//! [`Decoder`] does what the query says.
 
 mod cell;
+mod decoder;
 mod fault;
 mod moment;
 mod nested;
 mod number;
+mod value;
 mod vint;
 
 use std::borrow::Cow;
@@ -24,6 +27,7 @@ use worker_settings::{ColumnType, TableSettings, TypeSettings};
 use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
 
 pub use cell::Cell;
+pub use decoder::{CompileSql, Decoded, Decoder};
 
 /// Largest record that becomes a row: what a Kafka topic takes by default, and well below Cassandra's own bound.
 pub const LARGEST_RECORD: usize = 1 << 20;
@@ -101,11 +105,12 @@ impl Table {
     }
 
     fn fill<'record>(&self, row: &mut [Cell<'record>], payload: Option<&'record [u8]>) -> Result<(), Rejection> {
-        let Some(payload) = payload else {
-            return NotJsonSnafu { problem: "it has no value" }.fail();
-        };
-        ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
-        self.read(row, payload)?;
+        self.read(row, present(payload)?)?;
+        self.check_key(row)
+    }
+
+    /// Refuses a row without a part of its key.
+    fn check_key(&self, row: &[Cell<'_>]) -> Result<(), Rejection> {
         for index in self.key_columns() {
             let state = match row[index] {
                 Cell::Unset => "absent",
@@ -134,6 +139,15 @@ impl Table {
             _ => NotJsonSnafu { problem: hearsay(&error.to_string()) }.fail(),
         }
     }
+}
+
+/// Returns a record's value, if it has one and it is not too large.
+fn present(payload: Option<&[u8]>) -> Result<&[u8], Rejection> {
+    let Some(payload) = payload else {
+        return NotJsonSnafu { problem: "it has no value" }.fail();
+    };
+    ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
+    Ok(payload)
 }
 
 /// Reads one JSON object into a row.

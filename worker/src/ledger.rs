@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
+    const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
     fn at(epoch: u64, offset: i64) -> Position {
         Position { partition: PARTITION, epoch: Epoch(epoch), offset }

@@ -12,6 +12,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod causes;
+pub mod check;
 pub mod decode;
 pub mod health;
 pub mod kafka;

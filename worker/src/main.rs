@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_worker::causes::chain;
+use millrace_worker::check::check;
 use millrace_worker::letters::{Counts, ReadLetters, Start, read, redrive};
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
@@ -35,6 +36,12 @@ enum Road {
         /// By default the number at the end of HOSTNAME, as a StatefulSet gives it, or 0.
         #[arg(long, value_name = "N")]
         ordinal: Option<u32>,
+    },
+    /// Checks the StreamingPipelines of a file without a cluster: SQL, expressions, names. Exit code 2 on errors.
+    Check {
+        /// YAML file, or - for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Writes the records of Kafka topics into Cassandra tables.
     Process {
@@ -95,7 +102,7 @@ async fn main() -> ExitCode {
     let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
     match arguments.road {
         // What a person asks for goes to standard output alone.
-        Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
+        Road::Check { .. } | Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
         Road::Produce { .. } | Road::Process { .. } => logs.init(),
     }
     let sabotages = match Sabotages::parse(&std::env::var(sabotage::VARIABLE).unwrap_or_default()) {
@@ -106,10 +113,28 @@ async fn main() -> ExitCode {
         warn!(?sabotages, "SABOTAGED ON PURPOSE: this worker loses data, use it for negative controls only");
     }
     match arguments.road {
+        Road::Check { file } => check_file(&file),
         Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
         Road::Process { settings } => process(&settings, sabotages).await,
         Road::Letters { settings, action } => letters(&settings, action).await,
     }
+}
+
+/// Prints for people, unlike the roads, which log for machines.
+fn check_file(path: &Path) -> ExitCode {
+    let text =
+        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("cannot read '{}': {error}", path.display());
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    let (good, findings) = check(&text);
+    good.iter().for_each(|name| println!("{name}: ok"));
+    findings.iter().for_each(|finding| println!("{finding}"));
+    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD_SETTINGS) }
 }
 
 async fn produce(path: &Path, ordinal: Option<u32>, sabotages: Sabotages) -> ExitCode {

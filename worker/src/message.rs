@@ -57,8 +57,8 @@ impl Outgoing {
 /// A partition of one of the consumed topics.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PartitionId {
-    /// Index of the query whose topic it is; topics are distinct across queries.
-    pub query: usize,
+    /// Index of the topic among those that the queries read.
+    pub topic: usize,
     /// Partition number.
     pub partition: i32,
 }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_chunk_gives_every_record_its_own_parts_and_the_budget_its_bytes_back_last() {
         let budget = Budget::new(1 << 20);
-        let position = |offset| Position { partition: PartitionId { query: 0, partition: 3 }, epoch: Epoch(1), offset };
+        let position = |offset| Position { partition: PartitionId { topic: 0, partition: 3 }, epoch: Epoch(1), offset };
         let mut collector = Collector::new(&budget, 0);
         let headers = [("a", Some(b"1".as_slice())), (PRODUCED_AT_HEADER, Some(b"1700".as_slice())), ("a", None)];
         collector.push(position(7), Some(b"key"), Some(b"value"), headers.into_iter());

@@ -13,6 +13,7 @@
 //! record in its topic with the same origin headers.
 
 pub mod dead_letter;
+mod query;
 mod settle;
 mod window;
 
@@ -35,7 +36,8 @@ use crate::message::{Consumed, Epoch, Offsets, PartitionId};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::Sink;
 use crate::telemetry::{RoadState, Telemetry};
-pub use settle::{Desk, Query};
+pub use query::{Queries, Query};
+pub use settle::Desk;
 use settle::{Handful, Outcome, Settled};
 use window::Window;
 
@@ -135,6 +137,9 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {
         let (telemetry, health, sabotages) = desk.shared();
         let window = Window::new(limits.max_in_flight, desk.sink.appetite());
+        for query in desk.queries.all() {
+            telemetry.query_started(&query.name, &query.topic, query.table().name());
+        }
         Self {
             consumer,
             desk: Arc::new(desk),
@@ -239,9 +244,14 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         self.desk.sink.appetite().clamp(1, self.window.rows())
     }
 
-    /// Returns whether the window has room for the next handful of so many records at most, were it taken now.
+    /// Returns whether the window has room for the next handful of so many records at most, were it taken now. One
+    /// whose records may become many rows counts as a full one.
     fn has_room(&self, appetite: usize) -> bool {
-        self.rows_in_flight + appetite.min(self.queue.len()) <= self.window.rows()
+        let rows = match self.queue.front() {
+            Some(next) if self.desk.queries.multiplies(next.position.partition.topic) => appetite,
+            _ => appetite.min(self.queue.len()),
+        };
+        self.rows_in_flight + rows <= self.window.rows()
     }
 
     /// Begins as many writes as the window has room for.
@@ -253,7 +263,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                 break;
             }
             if let Some(handful) = self.take(appetite) {
-                self.rows_in_flight += handful.records.len();
+                self.rows_in_flight += handful.rows;
                 let desk = Arc::clone(&self.desk);
                 self.in_flight.push(Box::pin(async move { desk.settle(handful).await }));
             }
@@ -267,11 +277,11 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         self.telemetry.rows_in_flight(self.rows_in_flight + self.queue.len());
     }
 
-    /// Takes at most `most` records of one query out of the queue; none if nobody may write the first of them.
+    /// Takes at most `most` records of one topic out of the queue; none if nobody may write the first of them.
     fn take(&mut self, most: usize) -> Option<Handful> {
-        let query = self.queue.front()?.position.partition.query;
-        let mut handful = Handful { query, records: Vec::with_capacity(most), permits: Vec::new() };
-        let is_next = |record: &Consumed| record.position.partition.query == query;
+        let topic = self.queue.front()?.position.partition.topic;
+        let mut handful = Handful { topic, records: Vec::with_capacity(most), rows: most, permits: Vec::new() };
+        let is_next = |record: &Consumed| record.position.partition.topic == topic;
         while handful.records.len() < most && self.queue.front().is_some_and(is_next) {
             let Some(record) = self.queue.pop_front() else { break };
             let partition = record.position.partition;
@@ -280,6 +290,10 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                 handful.permits.push((partition, permit.clone()));
             }
             handful.records.push(record);
+        }
+        // Where records may become many rows, those of one are as many as a full request has.
+        if !self.desk.queries.multiplies(topic) {
+            handful.rows = handful.records.len();
         }
         (!handful.records.is_empty()).then_some(handful)
     }
@@ -294,9 +308,9 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         self.release_settled();
     }
 
-    fn account_one(&mut self, Settled { records, begun, failed }: Settled) {
-        self.rows_in_flight -= records.len();
-        self.window.answered(records.len(), begun, Instant::now(), failed);
+    fn account_one(&mut self, Settled { records, rows, begun, failed }: Settled) {
+        self.rows_in_flight -= rows;
+        self.window.answered(rows, begun, Instant::now(), failed);
         for (position, outcome) in records {
             match outcome {
                 Outcome::Done => self.ledger.settle(position),

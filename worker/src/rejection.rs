@@ -59,6 +59,44 @@ pub enum Rejection {
         /// The bound.
         limit: usize,
     },
+    /// A field is not of the type that the stream declares, or that a CAST asks for.
+    #[snafu(display("query '{query}': field {field} wants {wanted}, not {excerpt}"))]
+    BadField {
+        /// The query.
+        query: String,
+        /// The field, as the SQL writes it.
+        field: String,
+        /// The type and how it is written.
+        wanted: &'static str,
+        /// The value as it stands in the record, escaped and cut.
+        excerpt: String,
+    },
+    /// A column's value cannot be computed, or does not fit the column.
+    #[snafu(display("query '{query}': column '{column}': {problem}"))]
+    BadColumn {
+        /// The query.
+        query: String,
+        /// The column.
+        column: String,
+        /// Why.
+        problem: String,
+    },
+    /// The condition cannot be computed.
+    #[snafu(display("query '{query}': WHERE: {problem}"))]
+    BadCondition {
+        /// The query.
+        query: String,
+        /// Why.
+        problem: String,
+    },
+    /// An array of the record is longer than a query may unnest.
+    #[snafu(display("query '{query}': the record would become more than {limit} rows"))]
+    TooManyRows {
+        /// The query.
+        query: String,
+        /// The bound.
+        limit: usize,
+    },
     /// The server accepts the statement but not this row.
     #[snafu(display("cassandra refuses the row: {problem}"))]
     RefusedByCassandra {
@@ -76,6 +114,10 @@ impl Rejection {
             Self::UnknownField { .. } | Self::UnknownElement { .. } => "UnknownField",
             Self::BadValue { .. } => "BadValue",
             Self::TooLarge { .. } => "TooLarge",
+            Self::BadField { .. } => "BadField",
+            Self::BadColumn { .. } => "BadColumn",
+            Self::BadCondition { .. } => "BadCondition",
+            Self::TooManyRows { .. } => "TooManyRows",
             Self::RefusedByCassandra { .. } => "RefusedByCassandra",
         }
     }

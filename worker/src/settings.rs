@@ -11,6 +11,8 @@ use worker_settings::{
     TableSettings,
 };
 
+use crate::decode::Decoder;
+
 /// Least memory that records can move in.
 const LEAST_MEMORY: Bytes = Bytes(1 << 20);
 
@@ -127,7 +129,7 @@ impl Checked for ProcessSettings {
         check_positive(commit_interval.get(), "commitInterval")?;
         check_positive(drain_timeout.get(), "drainTimeout")?;
         accept(!queries.is_empty(), "queries", "must not be empty")?;
-        check_distinct(queries.iter().map(|query| query.from.as_str()), "queries", "from")?;
+        check_distinct(queries.iter().map(|query| query.name.as_str()), "queries", "name")?;
         let loops = queries.iter().any(|query| query.from == *dead_letter_topic);
         accept(!loops, "deadLetterTopic", "must not be consumed by a query")?;
         queries.iter().enumerate().try_for_each(|(index, query)| check_query(query, &format!("queries[{index}]")))
@@ -145,7 +147,11 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
         let field = format!("{path}.into.primaryKey[{index}]");
         accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
     }
-    check_types(table, path)
+    check_types(table, path)?;
+    match Decoder::new(query) {
+        Ok(_) => Ok(()),
+        Err(error) => accept(false, &format!("{path}.sql.text"), &error.to_string()),
+    }
 }
 
 /// Checks that every user-defined type is declared before what uses it.

@@ -36,7 +36,7 @@ pub struct Row<'record> {
     pub cells: &'record [Cell<'record>],
     /// Timestamp of the cells in microseconds. Absent: the server's clock, which only a sabotaged worker uses.
     pub timestamp: Option<i64>,
-    /// Bytes of the record that it comes from.
+    /// Bytes of the record that it comes from, or of the row where a record becomes several.
     pub bytes: usize,
 }
 

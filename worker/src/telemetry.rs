@@ -15,7 +15,7 @@ use crate::mapping::MapRecord;
 use crate::message::{PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::source::FetchRecords;
-use metrics::{Metrics, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
+use metrics::{Metrics, QueryLabel, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
 pub use metrics::{RoadState, SourceLabel};
 use throttle::Throttle;
 
@@ -143,6 +143,19 @@ impl Telemetry {
     /// Records came from Kafka.
     pub fn records_consumed(&self, count: usize) {
         self.metrics.consumed.inc_by(count as u64);
+    }
+
+    /// A query starts.
+    pub fn query_started(&self, query: &str, topic: &str, table: &str) {
+        // Created here so that the series exists, at zero, before anything happens.
+        drop(self.metrics.filtered.get_or_create(&QueryLabel { query: query.to_owned() }));
+        info!(query, topic, table, "the query starts");
+    }
+
+    /// A query's SQL made no row of so many records.
+    pub fn records_filtered(&self, query: &str, count: usize) {
+        let label = QueryLabel { query: query.to_owned() };
+        self.metrics.filtered.get_or_create(&label).inc_by(count as u64);
     }
 
     /// Records were handed to the sink or taken from it.

@@ -12,7 +12,7 @@ use millrace_worker::kafka::consumer::KafkaConsumer;
 use millrace_worker::kafka::memory::record;
 use millrace_worker::kafka::producer::KafkaPublisher;
 use millrace_worker::kafka::{PublishRecord, Publisher};
-use millrace_worker::process::{Desk, Limits, Process, Query, RunProcess};
+use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
@@ -56,8 +56,8 @@ impl World {
         let settings = settings(&cluster.bootstrap_servers());
         let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, Bytes(8 << 20), &Sabotages::default())
             .expect("a producer");
-        let query = Query::new(&settings.queries[0]);
-        let sink = MemorySink::new(vec![query.table.clone()]);
+        let query = Query::new(&settings.queries[0]).expect("a good query");
+        let sink = MemorySink::new(vec![query.table().clone()]);
         Self { cluster, settings, publisher, sink, query }
     }
 
@@ -76,7 +76,7 @@ impl World {
         let consumer =
             KafkaConsumer::start(&self.settings, budget.clone(), health.consumer.clone()).expect("a consumer");
         let desk = Desk {
-            queries: vec![self.query.clone()],
+            queries: Queries::new(vec![self.query.clone()]),
             sink: self.sink.clone(),
             publisher: self.publisher.clone(),
             dead_letter_topic: LETTERS.to_owned(),
@@ -143,6 +143,7 @@ fn settings(bootstrap: &str) -> ProcessSettings {
                 primary_key: vec!["id".to_owned()],
                 types: Vec::new(),
             },
+            sql: None,
             write_timestamp_base: 0,
         }],
         buffer_memory: Bytes(4 << 20),

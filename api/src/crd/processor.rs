@@ -2,6 +2,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use worker_settings::StreamType;
 
 use super::{Resources, producer::default_buffer, rules};
 
@@ -30,9 +31,10 @@ pub struct Processor {
     #[schemars(range(min = 1, max = 4096))]
     pub max_in_flight: Option<i32>,
 
-    /// The queries. Each reads a topic of its own.
+    /// The queries. Several may read one topic: a record is done with when each of them has written its rows. One that is
+    /// added later begins where the others are.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    #[x_kube(validation = rules::one_query_per_topic())]
+    #[x_kube(validation = rules::one_query_per_topic_and_table())]
     pub queries: Vec<Query>,
 
     /// Where records go that can never be written. Absent: the topic `<pipeline>-dead-letters`.
@@ -40,9 +42,10 @@ pub struct Processor {
     pub dead_letter: Option<DeadLetter>,
 }
 
-/// One stream from a topic into a table; fields fill the columns of the same name.
+/// One stream from a topic into a table: by SQL, or fields fill the columns of the same name.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::sql_has_columns(), validation = rules::columns_have_sql())]
 pub struct Query {
     /// Query name.
     #[schemars(length(min = 1, max = 40))]
@@ -56,6 +59,40 @@ pub struct Query {
     /// Table to write; one of spec.cassandra.tables.
     #[schemars(length(min = 1, max = 48))]
     pub into: String,
+
+    /// One SELECT over the stream, which has the name of the topic: `SELECT id, upper(name) AS name FROM users WHERE
+    /// age >= 18`. Each result goes to the column of its name. Absent: fields fill the columns of the same name.
+    /// A change restarts the processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8192))]
+    pub sql: Option<String>,
+
+    /// The stream's columns: the fields of a record that the SQL may use. Other fields are ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub columns: Vec<StreamColumn>,
+}
+
+/// A column of a query's stream: a field of the record.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamColumn {
+    /// Field name, exactly as it stands in the record. In SQL, one with signs other than letters, digits and `_` is
+    /// written in double quotes.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+
+    /// How the field is read; nothing is converted silently. A nested object or array is json, and `->` and `->>` lead
+    /// into it. A record whose field is of another type is a dead letter, if the SQL computes with the field.
+    #[serde(rename = "type")]
+    #[schemars(schema_with = "stream_type_schema")]
+    pub column_type: StreamType,
+}
+
+/// Returns the schema of a stream column's type: the names that SQL knows.
+fn stream_type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names: Vec<&str> = StreamType::ALL.iter().map(|stream_type| stream_type.name()).collect();
+    schemars::json_schema!({"type": "string", "enum": names})
 }
 
 /// Where records go that can never be written.

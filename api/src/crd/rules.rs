@@ -26,13 +26,28 @@ pub fn default_dead_letter_is_no_source() -> Rule {
     .field_path(".spec.processor.deadLetter")
 }
 
-/// Refuses two queries of one topic: its offsets would be committed by whichever is ahead.
-pub fn one_query_per_topic() -> Rule {
-    let shared = "self.exists(o, o.name != i.name && o.from == i.from)";
+/// Refuses two queries from one topic into one table: the cells of a record would have the same timestamp, and be mixed.
+pub fn one_query_per_topic_and_table() -> Rule {
+    let shared = "self.exists(o, o.name != i.name && o.from == i.from && o.into == i.into)";
     let faulty = first("self", shared);
     Rule::new(format!("!self.exists(i, {shared})")).message(Message::Expression(format!(
-        "'topic \"' + {faulty}.from + '\" is read by more than one query, which this version cannot do; give each query a topic of its own'"
+        "'more than one query writes topic \"' + {faulty}.from + '\" into the same table; make them one query, or give each a table of its own'"
     )))
+}
+
+/// Refuses SQL over a stream without columns.
+pub fn sql_has_columns() -> Rule {
+    rule("!has(self.sql) || (has(self.columns) && size(self.columns) > 0)", "sql needs the stream's columns; list them")
+        .field_path(".columns")
+}
+
+/// Refuses columns of a stream that no SQL reads.
+pub fn columns_have_sql() -> Rule {
+    rule(
+        "has(self.sql) || !has(self.columns) || size(self.columns) == 0",
+        "columns are for sql, and there is none; add sql or remove columns",
+    )
+    .field_path(".columns")
 }
 
 /// Refuses fields that cannot be columns.

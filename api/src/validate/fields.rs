@@ -4,18 +4,12 @@
 
 use worker_settings::PROFILE_FIELDS;
 
-use super::Rejected;
+use super::{Fault, Rejected};
 use crate::crd::{Source, StreamingPipelineSpec};
-use crate::pipeline::{Pipeline, Table};
+use crate::pipeline::{Pipeline, Query, Table};
 
 /// The only variable of a field's expression.
 pub const RECORD_VARIABLE: &str = "record";
-
-/// A user error and the source that it takes out.
-pub(super) struct Fault {
-    pub(super) source: String,
-    pub(super) rejected: Rejected,
-}
 
 /// Returns every fault, in the order of the resource.
 pub(super) fn check(spec: &StreamingPipelineSpec, pipeline: &Pipeline) -> Vec<Fault> {
@@ -23,7 +17,7 @@ pub(super) fn check(spec: &StreamingPipelineSpec, pipeline: &Pipeline) -> Vec<Fa
     for (index, source) in spec.producer.sources.iter().enumerate() {
         let path = format!("spec.producer.sources[{index}]");
         let rejected = expressions(&path, source).chain(columns(&path, source, pipeline));
-        faults.extend(rejected.map(|rejected| Fault { source: source.name.clone(), rejected }));
+        faults.extend(rejected.map(|rejected| Fault { name: source.name.clone(), rejected }));
     }
     faults
 }
@@ -81,7 +75,9 @@ fn columns(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {
         return Vec::new();
     }
     let mut rejected = Vec::new();
-    for query in pipeline.processor.queries.iter().filter(|query| query.from == source.topic) {
+    // A query with SQL says itself which fields it wants.
+    let by_name = |query: &&Query| query.from == source.topic && query.sql.is_none();
+    for query in pipeline.processor.queries.iter().filter(by_name) {
         let Some(table) = pipeline.cassandra.tables.iter().find(|table| table.name == query.into) else {
             continue;
         };

@@ -15,5 +15,6 @@ mod idle;
 mod one;
 mod recreated;
 mod scope;
+mod sql;
 mod three;
 mod types;

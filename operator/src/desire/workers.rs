@@ -11,11 +11,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Cassandra, Query, Resources, SecretKey, Table};
+use millrace_api::pipeline::{Query, Resources, SecretKey};
 use serde::Serialize;
 use worker_settings::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
-    QuerySettings, TableSettings,
+    QuerySettings,
 };
 
 use super::cassandra::CQL_PORT;
@@ -147,12 +147,13 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
     let cassandra = &scope.pipeline.cassandra;
     let mut queries = Vec::new();
     for query in &processor.queries {
-        let Query { name, from, into } = query;
+        let Query { name, from, into, sql } = query;
         let table = cassandra.tables.iter().find(|table| table.name == *into).expect("admission knows every table");
         queries.push(QuerySettings {
             name: name.clone(),
             from: from.clone(),
-            into: table_settings(table, cassandra),
+            into: cassandra.table_settings(table),
+            sql: sql.clone(),
             write_timestamp_base: *inputs.write_timestamp_bases.get(from)?,
         });
     }
@@ -189,16 +190,6 @@ fn pipeline_name(scope: &Scope<'_>) -> PipelineName {
 fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
     let host = scope.pipeline.names.service_host(Component::Kafka);
     KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
-}
-
-fn table_settings(table: &Table, cassandra: &Cassandra) -> TableSettings {
-    TableSettings {
-        name: table.name.clone(),
-        columns: table.columns.clone(),
-        primary_key: table.partition_key.iter().chain(&table.clustering_key).cloned().collect(),
-        // Only what it uses, so that a type of another table restarts nothing here.
-        types: cassandra.types_of(&table.columns).into_iter().cloned().collect(),
-    }
 }
 
 fn yaml(settings: &impl Serialize) -> String {

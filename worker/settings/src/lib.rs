@@ -52,7 +52,7 @@ pub struct ProcessSettings {
     pub dead_letter_topic: String,
     /// Where the rows go.
     pub cassandra: CassandraSettings,
-    /// From which topic into which table; topics are distinct across queries.
+    /// From which topic into which table. Several may read one topic.
     pub queries: Vec<QuerySettings>,
     /// Upper bound for the bytes of records held in memory between broker and table.
     pub buffer_memory: Bytes,
@@ -64,6 +64,19 @@ pub struct ProcessSettings {
     pub drain_timeout: Duration,
     /// Port of `/metrics`, `/healthz` and `/readyz`.
     pub http_port: u16,
+}
+
+impl ProcessSettings {
+    /// Returns the topics that the queries read, each once, in the order of the queries.
+    pub fn topics(&self) -> Vec<&str> {
+        let mut topics: Vec<&str> = Vec::new();
+        for query in &self.queries {
+            if !topics.contains(&query.from.as_str()) {
+                topics.push(&query.from);
+            }
+        }
+        topics
+    }
 }
 
 /// Namespace and name of the StreamingPipeline.
@@ -185,7 +198,7 @@ pub struct GeneratorSettings {
     pub records_per_second: Option<u32>,
 }
 
-/// One stream from a topic into a table, column by column of the same name.
+/// One stream from a topic into a table.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct QuerySettings {
@@ -195,9 +208,75 @@ pub struct QuerySettings {
     pub from: String,
     /// The table to write.
     pub into: TableSettings,
+    /// What is written of a record. Absent: its fields fill the columns of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlSettings>,
     /// Base of the write timestamp, in microseconds since the Unix epoch: a record's cells are written with
     /// `base + offset`, so that a replay writes the same cells and the later record of a key wins.
     pub write_timestamp_base: i64,
+}
+
+/// The SQL of a query and the columns of its stream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SqlSettings {
+    /// One SELECT over the stream, which has the name of the topic.
+    pub text: String,
+    /// The stream's columns: the fields of a record that the SQL may use.
+    pub columns: Vec<StreamColumn>,
+}
+
+/// A column of a stream: a field of the record's JSON object, and how it is read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StreamColumn {
+    /// Field name, exactly as it stands in the record.
+    pub name: String,
+    /// How the field is read.
+    #[serde(rename = "type")]
+    pub column_type: StreamType,
+}
+
+/// The types of a stream's columns: how a JSON value is read, without silent conversion.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamType {
+    /// A JSON integer of 64 bits.
+    Bigint,
+    /// true or false.
+    Boolean,
+    /// A JSON string such as "2024-02-29".
+    Date,
+    /// A finite JSON number.
+    Double,
+    /// A JSON integer of 32 bits.
+    Int,
+    /// Any JSON value: an object, an array, or what has no type of its own.
+    Json,
+    /// A JSON string.
+    Text,
+    /// An RFC 3339 string or an integer of milliseconds.
+    Timestamp,
+}
+
+impl StreamType {
+    /// Every type.
+    pub const ALL: [Self; 8] =
+        [Self::Bigint, Self::Boolean, Self::Date, Self::Double, Self::Int, Self::Json, Self::Text, Self::Timestamp];
+
+    /// Returns the type's name, that of CQL where CQL has the type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bigint => "bigint",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Double => "double",
+            Self::Int => "int",
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Timestamp => "timestamp",
+        }
+    }
 }
 
 /// A table's columns as the operator created them.

@@ -1,6 +1,7 @@
 //! What is wrong with a value, and where in it; becomes a rejection once the column is known.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::rejection::{BadValueSnafu, Rejection, UnknownElementSnafu, excerpt};
 
@@ -43,6 +44,19 @@ impl Fault {
         match self.problem {
             Problem::Value { wanted, excerpt } => BadValueSnafu { column, wanted, excerpt }.build(),
             Problem::UnknownField { type_name } => UnknownElementSnafu { path: column, type_name }.build(),
+        }
+    }
+}
+
+/// The fault as it is told where the column is named before.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        match &self.problem {
+            Problem::Value { wanted, excerpt } => write!(f, "wants {wanted}, not {excerpt}"),
+            Problem::UnknownField { type_name } => write!(f, "type '{type_name}' has no such field"),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::message::PartitionId;
 /// What a processor knows about itself.
 #[derive(Debug)]
 pub struct ProcessHealth {
-    /// Topic of each query, in order.
+    /// The topics that the queries read, in order.
     topics: Vec<String>,
     state: Mutex<State>,
     /// Whether `state.sink` is anything but healthy; read at each acknowledged row, so not behind the lock.
@@ -129,8 +129,8 @@ impl Health for ProcessHealth {
         let state = self.lock();
         let (ready, reason, message) = state.verdict();
         let mut assigned: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for PartitionId { query, partition } in &state.assigned {
-            assigned.entry(&self.topics[*query]).or_default().push(*partition);
+        for PartitionId { topic, partition } in &state.assigned {
+            assigned.entry(&self.topics[*topic]).or_default().push(*partition);
         }
         Readiness { ready, reason, message, details: json!({"joined": state.joined, "assigned": assigned}) }
     }
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(health.readiness().reason, "Joining");
         health.assign(&[]);
         assert!(health.readiness().ready);
-        health.assign(&[PartitionId { query: 0, partition: 2 }, PartitionId { query: 0, partition: 0 }]);
+        health.assign(&[PartitionId { topic: 0, partition: 2 }, PartitionId { topic: 0, partition: 0 }]);
         insta::with_settings!({sort_maps => true}, { insta::assert_json_snapshot!(health.readiness()) });
     }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn is_joining_again_after_its_partitions_were_lost() {
-        let partition = PartitionId { query: 0, partition: 0 };
+        let partition = PartitionId { topic: 0, partition: 0 };
         let health = ProcessHealth::new(vec!["users".to_owned()]);
         health.sink(SinkState::Healthy);
         health.assign(&[partition]);

@@ -82,7 +82,7 @@ enum Command {
 impl KafkaConsumer {
     /// Joins the group and starts the thread; does not wait for a broker.
     pub fn start(settings: &ProcessSettings, budget: Budget, pulse: Pulse) -> Result<Self, StartConsumer> {
-        let topics: Vec<String> = settings.queries.iter().map(|query| query.from.clone()).collect();
+        let topics: Vec<String> = settings.topics().into_iter().map(str::to_owned).collect();
         let (callbacks, events) = Callbacks::new(topics.clone(), settings.drain_timeout.get(), pulse.clone());
         let consumer: BaseConsumer<Callbacks> =
             config(settings).create_with_context(callbacks).context(MakeConsumerSnafu)?;
@@ -257,8 +257,8 @@ impl Poller {
     /// Copies a record out of librdkafka, unless its partition is not assigned any more.
     fn take(&self, message: &BorrowedMessage<'_>, chunk: &mut Collector) {
         let callbacks = self.callbacks();
-        let Some(query) = callbacks.topics.iter().position(|topic| topic == message.topic()) else { return };
-        let partition = PartitionId { query, partition: message.partition() };
+        let Some(topic) = callbacks.topics.iter().position(|topic| topic == message.topic()) else { return };
+        let partition = PartitionId { topic, partition: message.partition() };
         let Some(epoch) = callbacks.epoch(partition) else { return };
         let position = Position { partition, epoch, offset: message.offset() };
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());

@@ -68,7 +68,7 @@ impl MemoryBroker {
         self.lock().refuse_commits = count;
     }
 
-    /// Joins the group with one member that consumes one topic for each query.
+    /// Joins the group with one member that consumes topics.
     pub fn join(&self, topics: &[&str], budget: Budget) -> (MemoryConsumer, Coordinator) {
         let (events, received) = unbounded_channel();
         let coordinator = Coordinator { broker: self.clone(), events, epoch: 0 };
@@ -129,22 +129,22 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Assigns the topics of these queries; consumption starts at the committed offsets.
-    pub fn assign(&mut self, queries: &[usize]) {
+    /// Assigns these topics; consumption starts at the committed offsets.
+    pub fn assign(&mut self, topics: &[usize]) {
         self.epoch += 1;
-        self.tell(Event::Assigned(partitions(queries), Epoch(self.epoch)));
+        self.tell(Event::Assigned(partitions(topics), Epoch(self.epoch)));
     }
 
-    /// Revokes the topics of these queries; what the member releases is committed by [`Revocation::finish`].
-    pub fn revoke(&mut self, queries: &[usize]) -> Revocation {
+    /// Revokes these topics; what the member releases is committed by [`Revocation::finish`].
+    pub fn revoke(&mut self, topics: &[usize]) -> Revocation {
         let (release, released) = sync_channel(1);
-        self.tell(Event::Revoked(partitions(queries), Release::new(release)));
+        self.tell(Event::Revoked(partitions(topics), Release::new(release)));
         Revocation { broker: self.broker.clone(), released }
     }
 
-    /// Takes the topics of these queries away without asking.
-    pub fn lose(&mut self, queries: &[usize]) {
-        self.tell(Event::Lost(partitions(queries)));
+    /// Takes these topics away without asking.
+    pub fn lose(&mut self, topics: &[usize]) {
+        self.tell(Event::Lost(partitions(topics)));
     }
 
     /// Lets the consumer fail for good.
@@ -173,8 +173,8 @@ impl Revocation {
     }
 }
 
-fn partitions(queries: &[usize]) -> Vec<PartitionId> {
-    queries.iter().map(|query| PartitionId { query: *query, partition: 0 }).collect()
+fn partitions(topics: &[usize]) -> Vec<PartitionId> {
+    topics.iter().map(|topic| PartitionId { topic: *topic, partition: 0 }).collect()
 }
 
 /// A member of the group.
@@ -214,7 +214,7 @@ impl MemoryConsumer {
             return Vec::new();
         }
         for (partition, (epoch, next)) in &mut self.positions {
-            let records = self.broker.records(&self.topics[partition.query]);
+            let records = self.broker.records(&self.topics[partition.topic]);
             for record in records.iter().skip(*next).take(CHUNK) {
                 if self.budget.is_full() {
                     return fetched.finish();

@@ -49,7 +49,7 @@ pub async fn redrive(
     let group = format!("{}-redrive-{}", settings.consumer_group, reason.unwrap_or("all"));
     // Letters that have failed again lie behind what earlier redrives have passed.
     let mut letters = read(settings, &if again { Start::Oldest } else { Start::Group(group) })?;
-    let topics: Vec<&str> = settings.queries.iter().map(|query| query.from.as_str()).collect();
+    let topics = settings.topics();
     let mut redriven = Redriven::default();
     loop {
         let group = next_group(&mut letters)?;

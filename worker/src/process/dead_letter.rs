@@ -3,7 +3,7 @@
 use crate::message::{Consumed, Header, Outgoing, PartitionId, Position};
 use crate::rejection::Rejection;
 
-use super::settle::Query;
+use super::query::Query;
 
 /// Stable name of the reason.
 pub const REASON: &str = "millrace-dead-letter-reason";

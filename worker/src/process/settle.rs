@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::future::{join, join_all, select_all};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker_settings::QuerySettings;
 
 use super::dead_letter;
+use super::query::{Queries, Query};
 use crate::backoff::Backoff;
-use crate::decode::{Cell, Table};
+use crate::decode::{Cell, Decoded};
 use crate::health::process::{ProcessHealth, SinkState};
 use crate::kafka::{PublishRecord, Publisher};
 use crate::message::{Consumed, Outgoing, PartitionId, Position};
@@ -31,35 +31,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// First and longest wait while somebody has to mend table or rights.
 const MEND: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// A query as the road needs it.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Its name.
-    pub name: String,
-    /// Topic that it consumes.
-    pub topic: String,
-    /// Table that it fills.
-    pub table: Table,
-    /// Write timestamp of offset 0, in microseconds since the Unix epoch.
-    pub write_timestamp_base: i64,
-}
-
-impl Query {
-    /// Takes over a query from the settings.
-    pub fn new(settings: &QuerySettings) -> Self {
-        Self {
-            name: settings.name.clone(),
-            topic: settings.from.clone(),
-            table: Table::new(&settings.into),
-            write_timestamp_base: settings.write_timestamp_base,
-        }
-    }
-}
-
 /// Where records are settled.
 pub struct Desk<S, P> {
-    /// Queries by index.
-    pub queries: Vec<Query>,
+    /// What is made of the records of each topic.
+    pub queries: Queries,
     /// Where rows go.
     pub sink: S,
     /// Where dead letters go.
@@ -74,11 +49,13 @@ pub struct Desk<S, P> {
     pub sabotages: Sabotages,
 }
 
-/// Records of one query that are settled together.
+/// Records of one topic that are settled together.
 #[derive(Debug)]
 pub(super) struct Handful {
-    pub(super) query: usize,
+    pub(super) topic: usize,
     pub(super) records: Vec<Consumed>,
+    /// Most rows of it that are under way at once: as many as there are records, where each becomes one row at most.
+    pub(super) rows: usize,
     /// The right to write those of each partition.
     pub(super) permits: Vec<(PartitionId, CancellationToken)>,
 }
@@ -108,6 +85,8 @@ impl Handful {
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) records: Vec<(Position, Outcome)>,
+    /// Rows that it has had under way at most.
+    pub(super) rows: usize,
     /// When it was begun.
     pub(super) begun: Instant,
     /// Whether a write was not acknowledged at the first attempt.
@@ -120,6 +99,19 @@ pub(super) enum Outcome {
     Done,
     /// Its permit was withdrawn first.
     Abandoned,
+}
+
+/// What a query makes of some records of a handful that stand together.
+struct Portion<'handful> {
+    /// Index of the query.
+    query: usize,
+    /// Which of the records is the first.
+    first: usize,
+    /// Whether nothing of the handful was awaited before.
+    begins: bool,
+    /// When the handful was begun.
+    begun: Instant,
+    decoded: Decoded<'handful>,
 }
 
 /// How the rows of one request ended.
@@ -137,34 +129,73 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
 
     pub(super) async fn settle(&self, handful: Handful) -> Settled {
         let begun = Instant::now();
-        let query = &self.queries[handful.query];
-        let mut cells = Vec::with_capacity(handful.records.len() * query.table.columns().len());
-        let mut decoded = Vec::with_capacity(handful.records.len());
-        let mut rejected = Vec::new();
-        for (record, consumed) in handful.records.iter().enumerate() {
-            match query.table.decode_onto(&mut cells, consumed.payload()) {
-                Ok(()) => decoded.push(record),
-                Err(rejection) => rejected.push((record, rejection)),
-            }
-        }
-        let mut rows: Vec<Row<'_>> = decoded
-            .iter()
-            .zip(cells.chunks_exact(query.table.columns().len()))
-            .map(|(record, cells)| self.row(&handful, query, *record, cells))
-            .collect();
-        let requests = self.sink.requests(handful.query, &mut rows);
-        let writes = requests.into_iter().map(|request| self.write(&handful, query, &rows[request], begun));
-        let (written, mut abandoned) = join(join_all(writes), self.bury_all(&handful, query, rejected)).await;
         let mut failed = false;
-        for ended in written {
-            failed |= ended.failed;
-            abandoned.extend(ended.abandoned);
-            abandoned.extend(self.bury_all(&handful, query, ended.refused).await);
+        let mut abandoned = Vec::new();
+        let mut begins = true;
+        for query in self.queries.of_topic(handful.topic) {
+            let mut next = 0;
+            while next < handful.records.len() {
+                let rest = &handful.records[next..];
+                let length = |consumed: &Consumed| consumed.payload().map_or(0, <[u8]>::len);
+                let decoder = &self.queries[query].decoder;
+                let portion = decoder.portion(rest.iter().map(length)).min(rest.len());
+                let decoded = decoder.decode(rest[..portion].iter().map(Consumed::payload));
+                let first = next;
+                next += portion;
+                let portion = Portion { query, first, begins, begun, decoded };
+                failed |= self.settle_portion(&handful, portion, &mut abandoned).await;
+                begins = false;
+            }
         }
         let outcome = |record| if abandoned.contains(&record) { Outcome::Abandoned } else { Outcome::Done };
         let records = handful.records.iter().enumerate();
         let records = records.map(|(record, consumed)| (consumed.position, outcome(record))).collect();
-        Settled { records, begun, failed }
+        Settled { records, rows: handful.rows, begun, failed }
+    }
+
+    /// Settles what a query makes of some records, and notes which are abandoned; returns whether a write was not
+    /// acknowledged at the first attempt.
+    async fn settle_portion(&self, handful: &Handful, portion: Portion<'_>, abandoned: &mut Vec<usize>) -> bool {
+        let Portion { query: index, first, begins, begun, decoded } = portion;
+        let Decoded { cells, rows, rejected, filtered } = decoded;
+        let query = &self.queries[index];
+        if filtered > 0 {
+            self.telemetry.records_filtered(&query.name, filtered);
+        }
+        let rejected = rejected.into_iter().map(|(record, rejection)| (first + record, rejection)).collect();
+        let mut rows: Vec<Row<'_>> = rows
+            .into_iter()
+            .zip(cells.chunks_exact(query.table().columns().len()))
+            .map(|(record, cells)| self.row(handful, query, first + record, cells))
+            .collect();
+        let mut failed = false;
+        let mut refused = Vec::new();
+        let writes = async {
+            // More than one round only where records become several rows: no more are under way than the window knows.
+            for (round, rows) in rows.chunks_mut(handful.rows).enumerate() {
+                let requests = self.sink.requests(index, rows);
+                let rows: &[Row<'_>] = rows;
+                let writes = requests.into_iter().map(|request| async move {
+                    match begins && round == 0 {
+                        true => self.write(handful, index, &rows[request], begun).await,
+                        // Permits may have been withdrawn meanwhile.
+                        false => self.write_while_permitted(handful, index, &rows[request], None, begun).await,
+                    }
+                });
+                for ended in join_all(writes).await {
+                    failed |= ended.failed;
+                    abandoned.extend(ended.abandoned);
+                    refused.extend(ended.refused);
+                }
+            }
+        };
+        let ((), given_up) = join(writes, self.bury_all(handful, query, rejected)).await;
+        abandoned.extend(given_up);
+        // Of several rows of one record, each may be refused: one letter says so.
+        refused.sort_by_key(|(record, _)| *record);
+        refused.dedup_by_key(|(record, _)| *record);
+        abandoned.extend(self.bury_all(handful, query, refused).await);
+        failed
     }
 
     fn row<'cells>(
@@ -179,32 +210,38 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
             true => None,
             false => Some(dead_letter::write_timestamp(consumed, query)),
         };
-        Row { record, cells, timestamp, bytes: consumed.payload().map_or(0, <[u8]>::len) }
+        // An element's row is smaller than the record.
+        let bytes = match query.decoder.multiplies() {
+            true => cells.iter().filter_map(|cell| cell.encoded(<[u8]>::len)).sum(),
+            false => consumed.payload().map_or(0, <[u8]>::len),
+        };
+        Row { record, cells, timestamp, bytes }
     }
 
     /// Writes the rows of one request until each is acknowledged, refused or abandoned.
-    async fn write(&self, handful: &Handful, query: &Query, rows: &[Row<'_>], begun: Instant) -> Ended {
-        match self.sink.write(handful.query, rows).await {
+    async fn write(&self, handful: &Handful, query: usize, rows: &[Row<'_>], begun: Instant) -> Ended {
+        match self.sink.write(query, rows).await {
             Ok(()) => {
                 self.acknowledge(handful, rows, begun);
                 Ended::default()
             }
-            Err(error) => self.write_again(handful, query, rows, error, begun).await,
+            Err(error) => self.write_while_permitted(handful, query, rows, Some(error), begun).await,
         }
     }
 
-    /// Goes on after the first attempt failed.
-    async fn write_again(
+    /// Writes rows until each is acknowledged, refused or abandoned; goes on after an attempt that failed, if there was
+    /// one.
+    async fn write_while_permitted(
         &self,
         handful: &Handful,
-        query: &Query,
+        query: usize,
         rows: &[Row<'_>],
-        error: WriteRows,
+        error: Option<WriteRows>,
         begun: Instant,
     ) -> Ended {
-        let mut ended = Ended { failed: true, ..Ended::default() };
+        let mut ended = Ended { failed: error.is_some(), ..Ended::default() };
         // Requests that remain, each with the error of its last attempt if there was one.
-        let mut remaining = vec![(rows.to_vec(), Some(error))];
+        let mut remaining = vec![(rows.to_vec(), error)];
         while let Some((mut rows, mut error)) = remaining.pop() {
             let mut retry = Backoff::new(RETRY.0, RETRY.1);
             let mut mend = Backoff::new(MEND.0, MEND.1);
@@ -226,7 +263,8 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
                         handful.wait(retry.next_delay()).await;
                     }
                     Some(WriteRows::MendSchema { problem, .. }) => {
-                        let problem = format!("table '{}' cannot take rows: {problem}", query.table.name());
+                        let table = self.queries[query].table().name();
+                        let problem = format!("table '{table}' cannot take rows: {problem}");
                         self.telemetry.write_failed("MendSchema", &problem);
                         self.health.sink(SinkState::Mismatched(problem));
                         handful.wait(mend.next_delay()).await;
@@ -242,12 +280,15 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
                 if rows.is_empty() {
                     break;
                 }
-                match self.sink.write(handful.query, &rows).await {
+                match self.sink.write(query, &rows).await {
                     Ok(()) => {
                         self.acknowledge(handful, &rows, begun);
                         break;
                     }
-                    Err(next) => error = Some(next),
+                    Err(next) => {
+                        ended.failed = true;
+                        error = Some(next);
+                    }
                 }
             }
         }

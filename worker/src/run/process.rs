@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 use worker_settings::ProcessSettings;
 
 use crate::budget::Budget;
+use crate::decode::CompileSql;
 use crate::health::process::ProcessHealth;
 use crate::health::server::{self, ServeHealth};
 use crate::kafka::consumer::{KafkaConsumer, StartConsumer};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
-use crate::process::{Desk, Limits, Process, Query, RunProcess};
+use crate::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::cassandra::CassandraSink;
 use crate::telemetry::Telemetry;
@@ -20,6 +21,8 @@ use crate::telemetry::Telemetry;
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "each variant is the step of that name")]
 pub enum RunProcessor {
+    #[snafu(display("cannot compile the SQL of a query"))]
+    Compile { source: CompileSql },
     #[snafu(display("cannot answer probes"))]
     Serve { source: ServeHealth },
     #[snafu(display("cannot make the dead-letter producer"))]
@@ -43,12 +46,15 @@ pub async fn processor(
     };
     let budget = Budget::new(limit);
     let telemetry = Telemetry::new(budget.clone());
-    let queries: Vec<Query> = settings.queries.iter().map(Query::new).collect();
-    let health = Arc::new(ProcessHealth::new(queries.iter().map(|query| query.topic.clone()).collect()));
+    let queries: Vec<Query> =
+        settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
+    let queries = Queries::new(queries);
+    let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
-    let sink = CassandraSink::start(&settings.cassandra, &queries, Arc::clone(&health), telemetry.clone(), &sabotages);
+    let sink =
+        CassandraSink::start(&settings.cassandra, queries.all(), Arc::clone(&health), telemetry.clone(), &sabotages);
     let consumer = KafkaConsumer::start(settings, budget, health.consumer.clone()).context(ConsumeSnafu)?;
     let desk = Desk {
         queries,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use worker_settings::{
     CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, GeneratorSettings, KafkaSettings,
-    PipelineName, TableSettings, TypeSettings,
+    PipelineName, SqlSettings, TableSettings, TypeSettings,
 };
 
 use super::*;
@@ -62,6 +62,7 @@ fn query(from: &str) -> QuerySettings {
             primary_key: vec!["id".to_owned()],
             types: Vec::new(),
         },
+        sql: None,
         write_timestamp_base: 1,
     }
 }
@@ -109,7 +110,7 @@ fn wrong_settings_are_refused_with_their_path() {
             settings.sources[0].origin = Origin::Generator(generator);
         },
     ];
-    let process_cases: [fn(&mut ProcessSettings); 10] = [
+    let process_cases: [fn(&mut ProcessSettings); 11] = [
         |settings| settings.consumer_group.clear(),
         |settings| settings.max_in_flight = 0,
         |settings| settings.commit_interval = Duration::from_secs(0),
@@ -119,6 +120,9 @@ fn wrong_settings_are_refused_with_their_path() {
         |settings| settings.queries[0].into.columns.clear(),
         |settings| settings.queries[0].into.primary_key.push("name".to_owned()),
         |settings| settings.queries[0].into.columns.push(column("address", "frozen<address>")),
+        |settings| {
+            settings.queries[0].sql = Some(SqlSettings { text: "SELECT id\nFORM x".to_owned(), columns: Vec::new() });
+        },
         |settings| {
             let types = &mut settings.queries[0].into.types;
             types.push(TypeSettings { name: "address".to_owned(), fields: vec![column("city", "frozen<city>")] });

@@ -31,6 +31,12 @@ pub(super) struct ReasonLabel {
     pub(super) reason: String,
 }
 
+/// The query that made no row of a record.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct QueryLabel {
+    pub(super) query: String,
+}
+
 /// Whose records were refused, and why.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct RejectionLabels {
@@ -83,6 +89,7 @@ pub(super) struct Metrics {
     pub(super) publish_failures: Counter,
     pub(super) assigned: Gauge,
     pub(super) consumed: Counter,
+    pub(super) filtered: Family<QueryLabel, Counter>,
     pub(super) in_flight: Gauge,
     pub(super) window: Gauge,
     /// In seconds.
@@ -108,6 +115,7 @@ impl Metrics {
             publish_failures: Counter::default(),
             assigned: Gauge::default(),
             consumed: Counter::default(),
+            filtered: Family::default(),
             in_flight: Gauge::default(),
             window: Gauge::default(),
             time: Family::default(),
@@ -146,6 +154,11 @@ impl Metrics {
         );
         registry.register("millrace_partitions_assigned", "Partitions in hand", self.assigned.clone());
         registry.register("millrace_records_consumed", "Records that came from Kafka", self.consumed.clone());
+        registry.register(
+            "millrace_records_filtered",
+            "Records of which a query's SQL makes no row, their offsets committed all the same",
+            self.filtered.clone(),
+        );
         registry.register("millrace_in_flight_rows", "Records between Kafka and the table", self.in_flight.clone());
         registry.register("millrace_window_rows", "Rows that may be under way at once", self.window.clone());
         registry.register(
@@ -235,6 +248,7 @@ mod tests {
         metrics.rejected.get_or_create(&RejectionLabels::new("users", "TakeKey")).inc();
         metrics.requests.get_or_create(&RequestLabels::new("users", "Ok")).inc();
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
+        metrics.filtered.get_or_create(&QueryLabel { query: "adults".to_owned() }).inc();
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
         metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);

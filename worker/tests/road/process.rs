@@ -1,5 +1,7 @@
 //! Road two: whatever goes wrong, every record ends as one row or one dead letter before its offset is committed.
 
+mod sql;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::health::{Health, Readiness};
 use millrace_worker::kafka::memory::{Coordinator, MemoryBroker, record};
 use millrace_worker::message::{Header, Offsets, PartitionId};
-use millrace_worker::process::{Desk, Limits, Process, Query, RunProcess};
+use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use millrace_worker::sabotage::{Sabotage, Sabotages};
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
@@ -20,7 +22,7 @@ const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
 /// Rows that may be under way before the first answer: four requests.
 const FIRST_WINDOW: u64 = 16;
-const PARTITION: PartitionId = PartitionId { query: 0, partition: 0 };
+const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn query() -> Query {
     let column = |name: &str, column_type| ColumnSettings { name: name.to_owned(), column_type };
@@ -33,12 +35,15 @@ fn query() -> Query {
             primary_key: vec!["id".to_owned()],
             types: Vec::new(),
         },
+        sql: None,
         write_timestamp_base: 1_000_000,
     })
+    .expect("a good query")
 }
 
 /// A worker, and the world around it, which outlives it.
 struct World {
+    queries: Vec<Query>,
     broker: MemoryBroker,
     sink: MemorySink,
     sabotages: Sabotages,
@@ -65,8 +70,12 @@ impl World {
     }
 
     fn with(sabotages: Sabotages) -> Self {
-        let sink = MemorySink::new(vec![query().table]);
-        Self { broker: MemoryBroker::default(), sink, sabotages, memory: 1 << 20, max_in_flight: 32 }
+        Self::of(vec![query()], sabotages)
+    }
+
+    fn of(queries: Vec<Query>, sabotages: Sabotages) -> Self {
+        let sink = MemorySink::new(queries.iter().map(|query| query.table().clone()).collect());
+        Self { queries, broker: MemoryBroker::default(), sink, sabotages, memory: 1 << 20, max_in_flight: 32 }
     }
 
     /// Appends records n = `from`..`to`, one key each.
@@ -93,7 +102,7 @@ impl World {
         let health = Arc::new(ProcessHealth::new(vec![TOPIC.to_owned()]));
         let (consumer, coordinator) = self.broker.join(&[TOPIC], budget.clone());
         let desk = Desk {
-            queries: vec![query()],
+            queries: Queries::new(self.queries.clone()),
             sink: self.sink.clone(),
             publisher: self.broker.clone(),
             dead_letter_topic: LETTERS.to_owned(),

@@ -23,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// The state shared between the polling loop and the callbacks it runs.
 pub(super) struct Callbacks {
-    /// Topic of each query, in order.
+    /// The topics that the queries read, in order.
     pub(super) topics: Vec<String>,
     /// Whether partitions that come now are to be paused.
     pub(super) paused: AtomicBool,
@@ -70,8 +70,8 @@ impl Callbacks {
     /// Returns offsets in librdkafka's form.
     pub(super) fn list(&self, offsets: &Offsets) -> KafkaResult<TopicPartitionList> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (PartitionId { query, partition }, offset) in offsets {
-            list.add_partition_offset(&self.topics[*query], *partition, Offset::Offset(*offset))?;
+        for (PartitionId { topic, partition }, offset) in offsets {
+            list.add_partition_offset(&self.topics[*topic], *partition, Offset::Offset(*offset))?;
         }
         Ok(list)
     }
@@ -83,8 +83,8 @@ impl Callbacks {
     fn partitions(&self, list: &TopicPartitionList) -> Vec<PartitionId> {
         let elements = list.elements();
         let known = elements.iter().filter_map(|element| {
-            let query = self.topics.iter().position(|topic| topic == element.topic())?;
-            Some(PartitionId { query, partition: element.partition() })
+            let topic = self.topics.iter().position(|topic| topic == element.topic())?;
+            Some(PartitionId { topic, partition: element.partition() })
         });
         known.collect()
     }

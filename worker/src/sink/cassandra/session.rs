@@ -89,16 +89,16 @@ impl Connection {
             builder(settings).build().await.context(ConnectSnafu { contact_points: contact_points.clone() })?;
         let mut statements = Vec::with_capacity(queries.len());
         for query in queries {
-            let text = insert(&settings.keyspace, &query.table, with_timestamp);
+            let text = insert(&settings.keyspace, query.table(), with_timestamp);
             let prepared = session.prepare(text).await.context(PrepareSnafu { query: &query.name });
             let mut prepared = prepared?;
-            check(&prepared, &query.table).context(FitTableSnafu { query: &query.name })?;
+            check(&prepared, query.table()).context(FitTableSnafu { query: &query.name })?;
             prepared.set_is_idempotent(true);
             statements.push(prepared);
         }
         let bounds = Bounds::of_server(&session).await;
         Ok(Self {
-            probe: probe(&settings.keyspace, &queries[0].table),
+            probe: probe(&settings.keyspace, queries[0].table()),
             batches: statements.iter().map(|statement| batches(statement, bounds.rows)).collect(),
             session,
             keyspace: settings.keyspace.clone(),
@@ -135,7 +135,7 @@ impl Connection {
         let statement = &self.statements[query];
         let replicas = |row: &Row<'_>| {
             let token = statement.calculate_token(&Values::of(row)).ok().flatten()?;
-            let table = self.queries[query].table.name();
+            let table = self.queries[query].table().name();
             let mut nodes: Vec<_> = state
                 .get_token_endpoints(&self.keyspace, table, token)
                 .into_iter()
@@ -170,7 +170,7 @@ impl Connection {
         let text = self.statements[query].get_statement().to_owned();
         let mend = |problem: String| WriteRows::MendSchema { query, problem };
         match self.session.prepare(text).await {
-            Ok(prepared) => check(&prepared, &self.queries[query].table).map_err(|error| mend(error.to_string())),
+            Ok(prepared) => check(&prepared, self.queries[query].table()).map_err(|error| mend(error.to_string())),
             Err(error) if failure::is_schema(&error) => Err(mend(chain(&error))),
             Err(error) => Err(WriteRows::AwaitSink { problem: chain(&error) }),
         }

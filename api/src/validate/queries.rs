@@ -1,0 +1,65 @@
+//! Judges each query: are its topic and table declared, and does its SQL compile, over the columns of its stream and
+//! for those of its table?
+//!
+//! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault takes
+//! the query out, and those of the same topic with it, so that the topic keeps the records; everything else goes on.
+
+use std::collections::BTreeSet;
+
+use super::{Fault, Rejected};
+use crate::pipeline::{Pipeline, Query, Table};
+
+/// Returns every fault, in the order of the resource.
+pub(super) fn check(pipeline: &Pipeline) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, query) in pipeline.processor.queries.iter().enumerate() {
+        let path = format!("spec.processor.queries[{index}]");
+        let rejected = names(&path, query, pipeline).into_iter().chain(sql(&path, query, pipeline));
+        faults.extend(rejected.map(|rejected| Fault { name: query.name.clone(), rejected }));
+    }
+    faults
+}
+
+/// Returns the queries that cannot run: the faulty ones and those of the same topics, since the records that they write
+/// would be done with when the faulty ones are mended.
+pub(super) fn held(pipeline: &Pipeline, faulty: &BTreeSet<String>) -> BTreeSet<String> {
+    let queries = &pipeline.processor.queries;
+    let topics: BTreeSet<&String> =
+        queries.iter().filter(|query| faulty.contains(&query.name)).map(|query| &query.from).collect();
+    queries.iter().filter(|query| topics.contains(&query.from)).map(|query| query.name.clone()).collect()
+}
+
+fn names(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
+    let undeclared = |field: &str, name: &str, list: &str| {
+        Rejected::new(
+            format!("{path}.{field}"),
+            format!("'{name}' is not declared; add it to {list} or correct the name"),
+        )
+    };
+    let mut rejected = Vec::new();
+    if pipeline.kafka.topics.iter().all(|topic| topic.name != query.from) {
+        rejected.push(undeclared("from", &query.from, "spec.kafka.topics"));
+    }
+    if table(query, pipeline).is_none() {
+        rejected.push(undeclared("into", &query.into, "spec.cassandra.tables"));
+    }
+    rejected
+}
+
+fn sql(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
+    let (Some(sql), Some(table)) = (&query.sql, table(query, pipeline)) else {
+        return Vec::new();
+    };
+    let table = pipeline.cassandra.table_settings(table);
+    let problems = millrace_sql::compile(sql, &query.from, &table).err().unwrap_or_default();
+    let rejected = problems.into_iter().map(|problem| Rejected {
+        path: format!("{path}.sql"),
+        message: format!("query '{}': {problem}", query.name),
+        excerpt: Some(problem.excerpt(&sql.text)),
+    });
+    rejected.collect()
+}
+
+fn table<'a>(query: &Query, pipeline: &'a Pipeline) -> Option<&'a Table> {
+    pipeline.cassandra.tables.iter().find(|table| table.name == query.into)
+}

@@ -1,0 +1,64 @@
+//! Queries that admission lets pass and the operator refuses: where, in which words, and that the rest goes on.
+
+use millrace_api::crd::{Query, Topic};
+use millrace_api::{StreamingPipeline, validate};
+
+/// The accepted sample with SQL, its SQL replaced.
+fn pipeline(sql: &str) -> StreamingPipeline {
+    let text = include_str!("../../e2e/samples/accepted/sql-projection.yaml");
+    let mut resource: StreamingPipeline = serde_yaml::from_str(text).expect("a sample");
+    resource.spec.processor.queries[0].sql = Some(sql.to_owned());
+    resource
+}
+
+#[test]
+fn faults_in_sql_have_the_path_of_the_field_and_the_place_in_it() {
+    let faulty = [
+        "SELECT login->'uuid' AS id, emial AS email FROM users_created",
+        "SELECT login->'uuid' AS id,\n       upper(login) AS email\nFROM users_created\nWHERE email > 3",
+        "SELECT email FROM users_created",
+        "SELECT login->'uuid' AS id FROM users",
+        "SELECT login->'uuid' AS id, count(*) AS email FROM users_created GROUP BY 1",
+    ];
+    let said: Vec<(&str, Vec<String>)> = faulty
+        .into_iter()
+        .map(|sql| (sql, validate(&pipeline(sql)).rejected.iter().map(ToString::to_string).collect()))
+        .collect();
+    insta::assert_yaml_snapshot!(said);
+}
+
+#[test]
+fn a_faulty_query_is_taken_out_with_those_of_its_topic_and_the_others_stay() {
+    for (sql, stay) in [
+        ("SELECT nothing FROM users_created", vec!["elsewhere"]),
+        // The control: a sound one takes nobody out.
+        ("SELECT login->'uuid' AS id FROM users_created", vec!["users", "elsewhere", "beside"]),
+    ] {
+        let mut resource = pipeline(sql);
+        let topic = Topic { name: "other".to_owned(), ..resource.spec.kafka.topics[0].clone() };
+        resource.spec.kafka.topics.push(topic);
+        for (name, from) in [("elsewhere", "other"), ("beside", "users_created")] {
+            let first = resource.spec.processor.queries[0].clone();
+            let query = Query { name: name.to_owned(), from: from.to_owned(), sql: None, columns: Vec::new(), ..first };
+            resource.spec.processor.queries.push(query);
+        }
+        let validated = validate(&resource);
+        let pipeline = validated.pipeline.expect("the rest can run");
+        let names: Vec<&str> = pipeline.processor.queries.iter().map(|query| query.name.as_str()).collect();
+        assert_eq!(names, stay);
+        assert_eq!(validated.rejected.is_empty(), stay.len() == 3);
+    }
+}
+
+#[test]
+fn names_that_nobody_declares_are_refused_without_a_cluster_too() {
+    let mut resource = pipeline("SELECT id FROM users_created");
+    resource.spec.processor.queries[0].from = "users_craeted".to_owned();
+    resource.spec.processor.queries[0].into = "craeted_users".to_owned();
+    let said: Vec<String> = validate(&resource).rejected.iter().map(ToString::to_string).collect();
+    let expected = [
+        "spec.processor.queries[0].from: 'users_craeted' is not declared; add it to spec.kafka.topics or correct the name",
+        "spec.processor.queries[0].into: 'craeted_users' is not declared; add it to spec.cassandra.tables or correct the name",
+    ];
+    assert_eq!(said, expected);
+}
