@@ -104,7 +104,7 @@ main() {
   fi
   # Three servers, three brokers and three nodes are all that two cores can carry at once.
   in_turn others "$program" generated_records one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped \
-    a_column_of_every_type helm_test three_of_each
+    a_column_of_every_type pushed_filed_and_copied helm_test three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
   # Last and alone: it switches faults on for all pipelines.

@@ -1,4 +1,4 @@
-//! Every object of two pipelines, as files to be read: `golden/{one,three}.yaml`, from `fixtures/{one,three}.yaml`.
+//! Every object of three pipelines, as files to be read: `golden/NAME.yaml`, from `fixtures/NAME.yaml`.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p millrace-operator --test golden` writes them anew. The other tests hold what must be
 //! true of the objects of any pipeline.
@@ -125,6 +125,7 @@ fn checksums(desired: &Desired) -> Vec<String> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn objects_are_those_of_the_golden_file(#[case] fixture: &str) -> Result<()> {
     let file = path(&format!("golden/{fixture}.yaml"));
     let text = rendered(fixture)?;
@@ -148,6 +149,7 @@ fn similar(golden: &str, text: &str) -> Result<()> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
     let (pipeline, desired) = desired(fixture)?;
     let mut seen = BTreeSet::new();
@@ -171,6 +173,7 @@ fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn selectors_select_their_own_pods_only(#[case] fixture: &str) -> Result<()> {
     let (pipeline, desired) = desired(fixture)?;
     let templates = templates(&desired);
@@ -211,7 +214,10 @@ fn violations(spec: &PodSpec) -> Vec<String> {
     hold("no service links", spec.enable_service_links == Some(false));
     hold("no host", spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     for volume in spec.volumes.iter().flatten() {
-        let allowed = volume.empty_dir.is_some() || volume.config_map.is_some() || volume.projected.is_some();
+        let allowed = volume.empty_dir.is_some()
+            || volume.config_map.is_some()
+            || volume.projected.is_some()
+            || volume.persistent_volume_claim.is_some();
         hold("volume types", allowed);
     }
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
@@ -236,6 +242,7 @@ fn violations(spec: &PodSpec) -> Vec<String> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn every_pod_is_restricted(#[case] fixture: &str) -> Result<()> {
     for (_, template) in templates(&desired(fixture)?.1) {
         let spec = template.spec.unwrap_or_default();

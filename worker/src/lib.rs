@@ -12,6 +12,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod causes;
+pub mod cursor;
 pub mod decode;
 pub mod health;
 pub mod kafka;
@@ -21,6 +22,7 @@ pub mod mapping;
 pub mod message;
 pub mod process;
 pub mod produce;
+pub mod push;
 pub mod rejection;
 pub mod run;
 pub mod sabotage;

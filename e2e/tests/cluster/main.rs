@@ -11,5 +11,6 @@ mod harness;
 mod idle;
 mod one;
 mod recreated;
+mod sources;
 mod three;
 mod types;

@@ -80,6 +80,8 @@ pub(super) struct Metrics {
     pub(super) exhausted: Family<SourceLabel, Gauge>,
     pub(super) produced: Family<SourceLabel, Counter>,
     pub(super) rejected: Family<RejectionLabels, Counter>,
+    pub(super) cursors_kept: Family<SourceLabel, Counter>,
+    pub(super) cursor_failures: Family<SourceLabel, Counter>,
     pub(super) publish_failures: Counter,
     pub(super) assigned: Gauge,
     pub(super) consumed: Counter,
@@ -105,6 +107,8 @@ impl Metrics {
             exhausted: Family::default(),
             produced: Family::default(),
             rejected: Family::default(),
+            cursors_kept: Family::default(),
+            cursor_failures: Family::default(),
             publish_failures: Counter::default(),
             assigned: Gauge::default(),
             consumed: Counter::default(),
@@ -127,7 +131,7 @@ impl Metrics {
 
     fn registered(mut self, budget: Budget) -> Self {
         let registry = &mut self.registry;
-        registry.register("millrace_source_requests", "Fetches of a source, by how they ended", self.requests.clone());
+        registry.register("millrace_source_requests", "Fetches of a source, or pushes to it, by how they ended", self.requests.clone());
         registry.register(
             "millrace_source_exhausted",
             "1 when the source will never have more records",
@@ -138,6 +142,16 @@ impl Metrics {
             "millrace_records_rejected",
             "Fetched records that could not be mapped or sent",
             self.rejected.clone(),
+        );
+        registry.register(
+            "millrace_cursors_kept",
+            "Times that the position of a source was kept",
+            self.cursors_kept.clone(),
+        );
+        registry.register(
+            "millrace_cursor_failures",
+            "Times that the position of a source could not be kept; each is tried again",
+            self.cursor_failures.clone(),
         );
         registry.register(
             "millrace_publish_failures",
@@ -235,6 +249,8 @@ mod tests {
         metrics.rejected.get_or_create(&RejectionLabels::new("users", "TakeKey")).inc();
         metrics.requests.get_or_create(&RequestLabels::new("users", "Ok")).inc();
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
+        metrics.cursors_kept.get_or_create(&SourceLabel::new("users")).inc();
+        metrics.cursor_failures.get_or_create(&SourceLabel::new("users")).inc();
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
         metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);
