@@ -22,8 +22,8 @@ use crate::crd::producer::ONE_KIND;
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
-    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, SecretKey, Storage, Topic,
-    ZooKeeper, default_replication_factor,
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, SecretKey,
+    Storage, Topic, ZooKeeper, default_replication_factor,
 };
 
 /// A user error: where it is and what to do.
@@ -259,9 +259,7 @@ impl Parse {
                 count: generator.count.map(i64::unsigned_abs),
                 records_per_second: generator.records_per_second.map(i32::unsigned_abs),
             }),
-            (None, None, Some(push), None, None) => {
-                Origin::Push(self.push(&format!("{path}.push"), push, secrets))
-            }
+            (None, None, Some(push), None, None) => Origin::Push(self.push(&format!("{path}.push"), push, secrets)),
             (None, None, None, Some(files), None) => Origin::Files(self.files(&format!("{path}.files"), files)),
             (None, None, None, None, Some(kafka)) => {
                 Origin::Kafka(self.other_kafka(&format!("{path}.kafka"), kafka, written, names))
@@ -306,9 +304,7 @@ impl Parse {
     ) -> Option<HeaderSettings> {
         let value = match (&written.value, &written.value_from) {
             (Some(literal), None) => HeaderValue::Literal(literal.clone()),
-            (None, Some(from)) => {
-                HeaderValue::File(mounted(&from.secret_key_ref, secrets))
-            }
+            (None, Some(from)) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
             (Some(_), Some(_)) | (None, None) => {
                 self.reject(path, "give exactly one of value and valueFrom");
                 return None;

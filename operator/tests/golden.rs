@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicyIngressRule;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
+use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::desire::{
     Administration, CONFIG_CHECKSUM, Desired, Inputs, Objects, component_selector, desire,
@@ -309,6 +312,42 @@ fn a_settings_value_with_a_line_break_stays_one_setting() -> Result<()> {
     let desired = desire(&pipeline, &inputs(&pipeline));
     let data = desired.kafka.config_maps[0].data.clone().unwrap_or_default();
     assert!(data["server.properties"].contains("\ncompression.type=zstd\\nbroker.rack=x\n"));
+    Ok(())
+}
+
+/// Returns who may reach a port of the producers; `None`: nobody.
+fn let_in(objects: &Objects, port: i32) -> Option<Value> {
+    let rules = objects.network_policies[0].spec.clone().unwrap_or_default().ingress.unwrap_or_default();
+    let is_of_port = |rule: &&NetworkPolicyIngressRule| {
+        rule.ports.iter().flatten().any(|found| found.port == Some(IntOrString::Int(port)))
+    };
+    rules.iter().find(is_of_port).map(|rule| serde_json::json!(rule.from))
+}
+
+#[test]
+fn the_push_port_is_open_only_where_a_source_is_pushed_to_and_only_for_those_who_may() -> Result<()> {
+    let names = |objects: &Objects| -> Vec<String> {
+        objects.services.iter().filter_map(|service| service.metadata.name.clone()).collect()
+    };
+    let (_, without) = desired("one")?;
+    assert_eq!(names(&without.producer), ["users-producer-nodes"]);
+    assert_eq!(let_in(&without.producer, 8090), None);
+
+    let mut pipeline = pipeline("sources")?;
+    let desired = |pipeline: &Pipeline| desire(pipeline, &inputs(pipeline)).producer;
+    let with = desired(&pipeline);
+    assert_eq!(names(&with), ["users-producer-nodes", "users-push"]);
+    let from = |namespace: &str| {
+        serde_json::json!({
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "podSelector": {"matchLabels": {"app": "checkout"}},
+        })
+    };
+    assert_eq!(let_in(&with, 8090), Some(serde_json::json!([from("shop"), from("tools")])));
+
+    pipeline.producer.push_from = PushFrom::default();
+    let own = serde_json::json!([{"podSelector": {"matchLabels": {}}}]);
+    assert_eq!(let_in(&desired(&pipeline), 8090), Some(own));
     Ok(())
 }
 

@@ -90,7 +90,13 @@ impl<P: Publisher> PushServer<P> {
             (source.name.clone(), Target { source, label, acknowledged: AtomicU64::new(0) })
         };
         let sources = sources.into_iter().map(target).collect();
-        Self { sources, shared, under_way: AtomicUsize::new(0), settled: Notify::new(), give_up: CancellationToken::new() }
+        Self {
+            sources,
+            shared,
+            under_way: AtomicUsize::new(0),
+            settled: Notify::new(),
+            give_up: CancellationToken::new(),
+        }
     }
 
     /// Serves until `stop`, then finishes what is under way, at most for `drain`; returns how many records that were

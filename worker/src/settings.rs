@@ -77,7 +77,11 @@ impl Checked for ProduceSettings {
         check_positive(drain_timeout.get(), "drainTimeout")?;
         check_distinct(sources.iter().map(|source| source.name.as_str()), "sources", "name")?;
         let needs_cursors = sources.iter().any(|source| source.origin.has_cursor());
-        accept(!needs_cursors || cursors_topic.is_some(), "cursorsTopic", "must be given, since a source has a cursor")?;
+        accept(
+            !needs_cursors || cursors_topic.is_some(),
+            "cursorsTopic",
+            "must be given, since a source has a cursor",
+        )?;
         for (index, source) in sources.iter().enumerate() {
             let Origin::Push(push) = &source.origin else { continue };
             accept(push_port.is_some(), "pushPort", "must be given, since a source is pushed to")?;

@@ -122,7 +122,11 @@ impl World {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(ORDERS, 0, PARTITIONS - 1);
         let Ok(offsets) = consumer.committed_offsets(list, Duration::from_secs(5)) else { return 0 };
-        offsets.elements().iter().map(|element| if let Offset::Offset(next) = element.offset() { next } else { 0 }).sum()
+        offsets
+            .elements()
+            .iter()
+            .map(|element| if let Offset::Offset(next) = element.offset() { next } else { 0 })
+            .sum()
     }
 }
 

@@ -123,7 +123,9 @@ impl Server {
     }
 
     fn counted(&self, outcome: &str) -> bool {
-        self.telemetry.encode().contains(&format!(r#"millrace_source_requests_total{{source="shop",outcome="{outcome}"}}"#))
+        self.telemetry
+            .encode()
+            .contains(&format!(r#"millrace_source_requests_total{{source="shop",outcome="{outcome}"}}"#))
     }
 }
 
@@ -223,7 +225,7 @@ async fn one_bad_record_refuses_the_whole_request_and_says_which() {
     }
     let broken = server.push(JSON, r#"[{"id":"a","age":1},"#).await;
     assert_eq!((broken.status, &broken.body["error"]), (400, &json!("BadRecord")));
-    assert_eq!(server.payloads(), [json!(0); 0]);
+    assert_eq!(server.payloads(), Vec::<Value>::new());
     assert_eq!(server.budget.used(), 0);
     assert!(server.counted("BadRecord"));
 }
@@ -339,7 +341,8 @@ async fn a_request_that_memory_could_never_hold_is_not_told_to_come_back() {
 async fn clients_that_drip_are_cut_off_and_give_their_memory_back() {
     let server = Setup::default().start().await;
     let mut slow_body = server.connect().await;
-    let head = "POST /sources/shop HTTP/1.1\r\nHost: push\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[";
+    let head =
+        "POST /sources/shop HTTP/1.1\r\nHost: push\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[";
     slow_body.write_all(head.as_bytes()).await.expect("it can be sent");
     eventually("the memory of the body", || server.budget.used() == 1_000).await;
     let cut_off = answer(slow_body).await.expect("an answer");
@@ -354,7 +357,10 @@ async fn clients_that_drip_are_cut_off_and_give_their_memory_back() {
 
     let many: String = (0..100).map(|n| format!("X-{n}: y\r\n")).collect();
     let mut stream = server.connect().await;
-    stream.write_all(format!("POST /sources/shop HTTP/1.1\r\nHost: push\r\n{many}\r\n").as_bytes()).await.expect("sent");
+    stream
+        .write_all(format!("POST /sources/shop HTTP/1.1\r\nHost: push\r\n{many}\r\n").as_bytes())
+        .await
+        .expect("sent");
     assert_eq!(answer(stream).await.map(|answer| answer.status), Some(431));
 }
 

@@ -79,7 +79,49 @@ fn is_own(server: &str, names: &Names) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::validate::validate;
+
+    /// Returns what is said of a pipeline with one source of every kind after a change at a JSON pointer.
+    fn rejected(pointer: &str, value: Value) -> Vec<String> {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/sources-of-every-kind.yaml");
+        let text = std::fs::read_to_string(sample).expect("the sample is there");
+        let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
+        *resource.pointer_mut(pointer).expect("the sample has that") = value;
+        let resource = serde_json::from_value(resource).expect("it fits the types");
+        validate(&resource).rejected.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_only_a_program_can_judge_is_rejected_with_its_path() {
+        assert_eq!(rejected("/spec/producer/sources/2/push", json!({})), Vec::<String>::new());
+        let glob = rejected("/spec/producer/sources/3/files/path", json!("a***"));
+        assert!(glob[0].starts_with("spec.producer.sources[3].files.path: 'a***' is no glob pattern: "), "{glob:?}");
+        let circle = json!({"bootstrapServers": ["users-kafka:9092"], "topic": "users_created"});
+        let said = "spec.producer.sources[4].kafka.topic: 'users_created' is the topic that the source fills, so its \
+                    records would go round in circles; name another";
+        assert_eq!(rejected("/spec/producer/sources/4/kafka", circle), [said]);
+        let elsewhere = json!({"bootstrapServers": ["users-kafka.other.svc:9092"], "topic": "users_created"});
+        assert_eq!(rejected("/spec/producer/sources/4/kafka", elsewhere), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_source_of_no_kind_and_of_two_is_rejected() {
+        let kinds = "say where the records come from: exactly one of http, generator, push, files and kafka";
+        let source = |kinds: Value| {
+            let mut source = json!({"name": "a", "topic": "users_created", "key": "id"});
+            source.as_object_mut().expect("an object").extend(kinds.as_object().cloned().unwrap_or_default());
+            source
+        };
+        for wrong in [json!({}), json!({"push": {}, "generator": {}})] {
+            let said = rejected("/spec/producer/sources/2", source(wrong));
+            assert_eq!(said, [format!("spec.producer.sources[2]: {kinds}")]);
+        }
+    }
 
     #[test]
     fn the_own_brokers_are_known_by_every_name_they_have() {

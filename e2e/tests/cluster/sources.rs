@@ -304,7 +304,8 @@ async fn a_topic_is_copied(live: &Live) -> Result<()> {
     await_produced(live, "old", before as u64 + COPIES).await?;
     let copied = live.kafka().await?.read(TOPIC).await?;
     let from = |header: &str| copied.iter().filter(|record| record.headers.contains_key(header)).count() as u64;
-    let [topic, partition, offset] = ["topic", "partition", "offset"].map(|part| from(&format!("millrace-origin-{part}")));
+    let [topic, partition, offset] =
+        ["topic", "partition", "offset"].map(|part| from(&format!("millrace-origin-{part}")));
     ensure!([topic, partition, offset] == [COPIES; 3], "{topic}, {partition}, {offset} records say where they stood");
     live.namespace.say(format!("{COPIES} records are copied, and say where they stood"));
     Ok(())

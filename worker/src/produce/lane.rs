@@ -215,8 +215,8 @@ impl<P: Publisher> Road<P> {
 
     /// Maps and encodes a record; an error comes with the place that the record has in its source.
     fn map(&self, record: Read) -> Result<Outgoing, (MapRecord, String)> {
-        let fetched = record
-            .map_err(|record| (ReadRecordSnafu { problem: record.problem }.build(), place(&record.headers)))?;
+        let fetched =
+            record.map_err(|record| (ReadRecordSnafu { problem: record.problem }.build(), place(&record.headers)))?;
         let Encoded { key, payload } =
             self.mapping.encode(&fetched.value).map_err(|rejection| (rejection, place(&fetched.headers)))?;
         let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];

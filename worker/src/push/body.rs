@@ -32,8 +32,8 @@ impl Format {
     pub(super) fn records(self, body: Vec<u8>) -> Result<BodyRecords, Refusal> {
         match self {
             Self::Json => {
-                let json: Box<RawValue> = serde_json::from_slice(&body)
-                    .map_err(|error| Refusal::ParseBody { problem: error.to_string() })?;
+                let json: Box<RawValue> =
+                    serde_json::from_slice(&body).map_err(|error| Refusal::ParseBody { problem: error.to_string() })?;
                 Ok(BodyRecords::Json(Records::written(json)))
             }
             Self::Lines => Ok(BodyRecords::Text { body, position: 0, line: 0 }),

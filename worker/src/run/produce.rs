@@ -73,8 +73,13 @@ pub async fn producer(
     let health = Arc::new(ProduceHealth::new(names));
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
-    let shared =
-        Shared { publisher: publisher.clone(), budget, telemetry: telemetry.clone(), health: Arc::clone(&health), sabotages };
+    let shared = Shared {
+        publisher: publisher.clone(),
+        budget,
+        telemetry: telemetry.clone(),
+        health: Arc::clone(&health),
+        sabotages,
+    };
     let mut starter = Starter {
         settings,
         guard: Guard::new(&settings.allowed_source_hosts),

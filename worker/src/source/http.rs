@@ -70,9 +70,7 @@ impl HttpSource {
             }
             Err(Failure {
                 error:
-                    FetchRecords::AcceptAnswer { .. }
-                    | FetchRecords::ReachAddress { .. }
-                    | FetchRecords::AcceptFile { .. },
+                    FetchRecords::AcceptAnswer { .. } | FetchRecords::ReachAddress { .. } | FetchRecords::AcceptFile { .. },
                 ..
             }) => {
                 self.due = now + self.interval.max(MEND);

@@ -131,7 +131,11 @@ impl Metrics {
 
     fn registered(mut self, budget: Budget) -> Self {
         let registry = &mut self.registry;
-        registry.register("millrace_source_requests", "Fetches of a source, or pushes to it, by how they ended", self.requests.clone());
+        registry.register(
+            "millrace_source_requests",
+            "Fetches of a source, or pushes to it, by how they ended",
+            self.requests.clone(),
+        );
         registry.register(
             "millrace_source_exhausted",
             "1 when the source will never have more records",

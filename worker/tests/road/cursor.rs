@@ -61,8 +61,7 @@ impl World {
         let budget = Budget::new(256 << 10);
         let telemetry = Telemetry::new(budget.clone());
         let health = Arc::new(ProduceHealth::new([("exports".to_owned(), TOPIC.to_owned())]));
-        let shared =
-            Shared { publisher: self.broker.clone(), budget, telemetry: telemetry.clone(), health, sabotages };
+        let shared = Shared { publisher: self.broker.clone(), budget, telemetry: telemetry.clone(), health, sabotages };
         let files = FilesSettings {
             directory: self.directory.path().to_owned(),
             path: "*.jsonl".to_owned(),
@@ -104,7 +103,8 @@ impl World {
         let key = format!("exports/{name}").into_bytes();
         let records = self.broker.records(CURSORS);
         let latest = records.iter().rfind(|record| record.key.as_ref() == Some(&key));
-        let position = latest.and_then(|record| serde_json::from_slice::<serde_json::Value>(record.payload.as_deref()?).ok());
+        let position =
+            latest.and_then(|record| serde_json::from_slice::<serde_json::Value>(record.payload.as_deref()?).ok());
         position.and_then(|position| position["offset"].as_u64()).unwrap_or_default()
     }
 
@@ -172,10 +172,12 @@ async fn after_a_crash_without_acknowledgements(sabotages: Sabotages) -> Vec<usi
     world.broker.fall_silent_for(TOPIC);
     let sabotaged = sabotages != Sabotages::default();
     let worker = world.start(sabotages);
-    let full = || worker.telemetry.encode().lines().any(|line| {
-        let bytes = line.strip_prefix("millrace_buffered_bytes ").and_then(|bytes| bytes.parse::<u64>().ok());
-        bytes.is_some_and(|bytes| bytes > 200 << 10)
-    });
+    let full = || {
+        worker.telemetry.encode().lines().any(|line| {
+            let bytes = line.strip_prefix("millrace_buffered_bytes ").and_then(|bytes| bytes.parse::<u64>().ok());
+            bytes.is_some_and(|bytes| bytes > 200 << 10)
+        })
+    };
     eventually("records under way", full).await;
     if sabotaged {
         eventually("a position", || world.offset("a.jsonl") > 0).await;

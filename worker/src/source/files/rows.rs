@@ -191,7 +191,10 @@ mod tests {
         let rows = Reading::JsonLines.rows(text.as_bytes());
         let records: Vec<(usize, Option<Value>)> =
             rows.records.into_iter().map(|(at, record)| (at, record.ok())).collect();
-        assert_eq!(records, [(0, Some(json!({"a": 1}))), (12, Some(json!(null))), (17, None), (23, Some(json!({"b": 2})))]);
+        assert_eq!(
+            records,
+            [(0, Some(json!({"a": 1}))), (12, Some(json!(null))), (17, None), (23, Some(json!({"b": 2})))]
+        );
         assert_eq!(rows.read, text.find("{\"half").expect("it is there"));
     }
 
@@ -211,10 +214,7 @@ mod tests {
         let (records, read) = csv_records("id,name\r\n1,\"Liège, \"\"home\"\"\nof 3\"\r\n2,\r\n\r\n3,x");
         assert_eq!(
             records,
-            [
-                (9, Ok(json!({"id": "1", "name": "Liège, \"home\"\nof 3"}))),
-                (35, Ok(json!({"id": "2", "name": ""})))
-            ]
+            [(9, Ok(json!({"id": "1", "name": "Liège, \"home\"\nof 3"}))), (35, Ok(json!({"id": "2", "name": ""})))]
         );
         assert!(read < "id,name\r\n1,\"Liège, \"\"home\"\"\nof 3\"\r\n2,\r\n\r\n3,x".len());
     }

@@ -85,9 +85,11 @@ async fn pass(source: &mut FilesSource) -> Pass {
             }
             Ok(batch) => {
                 pass.positions.extend(batch.marks.into_iter().map(|mark| (mark.part, mark.position)));
-                pass.records.extend(batch.records.map(|record| record.map(|record| record.value).map_err(|record| {
-                    format!("{}: {}", place(&record.headers), record.problem)
-                })));
+                pass.records.extend(batch.records.map(|record| {
+                    record
+                        .map(|record| record.value)
+                        .map_err(|record| format!("{}: {}", place(&record.headers), record.problem))
+                }));
             }
             Err(error) => {
                 pass.said = format!("{}: {error}", error.outcome());
@@ -121,8 +123,7 @@ async fn records_say_where_they_stood() {
     let volume = Volume::new();
     volume.write("a.jsonl", "{}\n\n{}\n");
     let batch = volume.lines(Positions::new()).next().await.expect("records");
-    let places: Vec<String> =
-        batch.records.map(|record| place(&record.expect("a record").headers)).collect();
+    let places: Vec<String> = batch.records.map(|record| place(&record.expect("a record").headers)).collect();
     assert_eq!(places, ["file=a.jsonl file-offset=0", "file=a.jsonl file-offset=4"]);
 }
 
@@ -216,7 +217,11 @@ async fn a_quote_that_is_never_closed_costs_one_line() {
     volume.write("a.csv", &format!("id,text\n1,\"open\n{}", row.repeat(2_000)));
     let pass = pass(&mut volume.source("*.csv", FileFormat::Csv, Vec::new())).await;
     assert_eq!(pass.records.len(), 2_001);
-    assert!(pass.records[0].as_ref().is_err_and(|told| told.contains("a line of 8 bytes is passed over")), "{:?}", pass.records[0]);
+    assert!(
+        pass.records[0].as_ref().is_err_and(|told| told.contains("a line of 8 bytes is passed over")),
+        "{:?}",
+        pass.records[0]
+    );
     assert_eq!(pass.records[1], Ok(json!({"id": "2", "text": "b".repeat(1_000)})));
 }
 

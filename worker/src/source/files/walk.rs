@@ -74,11 +74,7 @@ struct Look {
 
 impl Look {
     fn of(metadata: &Metadata) -> Self {
-        Self {
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            inode: metadata.ino(),
-        }
+        Self { length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()), inode: metadata.ino() }
     }
 }
 
@@ -160,8 +156,11 @@ impl Walk {
         if !self.directory.is_dir() {
             return Err(format!("there is no directory '{}'; is the volume mounted?", self.directory.display()));
         }
-        let options =
-            glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+        };
         let found = glob::glob_with(&self.pattern, options).map_err(|error| error.to_string())?;
         let name = |path: &Path| path.strip_prefix(&self.directory).ok()?.to_str().map(str::to_owned);
         // A directory that cannot be listed hides its files, and says so when a file in it cannot be read.
@@ -221,7 +220,10 @@ impl Walk {
                     }
                 }
                 None if beginning.len() >= LONGEST => {
-                    return Err(format!("'{}' cannot be read: its header does not end within {LONGEST} bytes", open.name));
+                    return Err(format!(
+                        "'{}' cannot be read: its header does not end within {LONGEST} bytes",
+                        open.name
+                    ));
                 }
                 None => return Ok(None),
             }
@@ -250,7 +252,9 @@ impl Walk {
     fn close(&mut self, open: Open) {
         let Open { name, look, offset, tail, .. } = open;
         let half = (offset < look.length).then(|| {
-            format!("'{name}' ends in the middle of a record that begins at byte {offset}, which waits for its line break")
+            format!(
+                "'{name}' ends in the middle of a record that begins at byte {offset}, which waits for its line break"
+            )
         });
         self.halves.extend(half.clone());
         let known = Known { position: tail.position(offset), seen: Some(look), trouble: None, half };
@@ -298,7 +302,9 @@ fn begin(directory: &Path, name: &str, look: Look, position: Position) -> Result
     let again = "give the new content a name of its own";
     if look.length < position.offset {
         let (length, offset) = (look.length, position.offset);
-        return Err(format!("'{name}' has shrunk to {length} bytes after {offset} were read, and is left alone; {again}"));
+        return Err(format!(
+            "'{name}' has shrunk to {length} bytes after {offset} were read, and is left alone; {again}"
+        ));
     }
     let start = position.tail_start();
     let tail = at(&file, start, length(position.offset - start)).map_err(unreadable)?;

@@ -190,8 +190,7 @@ struct Begin {
 fn begin(committed: Option<Offset>, (oldest, end): (i64, i64), start: StartAt) -> Begin {
     match committed {
         Some(Offset::Offset(next)) if next < oldest => {
-            let missing =
-                format!("the other cluster deleted records {next} to {} before they were read", oldest - 1);
+            let missing = format!("the other cluster deleted records {next} to {} before they were read", oldest - 1);
             Begin { offset: oldest, pin: false, missing: Some(missing) }
         }
         Some(Offset::Offset(next)) if next > end => {
