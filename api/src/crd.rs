@@ -9,6 +9,7 @@ pub mod processor;
 pub mod producer;
 pub mod resources;
 pub mod rules;
+pub mod source;
 pub mod status;
 pub mod zookeeper;
 
@@ -21,6 +22,7 @@ pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, Processor, Query};
 pub use producer::{Generator, Header, HeaderValueFrom, Http, Producer, SecretKeyReference, Source};
 pub use resources::{ResourceList, Resources, Storage};
+pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};
 pub use status::StreamingPipelineStatus;
 pub use zookeeper::ZooKeeper;
 
@@ -65,7 +67,8 @@ use rules::names_declared;
         priority = 1
     ),
     validation = rules::pipeline_name(),
-    validation = rules::default_dead_letter_is_no_source()
+    validation = rules::default_dead_letter_is_no_source(),
+    validation = rules::cursors_topic_is_the_operators()
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -107,6 +107,22 @@ impl Names {
         format!("{}-processor", self.name)
     }
 
+    /// Returns the name of the Service that records are pushed to.
+    pub fn push_service(&self) -> String {
+        format!("{}-push", self.name)
+    }
+
+    /// Returns the topic in which positions of sources are kept.
+    pub fn cursors_topic(&self) -> String {
+        format!("{}-cursors", self.name)
+    }
+
+    /// Returns the consumer group, in another cluster, of a source that names none. Namespaces have no dots, so that no
+    /// two sources of one Kubernetes cluster share one.
+    pub fn source_group(&self, source: &str) -> String {
+        format!("{}.{}.{source}", self.namespace, self.name)
+    }
+
     /// Returns the dead-letter topic of a pipeline that names none.
     pub fn dead_letter_topic(&self) -> String {
         format!("{}-dead-letters", self.name)

@@ -4,8 +4,9 @@
 //! durations, sizes and images are parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use worker_settings::{Bytes, ColumnSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings};
+use worker_settings::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
 use crate::crd::DeletionPolicy;
 use crate::names::Names;
@@ -84,7 +85,7 @@ pub struct Kafka {
     pub replicas: u32,
     /// What each broker has.
     pub member: Member,
-    /// All topics that shall exist, the dead-letter topic included.
+    /// All topics that shall exist, the operator's own included.
     pub topics: Vec<Topic>,
 }
 
@@ -245,8 +246,58 @@ pub struct Producer {
     pub buffer_memory: Bytes,
     /// The sources that can run, already as the worker reads them.
     pub sources: Vec<SourceSettings>,
-    /// The Secret keys that headers use.
+    /// The Secret keys that headers and tokens come from.
     pub secrets: Vec<SecretKey>,
+    /// Who may push records.
+    pub push_from: PushFrom,
+}
+
+impl Producer {
+    /// Returns whether records are pushed to any source.
+    pub fn is_pushed_to(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source.origin, Origin::Push(_)))
+    }
+
+    /// Returns whether the position of any source is kept in the cursors topic.
+    pub fn has_cursors(&self) -> bool {
+        self.sources.iter().any(|source| source.origin.has_cursor())
+    }
+
+    /// Returns the claims that sources read files of, each once, in order.
+    pub fn claims(&self) -> BTreeSet<Claim> {
+        let directory = |source: &SourceSettings| match &source.origin {
+            Origin::Files(files) => Claim::mounted_at(&files.directory),
+            Origin::Http(_) | Origin::Generator(_) | Origin::Push(_) | Origin::Kafka(_) => None,
+        };
+        self.sources.iter().filter_map(directory).collect()
+    }
+}
+
+/// Which pods may push records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PushFrom {
+    /// Their namespaces. Empty: the pipeline's own.
+    pub namespaces: Vec<String>,
+    /// Labels that they must have. Empty: none.
+    pub pod_labels: BTreeMap<String, String>,
+}
+
+/// A PersistentVolumeClaim of the user, with files that a source reads.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Claim(pub String);
+
+impl Claim {
+    /// Directory under which the producers find the volumes.
+    pub const MOUNT: &'static str = "/files";
+
+    /// Returns where its volume is mounted.
+    pub fn directory(&self) -> PathBuf {
+        Path::new(Self::MOUNT).join(&self.0)
+    }
+
+    fn mounted_at(directory: &Path) -> Option<Self> {
+        directory.file_name()?.to_str().map(|name| Self(name.to_owned()))
+    }
 }
 
 /// A key of a Secret that is mounted into the producers.
@@ -259,7 +310,7 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// Directory under which the producers find header values.
+    /// Directory under which the producers find header values and tokens.
     pub const MOUNT: &'static str = "/secrets";
 
     /// Returns the path of the mounted file.

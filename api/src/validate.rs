@@ -7,6 +7,7 @@
 
 mod fields;
 mod queries;
+mod sources;
 mod types;
 
 use std::collections::BTreeSet;
@@ -19,11 +20,13 @@ use worker_settings::{
     StreamColumn,
 };
 
+use crate::crd::producer::ONE_KIND;
+
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
-    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, Query, Rack, Resources, SecretKey, Storage, Topic,
-    ZooKeeper, default_replication_factor,
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, SecretKey,
+    Storage, Topic, ZooKeeper, default_replication_factor,
 };
 
 /// A user error: where it is and what to do.
@@ -121,9 +124,9 @@ impl Parse {
             generation: resource.metadata.generation.unwrap_or_default(),
             deletion_policy: *deletion_policy,
             zookeeper: self.zookeeper(zookeeper),
-            kafka: self.kafka(kafka, &processor.dead_letter_topic),
+            kafka: self.kafka(kafka, own_topics(producer, &processor, &names)),
             cassandra: self.cassandra(cassandra),
-            producer: self.producer(producer),
+            producer: self.producer(producer, &names),
             processor,
             names,
         }
@@ -143,7 +146,7 @@ impl Parse {
         }
     }
 
-    fn kafka(&mut self, written: &crd::Kafka, dead_letter_topic: &str) -> Kafka {
+    fn kafka(&mut self, written: &crd::Kafka, own: Vec<OwnTopic>) -> Kafka {
         let crd::Kafka {
             version,
             image,
@@ -157,8 +160,10 @@ impl Parse {
         let brokers = self.count("spec.kafka.replicas", *replicas);
         let mut topics: Vec<Topic> =
             topics.iter().enumerate().map(|(index, topic)| self.topic(index, topic, brokers)).collect();
-        if topics.iter().all(|topic| topic.name != dead_letter_topic) {
-            topics.push(dead_letters(dead_letter_topic, brokers));
+        for OwnTopic { name, config } in own {
+            if topics.iter().all(|topic| topic.name != name) {
+                topics.push(own_topic(name, config, brokers));
+            }
         }
         Kafka {
             replicas: brokers,
@@ -234,20 +239,24 @@ impl Parse {
         }
     }
 
-    fn producer(&mut self, written: &crd::Producer) -> Producer {
-        let crd::Producer { replicas, resources, buffer_memory, sources } = written;
+    fn producer(&mut self, written: &crd::Producer, names: &Names) -> Producer {
+        let crd::Producer { replicas, resources, buffer_memory, push_from, sources } = written;
         let mut secrets = BTreeSet::new();
         let sources = sources
             .iter()
             .enumerate()
-            .filter_map(|(index, source)| self.source(&format!("spec.producer.sources[{index}]"), source, &mut secrets))
+            .filter_map(|(index, source)| {
+                self.source(&format!("spec.producer.sources[{index}]"), source, names, &mut secrets)
+            })
             .collect();
+        let crd::PushFrom { namespaces, pod_labels } = push_from.clone().unwrap_or_default();
         Producer {
             replicas: self.count("spec.producer.replicas", *replicas),
             resources: self.resources("spec.producer.resources", resources, &PRODUCER),
             buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
             sources,
             secrets: secrets.into_iter().collect(),
+            push_from: PushFrom { namespaces, pod_labels },
         }
     }
 
@@ -255,18 +264,24 @@ impl Parse {
         &mut self,
         path: &str,
         written: &crd::Source,
+        names: &Names,
         secrets: &mut BTreeSet<SecretKey>,
     ) -> Option<SourceSettings> {
-        let crd::Source { name, topic, http, generator, key, fields } = written;
-        let origin = match (http, generator) {
-            (Some(http), None) => Origin::Http(self.http(&format!("{path}.http"), http, secrets)),
-            (None, Some(generator)) => Origin::Generator(GeneratorSettings {
+        let crd::Source { name, topic, http, generator, push, files, kafka, key, fields } = written;
+        let origin = match (http, generator, push, files, kafka) {
+            (Some(http), None, None, None, None) => Origin::Http(self.http(&format!("{path}.http"), http, secrets)),
+            (None, Some(generator), None, None, None) => Origin::Generator(GeneratorSettings {
                 seed: generator.seed.unsigned_abs(),
                 count: generator.count.map(i64::unsigned_abs),
                 records_per_second: generator.records_per_second.map(i32::unsigned_abs),
             }),
-            (Some(_), Some(_)) | (None, None) => {
-                self.reject(path, "say where the records come from: exactly one of http and generator");
+            (None, None, Some(push), None, None) => Origin::Push(self.push(&format!("{path}.push"), push, secrets)),
+            (None, None, None, Some(files), None) => Origin::Files(self.files(&format!("{path}.files"), files)),
+            (None, None, None, None, Some(kafka)) => {
+                Origin::Kafka(self.other_kafka(&format!("{path}.kafka"), kafka, written, names))
+            }
+            _ => {
+                self.reject(path, ONE_KIND);
                 return None;
             }
         };
@@ -305,13 +320,7 @@ impl Parse {
     ) -> Option<HeaderSettings> {
         let value = match (&written.value, &written.value_from) {
             (Some(literal), None) => HeaderValue::Literal(literal.clone()),
-            (None, Some(from)) => {
-                let reference = &from.secret_key_ref;
-                let key = SecretKey { secret: reference.name.clone(), key: reference.key.clone() };
-                let file = key.path();
-                secrets.insert(key);
-                HeaderValue::File(file)
-            }
+            (None, Some(from)) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
             (Some(_), Some(_)) | (None, None) => {
                 self.reject(path, "give exactly one of value and valueFrom");
                 return None;
@@ -392,18 +401,48 @@ fn query_of(written: &crd::Query) -> Query {
     }
 }
 
+/// Notes that a key of a Secret is to be mounted; returns the path of its file.
+fn mounted(reference: &crd::SecretKeyReference, secrets: &mut BTreeSet<SecretKey>) -> String {
+    let key = SecretKey { secret: reference.name.clone(), key: reference.key.clone() };
+    let file = key.path();
+    secrets.insert(key);
+    file
+}
+
 fn storage_of(written: &crd::Storage) -> Storage {
     Storage { size: written.size.clone(), class_name: written.class_name.clone() }
 }
 
-/// The dead-letter topic of a pipeline that declares none: one partition, since order helps whoever reads it, kept
-/// for ever, since nothing may be lost.
-fn dead_letters(name: &str, brokers: u32) -> Topic {
+/// A topic that a pipeline has although nobody declares it.
+struct OwnTopic {
+    name: String,
+    config: &'static [(&'static str, &'static str)],
+}
+
+/// Returns the topics that the pipeline needs for itself.
+fn own_topics(producer: &crd::Producer, processor: &Processor, names: &Names) -> Vec<OwnTopic> {
+    let mut topics = vec![OwnTopic {
+        name: processor.dead_letter_topic.clone(),
+        // Kept for ever, since nothing may be lost.
+        config: &[("retention.ms", "-1")],
+    }];
+    if producer.sources.iter().any(|source| source.files.is_some()) {
+        topics.push(OwnTopic {
+            name: names.cursors_topic(),
+            // The latest of each key is kept, and the rest goes soon: a start reads the whole topic.
+            config: &[("cleanup.policy", "compact"), ("segment.bytes", "16777216")],
+        });
+    }
+    topics
+}
+
+/// Returns a topic of one partition: whoever reads it, reads it in order.
+fn own_topic(name: String, config: &[(&str, &str)], brokers: u32) -> Topic {
     Topic {
-        name: name.to_owned(),
+        name,
         partitions: 1,
         replication_factor: Factor::Default(default_replication_factor(brokers)),
         min_in_sync_replicas: None,
-        config: [("retention.ms".to_owned(), "-1".to_owned())].into(),
+        config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
     }
 }

@@ -98,13 +98,18 @@ impl KafkaClient {
 
     /// Sends records to a partition and returns the offset of the first, once all replicas in sync have them.
     pub async fn produce(&mut self, partition: i32, records: &[(Bytes, Bytes)]) -> Result<i64> {
-        let leader = self.leader(TOPIC, partition).await?;
+        self.produce_to(TOPIC, partition, records).await
+    }
+
+    /// Sends records to a partition of another topic than that of the sources.
+    pub async fn produce_to(&mut self, topic: &str, partition: i32, records: &[(Bytes, Bytes)]) -> Result<i64> {
+        let leader = self.leader(topic, partition).await?;
         let mut batch = BytesMut::new();
         let records: Vec<Record> = (0i64..).zip(records).map(|(offset, record)| record_of(offset, record)).collect();
         let plain = RecordEncodeOptions { version: 2, compression: Compression::None };
         RecordBatchEncoder::encode(&mut batch, &records, &plain).context("cannot encode records")?;
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch.freeze()));
-        let topic = TopicProduceData::default().with_name(topic_name(TOPIC)).with_partition_data(vec![data]);
+        let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request =
             ProduceRequest::default().with_acks(-1).with_timeout_ms(ACKNOWLEDGE_WITHIN_MS).with_topic_data(vec![topic]);
         let answer = self.ask(leader, &request, version::PRODUCE).await?;

@@ -1,4 +1,4 @@
-//! Every object of two pipelines, as files to be read: `golden/{one,three}.yaml`, from `fixtures/{one,three}.yaml`.
+//! Every object of three pipelines, as files to be read: `golden/NAME.yaml`, from `fixtures/NAME.yaml`.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p millrace-operator --test golden` writes them anew. The other tests hold what must be
 //! true of the objects of any pipeline.
@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicyIngressRule;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
+use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::desire::{
     Administration, CONFIG_CHECKSUM, Desired, Inputs, Objects, component_selector, desire,
@@ -125,6 +128,7 @@ fn checksums(desired: &Desired) -> Vec<String> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn objects_are_those_of_the_golden_file(#[case] fixture: &str) -> Result<()> {
     let file = path(&format!("golden/{fixture}.yaml"));
     let text = rendered(fixture)?;
@@ -148,6 +152,7 @@ fn similar(golden: &str, text: &str) -> Result<()> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
     let (pipeline, desired) = desired(fixture)?;
     let mut seen = BTreeSet::new();
@@ -171,6 +176,7 @@ fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn selectors_select_their_own_pods_only(#[case] fixture: &str) -> Result<()> {
     let (pipeline, desired) = desired(fixture)?;
     let templates = templates(&desired);
@@ -211,7 +217,10 @@ fn violations(spec: &PodSpec) -> Vec<String> {
     hold("no service links", spec.enable_service_links == Some(false));
     hold("no host", spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     for volume in spec.volumes.iter().flatten() {
-        let allowed = volume.empty_dir.is_some() || volume.config_map.is_some() || volume.projected.is_some();
+        let allowed = volume.empty_dir.is_some()
+            || volume.config_map.is_some()
+            || volume.projected.is_some()
+            || volume.persistent_volume_claim.is_some();
         hold("volume types", allowed);
     }
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
@@ -236,6 +245,7 @@ fn violations(spec: &PodSpec) -> Vec<String> {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn every_pod_is_restricted(#[case] fixture: &str) -> Result<()> {
     for (_, template) in templates(&desired(fixture)?.1) {
         let spec = template.spec.unwrap_or_default();
@@ -302,6 +312,42 @@ fn a_settings_value_with_a_line_break_stays_one_setting() -> Result<()> {
     let desired = desire(&pipeline, &inputs(&pipeline));
     let data = desired.kafka.config_maps[0].data.clone().unwrap_or_default();
     assert!(data["server.properties"].contains("\ncompression.type=zstd\\nbroker.rack=x\n"));
+    Ok(())
+}
+
+/// Returns who may reach a port of the producers; `None`: nobody.
+fn let_in(objects: &Objects, port: i32) -> Option<Value> {
+    let rules = objects.network_policies[0].spec.clone().unwrap_or_default().ingress.unwrap_or_default();
+    let is_of_port = |rule: &&NetworkPolicyIngressRule| {
+        rule.ports.iter().flatten().any(|found| found.port == Some(IntOrString::Int(port)))
+    };
+    rules.iter().find(is_of_port).map(|rule| serde_json::json!(rule.from))
+}
+
+#[test]
+fn the_push_port_is_open_only_where_a_source_is_pushed_to_and_only_for_those_who_may() -> Result<()> {
+    let names = |objects: &Objects| -> Vec<String> {
+        objects.services.iter().filter_map(|service| service.metadata.name.clone()).collect()
+    };
+    let (_, without) = desired("one")?;
+    assert_eq!(names(&without.producer), ["users-producer-nodes"]);
+    assert_eq!(let_in(&without.producer, 8090), None);
+
+    let mut pipeline = pipeline("sources")?;
+    let desired = |pipeline: &Pipeline| desire(pipeline, &inputs(pipeline)).producer;
+    let with = desired(&pipeline);
+    assert_eq!(names(&with), ["users-producer-nodes", "users-push"]);
+    let from = |namespace: &str| {
+        serde_json::json!({
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "podSelector": {"matchLabels": {"app": "checkout"}},
+        })
+    };
+    assert_eq!(let_in(&with, 8090), Some(serde_json::json!([from("shop"), from("tools")])));
+
+    pipeline.producer.push_from = PushFrom::default();
+    let own = serde_json::json!([{"podSelector": {"matchLabels": {}}}]);
+    assert_eq!(let_in(&desired(&pipeline), 8090), Some(own));
     Ok(())
 }
 

@@ -70,12 +70,26 @@ fn link(world: &mut World, link: Link) -> (bool, Reason) {
 #[rstest]
 #[case("one")]
 #[case("three")]
+#[case("sources")]
 fn converges_and_then_plans_nothing(#[case] fixture: &str) {
     let mut world = World::of(fixture);
     converge(&mut world);
     let again = world.plan();
     assert!(again.is_empty(), "{:?}", again.acts);
     assert_eq!(again.holds, []);
+}
+
+/// Returns the topics that the brokers have once the pipeline is complete.
+fn topics(fixture: &str) -> Vec<String> {
+    let mut world = World::of(fixture);
+    converge(&mut world);
+    brokers(&mut world).topics.keys().cloned().collect()
+}
+
+#[test]
+fn a_topic_for_cursors_is_made_only_where_a_source_has_one() {
+    assert_eq!(topics("sources"), ["users-cursors", "users-dead-letters", "users_created"]);
+    assert_eq!(topics("one"), ["users-dead-letters", "users_created"]);
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl Budget {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Returns the limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.shared.limit
+    }
+
     /// Returns the bytes in use.
     pub fn used(&self) -> u64 {
         *self.lock()
@@ -86,6 +91,12 @@ impl Budget {
         }
     }
 
+    fn give_back(&self, bytes: u64) {
+        *self.lock() -= bytes;
+        self.shared.room.notify_one();
+        self.shared.notify.notify_waiters();
+    }
+
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.shared.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +110,29 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Returns how many bytes it holds.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes `bytes` more if they fit; returns whether they did.
+    pub fn try_grow(&mut self, bytes: u64) -> bool {
+        let mut used = self.budget.lock();
+        let fits = *used + bytes <= self.budget.shared.limit;
+        if fits {
+            *used += bytes;
+            self.bytes += bytes;
+        }
+        fits
+    }
+
+    /// Gives `bytes` of it back.
+    pub fn shrink(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+    }
+
     /// Takes `bytes` more, over the limit if need be.
     pub fn grow(&mut self, bytes: u64) {
         *self.budget.lock() += bytes;
@@ -108,9 +142,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        *self.budget.lock() -= self.bytes;
-        self.budget.shared.room.notify_one();
-        self.budget.shared.notify.notify_waiters();
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -137,6 +169,20 @@ mod tests {
         assert!(budget.try_take(1).is_none());
         drop(large);
         assert!(budget.try_take(1).is_some());
+    }
+
+    #[test]
+    fn a_reservation_grows_only_within_the_limit_and_gives_back_what_it_has() {
+        let budget = Budget::new(100);
+        let other = budget.take(30);
+        let mut growing = budget.try_take(40).expect("there is room");
+        assert!(growing.try_grow(30) && !growing.try_grow(1));
+        assert_eq!((growing.bytes(), budget.used()), (70, 100));
+        growing.shrink(50);
+        assert_eq!((growing.bytes(), budget.used()), (20, 50));
+        growing.shrink(1_000);
+        drop((growing, other));
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]

@@ -132,7 +132,7 @@ pub(crate) fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, r
 }
 
 /// Writes librdkafka's log lines where ours go; it repeats itself while brokers are away, so most are at debug level.
-fn log(level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+pub(crate) fn log(level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
     use rdkafka::config::RDKafkaLogLevel as Level;
     match level {
         Level::Emerg | Level::Alert | Level::Critical => tracing::error!(target: "librdkafka", facility, "{message}"),

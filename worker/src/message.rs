@@ -12,6 +12,21 @@ pub const SOURCE_HEADER: &str = "millrace-source";
 /// Header with the moment a record was handed to Kafka, in milliseconds since the Unix epoch.
 pub const PRODUCED_AT_HEADER: &str = "millrace-produced-at";
 
+/// Header with the file that a record stood in, relative to its volume.
+pub const FILE_HEADER: &str = "millrace-file";
+
+/// Header with the byte at which a record began in its file.
+pub const FILE_OFFSET_HEADER: &str = "millrace-file-offset";
+
+/// Header with the topic of the other Kafka cluster that a record was read from.
+pub const ORIGIN_TOPIC_HEADER: &str = "millrace-origin-topic";
+
+/// Header with the partition that a record was read from.
+pub const ORIGIN_PARTITION_HEADER: &str = "millrace-origin-partition";
+
+/// Header with the offset that a record had there.
+pub const ORIGIN_OFFSET_HEADER: &str = "millrace-origin-offset";
+
 /// A record header as Kafka carries it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Header {

@@ -7,11 +7,15 @@
 //! Each source has its own lane; the lanes share the producer and the memory bound. A record that was mapped is sent
 //! until Kafka acknowledges it, however long that takes; while it takes, the lane fetches no more. Beside the bound, a
 //! lane holds the text of one answer, twice while the records are looked up in it, which `maxResponse` bounds, and the
-//! tree of the one record that is being mapped. The cursor is the number of acknowledged records: a polled endpoint
-//! has no position of its own.
+//! tree of the one record that is being mapped. A source with a position of its own has it kept behind the contiguous
+//! prefix of settled batches (`marks`, [`crate::cursor`]); a polled endpoint has none. What is pushed to the worker is
+//! a lane, too, without a source: [`crate::push`].
 
+pub(crate) mod delivery;
 mod lane;
+mod marks;
 
+use std::future::Future;
 use std::time::Duration;
 
 use snafu::{ResultExt, Snafu, ensure};
@@ -56,6 +60,12 @@ impl Produce {
     /// Adds a lane and starts it.
     pub fn start<S: Source, P: Publisher>(&mut self, lane: Lane<S, P>, stop: CancellationToken) {
         self.lanes.spawn(lane.run(stop, self.drain_timeout));
+    }
+
+    /// Adds a lane of another kind: it ends some time after the stop, with the number of records that were accepted and
+    /// not acknowledged.
+    pub fn add(&mut self, lane: impl Future<Output = usize> + Send + 'static) {
+        self.lanes.spawn(lane);
     }
 
     /// Waits until `stop`, then until all lanes are drained.

@@ -16,6 +16,8 @@ pub enum Sabotage {
     DropDeadLetter,
     /// The producer asks for the leader's acknowledgement only, without idempotence.
     WeakAcks,
+    /// A source's position is kept when its records are fetched, not when Kafka has acknowledged them.
+    CursorBeforeAck,
 }
 
 /// The switches that are on.
@@ -54,6 +56,7 @@ impl Sabotages {
             "unbounded-buffer" => Ok(Sabotage::UnboundedBuffer),
             "drop-dead-letter" => Ok(Sabotage::DropDeadLetter),
             "weak-acks" => Ok(Sabotage::WeakAcks),
+            "cursor-before-ack" => Ok(Sabotage::CursorBeforeAck),
             unknown => Err(unknown.to_owned()),
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{
-    Bytes, ColumnSettings, HttpSettings, Origin, ProcessSettings, ProduceSettings, QuerySettings, SourceSettings,
-    TableSettings,
+    Bytes, ColumnSettings, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings, ProduceSettings,
+    PushSettings, QuerySettings, SourceSettings, TableSettings,
 };
 
 use crate::decode::Decoder;
@@ -66,6 +66,8 @@ impl Checked for ProduceSettings {
             kafka,
             sources,
             replicas,
+            cursors_topic,
+            push_port,
             allowed_source_hosts: _,
             buffer_memory,
             drain_timeout,
@@ -76,6 +78,18 @@ impl Checked for ProduceSettings {
         check_memory(*buffer_memory)?;
         check_positive(drain_timeout.get(), "drainTimeout")?;
         check_distinct(sources.iter().map(|source| source.name.as_str()), "sources", "name")?;
+        let needs_cursors = sources.iter().any(|source| source.origin.has_cursor());
+        accept(
+            !needs_cursors || cursors_topic.is_some(),
+            "cursorsTopic",
+            "must be given, since a source has a cursor",
+        )?;
+        for (index, source) in sources.iter().enumerate() {
+            let Origin::Push(push) = &source.origin else { continue };
+            accept(push_port.is_some(), "pushPort", "must be given, since a source is pushed to")?;
+            let field = format!("sources[{index}].origin.push.maxBody");
+            accept(push.max_body <= *buffer_memory, &field, &format!("must be at most bufferMemory, {buffer_memory}"))?;
+        }
         sources.iter().enumerate().try_for_each(|(index, source)| check_source(source, &format!("sources[{index}]")))
     }
 }
@@ -92,7 +106,36 @@ fn check_source(source: &SourceSettings, path: &str) -> Result<(), LoadSettings>
             let rate = generator.records_per_second.is_none_or(|rate| rate > 0);
             accept(rate, &format!("{path}.origin.generator.recordsPerSecond"), "must be at least 1")
         }
+        Origin::Push(push) => check_push(push, &format!("{path}.origin.push")),
+        Origin::Files(files) => check_files(files, &format!("{path}.origin.files")),
+        Origin::Kafka(kafka) => check_kafka(kafka, &format!("{path}.origin.kafka")),
     }
+}
+
+fn check_push(push: &PushSettings, path: &str) -> Result<(), LoadSettings> {
+    let PushSettings { max_body, timeout, token: _ } = push;
+    accept(max_body.0 > 0, &format!("{path}.maxBody"), "must be above 0")?;
+    check_positive(timeout.get(), &format!("{path}.timeout"))
+}
+
+fn check_files(files: &FilesSettings, path: &str) -> Result<(), LoadSettings> {
+    let FilesSettings { directory: _, path: pattern, format: _, delimiter, interval } = files;
+    let parts = || pattern.split('/');
+    let stays_inside = parts().all(|part| part != ".." && !part.is_empty());
+    accept(stays_inside, &format!("{path}.path"), "must be relative and stay inside the volume")?;
+    if let Err(error) = glob::Pattern::new(pattern) {
+        accept(false, &format!("{path}.path"), &format!("is no glob pattern: {error}"))?;
+    }
+    let separates = delimiter.is_ascii() && !matches!(delimiter, '"' | '\r' | '\n');
+    accept(separates, &format!("{path}.delimiter"), "must be an ASCII character other than '\"' and line breaks")?;
+    check_positive(interval.get(), &format!("{path}.interval"))
+}
+
+fn check_kafka(kafka: &KafkaSourceSettings, path: &str) -> Result<(), LoadSettings> {
+    let KafkaSourceSettings { bootstrap_servers, topic, group, start: _ } = kafka;
+    accept(!bootstrap_servers.is_empty(), &format!("{path}.bootstrapServers"), "must name at least one broker")?;
+    accept(!topic.is_empty(), &format!("{path}.topic"), "must not be empty")?;
+    accept(!group.is_empty(), &format!("{path}.group"), "must not be empty")
 }
 
 fn check_http(http: &HttpSettings, path: &str) -> Result<(), LoadSettings> {

@@ -1,8 +1,11 @@
-//! Sources: where records come from. One trait, three origins: HTTP, the generator, and memory for tests.
+//! Sources: where records come from. One trait, five origins: HTTP, the generator, files, another Kafka cluster, and
+//! memory for tests. What is pushed to the worker comes in by `push` instead.
 
+pub mod files;
 pub mod generator;
 pub mod guard;
 pub mod http;
+pub mod kafka;
 pub mod memory;
 mod pace;
 mod records;
@@ -11,7 +14,8 @@ use std::future::Future;
 
 use snafu::Snafu;
 
-pub use records::Records;
+use crate::cursor::Mark;
+pub use records::{Fetched, Read, Records, Unreadable, place};
 
 /// Fetches records, one batch after the other.
 pub trait Source: Send + 'static {
@@ -29,6 +33,11 @@ pub struct Batch {
     pub records: Records,
     /// Whether there will never be more; the source is not asked again.
     pub exhausted: bool,
+    /// Where the source stands behind these records; kept once they and all before them are settled. Empty: the source
+    /// has no position of its own.
+    pub marks: Vec<Mark>,
+    /// What a person should know although nothing is wrong. Empty: nothing.
+    pub note: String,
 }
 
 /// Why a fetch gave nothing.
@@ -53,6 +62,12 @@ pub enum FetchRecords {
         /// Which address, and what would allow it.
         problem: String,
     },
+    /// Some files cannot be read on, and will not until somebody changes something; the others are read.
+    #[snafu(display("{problem}"))]
+    AcceptFile {
+        /// Which file, what is wrong and what to do.
+        problem: String,
+    },
 }
 
 impl FetchRecords {
@@ -62,6 +77,7 @@ impl FetchRecords {
             Self::AwaitEndpoint { .. } => "Unavailable",
             Self::AcceptAnswer { .. } => "BadAnswer",
             Self::ReachAddress { .. } => "Forbidden",
+            Self::AcceptFile { .. } => "BadFile",
         }
     }
 }

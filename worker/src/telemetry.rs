@@ -34,6 +34,7 @@ struct Throttles {
     publishes: Throttle,
     writes: Throttle,
     sources: Throttle,
+    cursors: Throttle,
 }
 
 impl Telemetry {
@@ -90,11 +91,30 @@ impl Telemetry {
         self.metrics.produced.get_or_create(source).inc();
     }
 
-    /// A fetched record cannot be mapped; it is passed over.
-    pub fn record_rejected(&self, source: &str, rejection: &MapRecord) {
+    /// A fetched record cannot be mapped; it is passed over. `place` says where it stood in its source, if that is known.
+    pub fn record_rejected(&self, source: &str, rejection: &MapRecord, place: &str) {
         self.metrics.rejected.get_or_create(&RejectionLabels::new(source, rejection.reason())).inc();
         if let Some(passed_over) = self.throttles.rejections.permit() {
-            warn!(source, reason = rejection.reason(), passed_over, "a record is rejected: {rejection}");
+            warn!(source, reason = rejection.reason(), place, passed_over, "a record is rejected: {rejection}");
+        }
+    }
+
+    /// A request with records was answered.
+    pub fn push_answered(&self, source: &str, outcome: &'static str) {
+        self.metrics.requests.get_or_create(&RequestLabels::new(source, outcome)).inc();
+        debug!(source, outcome, "a push is answered");
+    }
+
+    /// A source's position was kept.
+    pub fn cursor_kept(&self, source: &SourceLabel) {
+        self.metrics.cursors_kept.get_or_create(source).inc();
+    }
+
+    /// A source's position was not kept; the next try has the latest one.
+    pub fn cursor_not_kept(&self, source: &str, label: &SourceLabel, problem: &str) {
+        self.metrics.cursor_failures.get_or_create(label).inc();
+        if let Some(passed_over) = self.throttles.cursors.permit() {
+            warn!(source, passed_over, "cannot keep the position for now: {problem}");
         }
     }
 

@@ -5,16 +5,23 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, rules};
+use super::{Files, KafkaTopic, Push, PushFrom, Resources, rules};
 
 /// The pods that fetch sources into topics.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.replicas <= size(self.sources)")
-    .message("more producers than sources: a source is fetched by exactly one producer; lower replicas or add sources")
-    .field_path(".replicas"))]
+#[x_kube(
+    validation = Rule::new("self.replicas <= size(self.sources) || self.sources.exists(s, has(s.push))")
+        .message("more producers than sources: a source is fetched by exactly one producer; lower replicas or add sources")
+        .field_path(".replicas"),
+    validation = Rule::new("!has(self.pushFrom) || self.sources.exists(s, has(s.push))")
+        .message("pushFrom says who may push, but no source is pushed to; remove it or add a source with push")
+        .field_path(".pushFrom"),
+    validation = rules::max_body_within_buffer()
+)]
 pub struct Producer {
-    /// Number of producer pods, which share the sources; each source is fetched by exactly one pod. 0 stops fetching.
+    /// Number of producer pods. Each takes in what is pushed; the other sources they share, each fetched by exactly one
+    /// pod. 0 stops fetching.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 32))]
     pub replicas: i32,
@@ -29,17 +36,24 @@ pub struct Producer {
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
     pub buffer_memory: String,
 
+    /// Which pods may push records, to all sources with push. Absent: any pod of the pipeline's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_from: Option<PushFrom>,
+
     /// The sources.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sources: Vec<Source>,
 }
 
+/// What is wrong with a source of no kind, or of several.
+pub const ONE_KIND: &str = "say where the records come from: exactly one of http, generator, push, files and kafka";
+
 /// One source of records and the topic that it fills.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.http), has(self.generator)].filter(x, x).size() == 1")
-        .message("say where the records come from: exactly one of http and generator"),
+    validation = Rule::new("[has(self.http), has(self.generator), has(self.push), has(self.files), has(self.kafka)].filter(x, x).size() == 1")
+        .message(ONE_KIND),
     validation = Rule::new("!has(self.fields) || size(self.fields) == 0 || self.key in self.fields")
         .message("the key must be one of the fields; add it to fields or name another")
         .field_path(".key")
@@ -61,6 +75,18 @@ pub struct Source {
     /// Made-up user profiles from a seed, for trying out and for tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
+
+    /// Records that are sent to the producers over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+
+    /// Lines of JSON, or rows of CSV, in the files of a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
+
+    /// Records of a topic of another Kafka cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaTopic>,
 
     /// Field of the record whose text is the Kafka key; records of one key stay in order.
     #[schemars(length(min = 1, max = 48))]

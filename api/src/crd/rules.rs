@@ -26,6 +26,29 @@ pub fn default_dead_letter_is_no_source() -> Rule {
     .field_path(".spec.processor.deadLetter")
 }
 
+/// Refuses to declare the topic that the operator makes for the positions of files: it must be compacted.
+pub fn cursors_topic_is_the_operators() -> Rule {
+    rule(
+        "!self.spec.producer.sources.exists(s, has(s.files)) || [self.metadata.name + '-cursors'].all(topic, \
+         self.spec.kafka.topics.all(t, t.name != topic) && \
+         (!has(self.spec.processor.deadLetter) || self.spec.processor.deadLetter.topic != topic))",
+        "the pipeline's name with '-cursors' is the topic in which the operator keeps how far files are read; use another name for yours",
+    )
+    .field_path(".spec.kafka.topics")
+}
+
+/// Refuses bodies that the memory bound could never take.
+pub fn max_body_within_buffer() -> Rule {
+    let fits = "!has(i.push) || !isQuantity(i.push.maxBody) || \
+                quantity(i.push.maxBody).compareTo(quantity(self.bufferMemory)) <= 0";
+    let faulty = first("self.sources", &format!("!({fits})"));
+    Rule::new(format!("!isQuantity(self.bufferMemory) || self.sources.all(i, {fits})"))
+        .message(Message::Expression(format!(
+            "'maxBody of source \"' + {faulty}.name + '\" is above bufferMemory, which holds the body while it arrives; lower it or raise bufferMemory'"
+        )))
+        .field_path(".sources")
+}
+
 /// Refuses two queries from one topic into one table: the cells of a record would have the same timestamp, and be mixed.
 pub fn one_query_per_topic_and_table() -> Rule {
     let shared = "self.exists(o, o.name != i.name && o.from == i.from && o.into == i.into)";

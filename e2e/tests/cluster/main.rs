@@ -16,5 +16,6 @@ mod one;
 mod recreated;
 mod scope;
 mod sql;
+mod sources;
 mod three;
 mod types;

@@ -95,6 +95,12 @@ impl Scope<'_> {
         Service { metadata: self.metadata(self.name()), spec: Some(self.service_spec(ports)), ..Service::default() }
     }
 
+    /// Returns the Service that records are pushed to: one address, which leads to ready producers.
+    pub fn push_service(&self, port: Port) -> Service {
+        let metadata = self.metadata(self.pipeline.names.push_service());
+        Service { metadata, spec: Some(self.service_spec(&[port])), ..Service::default() }
+    }
+
     /// Returns the Service for clients whose name resolves to each ready pod.
     pub fn client_service_of_addresses(&self, ports: &[Port]) -> Service {
         let spec = ServiceSpec { cluster_ip: Some("None".to_owned()), ..self.service_spec(ports) };

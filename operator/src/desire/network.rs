@@ -10,9 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use millrace_api::pipeline::PushFrom;
 
 use super::common::{Port, Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
 use crate::labels::{APPLICATION, COMPONENT_LABEL};
+
+/// Label that Kubernetes gives every namespace: its name.
+const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The name service of every cluster.
 const DNS: u16 = 53;
@@ -111,10 +115,26 @@ pub fn component(pipeline: &Pipeline, component: Component) -> NetworkPolicyPeer
     }
 }
 
+/// Returns the pods that may push records: those with all the labels, in each of the namespaces.
+pub fn pushers(pipeline: &Pipeline) -> Vec<NetworkPolicyPeer> {
+    let PushFrom { namespaces, pod_labels } = &pipeline.producer.push_from;
+    let pods = label_selector(pod_labels.clone());
+    let peer = |namespace_selector| NetworkPolicyPeer {
+        namespace_selector,
+        pod_selector: Some(pods.clone()),
+        ..NetworkPolicyPeer::default()
+    };
+    if namespaces.is_empty() {
+        return vec![peer(None)];
+    }
+    let named = |namespace: &String| label_selector([(NAMESPACE_NAME_LABEL.to_owned(), namespace.clone())].into());
+    namespaces.iter().map(|namespace| peer(Some(named(namespace)))).collect()
+}
+
 /// Returns the operator's pods, and the pod of `helm test` beside them, which reads a row back.
 pub fn operator(scope: &Scope<'_>) -> NetworkPolicyPeer {
     let namespace = scope.administration.operator_namespace.clone();
-    let labels = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace)]);
+    let labels = BTreeMap::from([(NAMESPACE_NAME_LABEL.to_owned(), namespace)]);
     let pods = LabelSelector {
         match_labels: Some(BTreeMap::from([(PART_OF_LABEL.to_owned(), APPLICATION.to_owned())])),
         match_expressions: Some(vec![LabelSelectorRequirement {

@@ -7,11 +7,12 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Container, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+    Container, KeyToPath, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Query, Resources, SecretKey};
+use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
 use serde::Serialize;
 use worker_settings::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
@@ -30,6 +31,9 @@ use super::{Inputs, Objects, network};
 /// Where a worker serves `/metrics`, `/healthz` and `/readyz`.
 pub const HTTP_PORT: Port = Port { name: "http", number: 8080 };
 
+/// Where producers take in what is pushed.
+pub const PUSH_PORT: Port = Port { name: "push", number: 8090 };
+
 const SETTINGS: &str = "/settings";
 
 /// Seconds from the order to stop to the kill.
@@ -43,19 +47,29 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let producer = &scope.pipeline.producer;
     let files = files([("produce.yaml", yaml(&produce_settings(scope)))]);
+    let claims: Vec<Claim> = producer.claims().into_iter().collect();
+    let ports: &[Port] = if producer.is_pushed_to() { &[HTTP_PORT, PUSH_PORT] } else { &[HTTP_PORT] };
     let worker = Worker {
         command: ["worker", "produce", "--settings", "/settings/produce.yaml"],
         resources: &producer.resources,
         secrets: &producer.secrets,
+        claims: &claims,
+        ports,
         files: &files,
     };
     let kafka = network::component(scope.pipeline, Component::Kafka);
+    let mut services = vec![scope.nodes_service(&[HTTP_PORT])];
+    let mut ingress = vec![network::from_anywhere(&[HTTP_PORT])];
+    if producer.is_pushed_to() {
+        services.push(scope.push_service(PUSH_PORT));
+        ingress.push(network::from(network::pushers(scope.pipeline), &[PUSH_PORT]));
+    }
     Objects {
         config_maps: vec![scope.config_map(&files)],
-        services: vec![scope.nodes_service(&[HTTP_PORT])],
+        services,
         network_policies: vec![network::allow(
             scope,
-            vec![network::from_anywhere(&[HTTP_PORT])],
+            ingress,
             vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()],
         )],
         disruption_budgets: vec![scope.disruption_budget()],
@@ -88,6 +102,8 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
         command: ["worker", "process", "--settings", "/settings/process.yaml"],
         resources: &processor.resources,
         secrets: &[],
+        claims: &[],
+        ports: &[HTTP_PORT],
         files: &files,
     };
     let [kafka, cassandra] =
@@ -134,6 +150,8 @@ fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
         sources: producer.sources.clone(),
         // With no pods nobody reads this; the worker refuses 0.
         replicas: producer.replicas.max(1),
+        cursors_topic: producer.has_cursors().then(|| scope.pipeline.names.cursors_topic()),
+        push_port: producer.is_pushed_to().then_some(PUSH_PORT.number),
         allowed_source_hosts: scope.administration.allowed_source_hosts.clone(),
         buffer_memory: producer.buffer_memory,
         drain_timeout: DRAIN,
@@ -201,11 +219,13 @@ struct Worker<'a> {
     command: [&'static str; 4],
     resources: &'a Resources,
     secrets: &'a [SecretKey],
+    claims: &'a [Claim],
+    ports: &'a [Port],
     files: &'a Files,
 }
 
 fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
-    let Worker { command, resources, secrets, files } = worker;
+    let Worker { command, resources, secrets, claims, ports, files } = worker;
     let administration = scope.administration;
     let mut env = BTreeMap::from([
         // One arena per core and thread would hold memory that no one uses.
@@ -222,13 +242,19 @@ fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
         volumes.push(secret_volume("secrets", secrets));
         mounts.push(read_only_mount("secrets", SecretKey::MOUNT));
     }
+    for (index, claim) in claims.iter().enumerate() {
+        // A claim's name may have dots and be longer than a volume's.
+        let volume = format!("files-{index}");
+        mounts.push(read_only_mount(&volume, &claim.directory().to_string_lossy()));
+        volumes.push(claim_volume(volume, claim));
+    }
 
     let container = Container {
         name: scope.component.to_string(),
         image: Some(administration.worker_image.clone()),
         command: Some(command.map(str::to_owned).to_vec()),
         env: Some(env.iter().map(|(name, value)| variable(name, value)).collect()),
-        ports: Some(vec![container_port(&HTTP_PORT)]),
+        ports: Some(ports.iter().map(container_port).collect()),
         resources: Some(resource_requirements(resources)),
         volume_mounts: Some(mounts),
         ..probed(container(), &probes())
@@ -250,6 +276,19 @@ fn probes() -> Probes {
         startup: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 1, timeout: 2, failures: 60 }),
         liveness: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 10, timeout: 5, failures: 3 }),
         readiness: http_probe(HTTP_PORT, "/readyz", Rhythm { period: 2, timeout: 5, failures: 2 }),
+    }
+}
+
+/// Returns the volume of a user's claim, of which nothing is ever written. A claim that is not there yet holds the pod
+/// back.
+fn claim_volume(name: String, claim: &Claim) -> Volume {
+    Volume {
+        name,
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.0.clone(),
+            read_only: Some(true),
+        }),
+        ..Volume::default()
     }
 }
 

@@ -5,6 +5,7 @@
 //! Unknown fields are refused, so that an operator and a worker that disagree fail loudly at start.
 
 pub mod cql;
+mod origin;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use cql::{ColumnType, ParseType};
+pub use origin::{
+    FileFormat, FilesSettings, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, KafkaSourceSettings,
+    Origin, PushSettings, StartAt,
+};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.
@@ -22,11 +27,17 @@ pub struct ProduceSettings {
     pub pipeline: PipelineName,
     /// Where the brokers are.
     pub kafka: KafkaSettings,
-    /// The sources of the pipeline, all of them; a pod runs those whose index modulo `replicas` is its ordinal,
-    /// so that a source is polled by exactly one pod.
+    /// The sources of the pipeline, all of them. A pod runs all that are pushed to; those that are polled it shares
+    /// with the others ([`ProduceSettings::share`]), so that each is polled by exactly one pod.
     pub sources: Vec<SourceSettings>,
     /// How many producer pods share the sources. At least 1.
     pub replicas: u32,
+    /// Compacted topic with the positions of sources that have one. Absent: no source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursors_topic: Option<String>,
+    /// Port of `/sources/<name>`, where records are pushed to. Absent: no source is pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_port: Option<u16>,
     /// Hosts that sources may reach although they resolve to private, loopback, link-local or metadata addresses:
     /// exact host names or IP addresses, from a chart value and never from the custom resource.
     pub allowed_source_hosts: Vec<String>,
@@ -36,6 +47,22 @@ pub struct ProduceSettings {
     pub drain_timeout: Duration,
     /// Port of `/metrics`, `/healthz` and `/readyz`.
     pub http_port: u16,
+}
+
+impl ProduceSettings {
+    /// Returns the sources of the pod with this ordinal: all that are pushed to, and of the others every n-th, where n
+    /// is the number of pods.
+    pub fn share(&self, ordinal: u32) -> Vec<&SourceSettings> {
+        let mut polled = 0;
+        let mut is_mine = |source: &&SourceSettings| {
+            if matches!(source.origin, Origin::Push(_)) {
+                return true;
+            }
+            polled += 1;
+            (polled - 1) % self.replicas == ordinal
+        };
+        self.sources.iter().filter(|source| is_mine(source)).collect()
+    }
 }
 
 /// Settings of `worker process`: the same for every processor pod.
@@ -134,68 +161,6 @@ pub struct SourceSettings {
     pub fields: BTreeMap<String, String>,
     /// Where the records come from.
     pub origin: Origin,
-}
-
-/// Where a source's records come from.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Origin {
-    /// An HTTP endpoint that is polled.
-    Http(HttpSettings),
-    /// Made-up profiles from a seed.
-    Generator(GeneratorSettings),
-}
-
-/// An HTTP endpoint that answers a GET with a JSON document of records.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct HttpSettings {
-    /// `http://` or `https://` address, without user information.
-    pub url: String,
-    /// From the start of one poll to the start of the next.
-    pub interval: Duration,
-    /// Longest that one request may take, from connecting to the last byte.
-    pub timeout: Duration,
-    /// Request headers.
-    pub headers: Vec<HeaderSettings>,
-    /// JSON pointer (RFC 6901) to the array of records, or to a single record. Empty: the whole document.
-    pub records: String,
-    /// Largest response body, after decompression, in bytes; a larger one is refused whole.
-    pub max_response: Bytes,
-    /// Upper bound of requests a second, retries included. Absent: `interval` alone sets the pace.
-    pub max_requests_per_second: Option<f64>,
-}
-
-/// A request header whose value is given here or in a mounted file.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct HeaderSettings {
-    /// Header name.
-    pub name: String,
-    /// The value, or where it is mounted.
-    pub value: HeaderValue,
-}
-
-/// The value of a header.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HeaderValue {
-    /// Written in the resource.
-    Literal(String),
-    /// Path of a file mounted from a Secret; read at each request, so that a rotated Secret is picked up.
-    File(String),
-}
-
-/// Made-up profiles: the same seed gives the same records.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct GeneratorSettings {
-    /// Seed of the sequence.
-    pub seed: u64,
-    /// How many records to make. Absent: no end.
-    pub count: Option<u64>,
-    /// Records a second. Absent: as fast as Kafka acknowledges.
-    pub records_per_second: Option<u32>,
 }
 
 /// One stream from a topic into a table.

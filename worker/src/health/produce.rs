@@ -67,6 +67,11 @@ impl ProduceHealth {
         news
     }
 
+    /// Returns why Kafka cannot be used; `None`: it can.
+    pub fn kafka_problem(&self) -> Option<String> {
+        self.lock().kafka.clone()
+    }
+
     /// Changes the report of the source at `index`.
     pub fn source(&self, index: usize, change: impl FnOnce(&mut SourceReport)) {
         change(&mut self.lock().sources[index]);

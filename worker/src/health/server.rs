@@ -45,7 +45,7 @@ pub async fn serve<H: Health>(port: u16, health: Arc<H>, telemetry: Telemetry) -
 }
 
 /// Listens on IPv6 and IPv4, or on IPv4 alone where the machine has no IPv6.
-async fn listen(port: u16) -> std::io::Result<TcpListener> {
+pub(crate) async fn listen(port: u16) -> std::io::Result<TcpListener> {
     match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind(("0.0.0.0", port)).await,

@@ -1,6 +1,6 @@
 //! Kafka in memory for tests: topics, one consumer group, and a fault for each thing that can go wrong.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ struct State {
     refuse_sends: u32,
     /// Whether sends are neither acknowledged nor refused.
     silent: bool,
+    /// Topics of which the same is true, and whose records are lost.
+    silent_topics: BTreeSet<String>,
     /// Payloads longer than this are refused for good.
     largest: Option<usize>,
     /// How many background commits fail before the next one succeeds.
@@ -56,6 +58,18 @@ impl MemoryBroker {
     /// Leaves the receipts of all sends from now on open, as while all brokers are away.
     pub fn fall_silent(&self) {
         self.lock().silent = true;
+    }
+
+    /// Does the same for one topic, whose records do not arrive either.
+    pub fn fall_silent_for(&self, topic: &str) {
+        self.lock().silent_topics.insert(topic.to_owned());
+    }
+
+    /// Takes records of all topics again, from those who ask from now on.
+    pub fn speak(&self) {
+        let mut state = self.lock();
+        state.silent = false;
+        state.silent_topics.clear();
     }
 
     /// Refuses payloads longer than `length`, for good.
@@ -109,7 +123,10 @@ impl MemoryBroker {
 
 impl Publisher for MemoryBroker {
     fn publish(&self, record: &Outgoing) -> Receipt {
-        if self.lock().silent {
+        let state = self.lock();
+        let silent = state.silent || state.silent_topics.contains(&record.topic);
+        drop(state);
+        if silent {
             return Box::pin(std::future::pending());
         }
         let accepted = self.accept(record);

@@ -1,31 +1,36 @@
 //! One source's lane: fetched batches in, acknowledged records out.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::{RETRY, Sent, deliver};
+use super::marks::{BatchNumber, Marks};
 use crate::backoff::Backoff;
 use crate::budget::{Budget, Reservation};
+use crate::cursor::{KeepMarks, Mark};
 use crate::health::produce::ProduceHealth;
-use crate::kafka::{PublishRecord, Publisher, Receipt};
-use crate::mapping::{Encoded, Mapping, ReadRecordSnafu};
+use crate::kafka::Publisher;
+use crate::mapping::{Encoded, MapRecord, Mapping, ReadRecordSnafu};
 use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
-use crate::source::{Batch, FetchRecords, Records, Source};
+use crate::sabotage::{Sabotage, Sabotages};
+use crate::source::{Batch, FetchRecords, Read, Records, Source, place};
 use crate::telemetry::{SourceLabel, Telemetry};
-
-/// First and longest wait before a record that Kafka did not acknowledge is sent again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Most records of one source that wait for their acknowledgement: at 10 ms a round trip, 400,000 a second.
 const WINDOW: usize = 4_096;
 
 /// How often a lane shows that it is alive.
 const PULSE: Duration = Duration::from_secs(1);
+
+/// From one keeping of the source's position to the next: what a killed producer's successor sends again at most,
+/// beside what was under way.
+const KEEP: Duration = Duration::from_millis(500);
 
 /// What the lanes of a worker share.
 #[derive(Clone)]
@@ -38,6 +43,8 @@ pub struct Shared<P> {
     pub telemetry: Telemetry,
     /// Told how each source is doing.
     pub health: Arc<ProduceHealth>,
+    /// Faults that are switched on for negative controls.
+    pub sabotages: Sabotages,
 }
 
 /// A source, its mapping, and its way to Kafka.
@@ -52,24 +59,17 @@ pub struct Lane<S, P> {
     pub mapping: Mapping,
     /// Where records come from.
     pub source: S,
+    /// Where the source's position is kept.
+    pub keeper: Box<dyn KeepMarks>,
     /// What is shared with the other lanes.
     pub shared: Shared<P>,
-}
-
-/// How a record ended.
-enum Sent {
-    Acknowledged,
-    /// Kafka refuses it for good.
-    Refused(String),
-    /// The lane was told to give up.
-    GivenUp,
 }
 
 impl<S: Source, P: Publisher> Lane<S, P> {
     /// Drives the lane until `stop`, then until everything fetched is acknowledged or `drain` has passed; returns how
     /// many records were not.
     pub(super) async fn run(self, stop: CancellationToken, drain: Duration) -> usize {
-        let Self { index, name, topic, mapping, source, shared } = self;
+        let Self { index, name, topic, mapping, source, keeper, shared } = self;
         shared.telemetry.source_started(&name, &topic);
         // The stream keeps a fetch alive while acknowledgements come in between.
         let mut batches = pin!(stream::unfold(Some(source), |source| async {
@@ -79,15 +79,18 @@ impl<S: Source, P: Publisher> Lane<S, P> {
             Some((fetched, more.then_some(source)))
         }));
         let budget = shared.budget.clone();
-        let mut road = Road::new(index, name, topic, mapping, shared);
+        let mut road = Road::new(index, name, topic, (mapping, keeper), shared);
         let mut pulse = tokio::time::interval(PULSE);
         while !stop.is_cancelled() {
             road.send_what_fits();
+            road.keep_what_is_due();
             let idle = road.next.is_none() && road.in_flight.len() < WINDOW;
             let waiting = road.waiting();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(sent) = road.in_flight.next(), if !road.in_flight.is_empty() => road.account(sent),
+                Some(kept) = road.keeping.next(), if !road.keeping.is_empty() => road.note_kept(kept),
+                () = tokio::time::sleep_until(road.keep_at), if road.waits_to_keep() => {}
                 reservation = budget.reserve(waiting.unwrap_or_default()), if waiting.is_some() => {
                     road.send_next(reservation);
                 }
@@ -98,6 +101,9 @@ impl<S: Source, P: Publisher> Lane<S, P> {
         road.drain(drain).await
     }
 }
+
+/// How a keeping ended, and the marks of it.
+type Kept = (Vec<Mark>, Result<(), String>);
 
 /// The moving parts of a lane.
 struct Road<P> {
@@ -111,7 +117,14 @@ struct Road<P> {
     records: Records,
     /// Mapped, and sent as soon as memory bound and window have room for it. Absent: nothing is left to map.
     next: Option<Outgoing>,
-    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send>>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (BatchNumber, Sent)>>,
+    marks: Marks,
+    keeper: Box<dyn KeepMarks>,
+    /// At most one keeping is under way.
+    keeping: FuturesUnordered<BoxFuture<'static, Kept>>,
+    /// When the position may be kept next.
+    keep_at: Instant,
+    keep_again: Backoff,
     acknowledged: u64,
     rejected: u64,
     exhausted: bool,
@@ -121,7 +134,13 @@ struct Road<P> {
 }
 
 impl<P: Publisher> Road<P> {
-    fn new(index: usize, name: String, topic: String, mapping: Mapping, shared: Shared<P>) -> Self {
+    fn new(
+        index: usize,
+        name: String,
+        topic: String,
+        (mapping, keeper): (Mapping, Box<dyn KeepMarks>),
+        shared: Shared<P>,
+    ) -> Self {
         Self {
             index,
             label: SourceLabel::new(&name),
@@ -132,6 +151,11 @@ impl<P: Publisher> Road<P> {
             records: Records::default(),
             next: None,
             in_flight: FuturesUnordered::new(),
+            marks: Marks::default(),
+            keeper,
+            keeping: FuturesUnordered::new(),
+            keep_at: Instant::now(),
+            keep_again: Backoff::new(RETRY.0, RETRY.1),
             acknowledged: 0,
             rejected: 0,
             exhausted: false,
@@ -148,15 +172,19 @@ impl<P: Publisher> Road<P> {
                 self.shared.telemetry.source_failed(&self.name, &error);
                 (error.outcome(), error.to_string())
             }
-            Some(Ok(Batch { records, exhausted })) => {
+            Some(Ok(Batch { records, exhausted, marks, note })) => {
                 self.shared.telemetry.source_answered(&self.name);
+                if self.shared.sabotages.has(Sabotage::CursorBeforeAck) {
+                    self.marks.due_at_once(marks.clone());
+                }
+                self.marks.begin(marks);
                 self.records = records;
                 self.map_next();
                 self.exhausted = exhausted;
                 if exhausted {
                     self.shared.telemetry.source_exhausted(&self.name);
                 }
-                (if exhausted { "Exhausted" } else { "Running" }, String::new())
+                (if exhausted { "Exhausted" } else { "Running" }, note)
             }
         };
         self.shared.health.source(self.index, |report| {
@@ -168,26 +196,32 @@ impl<P: Publisher> Road<P> {
 
     /// Maps the next record that can be mapped, if there is one.
     fn map_next(&mut self) {
-        for record in self.records.by_ref() {
-            let record = record.map_err(|error| ReadRecordSnafu { problem: error.to_string() }.build());
-            match record.and_then(|record| self.mapping.encode(&record)) {
-                Ok(Encoded { key, payload }) => {
-                    self.next = Some(Outgoing {
-                        topic: self.topic.clone(),
-                        key: Some(key.into_bytes()),
-                        payload: Some(payload),
-                        headers: vec![Header::text(SOURCE_HEADER, self.name.as_str())],
-                    });
+        while let Some(record) = self.records.next() {
+            match self.map(record) {
+                Ok(record) => {
+                    self.next = Some(record);
                     return;
                 }
-                Err(rejection) => {
+                Err((rejection, place)) => {
                     self.rejected += 1;
-                    self.shared.telemetry.record_rejected(&self.name, &rejection);
+                    self.shared.telemetry.record_rejected(&self.name, &rejection, &place);
                 }
             }
         }
+        self.marks.sent_all();
         // Gives the text of the answer back before the next one is fetched.
         self.records = Records::default();
+    }
+
+    /// Maps and encodes a record; an error comes with the place that the record has in its source.
+    fn map(&self, record: Read) -> Result<Outgoing, (MapRecord, String)> {
+        let fetched =
+            record.map_err(|record| (ReadRecordSnafu { problem: record.problem }.build(), place(&record.headers)))?;
+        let Encoded { key, payload } =
+            self.mapping.encode(&fetched.value).map_err(|rejection| (rejection, place(&fetched.headers)))?;
+        let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
+        headers.extend(fetched.headers);
+        Ok(Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
     }
 
     fn send_what_fits(&mut self) {
@@ -205,28 +239,66 @@ impl<P: Publisher> Road<P> {
 
     fn send_next(&mut self, reservation: Reservation) {
         let Some(mut record) = self.next.take() else { return };
+        let batch = self.marks.sent();
         self.map_next();
         let now = chrono::Utc::now().timestamp_millis();
         record.headers.push(Header::text(PRODUCED_AT_HEADER, now.to_string()));
         // Sent here and not when the future is first polled, so that records keep their order.
         let receipt = self.shared.publisher.publish(&record);
-        let held = Held { record, reservation };
-        self.in_flight.push(Box::pin(deliver(self.shared.clone(), held, receipt, self.give_up.clone())));
+        let (shared, give_up) = (self.shared.clone(), self.give_up.clone());
+        self.in_flight.push(Box::pin(async move {
+            let sent = deliver(&shared, record, receipt, give_up).await;
+            // The record is kept until it is acknowledged, and so is its share of the memory bound.
+            drop(reservation);
+            (batch, sent)
+        }));
     }
 
-    fn account(&mut self, sent: Sent) {
+    fn account(&mut self, (batch, sent): (BatchNumber, Sent)) {
         match sent {
             Sent::Acknowledged => {
                 self.acknowledged += 1;
+                self.marks.settled(batch);
                 self.shared.telemetry.record_produced(&self.label);
             }
             Sent::Refused(problem) => {
                 self.rejected += 1;
+                self.marks.settled(batch);
                 self.shared.telemetry.record_refused(&self.name, &problem);
             }
+            // Not settled, so that the position stays before it.
             Sent::GivenUp => {}
         }
         self.note_finish();
+    }
+
+    /// Keeps the source's position, if it has moved and the last keeping was not just now.
+    fn keep_what_is_due(&mut self) {
+        if !self.waits_to_keep() || Instant::now() < self.keep_at {
+            return;
+        }
+        self.keep_at = Instant::now() + KEEP;
+        let marks = self.marks.take_due();
+        let kept = self.keeper.keep(marks.clone());
+        self.keeping.push(Box::pin(async { (marks, kept.await) }));
+    }
+
+    fn waits_to_keep(&self) -> bool {
+        self.keeping.is_empty() && self.marks.are_due()
+    }
+
+    fn note_kept(&mut self, (marks, kept): Kept) {
+        match kept {
+            Ok(()) => {
+                self.keep_again.reset();
+                self.shared.telemetry.cursor_kept(&self.label);
+            }
+            Err(problem) => {
+                self.keep_at = Instant::now() + self.keep_again.next_delay();
+                self.marks.put_back(marks);
+                self.shared.telemetry.cursor_not_kept(&self.name, &self.label, &problem);
+            }
+        }
     }
 
     /// Says once that an exhausted source is acknowledged to its end.
@@ -254,11 +326,18 @@ impl<P: Publisher> Road<P> {
     async fn drain(mut self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
         let budget = self.shared.budget.clone();
-        while !self.is_settled() {
+        // A position that is not kept in time costs repeated records, never lost ones, and so counts for nothing below.
+        while !self.is_settled() || self.marks.are_due() || !self.keeping.is_empty() {
             self.send_what_fits();
+            if self.is_settled() && self.keep_again.failures() == 0 {
+                self.keep_at = Instant::now();
+            }
+            self.keep_what_is_due();
             let waiting = self.waiting();
             tokio::select! {
                 Some(sent) = self.in_flight.next(), if !self.in_flight.is_empty() => self.account(sent),
+                Some(kept) = self.keeping.next(), if !self.keeping.is_empty() => self.note_kept(kept),
+                () = tokio::time::sleep_until(self.keep_at), if self.waits_to_keep() => {}
                 reservation = budget.reserve(waiting.unwrap_or_default()), if waiting.is_some() => {
                     self.send_next(reservation);
                 }
@@ -268,34 +347,4 @@ impl<P: Publisher> Road<P> {
         self.give_up.cancel();
         usize::from(self.next.is_some()) + self.records.count() + self.in_flight.len()
     }
-}
-
-/// A record that is kept until it is acknowledged, and its share of the memory bound.
-struct Held {
-    record: Outgoing,
-    reservation: Reservation,
-}
-
-/// Awaits the receipt of a record, and sends it again until Kafka acknowledges or refuses it.
-async fn deliver<P: Publisher>(
-    shared: Shared<P>,
-    Held { record, reservation }: Held,
-    mut receipt: Receipt,
-    give_up: CancellationToken,
-) -> Sent {
-    let mut retry = Backoff::new(RETRY.0, RETRY.1);
-    let sent = loop {
-        match receipt.await {
-            Ok(()) => break Sent::Acknowledged,
-            Err(error @ PublishRecord::RefuseRecord { .. }) => break Sent::Refused(error.to_string()),
-            Err(error @ PublishRecord::AwaitBroker { .. }) => shared.telemetry.publish_failed(&error.to_string()),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(retry.next_delay()) => {}
-            () = give_up.cancelled() => break Sent::GivenUp,
-        }
-        receipt = shared.publisher.publish(&record);
-    };
-    drop(reservation);
-    sent
 }

@@ -8,15 +8,20 @@ use tokio_util::sync::CancellationToken;
 use worker_settings::{Origin, ProduceSettings, SourceSettings};
 
 use crate::budget::Budget;
+use crate::cursor::{CursorsTopic, KeepMarks, Nowhere, ReadMarks, TopicKeeper};
 use crate::health::produce::ProduceHealth;
 use crate::health::server::{self, ServeHealth};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
 use crate::mapping::{CompileMapping, Mapping};
 use crate::produce::{Lane, Produce, RunProduce, Shared};
+use crate::push::{Limits, PushServer, PushSource};
 use crate::sabotage::{Sabotage, Sabotages};
+use crate::source::Source;
+use crate::source::files::FilesSource;
 use crate::source::generator::GeneratorSource;
 use crate::source::guard::Guard;
 use crate::source::http::{HttpSource, PrepareRequests};
+use crate::source::kafka::KafkaSource;
 use crate::telemetry::Telemetry;
 
 /// How often Kafka is asked whether it is there, while it is and while it is not.
@@ -37,6 +42,8 @@ pub enum RunProducer {
     Serve { source: ServeHealth },
     #[snafu(display("cannot make the producer"))]
     Publish { source: MakeProducer },
+    #[snafu(display("cannot listen for pushed records on port {port}"))]
+    Listen { port: u16, source: std::io::Error },
     #[snafu(display("the road to kafka has ended"))]
     Drive { source: RunProduce },
 }
@@ -61,20 +68,33 @@ pub async fn producer(
     if ordinal >= settings.replicas {
         telemetry.share_is_empty(ordinal, settings.replicas);
     }
-    let share: Vec<&SourceSettings> = share(settings, ordinal);
+    let share: Vec<&SourceSettings> = settings.share(ordinal);
     let names = share.iter().map(|source| (source.name.clone(), source.topic.clone()));
     let health = Arc::new(ProduceHealth::new(names));
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
-    let shared =
-        Shared { publisher: publisher.clone(), budget, telemetry: telemetry.clone(), health: Arc::clone(&health) };
-    let guard = Guard::new(&settings.allowed_source_hosts);
-    let mut road = Produce::new(settings.drain_timeout.get());
+    let shared = Shared {
+        publisher: publisher.clone(),
+        budget,
+        telemetry: telemetry.clone(),
+        health: Arc::clone(&health),
+        sabotages,
+    };
+    let mut starter = Starter {
+        settings,
+        guard: Guard::new(&settings.allowed_source_hosts),
+        shared,
+        road: Produce::new(settings.drain_timeout.get()),
+        pushed: Vec::new(),
+        stop: stop.clone(),
+    };
     for (index, source) in share.iter().enumerate() {
-        start(&mut road, index, source, &guard, &shared, &stop)?;
+        starter.start(index, source)?;
     }
+    let road = starter.finish().await?;
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
-    let topics = share.iter().map(|source| source.topic.clone()).collect();
+    let mut topics: Vec<String> = share.iter().map(|source| source.topic.clone()).collect();
+    topics.extend(settings.cursors_topic.clone().filter(|_| share.iter().any(|source| source.origin.has_cursor())));
     tokio::spawn(watch_kafka(publisher, topics, Arc::clone(&health), telemetry));
     let draining = stop.clone();
     tokio::spawn(async move {
@@ -84,35 +104,72 @@ pub async fn producer(
     road.run(stop).await.context(DriveSnafu)
 }
 
-/// Returns the sources whose index modulo `replicas` is this pod's ordinal.
-fn share(settings: &ProduceSettings, ordinal: u32) -> Vec<&SourceSettings> {
-    let replicas = settings.replicas as usize;
-    let mine = settings.sources.iter().enumerate().filter(|(index, _)| index % replicas == ordinal as usize);
-    mine.map(|(_, source)| source).collect()
+/// Makes the lanes of a producer.
+struct Starter<'a> {
+    settings: &'a ProduceSettings,
+    guard: Guard,
+    shared: Shared<KafkaPublisher>,
+    road: Produce,
+    /// The sources that are pushed to, which share one server.
+    pushed: Vec<PushSource>,
+    stop: CancellationToken,
 }
 
-fn start(
-    road: &mut Produce,
-    index: usize,
-    settings: &SourceSettings,
-    guard: &Guard,
-    shared: &Shared<KafkaPublisher>,
-    stop: &CancellationToken,
-) -> Result<(), RunProducer> {
-    let mapping = Mapping::compile(settings).context(CompileSnafu)?;
-    let (name, topic) = (settings.name.clone(), settings.topic.clone());
-    let shared = shared.clone();
-    match &settings.origin {
-        Origin::Http(http) => {
-            let source = HttpSource::new(http, guard).context(PrepareSnafu { name: &name })?;
-            road.start(Lane { index, name, topic, mapping, source, shared }, stop.clone());
+impl Starter<'_> {
+    /// Starts the lane of a source.
+    fn start(&mut self, index: usize, settings: &SourceSettings) -> Result<(), RunProducer> {
+        let mapping = Mapping::compile(settings).context(CompileSnafu)?;
+        let (name, topic) = (settings.name.clone(), settings.topic.clone());
+        match &settings.origin {
+            Origin::Http(http) => {
+                let source = HttpSource::new(http, &self.guard).context(PrepareSnafu { name: &name })?;
+                self.poll(index, settings, mapping, source, Box::new(Nowhere));
+            }
+            Origin::Generator(generator) => {
+                self.poll(index, settings, mapping, GeneratorSource::new(generator), Box::new(Nowhere));
+            }
+            Origin::Push(push) => {
+                self.pushed.push(PushSource { index, name, topic, mapping, settings: push.clone() });
+            }
+            Origin::Files(files) => {
+                let cursors = self.settings.cursors_topic.as_deref().expect("the settings are checked");
+                let ProduceSettings { kafka, pipeline, .. } = self.settings;
+                let read: Arc<dyn ReadMarks> = Arc::new(CursorsTopic::new(kafka, pipeline, cursors));
+                let keeper = TopicKeeper::new(self.shared.publisher.clone(), cursors, &name);
+                self.poll(index, settings, mapping, FilesSource::new(&name, files, read), Box::new(keeper));
+            }
+            Origin::Kafka(kafka) => {
+                let source = KafkaSource::new(kafka, &self.settings.pipeline, self.settings.buffer_memory.0);
+                let keeper = Box::new(source.keeper());
+                self.poll(index, settings, mapping, source, keeper);
+            }
         }
-        Origin::Generator(generator) => {
-            let source = GeneratorSource::new(generator);
-            road.start(Lane { index, name, topic, mapping, source, shared }, stop.clone());
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn poll<S: Source>(
+        &mut self,
+        index: usize,
+        settings: &SourceSettings,
+        mapping: Mapping,
+        source: S,
+        keeper: Box<dyn KeepMarks>,
+    ) {
+        let (name, topic, shared) = (settings.name.clone(), settings.topic.clone(), self.shared.clone());
+        self.road.start(Lane { index, name, topic, mapping, source, keeper, shared }, self.stop.clone());
+    }
+
+    /// Opens the port for what is pushed, if anything is; returns the road with all lanes.
+    async fn finish(mut self) -> Result<Produce, RunProducer> {
+        if !self.pushed.is_empty() {
+            let port = self.settings.push_port.expect("the settings are checked");
+            let listener = server::listen(port).await.context(ListenSnafu { port })?;
+            let push = PushServer::new(self.pushed, self.shared);
+            let drain = self.settings.drain_timeout.get();
+            self.road.add(push.run(listener, Limits::default(), self.stop, drain));
+        }
+        Ok(self.road)
+    }
 }
 
 /// Asks Kafka now and then whether it is there, on a thread that may block.

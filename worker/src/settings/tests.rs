@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use worker_settings::{
-    CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, GeneratorSettings, KafkaSettings,
-    PipelineName, SqlSettings, TableSettings, TypeSettings,
+    CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, FileFormat, GeneratorSettings, KafkaSettings,
+    PipelineName, SqlSettings, StartAt, TableSettings, TypeSettings,
 };
 
 use super::*;
@@ -38,13 +38,44 @@ fn source(name: &str, origin: Origin) -> SourceSettings {
     }
 }
 
+fn push() -> PushSettings {
+    PushSettings { max_body: Bytes(1 << 20), timeout: Duration::from_secs(30), token: Some("/secrets/a/b".into()) }
+}
+
+fn files() -> FilesSettings {
+    FilesSettings {
+        directory: "/files/uploads".into(),
+        path: "in/*.csv".to_owned(),
+        format: FileFormat::Csv,
+        delimiter: ';',
+        interval: Duration::from_secs(10),
+    }
+}
+
+fn other_kafka() -> KafkaSourceSettings {
+    KafkaSourceSettings {
+        bootstrap_servers: vec!["other:9092".to_owned()],
+        topic: "orders".to_owned(),
+        group: "millrace".to_owned(),
+        start: StartAt::Earliest,
+    }
+}
+
 fn produce() -> ProduceSettings {
     let generator = GeneratorSettings { seed: 1, count: Some(10), records_per_second: Some(5) };
     ProduceSettings {
         pipeline: pipeline(),
         kafka: kafka(),
-        sources: vec![source("a", Origin::Http(http())), source("b", Origin::Generator(generator))],
+        sources: vec![
+            source("a", Origin::Http(http())),
+            source("b", Origin::Generator(generator)),
+            source("c", Origin::Push(push())),
+            source("d", Origin::Files(files())),
+            source("e", Origin::Kafka(other_kafka())),
+        ],
         replicas: 1,
+        cursors_topic: Some("users-cursors".to_owned()),
+        push_port: Some(8090),
         allowed_source_hosts: Vec::new(),
         buffer_memory: Bytes(16 << 20),
         drain_timeout: Duration::from_secs(20),
@@ -90,7 +121,7 @@ fn process() -> ProcessSettings {
 
 #[test]
 fn wrong_settings_are_refused_with_their_path() {
-    let produce_cases: [fn(&mut ProduceSettings); 11] = [
+    let produce_cases: [fn(&mut ProduceSettings); 22] = [
         |settings| settings.kafka.bootstrap_servers.clear(),
         |settings| settings.replicas = 0,
         |settings| settings.buffer_memory = Bytes(1),
@@ -108,6 +139,24 @@ fn wrong_settings_are_refused_with_their_path() {
         |settings| {
             let generator = GeneratorSettings { seed: 1, count: None, records_per_second: Some(0) };
             settings.sources[0].origin = Origin::Generator(generator);
+        },
+        |settings| settings.cursors_topic = None,
+        |settings| settings.push_port = None,
+        |settings| settings.sources[2].origin = Origin::Push(PushSettings { max_body: Bytes(17 << 20), ..push() }),
+        |settings| settings.sources[2].origin = Origin::Push(PushSettings { max_body: Bytes(0), ..push() }),
+        |settings| {
+            settings.sources[2].origin = Origin::Push(PushSettings { timeout: Duration::from_secs(0), ..push() });
+        },
+        |settings| settings.sources[3].origin = Origin::Files(FilesSettings { path: "../*".to_owned(), ..files() }),
+        |settings| settings.sources[3].origin = Origin::Files(FilesSettings { path: "/etc/*".to_owned(), ..files() }),
+        |settings| settings.sources[3].origin = Origin::Files(FilesSettings { path: "a***b".to_owned(), ..files() }),
+        |settings| settings.sources[3].origin = Origin::Files(FilesSettings { delimiter: '"', ..files() }),
+        |settings| {
+            let kafka = KafkaSourceSettings { bootstrap_servers: Vec::new(), ..other_kafka() };
+            settings.sources[4].origin = Origin::Kafka(kafka);
+        },
+        |settings| {
+            settings.sources[4].origin = Origin::Kafka(KafkaSourceSettings { group: String::new(), ..other_kafka() });
         },
     ];
     let process_cases: [fn(&mut ProcessSettings); 11] = [
@@ -145,6 +194,14 @@ fn wrong_settings_are_refused_with_their_path() {
 
 fn column(name: &str, column_type: &str) -> ColumnSettings {
     ColumnSettings { name: name.to_owned(), column_type: column_type.parse().expect("a type") }
+}
+
+#[test]
+fn polled_sources_are_shared_and_pushed_ones_run_everywhere() {
+    let settings = ProduceSettings { replicas: 3, ..produce() };
+    let names = |ordinal| settings.share(ordinal).iter().map(|source| source.name.clone()).collect::<Vec<_>>();
+    assert_eq!([names(0), names(1), names(2)], [vec!["a", "c", "e"], vec!["b", "c"], vec!["c", "d"]]);
+    assert_eq!(names(3), ["c"]);
 }
 
 #[test]

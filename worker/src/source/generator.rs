@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use worker_settings::GeneratorSettings;
 
 use super::pace::Pace;
-use super::{Batch, FetchRecords, Source};
+use super::{Batch, FetchRecords, Records, Source};
 
 /// Most records of one batch: enough to keep Kafka busy, too few to matter for the memory bound.
 const LARGEST_BATCH: u64 = 200;
@@ -50,9 +50,9 @@ impl Source for GeneratorSource {
             tokio::time::sleep_until(pace.take(length, Instant::now())).await;
         }
         let end = self.next + length;
-        let records = (self.next..end).map(|index| flat(self.seed, index)).collect();
+        let records: Records = (self.next..end).map(|index| flat(self.seed, index)).collect();
         self.next = end;
-        Ok(Batch { records, exhausted: length == left })
+        Ok(Batch { records, exhausted: length == left, ..Batch::default() })
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(records.len(), 450);
         for (index, record) in records.iter().enumerate() {
             let expected = serde_json::to_value(profile(11, index as u64)).expect("a profile is JSON");
-            assert_eq!(record.as_ref().ok(), Some(&expected));
+            assert_eq!(record.as_ref().ok().map(|record| &record.value), Some(&expected));
         }
     }
 

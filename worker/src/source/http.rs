@@ -68,7 +68,11 @@ impl HttpSource {
                 let backoff = self.backoff.next_delay();
                 self.due = now + retry_after.unwrap_or_default().max(backoff);
             }
-            Err(Failure { error: FetchRecords::AcceptAnswer { .. } | FetchRecords::ReachAddress { .. }, .. }) => {
+            Err(Failure {
+                error:
+                    FetchRecords::AcceptAnswer { .. } | FetchRecords::ReachAddress { .. } | FetchRecords::AcceptFile { .. },
+                ..
+            }) => {
                 self.due = now + self.interval.max(MEND);
             }
         }

@@ -3,16 +3,48 @@
 use std::vec::IntoIter;
 
 use serde_json::value::RawValue;
-use serde_json::{Deserializer, Error, Value};
+use serde_json::{Deserializer, Value};
+
+use crate::message::Header;
 
 /// Records in order; what was given is gone.
 #[derive(Debug, Default)]
 pub struct Records(Origin);
 
+/// A record as its source has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetched {
+    /// The record.
+    pub value: Value,
+    /// Where it stood in the source, for the record's headers. Empty: the source cannot tell.
+    pub headers: Vec<Header>,
+}
+
+/// A record that cannot be read: its bytes are no value of the source's format.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unreadable {
+    /// What is wrong.
+    pub problem: String,
+    /// Where it stood. Empty: the source cannot tell.
+    pub headers: Vec<Header>,
+}
+
+/// What comes for each record: one that cannot be read does not hide those behind it.
+pub type Read = Result<Fetched, Unreadable>;
+
+/// Returns where a record stood, in words.
+pub fn place(headers: &[Header]) -> String {
+    let said = headers.iter().map(|header| {
+        let value = String::from_utf8_lossy(header.value.as_deref().unwrap_or_default());
+        format!("{}={value}", header.name.trim_start_matches("millrace-"))
+    });
+    said.collect::<Vec<_>>().join(" ")
+}
+
 #[derive(Debug)]
 enum Origin {
-    /// Made here.
-    Made(IntoIter<Value>),
+    /// Made here, or read already.
+    Made(IntoIter<Read>),
     /// Not parsed yet.
     Written(Text),
 }
@@ -41,18 +73,28 @@ impl Records {
 
 impl FromIterator<Value> for Records {
     fn from_iter<I: IntoIterator<Item = Value>>(records: I) -> Self {
-        Self(Origin::Made(records.into_iter().collect::<Vec<Value>>().into_iter()))
+        records.into_iter().map(|value| Ok(Fetched { value, headers: Vec::new() })).collect()
+    }
+}
+
+impl FromIterator<Read> for Records {
+    fn from_iter<I: IntoIterator<Item = Read>>(records: I) -> Self {
+        Self(Origin::Made(records.into_iter().collect::<Vec<Read>>().into_iter()))
     }
 }
 
 impl Iterator for Records {
-    /// An error is a record that is JSON but no value: a number out of range, half a character, a thousand brackets.
-    type Item = Result<Value, Error>;
+    /// An error is, in an answer, a record that is JSON but no value: a number out of range, half a character, a
+    /// thousand brackets.
+    type Item = Read;
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
-            Origin::Made(records) => records.next().map(Ok),
-            Origin::Written(text) => text.next().map(|record| serde_json::from_str(record.get())),
+            Origin::Made(records) => records.next(),
+            Origin::Written(text) => text.next().map(|record| match serde_json::from_str(record.get()) {
+                Ok(value) => Ok(Fetched { value, headers: Vec::new() }),
+                Err(error) => Err(Unreadable { problem: error.to_string(), headers: Vec::new() }),
+            }),
         }
     }
 }
@@ -77,7 +119,7 @@ mod tests {
 
     fn written(json: &str) -> Vec<Result<Value, String>> {
         let raw = RawValue::from_string(json.to_owned()).expect("JSON");
-        Records::written(raw).map(|record| record.map_err(|error| error.to_string())).collect()
+        Records::written(raw).map(|record| record.map(|read| read.value).map_err(|error| error.problem)).collect()
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(super) struct Metrics {
     pub(super) exhausted: Family<SourceLabel, Gauge>,
     pub(super) produced: Family<SourceLabel, Counter>,
     pub(super) rejected: Family<RejectionLabels, Counter>,
+    pub(super) cursors_kept: Family<SourceLabel, Counter>,
+    pub(super) cursor_failures: Family<SourceLabel, Counter>,
     pub(super) publish_failures: Counter,
     pub(super) assigned: Gauge,
     pub(super) consumed: Counter,
@@ -112,6 +114,8 @@ impl Metrics {
             exhausted: Family::default(),
             produced: Family::default(),
             rejected: Family::default(),
+            cursors_kept: Family::default(),
+            cursor_failures: Family::default(),
             publish_failures: Counter::default(),
             assigned: Gauge::default(),
             consumed: Counter::default(),
@@ -135,7 +139,11 @@ impl Metrics {
 
     fn registered(mut self, budget: Budget) -> Self {
         let registry = &mut self.registry;
-        registry.register("millrace_source_requests", "Fetches of a source, by how they ended", self.requests.clone());
+        registry.register(
+            "millrace_source_requests",
+            "Fetches of a source, or pushes to it, by how they ended",
+            self.requests.clone(),
+        );
         registry.register(
             "millrace_source_exhausted",
             "1 when the source will never have more records",
@@ -146,6 +154,16 @@ impl Metrics {
             "millrace_records_rejected",
             "Fetched records that could not be mapped or sent",
             self.rejected.clone(),
+        );
+        registry.register(
+            "millrace_cursors_kept",
+            "Times that the position of a source was kept",
+            self.cursors_kept.clone(),
+        );
+        registry.register(
+            "millrace_cursor_failures",
+            "Times that the position of a source could not be kept; each is tried again",
+            self.cursor_failures.clone(),
         );
         registry.register(
             "millrace_publish_failures",
@@ -249,6 +267,8 @@ mod tests {
         metrics.requests.get_or_create(&RequestLabels::new("users", "Ok")).inc();
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
         metrics.filtered.get_or_create(&QueryLabel { query: "adults".to_owned() }).inc();
+        metrics.cursors_kept.get_or_create(&SourceLabel::new("users")).inc();
+        metrics.cursor_failures.get_or_create(&SourceLabel::new("users")).inc();
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();
         metrics.write_failures.get_or_create(&ReasonLabel { reason: "AwaitSink".to_owned() }).inc();
         metrics.time.get_or_create(&StateLabel { state: RoadState::BackPressured }).inc_by(1.5);

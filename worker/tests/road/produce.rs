@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_worker::budget::Budget;
+use millrace_worker::cursor::Nowhere;
 use millrace_worker::health::Health;
 use millrace_worker::health::produce::ProduceHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
 use millrace_worker::mapping::Mapping;
 use millrace_worker::message::Outgoing;
 use millrace_worker::produce::{Lane, Produce, RunProduce, Shared};
+use millrace_worker::sabotage::Sabotages;
 use millrace_worker::source::generator::GeneratorSource;
 use millrace_worker::source::memory::MemorySource;
 use millrace_worker::source::{Batch, FetchRecords, Source};
@@ -50,9 +52,11 @@ fn start<S: Source>(source: S, fields: &[(&str, &str)], broker: &MemoryBroker, m
         budget: budget.clone(),
         telemetry: telemetry.clone(),
         health: Arc::clone(&health),
+        sabotages: Sabotages::default(),
     };
     let mapping = Mapping::compile(&settings(fields)).expect("the expressions compile");
-    let lane = Lane { index: 0, name: "users".to_owned(), topic: TOPIC.to_owned(), mapping, source, shared };
+    let keeper = Box::new(Nowhere);
+    let lane = Lane { index: 0, name: "users".to_owned(), topic: TOPIC.to_owned(), mapping, source, keeper, shared };
     let stop = CancellationToken::new();
     let mut road = Produce::new(Duration::from_millis(300));
     road.start(lane, stop.clone());
@@ -85,7 +89,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn batch(records: impl IntoIterator<Item = Value>) -> Result<Batch, FetchRecords> {
-    Ok(Batch { records: records.into_iter().collect(), exhausted: false })
+    Ok(Batch { records: records.into_iter().collect(), ..Batch::default() })
 }
 
 fn failure() -> Result<Batch, FetchRecords> {

@@ -120,7 +120,7 @@ mod tests {
 
     fn taken(document: &str, pointer: &str) -> Result<Vec<Value>, String> {
         let records = records(document.as_bytes(), pointer)?;
-        Ok(records.map(|record| record.expect("a value")).collect())
+        Ok(records.map(|record| record.expect("a value").value).collect())
     }
 
     #[test]

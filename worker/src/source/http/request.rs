@@ -98,7 +98,7 @@ impl Requests {
         self.check_status(&response)?;
         let body = self.read(response).await?;
         let records = records(&body, &self.pointer).map_err(|problem| self.refuse(problem))?;
-        Ok(Batch { records, exhausted: false })
+        Ok(Batch { records, ..Batch::default() })
     }
 
     /// Reads the headers, files included, so that a rotated Secret is picked up.

@@ -78,9 +78,9 @@ async fn source(path: &str) -> HttpSource {
 }
 
 async fn fetched(source: &mut HttpSource) -> Vec<Value> {
-    let Batch { records, exhausted } = source.next().await.expect("an answer");
+    let Batch { records, exhausted, .. } = source.next().await.expect("an answer");
     assert!(!exhausted);
-    records.map(|record| record.expect("a value")).collect()
+    records.map(|record| record.expect("a value").value).collect()
 }
 
 #[tokio::test]

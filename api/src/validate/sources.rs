@@ -1,0 +1,141 @@
+//! Parses the kinds of sources beside HTTP polling and the generator.
+
+use std::collections::BTreeSet;
+
+use worker_settings::{Bytes, Duration, FileFormat, FilesSettings, KafkaSourceSettings, PushSettings, StartAt};
+
+use super::{Parse, mounted};
+use crate::crd;
+use crate::names::{Component, Names};
+use crate::pipeline::{Claim, SecretKey};
+
+impl Parse {
+    pub(super) fn push(&mut self, path: &str, written: &crd::Push, secrets: &mut BTreeSet<SecretKey>) -> PushSettings {
+        let crd::Push { max_body, timeout, token_from } = written;
+        PushSettings {
+            max_body: self.parse(&format!("{path}.maxBody"), max_body, Bytes(0)),
+            timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
+            token: token_from.as_ref().map(|from| mounted(&from.secret_key_ref, secrets).into()),
+        }
+    }
+
+    pub(super) fn files(&mut self, path: &str, written: &crd::Files) -> FilesSettings {
+        let crd::Files { claim_name, path: pattern, format, delimiter, interval } = written;
+        if let Err(error) = glob::Pattern::new(pattern) {
+            self.reject(format!("{path}.path"), format!("'{pattern}' is no glob pattern: {error}"));
+        }
+        FilesSettings {
+            directory: Claim(claim_name.clone()).directory(),
+            path: pattern.clone(),
+            format: match format {
+                crd::FileFormat::JsonLines => FileFormat::JsonLines,
+                crd::FileFormat::Csv => FileFormat::Csv,
+            },
+            delimiter: self.parse(&format!("{path}.delimiter"), delimiter, ','),
+            interval: self.parse(&format!("{path}.interval"), interval, Duration::from_secs(0)),
+        }
+    }
+
+    /// Parses a source of another cluster; `source` is the whole of it.
+    pub(super) fn other_kafka(
+        &mut self,
+        path: &str,
+        written: &crd::KafkaTopic,
+        source: &crd::Source,
+        names: &Names,
+    ) -> KafkaSourceSettings {
+        let crd::KafkaTopic { bootstrap_servers, topic, start, group } = written;
+        if *topic == source.topic && bootstrap_servers.iter().any(|server| is_own(server, names)) {
+            self.reject(
+                format!("{path}.topic"),
+                format!("'{topic}' is the topic that the source fills, so its records would go round in circles; name another"),
+            );
+        }
+        KafkaSourceSettings {
+            bootstrap_servers: bootstrap_servers.clone(),
+            topic: topic.clone(),
+            group: group.clone().unwrap_or_else(|| names.source_group(&source.name)),
+            start: match start {
+                crd::StartAt::Earliest => StartAt::Earliest,
+                crd::StartAt::Latest => StartAt::Latest,
+            },
+        }
+    }
+}
+
+/// Returns whether a broker is one of the pipeline's own, by the names that its Services and pods have.
+fn is_own(server: &str, names: &Names) -> bool {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    let mut labels = host.split('.');
+    let service = names.component(Component::Kafka);
+    let nodes = names.nodes_service(Component::Kafka);
+    let first = labels.next().unwrap_or_default();
+    let rest: Vec<&str> = labels.collect();
+    let is_service = first == service || first == nodes;
+    let is_pod = rest.first() == Some(&nodes.as_str());
+    let namespace = rest.get(usize::from(is_pod));
+    (is_service || is_pod) && namespace.is_none_or(|namespace| *namespace == names.namespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::validate::validate;
+
+    /// Returns what is said of a pipeline with one source of every kind after a change at a JSON pointer.
+    fn rejected(pointer: &str, value: Value) -> Vec<String> {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/sources-of-every-kind.yaml");
+        let text = std::fs::read_to_string(sample).expect("the sample is there");
+        let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
+        *resource.pointer_mut(pointer).expect("the sample has that") = value;
+        let resource = serde_json::from_value(resource).expect("it fits the types");
+        validate(&resource).rejected.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_only_a_program_can_judge_is_rejected_with_its_path() {
+        assert_eq!(rejected("/spec/producer/sources/2/push", json!({})), Vec::<String>::new());
+        let glob = rejected("/spec/producer/sources/3/files/path", json!("a***"));
+        assert!(glob[0].starts_with("spec.producer.sources[3].files.path: 'a***' is no glob pattern: "), "{glob:?}");
+        let circle = json!({"bootstrapServers": ["users-kafka:9092"], "topic": "users_created"});
+        let said = "spec.producer.sources[4].kafka.topic: 'users_created' is the topic that the source fills, so its \
+                    records would go round in circles; name another";
+        assert_eq!(rejected("/spec/producer/sources/4/kafka", circle), [said]);
+        let elsewhere = json!({"bootstrapServers": ["users-kafka.other.svc:9092"], "topic": "users_created"});
+        assert_eq!(rejected("/spec/producer/sources/4/kafka", elsewhere), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_source_of_no_kind_and_of_two_is_rejected() {
+        let kinds = "say where the records come from: exactly one of http, generator, push, files and kafka";
+        let source = |kinds: Value| {
+            let mut source = json!({"name": "a", "topic": "users_created", "key": "id"});
+            source.as_object_mut().expect("an object").extend(kinds.as_object().cloned().unwrap_or_default());
+            source
+        };
+        for wrong in [json!({}), json!({"push": {}, "generator": {}})] {
+            let said = rejected("/spec/producer/sources/2", source(wrong));
+            assert_eq!(said, [format!("spec.producer.sources[2]: {kinds}")]);
+        }
+    }
+
+    #[test]
+    fn the_own_brokers_are_known_by_every_name_they_have() {
+        let names = Names::new("data", "users");
+        for own in [
+            "users-kafka:9092",
+            "users-kafka.data.svc:9092",
+            "users-kafka-0.users-kafka-nodes:9092",
+            "users-kafka-1.users-kafka-nodes.data.svc.cluster.local:9092",
+        ] {
+            assert!(is_own(own, &names), "{own}");
+        }
+        for other in ["users-kafka.other.svc:9092", "kafka.data.svc:9092", "users-kafka2:9092", "example.com:9092"] {
+            assert!(!is_own(other, &names), "{other}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Where a source's records come from, and what each kind of origin needs.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, Duration};
+
+/// Where a source's records come from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// An HTTP endpoint that is polled.
+    Http(HttpSettings),
+    /// Made-up profiles from a seed.
+    Generator(GeneratorSettings),
+    /// Whoever sends them over HTTP.
+    Push(PushSettings),
+    /// Files of a volume.
+    Files(FilesSettings),
+    /// A topic of another Kafka cluster.
+    Kafka(KafkaSourceSettings),
+}
+
+impl Origin {
+    /// Returns whether the source's position is kept in the cursors topic.
+    pub const fn has_cursor(&self) -> bool {
+        match self {
+            Self::Files(_) => true,
+            // The other cluster keeps it, in a consumer group.
+            Self::Kafka(_) => false,
+            Self::Http(_) | Self::Generator(_) | Self::Push(_) => false,
+        }
+    }
+}
+
+/// An HTTP endpoint that answers a GET with a JSON document of records.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HttpSettings {
+    /// `http://` or `https://` address, without user information.
+    pub url: String,
+    /// From the start of one poll to the start of the next.
+    pub interval: Duration,
+    /// Longest that one request may take, from connecting to the last byte.
+    pub timeout: Duration,
+    /// Request headers.
+    pub headers: Vec<HeaderSettings>,
+    /// JSON pointer (RFC 6901) to the array of records, or to a single record. Empty: the whole document.
+    pub records: String,
+    /// Largest response body, after decompression, in bytes; a larger one is refused whole.
+    pub max_response: Bytes,
+    /// Upper bound of requests a second, retries included. Absent: `interval` alone sets the pace.
+    pub max_requests_per_second: Option<f64>,
+}
+
+/// A request header whose value is given here or in a mounted file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderSettings {
+    /// Header name.
+    pub name: String,
+    /// The value, or where it is mounted.
+    pub value: HeaderValue,
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HeaderValue {
+    /// Written in the resource.
+    Literal(String),
+    /// Path of a file mounted from a Secret; read at each request, so that a rotated Secret is picked up.
+    File(String),
+}
+
+/// Made-up profiles: the same seed gives the same records.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GeneratorSettings {
+    /// Seed of the sequence.
+    pub seed: u64,
+    /// How many records to make. Absent: no end.
+    pub count: Option<u64>,
+    /// Records a second. Absent: as fast as Kafka acknowledges.
+    pub records_per_second: Option<u32>,
+}
+
+/// Records that are sent to the worker over HTTP.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PushSettings {
+    /// Largest body of a request in bytes; a larger one is refused whole. At most `bufferMemory`.
+    pub max_body: Bytes,
+    /// Longest that the body of a request may take to arrive, and then its records to be acknowledged.
+    pub timeout: Duration,
+    /// Path of a file with the bearer token that requests must carry, mounted from a Secret and read at each request.
+    /// Absent: whoever reaches the port may push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<PathBuf>,
+}
+
+/// Files of a mounted volume, read in the order of their names.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FilesSettings {
+    /// Where the volume is mounted.
+    pub directory: PathBuf,
+    /// Which files, as a glob pattern relative to the directory.
+    pub path: String,
+    /// What a record is in them.
+    pub format: FileFormat,
+    /// What separates the fields of a CSV record: one ASCII character.
+    pub delimiter: char,
+    /// From the end of one look for new files and lines to the start of the next.
+    pub interval: Duration,
+}
+
+/// What a record is in a file.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum FileFormat {
+    /// One JSON value a line.
+    #[serde(rename = "JSONLines")]
+    JsonLines,
+    /// A row; the first one names the fields, whose values are texts.
+    #[serde(rename = "CSV")]
+    Csv,
+}
+
+/// A topic of another Kafka cluster, all partitions of it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KafkaSourceSettings {
+    /// `host:port` of brokers to begin with.
+    pub bootstrap_servers: Vec<String>,
+    /// The topic.
+    pub topic: String,
+    /// Consumer group of that cluster, which keeps the position.
+    pub group: String,
+    /// Where a partition begins for which the group has no position.
+    pub start: StartAt,
+}
+
+/// Where to begin without a position.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum StartAt {
+    /// At the oldest record.
+    Earliest,
+    /// Behind the newest record there is.
+    Latest,
+}

@@ -1,0 +1,276 @@
+//! Bytes of a file → records: which are whole, and what is in them. Pure.
+//!
+//! Pieces begin where a record begins. What is behind the last line break is left for later, since it may be half
+//! written. A record that is none is an error in its place and hides none behind it.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+use worker_settings::FileFormat;
+
+/// The records of a piece, each with the byte of the piece that it begins at, and how many bytes are done with.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Rows {
+    pub(super) records: Vec<(usize, Result<Value, String>)>,
+    pub(super) read: usize,
+}
+
+/// How the bytes of a file are read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reading {
+    /// One JSON value a line.
+    JsonLines,
+    /// Rows of fields of these names.
+    Csv { names: Vec<String>, delimiter: u8 },
+}
+
+/// Why a CSV file cannot be read at all.
+pub(super) type BadHeader = String;
+
+/// What some programs begin a UTF-8 file with.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Reading {
+    /// Finds out from the beginning of a file how it is read, and where its records begin; `None`: the header is not
+    /// whole yet.
+    pub(super) fn begin(
+        format: FileFormat,
+        delimiter: u8,
+        beginning: &[u8],
+    ) -> Result<Option<(Self, usize)>, BadHeader> {
+        match format {
+            FileFormat::JsonLines => {
+                let mark = if beginning.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+                Ok(Some((Self::JsonLines, mark)))
+            }
+            FileFormat::Csv => {
+                let Some(header) = CsvRows::new(delimiter, beginning).next() else { return Ok(None) };
+                Ok(Some((Self::Csv { names: names(&header)?, delimiter }, header.end)))
+            }
+        }
+    }
+
+    /// Reads the whole records of a piece.
+    pub(super) fn rows(&self, piece: &[u8]) -> Rows {
+        match self {
+            Self::JsonLines => json_lines(piece),
+            Self::Csv { names, delimiter } => csv(names, *delimiter, piece),
+        }
+    }
+}
+
+fn json_lines(piece: &[u8]) -> Rows {
+    let mut rows = Rows::default();
+    while let Some(length) = piece[rows.read..].iter().position(|byte| *byte == b'\n') {
+        let line = &piece[rows.read..rows.read + length];
+        if !line.trim_ascii().is_empty() {
+            let record = serde_json::from_slice(line).map_err(|error| error.to_string());
+            rows.records.push((rows.read, record));
+        }
+        rows.read += length + 1;
+    }
+    rows
+}
+
+fn csv(names: &[String], delimiter: u8, piece: &[u8]) -> Rows {
+    let mut rows = Rows::default();
+    for row in CsvRows::new(delimiter, piece) {
+        rows.read = row.end;
+        rows.records.push((row.start, object(names, &row)));
+    }
+    // Empty lines at the end are no half-written row.
+    if piece[rows.read..].iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        rows.read = piece.len();
+    }
+    rows
+}
+
+fn object(names: &[String], row: &CsvRow) -> Result<Value, String> {
+    if row.fields.len() != names.len() {
+        return Err(format!("the row has {} fields, the header names {}", row.fields.len(), names.len()));
+    }
+    let field = |(name, span): (&String, &Range<usize>)| match std::str::from_utf8(&row.text[span.clone()]) {
+        Ok(text) => Ok((name.clone(), Value::String(text.to_owned()))),
+        Err(_) => Err(format!("field '{name}' is not UTF-8")),
+    };
+    let fields: Result<Map<String, Value>, String> = names.iter().zip(&row.fields).map(field).collect();
+    fields.map(Value::Object)
+}
+
+fn names(header: &CsvRow) -> Result<Vec<String>, BadHeader> {
+    let mut names: Vec<String> = Vec::with_capacity(header.fields.len());
+    for (index, span) in header.fields.iter().enumerate() {
+        let name = std::str::from_utf8(&header.text[span.clone()])
+            .map_err(|_| format!("the name of field {} in its header is not UTF-8", index + 1))?;
+        if name.is_empty() {
+            return Err(format!("field {} has no name in its header", index + 1));
+        }
+        if names.iter().any(|other| other == name) {
+            return Err(format!("its header names '{}' twice", crate::rejection::excerpt(name)));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// A whole row.
+struct CsvRow {
+    /// Where it begins in the piece.
+    start: usize,
+    /// Where the next one begins, or line breaks before it.
+    end: usize,
+    /// Its fields, without quotes, one behind the other.
+    text: Vec<u8>,
+    fields: Vec<Range<usize>>,
+}
+
+/// The whole rows of a piece.
+struct CsvRows<'piece> {
+    reader: csv_core::Reader,
+    piece: &'piece [u8],
+    position: usize,
+}
+
+impl<'piece> CsvRows<'piece> {
+    fn new(delimiter: u8, piece: &'piece [u8]) -> Self {
+        Self { reader: csv_core::ReaderBuilder::new().delimiter(delimiter).build(), piece, position: 0 }
+    }
+}
+
+impl Iterator for CsvRows<'_> {
+    type Item = CsvRow;
+
+    fn next(&mut self) -> Option<CsvRow> {
+        let breaks = self.piece[self.position..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = self.position + breaks;
+        let (mut text, mut ends) = (vec![0; 512], vec![0; 32]);
+        let (mut written, mut fields) = (0, 0);
+        // Never called with nothing: that would tell it of the end of the file, and end a row that is half written.
+        while self.position < self.piece.len() {
+            let (result, read, wrote, ended) =
+                self.reader.read_record(&self.piece[self.position..], &mut text[written..], &mut ends[fields..]);
+            self.position += read;
+            written += wrote;
+            fields += ended;
+            match result {
+                csv_core::ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),
+                csv_core::ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
+                csv_core::ReadRecordResult::Record => {
+                    text.truncate(written);
+                    let starts = std::iter::once(0).chain(ends.iter().copied());
+                    let fields = starts.zip(ends.iter().copied()).take(fields).map(|(from, to)| from..to).collect();
+                    return Some(CsvRow { start, end: self.position, text, fields });
+                }
+                csv_core::ReadRecordResult::InputEmpty | csv_core::ReadRecordResult::End => {}
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn begin_csv(text: &str) -> Result<Option<(Reading, usize)>, BadHeader> {
+        Reading::begin(FileFormat::Csv, b',', text.as_bytes())
+    }
+
+    fn csv_records(text: &str) -> (Vec<(usize, Result<Value, String>)>, usize) {
+        let (reading, begin) = begin_csv(text).expect("a good header").expect("a whole header");
+        let rows = reading.rows(&text.as_bytes()[begin..]);
+        (rows.records.into_iter().map(|(at, record)| (at + begin, record)).collect(), rows.read + begin)
+    }
+
+    #[test]
+    fn lines_are_records_and_the_last_one_waits_for_its_line_break() {
+        let text = "{\"a\":1}\r\n\n \nnull\n{\"a\":\n{\"b\":2}\n{\"half\":";
+        let rows = Reading::JsonLines.rows(text.as_bytes());
+        let records: Vec<(usize, Option<Value>)> =
+            rows.records.into_iter().map(|(at, record)| (at, record.ok())).collect();
+        assert_eq!(
+            records,
+            [(0, Some(json!({"a": 1}))), (12, Some(json!(null))), (17, None), (23, Some(json!({"b": 2})))]
+        );
+        assert_eq!(rows.read, text.find("{\"half").expect("it is there"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_record() {
+        let beginning = [BYTE_ORDER_MARK, b"{}\n"].concat();
+        assert_eq!(Reading::begin(FileFormat::JsonLines, b',', &beginning), Ok(Some((Reading::JsonLines, 3))));
+        let beginning = [BYTE_ORDER_MARK, b"a,b\n"].concat();
+        let (reading, begin) =
+            Reading::begin(FileFormat::Csv, b',', &beginning).expect("a good header").expect("a whole one");
+        assert_eq!(begin, beginning.len());
+        assert_eq!(reading, Reading::Csv { names: vec!["a".to_owned(), "b".to_owned()], delimiter: b',' });
+    }
+
+    #[test]
+    fn rows_are_objects_of_texts_named_by_the_header() {
+        let (records, read) = csv_records("id,name\r\n1,\"Liège, \"\"home\"\"\nof 3\"\r\n2,\r\n\r\n3,x");
+        assert_eq!(
+            records,
+            [(9, Ok(json!({"id": "1", "name": "Liège, \"home\"\nof 3"}))), (36, Ok(json!({"id": "2", "name": ""})))]
+        );
+        assert!(read < "id,name\r\n1,\"Liège, \"\"home\"\"\nof 3\"\r\n2,\r\n\r\n3,x".len());
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_no_record_and_hides_none() {
+        let (records, _) = csv_records("id,name\n1\n2,b\n3,c,d\n");
+        let problem = |fields| Err(format!("the row has {fields} fields, the header names 2"));
+        assert_eq!(records, [(8, problem(1)), (10, Ok(json!({"id": "2", "name": "b"}))), (14, problem(3))]);
+    }
+
+    #[test]
+    fn an_open_quote_waits_for_its_end() {
+        let (records, read) = csv_records("id,name\n1,\"a\nb\n2,c\n");
+        assert_eq!((records, read), (Vec::new(), 8));
+    }
+
+    #[test]
+    fn headers_that_cannot_name_fields_are_refused() {
+        assert_eq!(begin_csv("a,,b\n").expect_err("no name"), "field 2 has no name in its header");
+        assert_eq!(begin_csv("a,b,a\n").expect_err("a name twice"), "its header names 'a' twice");
+        assert_eq!(begin_csv("a,b"), Ok(None));
+    }
+
+    #[test]
+    fn empty_lines_at_the_end_are_done_with() {
+        let (records, read) = csv_records("a\n1\n\n\r\n");
+        assert_eq!((records.len(), read), (1, 7));
+    }
+
+    proptest! {
+        /// Wherever the writer had come when we looked, the same records are read, each once.
+        #[test]
+        fn reading_in_pieces_gives_what_reading_at_once_gives(
+            rows in prop::collection::vec(("[a-z\",\n]{0,8}", "[a-zé]{0,6}"), 1..12),
+            looks in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+            let mut text = "k,v\r\n".to_owned();
+            text.extend(rows.iter().map(|(k, v)| format!("{},{v}\r\n", quoted(k))));
+            let bytes = text.as_bytes();
+            let (reading, begin) = begin_csv(&text).expect("a good header").expect("a whole header");
+            let mut looks: Vec<usize> = looks.iter().map(|look| look.index(bytes.len())).collect();
+            looks.push(bytes.len());
+            looks.sort_unstable();
+            let (mut position, mut records) = (begin, Vec::new());
+            for end in looks.into_iter().filter(|end| *end > begin) {
+                if end > position {
+                    let found = reading.rows(&bytes[position..end]);
+                    position += found.read;
+                    records.extend(found.records.into_iter().map(|(_, record)| record));
+                }
+            }
+            let expected: Vec<_> = rows.iter().map(|(k, v)| Ok(json!({"k": k, "v": v}))).collect();
+            prop_assert_eq!(records, expected);
+            prop_assert_eq!(position, bytes.len());
+        }
+    }
+}
