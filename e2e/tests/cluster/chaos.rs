@@ -34,7 +34,7 @@ const ROUND: Duration = Duration::from_secs(300);
 const COUNT: u64 = 60_000;
 /// Processors that are killed one after the other, each at most so long after the one before; and lazy nodes.
 const KILLS: usize = 50;
-const LAZY_KILLS: usize = 5;
+const LAZY_KILLS: usize = 3;
 const KILL_EVERY: Duration = Duration::from_secs(4);
 /// How long a leader is cut off: ZooKeeper gives it up after 18 s.
 const CUT: Duration = Duration::from_secs(45);
