@@ -61,7 +61,7 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-fast test-e2e generate
+.PHONY: test test-fast test-e2e chaos-data generate
 test: ## runs every test, on the real cluster at the end; what CI runs
 	@.ci/test
 
@@ -70,6 +70,10 @@ test-fast: ## runs the tests that need no cluster
 
 test-e2e: ## runs the tests that need the cluster
 	@.ci/test cluster images admission chart e2e
+
+chaos-data: ## lets faults happen for two hours, another seed each day, and compares every record; then a cut-off leader
+	@E2E_CHAOS_SECONDS=$${E2E_CHAOS_SECONDS:-7200} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
+	  e2e/run.sh faults_at_random a_cut_off_leader
 
 generate: ## writes CRD, chart CRD and CRD reference anew from the Rust types
 	@charts/generate.sh

@@ -8,6 +8,7 @@
 # MILLRACE_SKIP_IMAGES=1  keeps the images that target/images.env names
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
 # E2E_IDLE_SECONDS=600    how long the idle test watches
+# E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` sets hours
 # E2E_KEEP=1              keeps the namespace of a failed test
 # E2E_BACKTRACE=1         errors with backtraces
 set -euo pipefail
@@ -102,13 +103,19 @@ main() {
     tests idle "$program" an_idle_pipeline_is_left_alone &
     idle=$!
   fi
+  in_turn heavy "$program" generated_records
+  # Small pipelines, two at a time. Those that look at the operator, or end it, are in one row.
+  in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
+  local row=$!
+  in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
+    pushed_filed_and_copied
+  wait "$row" || true
   # Three servers, three brokers and three nodes are all that two cores can carry at once.
-  in_turn others "$program" generated_records one_of_each a_pipeline_survives a_foreign_object a_failure_is_dumped \
-    a_column_of_every_type pushed_filed_and_copied helm_test three_of_each
+  in_turn heavy-2 "$program" faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  # Last and alone: it switches faults on for all pipelines.
-  in_turn controls "$program" sabotage_is_noticed
+  # Last and alone: they stop the operator of all namespaces, and switch faults on for all pipelines.
+  in_turn controls "$program" scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
   sum "$program"
 }
 

@@ -119,12 +119,23 @@ impl KafkaClient {
         Ok(answer.base_offset)
     }
 
+    /// Returns where each partition of a topic ends now.
+    pub async fn ends(&mut self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let bounds = self.asking.log_bounds(topic).await.context("cannot ask Kafka")?;
+        Ok(bounds.into_iter().map(|(partition, (_, end))| (partition, end)).collect())
+    }
+
     /// Reads a whole topic, which must not be compressed, up to where it ends now.
     pub async fn read(&mut self, topic: &str) -> Result<Vec<Fetched>> {
+        self.read_from(topic, &BTreeMap::new()).await
+    }
+
+    /// Reads a topic from some offsets on, and partitions without one from their start.
+    pub async fn read_from(&mut self, topic: &str, from: &BTreeMap<i32, i64>) -> Result<Vec<Fetched>> {
         let mut all = Vec::new();
         for (partition, (start, end)) in self.asking.log_bounds(topic).await.context("cannot ask Kafka")? {
             let leader = self.leader(topic, partition).await?;
-            let mut next = start;
+            let mut next = from.get(&partition).copied().unwrap_or(start);
             while next < end {
                 let records = self.fetch(leader, topic, partition, next).await?;
                 ensure!(!records.is_empty(), "{topic}-{partition} gives nothing from offset {next} to {end}");

@@ -7,7 +7,8 @@
 //! live       a pipeline in the cluster: apply, wait, look
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
 //! process    signals to the real processes inside containers
-//! kafka, table, metrics, audit    what Kafka, Cassandra, workers and the API server say
+//! cut        packets between pods dropped on their node
+//! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
 //! ledger     which rows there must be, and which there are
 //! ```
 //!
@@ -15,6 +16,8 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod cut;
+pub mod events;
 pub mod figures;
 pub mod kafka;
 pub mod ledger;

@@ -72,6 +72,11 @@ impl Release {
         Ok(Self { values })
     }
 
+    /// Returns the file of the values.
+    pub fn values(&self) -> &PathBuf {
+        &self.values
+    }
+
     /// Switches faults on in all workers, or off, by the chart's value; waits until the pipeline's processors have it.
     pub async fn sabotage(&self, live: &Live, faults: Option<&str>) -> Result<()> {
         let namespace = &live.namespace;

@@ -42,6 +42,15 @@ pub async fn signal(cluster: &Cluster, pod: &Pod, signal: Signal) -> Result<()> 
     cluster.on_node(&node, &tolerated.replace("$2", &chosen.join(" ")), &[name]).await.map(|_| ())
 }
 
+/// Returns the node of a pod and the number, there, of its only container's main process.
+pub async fn main_process(cluster: &Cluster, pod: &Pod) -> Result<(String, String)> {
+    let (node, container) = place(pod)?;
+    let listed = cluster.on_node(&node, PROCESSES, &[&container]).await?;
+    let main = parse(&listed).into_iter().find(|process| process.main).map(|process| process.number.to_owned());
+    let main = main.with_context(|| format!("no main process of container {container} runs on {node}: {listed}"))?;
+    Ok((node, main))
+}
+
 struct Process<'a> {
     number: &'a str,
     main: bool,

@@ -10,7 +10,7 @@ pub const TOPIC: &str = "users_created";
 pub const TABLE: &str = "streams.created_users";
 
 /// Where the sample source answers; `run.sh` deploys it and lets the chart allow its host.
-pub const SAMPLE_SOURCE: &str = "http://sample-source.e2e-source.svc:8080/api/";
+pub const SAMPLE_SOURCE: &str = "http://sample-source.e2e-source.svc:8080";
 
 /// A StreamingPipeline as it will be applied.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl Generator {
 pub fn http_source(name: &str, query: &str) -> Value {
     json!({
         "name": name, "topic": TOPIC, "key": "id",
-        "http": {"url": format!("{SAMPLE_SOURCE}?{query}"), "interval": "1s", "records": "/results"},
+        "http": {"url": format!("{SAMPLE_SOURCE}/api/?{query}"), "interval": "1s", "records": "/results"},
         "fields": {
             "id": "record.login.uuid",
             "first_name": "record.name.first",

@@ -1,9 +1,9 @@
-//! Everything impure that the road needs: client, event recorder, telemetry, and what the administrator set.
+//! Everything impure that the road needs: client, events, telemetry, and what the administrator set.
 
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 
 use crate::desire::Administration;
+use crate::events::Events;
 use crate::lease::Fence;
 use crate::telemetry::Telemetry;
 
@@ -13,7 +13,7 @@ pub struct Context {
     /// The API server.
     pub client: Client,
     /// Publishes events on pipelines.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Logs and metrics.
     pub telemetry: Telemetry,
     /// What the administrator set for all pipelines.
@@ -31,7 +31,6 @@ impl Context {
         telemetry: Telemetry,
         fence: Fence,
     ) -> Self {
-        let reporter = Reporter { controller: "millrace-operator".to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, telemetry, administration, fence }
+        Self { events: Events::new(client.clone(), instance), client, telemetry, administration, fence }
     }
 }

@@ -19,6 +19,7 @@ pub mod chain;
 pub mod context;
 pub mod controller;
 pub mod desire;
+pub mod events;
 pub mod labels;
 pub mod lease;
 pub mod observe;

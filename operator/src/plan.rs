@@ -1,13 +1,16 @@
 //! `Desired` + `Observed` → `Plan`: what to apply, what to hold back and why, what to do to the stores. Pure.
 //!
 //! Ordering and safety live only here. Objects that are already as desired are left alone, so planning the plan's own
-//! result gives an empty plan. A hold delays the creation of a workload, never its update.
+//! result gives an empty plan. A hold delays the creation of a workload, never its update, but for one: producers get
+//! new settings only when the processors have theirs, since a new field is a dead letter to a processor that does not
+//! know its column.
 
 pub mod drift;
 pub mod readiness;
 pub mod roll;
 mod stores;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Table, Topic};
@@ -45,7 +48,7 @@ impl Plan {
     }
 }
 
-/// A workload that is not created yet, and the link that it waits for.
+/// A workload that is not created or not updated yet, and the link that it waits for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hold {
     /// Whose workload.
@@ -144,7 +147,7 @@ impl Act {
 pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan {
     let links = judge(pipeline, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
-    let Desired { shared, zookeeper, kafka, cassandra, producer, processor } = desired;
+    let Desired { shared, zookeeper, kafka, cassandra, mut producer, processor } = desired;
     let mut plan = Plan { links: links.clone(), ..Plan::default() };
 
     plan.take(shared, observed);
@@ -156,6 +159,9 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
         plan.take_workload(processor, observed, Component::Processor, waits_for.map_or(Ok(()), Err));
     } else {
         plan.holds.push(Hold { component: Component::Processor, link: waits_for.unwrap_or(Link::Topics) });
+    }
+    if plan.changes_processors(pipeline, observed) && is_of_same_size(&producer, observed) {
+        plan.hold_settings(&mut producer, observed);
     }
     let processor_met = met(Link::Processor).then_some(()).ok_or(Link::Processor);
     plan.take_workload(producer, observed, Component::Producer, processor_met);
@@ -190,6 +196,25 @@ impl Plan {
         self.apply.deployments.extend(deployments);
     }
 
+    /// Returns whether processors are about to get other settings, or some still run with older ones.
+    fn changes_processors(&self, pipeline: &Pipeline, observed: &Observed) -> bool {
+        let held = |hold: &Hold| hold.component == Component::Processor;
+        let deployment = observed.children.deployments.get(&pipeline.names.component(Component::Processor));
+        self.holds.iter().any(held) || !self.apply.deployments.is_empty() || readiness::is_rolling_out(deployment)
+    }
+
+    /// Leaves the settings and pods of producers as they are for now.
+    fn hold_settings(&mut self, producer: &mut Objects, observed: &Observed) {
+        let wanted = Objects {
+            config_maps: std::mem::take(&mut producer.config_maps),
+            stateful_sets: std::mem::take(&mut producer.stateful_sets),
+            ..Objects::default()
+        };
+        if drift::differing(wanted, &observed.children) != Objects::default() {
+            self.holds.push(Hold { component: Component::Producer, link: Link::Processor });
+        }
+    }
+
     /// Takes over a component whose workload is created only once a link is met; all else of it goes ahead.
     fn take_workload(
         &mut self,
@@ -209,6 +234,16 @@ impl Plan {
         }
         self.take(objects, observed);
     }
+}
+
+/// Returns whether the workloads are there with as many pods as they shall have: one that is to be stopped or to run
+/// more pods waits for nobody.
+fn is_of_same_size(objects: &Objects, observed: &Observed) -> bool {
+    objects.stateful_sets.iter().all(|wanted| {
+        let found = observed.children.stateful_sets.get(&name_of(&wanted.metadata.name));
+        let replicas = |stateful_set: &StatefulSet| stateful_set.spec.as_ref().and_then(|spec| spec.replicas);
+        found.is_some_and(|found| replicas(found) == replicas(wanted))
+    })
 }
 
 fn name_of(name: &Option<String>) -> String {

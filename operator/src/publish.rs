@@ -101,7 +101,7 @@ async fn announce(ctx: &Context, resource: &StreamingPipeline, kind: EventType, 
         secondary: None,
     };
     ctx.telemetry.object_written("Event", reason);
-    if let Err(error) = ctx.recorder.publish(&event, &resource.object_ref(&())).await {
+    if let Err(error) = ctx.events.publish(&event, &resource.object_ref(&())).await {
         tracing::warn!(reason, %error, "cannot publish an event");
     }
 }

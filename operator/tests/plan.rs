@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use millrace_api::names::Component;
 use millrace_operator::chain::{Link, Reason};
-use millrace_operator::plan::Act;
+use millrace_operator::plan::{Act, Hold, Plan};
 use millrace_operator::stores::kafka::KafkaFacts;
 use rstest::rstest;
 use serde_json::json;
@@ -320,6 +320,51 @@ fn extends_topics_and_tables() {
     );
     world.carry_out(&plan);
     converge(&mut world);
+}
+
+/// Adds a column to the table, and a field of that name to the source.
+fn add_column_and_field(world: &mut World) {
+    let spec = &mut world.resource.spec;
+    let mut column = spec.cassandra.tables[0].columns[1].clone();
+    column.name = "nickname".to_owned();
+    spec.cassandra.tables[0].columns.push(column);
+    spec.producer.sources[0].fields.insert("nickname".to_owned(), "record.login.username".to_owned());
+}
+
+/// Returns whether the plan changes the producers' settings or pods.
+fn changes_producers(plan: &Plan) -> bool {
+    let producer = |name: Option<&String>| name.is_some_and(|name| name.contains("producer"));
+    let mut config_maps = plan.apply.config_maps.iter();
+    config_maps.any(|map| producer(map.metadata.name.as_ref()))
+        || plan.apply.stateful_sets.iter().any(|set| producer(set.metadata.name.as_ref()))
+}
+
+#[test]
+fn gives_producers_new_settings_only_when_every_processor_has_its_own() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    add_column_and_field(&mut world);
+    let plan = world.plan();
+    assert!(!plan.apply.deployments.is_empty(), "the processors are changed at once");
+    assert!(!changes_producers(&plan));
+    assert_eq!(plan.holds, [Hold { component: Component::Producer, link: Link::Processor }]);
+
+    world.carry_out(&plan);
+    world.roll_out(0);
+    assert!(!changes_producers(&world.plan()), "one processor has not been replaced yet");
+    // The negative control: once it has, they are changed.
+    world.settle();
+    assert!(changes_producers(&world.plan()));
+    converge(&mut world);
+}
+
+#[test]
+fn stops_producers_whatever_the_processors_do() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    add_column_and_field(&mut world);
+    world.resource.spec.producer.replicas = 0;
+    assert!(changes_producers(&world.plan()));
 }
 
 #[test]

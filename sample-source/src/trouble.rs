@@ -1,11 +1,11 @@
-//! Endpoints that misbehave on purpose: statuses, redirects, slowness, size, and failures that pass.
+//! Endpoints that misbehave on purpose: statuses, redirects, slowness, size, failures that pass, and a closed door.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Json, Router, routing::get};
 use millrace_profile::{seed_of, user};
@@ -26,6 +26,7 @@ pub(crate) fn router() -> Router {
         .route("/slow", get(slow))
         .route("/big", get(big))
         .route("/fail-first", get(fail_first))
+        .route("/guarded", get(guarded))
         .with_state(Failures::default())
 }
 
@@ -76,6 +77,20 @@ async fn fail_first(State(failures): State<Failures>, Query(FailFirst { n, key }
     *failed += 1;
     let body = Json(json!({"error": "too many requests"}));
     (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], body).into_response()
+}
+
+#[derive(Deserialize)]
+struct Guarded {
+    /// The bearer token that opens.
+    token: String,
+}
+
+async fn guarded(Query(Guarded { token }): Query<Guarded>, headers: HeaderMap) -> Response {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if given.and_then(|given| given.strip_prefix("Bearer ")) == Some(token.as_str()) {
+        return one_person();
+    }
+    (StatusCode::UNAUTHORIZED, Json(json!({"error": "the token is wrong"}))).into_response()
 }
 
 fn one_person() -> Response {

@@ -3,14 +3,18 @@
 
 mod scenario;
 
+mod chaos;
 mod chart;
 mod controls;
 mod foreign;
 mod generated;
+mod grown;
+mod guarded;
 mod harness;
 mod idle;
 mod one;
 mod recreated;
+mod scope;
 mod sources;
 mod three;
 mod types;

@@ -71,11 +71,10 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
         ("cdc_enabled", json!(false)),
         // A node that only stopped serving would look alive; one that ends is restarted, and seen.
         ("commit_failure_policy", json!("die")),
-        ("commitlog_sync", json!("periodic")),
-        ("commitlog_sync_period", json!("10s")),
         ("disk_failure_policy", json!("die")),
         ("unlogged_batch_across_partitions_warn_threshold", json!(1000)),
     ];
+    let defaults = defaults.into_iter().chain(commit_log(cassandra));
     let owned = [
         ("allocate_tokens_for_local_replication_factor", json!(cassandra.replication_factor.of_new())),
         ("broadcast_rpc_address", json!("POD_IP")),
@@ -109,6 +108,20 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
     let settings = layered(defaults, user, owned);
     // JSON values are YAML of every version; Cassandra's parser takes a bare `yes` or `12:30` for something else.
     settings.iter().map(|(key, value)| format!("{key}: {value}\n")).collect()
+}
+
+/// Returns when a write that the node acknowledges is in its commit log on disk.
+///
+/// With `periodic`, a node that is killed loses what it acknowledged in the last tenth of a second, since a replay reads
+/// only up to the log's last marker (`commitlog_sync_period` is for fsync, markers are written every 100 ms). Another
+/// replica has it; where there is none, nothing is acknowledged before it is on disk.
+fn commit_log(cassandra: &Cassandra) -> Vec<(&'static str, Value)> {
+    let only_copy = cassandra.replication_factor.of_new() == 1;
+    let default = if only_copy { "batch" } else { "periodic" };
+    let sync = cassandra.member.config.get("commitlog_sync").map_or(default, |text| text.trim());
+    // Cassandra refuses to start with a period in any other mode.
+    let period = (sync == "periodic").then(|| ("commitlog_sync_period", json!("10s")));
+    [("commitlog_sync", json!(sync))].into_iter().chain(period).collect()
 }
 
 /// Returns the value that a text would have in `cassandra.yaml`; what is not YAML is taken as the text itself.

@@ -239,6 +239,9 @@ fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
     let mut env = BTreeMap::from([
         // One arena per core and thread would hold memory that no one uses.
         ("MALLOC_ARENA_MAX".to_owned(), "2".to_owned()),
+        // Buffers of many records go back to the kernel when they are free. By default the bound grows with the first
+        // of them that is freed, and a worker that has had much to do stays large for ever.
+        ("MALLOC_MMAP_THRESHOLD_".to_owned(), "131072".to_owned()),
     ]);
     env.extend(administration.worker_env.clone());
 

@@ -44,6 +44,14 @@ pub fn deployment(deployment: Option<&Deployment>) -> Ready {
     }
 }
 
+/// Returns whether some pods of a Deployment are not of its current template yet, as far as is known.
+pub fn is_rolling_out(workload: Option<&Deployment>) -> bool {
+    let Some(status) = workload.and_then(|workload| workload.status.as_ref()) else {
+        return workload.is_some();
+    };
+    !deployment(workload).current || status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0)
+}
+
 /// Returns whether a pod has the condition Ready.
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();

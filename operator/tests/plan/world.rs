@@ -79,6 +79,13 @@ impl World {
         }
     }
 
+    /// Has so many pods of every Deployment be of its current template.
+    pub fn roll_out(&mut self, updated: i32) {
+        for deployment in self.observed.children.deployments.values_mut() {
+            deployment.status.as_mut().expect("it has a status").updated_replicas = Some(updated);
+        }
+    }
+
     fn status(&mut self, pod: &str) -> &mut PodStatus {
         self.pod(pod).status.as_mut().expect("it has a status")
     }

@@ -148,8 +148,10 @@ pub(super) fn string(text: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Text<'record>(#[serde(borrow)] Cow<'record, str>);
 
-    if !text.starts_with('"') {
-        return None;
+    // JSON has checked that a string ends, so that one without escapes is what lies between its quotes.
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.as_bytes().contains(&b'\\') {
+        return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str(text).ok().map(|Text(text)| text)
 }

@@ -46,21 +46,33 @@ fn nanoseconds(fraction: &str) -> Option<i64> {
 /// RFC 3339 with any offset; a space instead of the `T`; an offset without its colon or minutes, or after a space; no
 /// offset at all, which is UTC. A date without a time is no instant.
 pub(super) fn timestamp(text: &str) -> Option<i64> {
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Some(moment.timestamp_millis());
-    }
+    // The usual form first: chrono's reader takes several times as long, and knows leap seconds beside.
+    usual(text).or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis()))
+}
+
+fn usual(text: &str) -> Option<i64> {
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (clock, offset) = match rest.find(['Z', 'z', '+', '-', ' ']) {
         Some(end) => (&rest[..end], offset_minutes(rest[end..].trim_start_matches(' '))?),
         None => (rest, 0),
     };
-    let is_day = day.bytes().enumerate().all(|(index, byte)| match index {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    let days = if is_day { i64::from(date(day)?) } else { return None };
-    Some(days * 86_400_000 + time(clock)? / MILLISECOND - offset * 60_000)
+    Some(day_number(day)? * 86_400_000 + time(clock)? / MILLISECOND - offset * 60_000)
+}
+
+/// Reads ten characters `2024-02-29` as days since the Unix epoch.
+fn day_number(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| {
+        bytes[range]
+            .iter()
+            .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| 10 * number + u32::from(byte - b'0')))
+    };
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(5..7)?, number(8..10)?)?;
+    Some(i64::from(date.to_epoch_days()))
 }
 
 /// Reads `Z`, `+01:00`, `+0100` or `+01` as minutes.

@@ -1,0 +1,206 @@
+//! Faults at random under load: after each the pipeline goes on unaided, and at the end every record is a row, once and
+//! with its values. And the one fault that only acknowledgement by all replicas survives, with its control.
+//!
+//! `make chaos-data` runs this for hours; `E2E_CHAOS_SECONDS` says how long faults go on, `E2E_CHAOS_SEED` which.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use millrace_api::names::Component;
+use millrace_e2e::ledger::Ledger;
+use millrace_e2e::operator::Release;
+use millrace_e2e::spec::{Generator, Spec, TOPIC};
+use millrace_e2e::{Comparison, Live, eventually, in_namespace};
+use millrace_operator::plan::readiness::is_ready;
+use serde_json::json;
+
+use crate::generated::pipeline;
+use crate::scenario::account::Account;
+use crate::scenario::fault::{Fault, Faults, cut_off};
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Longest until records are committed again after a fault.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(300);
+const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
+/// How long faults go on, in seconds, and which they are.
+const SECONDS: u64 = 150;
+const SEED: u64 = 1;
+/// Records a second, with no end, and how long a round of faults lasts: its records fit into the test's memory.
+const RATE: u32 = 1_500;
+const ROUND: Duration = Duration::from_secs(300);
+/// Records that meet the cut of a leader, at the same rate.
+const COUNT: u64 = 60_000;
+/// Processors that are killed one after the other, each at most so long after the one before; and lazy nodes.
+const KILLS: usize = 50;
+const LAZY_KILLS: usize = 5;
+const KILL_EVERY: Duration = Duration::from_secs(4);
+/// How long a leader is cut off: ZooKeeper gives it up after 18 s.
+const CUT: Duration = Duration::from_secs(45);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn faults_at_random_lose_nothing() -> Result<()> {
+    in_namespace("chaos", async |namespace| {
+        let spec = pipeline().readable_topics();
+        let live = Live::apply(namespace, &spec).await?;
+        live.await_ready(READY_WITHIN).await?;
+        let length = Duration::from_secs(setting("E2E_CHAOS_SECONDS", SECONDS)?);
+        let mut faults = Faults::of(setting("E2E_CHAOS_SEED", SEED)?);
+        let (began, mut struck, mut round) = (Instant::now(), 0, 0);
+        let mut ledger = Ledger::default();
+        while began.elapsed() < length {
+            round += 1;
+            let mut account = load(&live, &spec, round).await?;
+            let end = Instant::now() + ROUND.min(length.saturating_sub(began.elapsed()));
+            while Instant::now() < end {
+                account.acknowledged(&live).await?;
+                let fault = faults.strike(&live).await?;
+                goes_on(&live, fault).await?;
+                struck += 1;
+            }
+            ledger = ledger.and(round, account.close(&live).await?.len() as u64);
+            let found = live.table().await?.compare(ledger.clone()).await?;
+            namespace.say(format!("round {round}, {struck} faults: {found}"));
+            found.ensure_exact()?;
+        }
+        namespace.figure("faults", f64::from(struck), "")?;
+        namespace.figure("records_consumed", committed(&live).await? as f64, "")?;
+
+        round += 1;
+        let account = load(&live, &spec, round).await?;
+        killed_at_random(&live, Component::Processor, KILLS).await?;
+        ledger = ledger.and(round, account.close(&live).await?.len() as u64);
+        let found = live.table().await?.compare(ledger.clone()).await?;
+        namespace.say(format!("{KILLS} kills of processors: {found}"));
+        found.ensure_exact()?;
+        a_lazy_commit_log_is_noticed(&live, spec, ledger, round + 1).await
+    })
+    .await
+}
+
+/// Negative control: a node that acknowledges what is not in its commit log yet, as Cassandra does by default, loses
+/// rows when it is killed.
+async fn a_lazy_commit_log_is_noticed(live: &Live, spec: Spec, ledger: Ledger, round: u64) -> Result<()> {
+    let spec = spec.with("/spec/cassandra/config", json!({"commitlog_sync": "periodic"}));
+    let before = live.pods(Component::Cassandra).await?;
+    live.change(&spec).await?;
+    let renewed = async || {
+        let now = live.pods(Component::Cassandra).await?;
+        Ok((now.iter().all(is_ready) && now.len() == 1 && now[0].uid() != before[0].uid()).then_some(()))
+    };
+    eventually("the node has the other setting", READY_WITHIN, renewed).await?;
+    live.await_ready(READY_WITHIN).await?;
+    let account = load(live, &spec, round).await?;
+    killed_at_random(live, Component::Cassandra, LAZY_KILLS).await?;
+    let found = live.table().await?.compare(ledger.and(round, account.close(live).await?.len() as u64)).await?;
+    live.namespace.say(format!("NOTICED: {found}"));
+    ensure!(found.lost > 0 && found.ensure_exact().is_err(), "rows lost by a lazy commit log pass: {found}");
+    Ok(())
+}
+
+/// A leader is cut off from the other brokers and from ZooKeeper, but not from its clients: what it alone has taken is
+/// gone when it is back. Nothing of that was acknowledged, unless the producer asks the leader alone: the control.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster, and switches a fault on in all workers"]
+async fn a_cut_off_leader_takes_nothing_with_it() -> Result<()> {
+    in_namespace("cut-off", async |namespace| {
+        let topic = json!({"name": TOPIC, "partitions": 3, "replicationFactor": 3, "minInSyncReplicas": 2});
+        let spec = Spec::one().with("/spec/kafka/replicas", json!(3)).with("/spec/kafka/topics/0", topic);
+        let live = Live::apply(namespace, &spec).await?;
+        live.await_ready(READY_WITHIN).await?;
+        let found = leader_cut_off(&live, &spec, 1).await?;
+        namespace.say(format!("past the cut: {found}"));
+        found.ensure_exact()?;
+
+        let release = Release::note(&namespace.cluster).await?;
+        let noticed = async {
+            release.sabotage(&live, Some("weak-acks")).await?;
+            leader_cut_off(&live, &spec, 2).await
+        }
+        .await;
+        release.sabotage(&live, None).await?;
+        let found = noticed?;
+        namespace.say(format!("NOTICED: {found}"));
+        ensure!(found.lost > 0 && found.ensure_exact().is_err(), "records lost by weak acknowledgements pass: {found}");
+        Ok(())
+    })
+    .await
+}
+
+/// Returns how the table differs from the records of `round`, of which those of earlier rounds were exact.
+async fn leader_cut_off(live: &Live, spec: &Spec, round: u64) -> Result<Comparison> {
+    let source = Generator { seed: round, count: Some(COUNT), rate: Some(RATE) }.source();
+    begin(live, &spec.clone().sources([source])).await?;
+    let leader = leader(live).await?;
+    live.namespace.say(format!("cutting '{}' off from brokers and ZooKeeper", leader.name_any()));
+    cut_off(live, &leader, &[Component::Kafka, Component::ZooKeeper], CUT).await?;
+    live.await_produced(COUNT, WRITTEN_WITHIN).await?;
+    live.await_caught_up(WRITTEN_WITHIN).await?;
+    let ledger = (1..=round).fold(Ledger::default(), |ledger, round| ledger.and(round, COUNT));
+    live.table().await?.compare(ledger).await
+}
+
+/// Returns the broker that leads the topic's first partition and is not the controller, whose loss is another fault.
+async fn leader(live: &Live) -> Result<Pod> {
+    let facts = live.kafka().await?.facts().await?;
+    let leaders = facts.topics[TOPIC].partitions.iter().filter_map(|partition| partition.leader);
+    let leader = leaders.into_iter().find(|leader| Some(*leader) != facts.controller);
+    let leader = leader.context("every partition is led by the controller")?;
+    live.pod(&format!("{}-{leader}", live.names.component(Component::Kafka))).await
+}
+
+/// Starts the load of a round, without an end.
+async fn load(live: &Live, spec: &Spec, round: u64) -> Result<Account> {
+    let account = Account::open(live, round).await?;
+    let source = Generator { seed: round, count: None, rate: Some(RATE) }.source();
+    begin(live, &spec.clone().sources([source])).await?;
+    Ok(account)
+}
+
+/// Applies a pipeline with another source and waits until its records are being committed.
+async fn begin(live: &Live, spec: &Spec) -> Result<()> {
+    let before = committed(live).await?;
+    live.change(spec).await?;
+    let more = async || Ok((committed(live).await? > before).then_some(()));
+    eventually("records of the round are committed", READY_WITHIN, more).await.map(|_| ())
+}
+
+/// Returns how many records the processors have committed in all; it never goes back.
+async fn committed(live: &Live) -> Result<i64> {
+    let mut kafka = live.kafka().await?;
+    Ok(kafka.length(TOPIC).await? - kafka.lag().await?)
+}
+
+/// Waits until more is committed than what was under way: a second's records since the first look after the fault.
+async fn goes_on(live: &Live, fault: Fault) -> Result<()> {
+    let mut first = None;
+    let goes_on = async || {
+        let now = committed(live).await?;
+        Ok((now >= *first.get_or_insert(now) + i64::from(RATE)).then_some(()))
+    };
+    let (_, took) = eventually(&format!("records are committed after {fault}"), GOES_ON_WITHIN, goes_on).await?;
+    live.namespace.say(format!("goes on {} s later", took.as_secs()));
+    Ok(())
+}
+
+/// One pod after the other is killed, at moments that nothing in the pipeline chose; a node goes on in between.
+async fn killed_at_random(live: &Live, component: Component, times: usize) -> Result<()> {
+    let mut kills = Faults::among(SEED, &[Fault::Kill(component)]);
+    for _ in 0..times {
+        tokio::time::sleep(kills.pause(KILL_EVERY)).await;
+        let fault = kills.strike(live).await?;
+        if component == Component::Cassandra {
+            goes_on(live, fault).await?;
+        }
+    }
+    Ok(())
+}
+
+fn setting(name: &str, default: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name} is '{text}', not a number")),
+        Err(_) => Ok(default),
+    }
+}

@@ -1,0 +1,90 @@
+//! A running pipeline gets more brokers, another Cassandra node and another topic configuration, while records go on
+//! arriving; nothing is lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use millrace_api::names::Component;
+use millrace_e2e::cluster::same;
+use millrace_e2e::ledger::Ledger;
+use millrace_e2e::spec::{Generator, TOPIC};
+use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use serde_json::json;
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// A Cassandra node takes its share of the ring before it joins.
+const GROWN_WITHIN: Duration = Duration::from_secs(420);
+const SEED: u64 = 11;
+/// Records in all, at a pace that outlasts the growth.
+const COUNT: u64 = 12_000;
+const RATE: u32 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn a_pipeline_grows_while_records_arrive() -> Result<()> {
+    in_namespace("grown", async |namespace| {
+        let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
+        let spec = Spec::one().sources([source]);
+        let live = Live::apply(namespace, &spec).await?;
+        live.await_ready(READY_WITHIN).await?;
+
+        let spec = spec.with("/spec/kafka/topics/0/config", json!({"retention.ms": "7200000", "segment.ms": "600000"}));
+        live.change(&spec).await?;
+        topic_has(&live, &[("retention.ms", "7200000"), ("segment.ms", "600000")]).await?;
+        let spec = spec.with("/spec/kafka/topics/0/config", json!({"retention.ms": "3600000"}));
+        live.change(&spec).await?;
+        topic_has(&live, &[("retention.ms", "3600000")]).await?;
+
+        let late = json!({"name": "late", "partitions": 2, "replicationFactor": 3, "minInSyncReplicas": 2});
+        let spec = spec
+            .with("/spec/kafka/replicas", json!(3))
+            .with("/spec/kafka/topics/-", late)
+            .with("/spec/cassandra/racks/0/replicas", json!(2));
+        live.change(&spec).await?;
+        let took = live.await_ready(GROWN_WITHIN).await?;
+        namespace.time("one_to_three_brokers_and_two_nodes", took)?;
+        everything_is_there(&live).await?;
+
+        live.await_produced(COUNT, GROWN_WITHIN).await?;
+        live.await_caught_up(GROWN_WITHIN).await?;
+        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
+        namespace.say(format!("past the growth: {found}"));
+        found.ensure_exact()
+    })
+    .await
+}
+
+/// Waits until the topic has these settings of its own and no others but what the operator sets.
+async fn topic_has(live: &Live, wanted: &[(&str, &str)]) -> Result<()> {
+    let own = |config: &BTreeMap<String, String>| {
+        let set = ["retention.ms", "segment.ms"].into_iter();
+        set.filter_map(|key| Some((key, config.get(key)?.as_str())))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+    };
+    let wanted: Vec<String> = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let configured = async || {
+        let facts = live.kafka().await?.facts().await?;
+        Ok(facts.topics.get(TOPIC).is_some_and(|topic| own(&topic.config) == wanted).then_some(()))
+    };
+    eventually(&format!("the topic has {wanted:?}"), READY_WITHIN, configured).await?;
+    live.await_ready(READY_WITHIN).await.map(|_| ())
+}
+
+/// Three brokers carry the new topic with three copies, the old one keeps its own, and two nodes share the ring.
+async fn everything_is_there(live: &Live) -> Result<()> {
+    let facts = live.kafka().await?.facts().await?;
+    same("the brokers", &format!("{:?}", facts.brokers), "{0, 1, 2}")?;
+    let copies = |topic: &str| facts.topics[topic].partitions.iter().map(|found| found.in_sync).collect::<Vec<_>>();
+    same("the new topic's replicas in sync", &format!("{:?}", copies("late")), "[3, 3]")?;
+    same("the old topic's replicas in sync", &format!("{:?}", copies(TOPIC)), "[1, 1, 1]")?;
+    let nodes = live.pods(Component::Cassandra).await?;
+    ensure!(nodes.len() == 2, "{} Cassandra nodes run", nodes.len());
+    let pod = format!("{}-0", live.names.rack("r1"));
+    let command = ["exec", "-n", &live.namespace.name, &pod, "-c", "cassandra", "--", "nodetool", "status"];
+    let status = live.namespace.cluster.kubectl(&command).await?;
+    let normal = status.lines().filter(|line| line.starts_with("UN ")).count();
+    ensure!(normal == 2, "nodetool sees {normal} nodes up and normal: {status}");
+    Ok(())
+}

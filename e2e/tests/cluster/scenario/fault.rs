@@ -1,0 +1,197 @@
+//! What may go wrong in a pipeline, chosen at random from a seed: no kind comes again before all have come.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
+use millrace_api::names::Component;
+use millrace_e2e::cut::{cut, mend};
+use millrace_e2e::live::address;
+use millrace_e2e::process::{Signal, restarts, signal};
+use millrace_e2e::{Live, eventually};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+/// From one step of a storm to the next.
+const STORM_STEP: Duration = Duration::from_secs(5);
+/// Longest that the pods of a component may be away when it is their turn.
+const THERE_WITHIN: Duration = Duration::from_secs(120);
+
+/// One fault. Lengths are in seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// SIGKILL to one pod's main process.
+    Kill(Component),
+    /// SIGSTOP to one pod's processes, and SIGCONT after a time.
+    Stop(Component, u64),
+    /// One pod of the first is cut off from all of the second for a time.
+    Cut(Component, Component, u64),
+    /// Processors go from as many as there are to six and back, a rebalance each time.
+    Storm,
+}
+
+/// Every kind, with a length that passes the session timeouts: 30 s of the processors' group, 18 s of ZooKeeper.
+const KINDS: [Fault; 14] = [
+    Fault::Kill(Component::Producer),
+    Fault::Kill(Component::Processor),
+    Fault::Kill(Component::Kafka),
+    Fault::Kill(Component::Cassandra),
+    Fault::Kill(Component::ZooKeeper),
+    Fault::Stop(Component::Processor, 35),
+    Fault::Stop(Component::Kafka, 20),
+    Fault::Stop(Component::Cassandra, 20),
+    Fault::Stop(Component::ZooKeeper, 20),
+    Fault::Cut(Component::Producer, Component::Kafka, 20),
+    Fault::Cut(Component::Processor, Component::Kafka, 35),
+    Fault::Cut(Component::Processor, Component::Cassandra, 20),
+    Fault::Cut(Component::Kafka, Component::ZooKeeper, 25),
+    Fault::Storm,
+];
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(component) => write!(formatter, "a {component} is killed"),
+            Self::Stop(component, length) => write!(formatter, "a {component} stands still for {length} s"),
+            Self::Cut(one, other, length) => {
+                write!(formatter, "a {one} is cut off from every {other} for {length} s")
+            }
+            Self::Storm => write!(formatter, "processors go to six and back"),
+        }
+    }
+}
+
+/// A seeded sequence of faults without end.
+pub struct Faults {
+    random: StdRng,
+    kinds: Vec<Fault>,
+    deck: Vec<Fault>,
+}
+
+impl Faults {
+    /// Makes the sequence of every kind of fault.
+    pub fn of(seed: u64) -> Self {
+        Self::among(seed, &KINDS)
+    }
+
+    /// Makes a sequence of some kinds only.
+    pub fn among(seed: u64, kinds: &[Fault]) -> Self {
+        Self { random: StdRng::seed_from_u64(seed), kinds: kinds.to_vec(), deck: Vec::new() }
+    }
+
+    /// Returns a pause at random, shorter than `most`.
+    pub fn pause(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.random.random())
+    }
+
+    /// Lets the next fault happen, and returns it once it is over; what it broke may still be recovering.
+    pub async fn strike(&mut self, live: &Live) -> Result<Fault> {
+        if self.deck.is_empty() {
+            self.deck = self.kinds.clone();
+            self.deck.shuffle(&mut self.random);
+        }
+        let fault = self.deck.pop().context("there is no kind of fault")?;
+        live.namespace.say(format!("fault: {fault}"));
+        match fault {
+            Fault::Kill(component) => {
+                // One that ends by itself at this moment is no victim.
+                let what = fault.to_string();
+                let killed = eventually(&what, THERE_WITHIN, async || {
+                    let pod = self.victim(live, component).await?;
+                    kill(live, &pod).await.map(Some)
+                });
+                killed.await?;
+            }
+            Fault::Stop(component, length) => {
+                let pod = self.victim(live, component).await?;
+                stand_still(live, &pod, Duration::from_secs(length)).await?;
+            }
+            Fault::Cut(one, other, length) => {
+                let pod = self.victim(live, one).await?;
+                cut_off(live, &pod, &[other], Duration::from_secs(length)).await?;
+            }
+            Fault::Storm => storm(live).await?,
+        }
+        Ok(fault)
+    }
+
+    /// Returns a running pod of a component.
+    async fn victim(&mut self, live: &Live, component: Component) -> Result<Pod> {
+        let number: usize = self.random.random_range(0..usize::MAX);
+        let what = format!("a {component} runs");
+        let found = eventually(&what, THERE_WITHIN, async || {
+            let pods: Vec<Pod> = live.pods(component).await?.into_iter().filter(runs).collect();
+            Ok((!pods.is_empty()).then(|| pods[number % pods.len()].clone()))
+        });
+        Ok(found.await?.0)
+    }
+}
+
+fn runs(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
+    let started = statuses.filter_map(|status| status.state.as_ref()?.running.as_ref()).count() > 0;
+    started && address(pod).is_some()
+}
+
+/// Kills a pod's main process. One that was killed before goes with its pod: the kubelet would let it wait longer and
+/// longer, and the faults to come with it.
+async fn kill(live: &Live, pod: &Pod) -> Result<()> {
+    let cluster = &live.namespace.cluster;
+    signal(cluster, pod, Signal::Kill).await?;
+    if restarts(pod) > 0 {
+        let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &live.namespace.name);
+        let now = DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default().grace_period(0) };
+        api.delete(&pod.name_any(), &now).await.with_context(|| format!("cannot delete '{}'", pod.name_any()))?;
+    }
+    Ok(())
+}
+
+fn same(pod: &Pod) -> Preconditions {
+    Preconditions { uid: pod.uid(), resource_version: None }
+}
+
+async fn stand_still(live: &Live, pod: &Pod, length: Duration) -> Result<()> {
+    let cluster = &live.namespace.cluster;
+    signal(cluster, pod, Signal::Stop).await?;
+    tokio::time::sleep(length).await;
+    // Its liveness probe may have replaced it by now, which is how it goes on then.
+    if let Err(error) = signal(cluster, pod, Signal::Continue).await {
+        live.namespace.say(format!("'{}' went on without us: {error:#}", pod.name_any()));
+    }
+    Ok(())
+}
+
+/// Cuts a pod off from every pod of some components for a time.
+pub async fn cut_off(live: &Live, pod: &Pod, others: &[Component], length: Duration) -> Result<()> {
+    let cluster = &live.namespace.cluster;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for component in others {
+        addresses.extend(live.pods(*component).await?.iter().filter_map(address));
+    }
+    addresses.retain(|other| Some(*other) != address(pod));
+    cut(cluster, pod, &addresses).await?;
+    tokio::time::sleep(length).await;
+    // A pod that was replaced has a network of its own; a container that was started again is in the same.
+    match live.pod(&pod.name_any()).await {
+        Ok(now) if now.uid() == pod.uid() => {
+            let mended = async || Ok(mend(cluster, &live.pod(&pod.name_any()).await?, &addresses).await.ok());
+            eventually("the cut is mended", THERE_WITHIN, mended).await.map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn storm(live: &Live) -> Result<()> {
+    let wanted = live.resource().await?.spec.processor.replicas;
+    for replicas in [1, 6, 1, 6, 1, wanted] {
+        live.patch(json!({"spec": {"processor": {"replicas": replicas}}})).await?;
+        tokio::time::sleep(STORM_STEP).await;
+    }
+    Ok(())
+}
