@@ -11,6 +11,10 @@ use std::sync::mpsc::SyncSender;
 
 use futures::future::BoxFuture;
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
 use snafu::Snafu;
 use worker_settings::{KafkaSettings, PipelineName};
 
@@ -131,9 +135,24 @@ pub(crate) fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, r
     config
 }
 
+/// What a reader's client tells besides records: its log, where ours goes.
+pub(crate) struct Voice;
+
+impl ClientContext for Voice {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Voice {}
+
 /// Writes librdkafka's log lines where ours go; it repeats itself while brokers are away, so most are at debug level.
-pub(crate) fn log(level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-    use rdkafka::config::RDKafkaLogLevel as Level;
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel as Level;
     match level {
         Level::Emerg | Level::Alert | Level::Critical => tracing::error!(target: "librdkafka", facility, "{message}"),
         Level::Error | Level::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),

@@ -15,7 +15,7 @@ mod idle;
 mod one;
 mod recreated;
 mod scope;
-mod sql;
 mod sources;
+mod sql;
 mod three;
 mod types;

@@ -179,7 +179,9 @@ async fn push(live: &Live, token: &str, request: u64) -> Result<Option<(u16, Str
 }
 
 async fn push_is_answered(live: &Live) -> Result<()> {
-    let (status, answer) = push(live, "wrong", 0).await?.context("the Service leads to nobody")?;
+    // The network lets a new pod through with some delay.
+    let answered = async || push(live, "wrong", 0).await;
+    let ((status, answer), _) = eventually("the Service leads to the producer", WITHIN, answered).await?;
     ensure!(status == 401, "without the right token the answer is {answer}");
     for request in 0..REQUESTS {
         let (status, answer) = push(live, TOKEN, request).await?.context("the Service leads to nobody")?;

@@ -39,8 +39,11 @@ const RECORDS: [&str; 3] = [
     r#"{"id": "c", "name": "cyd", "age": 18, "items": [{"sku": "s3", "quantity": "many"}]}"#,
 ];
 
+/// Columns of a row and what they hold.
+type Cells = &'static [(&'static str, &'static str)];
+
 /// Table and its rows as Cassandra tells them, by key.
-const TOLD: [(&str, &str, &[(&str, &str)]); 3] = [
+const TOLD: [(&str, &str, Cells); 3] = [
     (
         "projected",
         "id",

@@ -15,7 +15,7 @@ use worker_settings::{KafkaSettings, PipelineName};
 
 use super::{Positions, ReadMarks, enter};
 use crate::causes::chain;
-use crate::kafka::client_config;
+use crate::kafka::{Voice, client_config};
 
 /// Longest that the brokers may take to answer one question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl CursorsTopic {
     }
 
     fn read_all(&self, source: &str) -> Result<Positions, ReadCursors> {
-        let consumer: BaseConsumer = self.config.create()?;
+        let consumer: BaseConsumer<Voice> = self.config.create_with_context(Voice)?;
         let topic = &self.topic;
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
         let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
@@ -16,7 +14,7 @@ use worker_settings::{KafkaSettings, KafkaSourceSettings, PipelineName, StartAt}
 
 use super::super::{Batch, Fetched, Read, Unreadable};
 use crate::cursor::Mark;
-use crate::kafka::client_config;
+use crate::kafka::{Voice, client_config};
 use crate::message::{Header, ORIGIN_OFFSET_HEADER, ORIGIN_PARTITION_HEADER, ORIGIN_TOPIC_HEADER};
 
 /// Longest that the brokers may take to answer one question.
@@ -50,21 +48,6 @@ pub(super) enum Polled {
     /// The positions are no use any more; a new reader asks for them again.
     BeginAgain(String),
 }
-
-/// What the client tells besides records.
-struct Voice;
-
-impl ClientContext for Voice {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::kafka::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "{reason}");
-    }
-}
-
-impl ConsumerContext for Voice {}
 
 /// A topic that is being read.
 pub(super) struct Reader {
