@@ -179,7 +179,10 @@ mod tests {
         Reading::begin(FileFormat::Csv, b',', text.as_bytes())
     }
 
-    fn csv_records(text: &str) -> (Vec<(usize, Result<Value, String>)>, usize) {
+    /// Where each row ends, and what it is.
+    type Rows = Vec<(usize, Result<Value, String>)>;
+
+    fn csv_records(text: &str) -> (Rows, usize) {
         let (reading, begin) = begin_csv(text).expect("a good header").expect("a whole header");
         let rows = reading.rows(&text.as_bytes()[begin..]);
         (rows.records.into_iter().map(|(at, record)| (at + begin, record)).collect(), rows.read + begin)
