@@ -148,9 +148,12 @@ pub(super) fn string(text: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Text<'record>(#[serde(borrow)] Cow<'record, str>);
 
+    let [b'"', .., b'"'] = text.as_bytes() else {
+        return None;
+    };
     // JSON has checked that a string ends, so that one without escapes is what lies between its quotes.
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.as_bytes().contains(&b'\\') {
+    let inner = &text[1..text.len() - 1];
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str(text).ok().map(|Text(text)| text)

@@ -31,8 +31,10 @@ pub(super) fn time(text: &str) -> Option<i64> {
 }
 
 fn two_digits(text: &str) -> Option<i64> {
-    let is_pair = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_pair { text.parse().ok() } else { None }
+    match text.as_bytes() {
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(i64::from(10 * (tens - b'0') + (ones - b'0'))),
+        _ => None,
+    }
 }
 
 fn nanoseconds(fraction: &str) -> Option<i64> {
@@ -53,7 +55,7 @@ pub(super) fn timestamp(text: &str) -> Option<i64> {
 fn usual(text: &str) -> Option<i64> {
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (clock, offset) = match rest.find(['Z', 'z', '+', '-', ' ']) {
+    let (clock, offset) = match rest.bytes().position(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-' | b' ')) {
         Some(end) => (&rest[..end], offset_minutes(rest[end..].trim_start_matches(' '))?),
         None => (rest, 0),
     };
