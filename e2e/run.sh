@@ -108,10 +108,11 @@ main() {
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
   in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type queries_with_sql \
-    pushed_filed_and_copied a_pipeline_grows
+    a_pipeline_grows
   wait "$row" || true
-  # Three servers, three brokers and three nodes are all that two cores can carry at once.
-  in_turn heavy-2 "$program" faults_at_random three_of_each
+  # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
+  # carry at once.
+  in_turn heavy-2 "$program" pushed_filed_and_copied faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
   # Last and alone: they stop the operator of all namespaces, and switch faults on for all pipelines.
