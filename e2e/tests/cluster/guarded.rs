@@ -122,7 +122,7 @@ async fn events_tell_of_every_step(live: &Live) -> Result<()> {
     let is_of_spec = |event: &events::Told| event.kind == "Warning" && event.note.starts_with("SpecValid: ");
     let warnings: Vec<_> = events::of(live).await?.into_iter().filter(is_of_spec).collect();
     ensure!(warnings.is_empty(), "a valid spec is warned of: {warnings:?}");
-    ensure!(gauge(live).await? == 1.0, "the operator's metric does not say that the pipeline is Ready");
+    gauge_is(live, 1.0).await?;
     Ok(())
 }
 
@@ -142,12 +142,12 @@ async fn a_mistake_is_told(live: &Live, spec: &Spec) -> Result<()> {
     };
     eventually("a warning names the path", SAID_WITHIN, told).await?;
     live.await_condition("Ready", "False", "SpecInvalid", SAID_WITHIN).await?;
-    ensure!(gauge(live).await? == 0.0, "the metric says Ready of a pipeline that is not");
+    gauge_is(live, 0.0).await?;
     let written = metric_of_writes(live).await?;
     ensure!(written > 0.0, "the operator counts no writes of status");
     live.change(spec).await?;
     live.await_ready(READY_WITHIN).await?;
-    ensure!(gauge(live).await? == 1.0, "the metric does not say Ready again");
+    gauge_is(live, 1.0).await?;
     ensure!(metric_of_writes(live).await? > written, "writing the status is not counted");
     ensure!(operator_sum(live, "millrace_reconciles_total").await? > before, "reconciles are not counted");
     let leaders = operator_sum(live, "millrace_leader").await?;
@@ -173,6 +173,12 @@ async fn operator_sum(live: &Live, metric: &str) -> Result<f64> {
 async fn metric_of_writes(live: &Live) -> Result<f64> {
     let all = operator_metrics(live).await?;
     Ok(all.iter().map(|metrics| metrics.of("millrace_api_writes_total", "kind", "StreamingPipeline/status")).sum())
+}
+
+/// Waits until the leading operator's metric says what the pipeline's condition said a moment ago.
+async fn gauge_is(live: &Live, wanted: f64) -> Result<()> {
+    let said = async || Ok((gauge(live).await? == wanted).then_some(()));
+    eventually(&format!("millrace_pipeline_ready is {wanted}"), SAID_WITHIN, said).await.map(|_| ())
 }
 
 /// Returns what the leading operator's metric says of this pipeline's readiness.
