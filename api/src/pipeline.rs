@@ -192,6 +192,11 @@ impl Cassandra {
         used
     }
 
+    /// Returns a table by its name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
     /// Returns a table as the worker reads it.
     pub fn table_settings(&self, table: &Table) -> TableSettings {
         TableSettings {

@@ -21,7 +21,6 @@ use worker_settings::{
 };
 
 use crate::crd::producer::ONE_KIND;
-
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::cluster::target;
 use crate::{Cluster, eventually, figures};
@@ -113,10 +115,20 @@ impl TestNamespace {
                 "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.244.0.0/16"]}}]}],
             },
         });
-        let api: Api<k8s_openapi::api::networking::v1::NetworkPolicy> =
-            Api::namespaced(self.cluster.client.clone(), &self.name);
-        let applied = api.patch("e2e-host", &PatchParams::apply("millrace-e2e"), &Patch::Apply(&policy)).await;
-        applied.map(|_| ()).context("cannot let the host in")
+        self.apply::<NetworkPolicy>("e2e-host", &policy).await
+    }
+
+    /// Applies an object of the namespace.
+    pub async fn apply<K>(&self, name: &str, object: &Value) -> Result<()>
+    where
+        K: Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let api: Api<K> = Api::namespaced(self.cluster.client.clone(), &self.name);
+        let applied = api.patch(name, &PatchParams::apply("millrace-e2e").force(), &Patch::Apply(object)).await;
+        applied.map(|_| ()).with_context(|| format!("cannot apply {} '{name}'", K::kind(&())))
     }
 
     /// Prints a line with the test's name and the time since it began.

@@ -1,5 +1,6 @@
 //! The operator of the chart's release: its pods, who leads, what it writes, and the faults that its workers get.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use millrace_api::names::Component;
 
 use crate::audit::{self, Write};
 use crate::cluster::{repository, target};
+use crate::live::address;
+use crate::metrics::{Metrics, scrape};
 use crate::{Cluster, Live, eventually};
 
 /// Where the release is installed.
@@ -29,6 +32,17 @@ pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let ours = ListParams::default().labels("app.kubernetes.io/component=operator");
     Ok(api.list(&ours).await.context("cannot list the operator's pods")?.items)
+}
+
+/// Returns the metrics of the operator's running pods, by pod name.
+pub async fn metrics(cluster: &Cluster) -> Result<BTreeMap<String, Metrics>> {
+    let mut all = BTreeMap::new();
+    for pod in pods(cluster).await? {
+        if let Some(address) = address(&pod) {
+            all.insert(pod.name_any(), scrape(address).await?);
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the name of the pod that leads; `None`: nobody does right now.

@@ -6,15 +6,17 @@ pub mod consumer;
 pub mod memory;
 pub mod producer;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use snafu::Snafu;
 use worker_settings::{KafkaSettings, PipelineName};
 
@@ -135,7 +137,31 @@ pub(crate) fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, r
     config
 }
 
-/// What a reader's client tells besides records: its log, where ours goes.
+/// Bounds what a consumer fetches ahead of what it is asked for: so many KiB.
+pub(crate) fn fetch_ahead(config: &mut ClientConfig, kib: u64) {
+    config
+        .set("queued.max.messages.kbytes", kib.to_string())
+        .set("fetch.max.bytes", (kib * 1024).max(1 << 20).to_string())
+        // Counted before decompression, which makes four times as much of our JSON. A larger record comes alone.
+        .set("fetch.message.max.bytes", "262144")
+        // With the default of one second, fetching stands still for a second each time the local queue is full:
+        // https://github.com/confluentinc/librdkafka/issues/3662
+        .set("fetch.queue.backoff.ms", "10");
+}
+
+/// Returns a topic's partitions; none, if it does not exist. Blocks.
+pub(crate) fn partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<BTreeSet<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
+    let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
+    Ok(found.flat_map(|found| found.partitions()).map(|partition| partition.id()).collect())
+}
+
+/// What a client tells besides records: its log, where ours goes.
+#[derive(Clone, Debug)]
 pub(crate) struct Voice;
 
 impl ClientContext for Voice {

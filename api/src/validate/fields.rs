@@ -78,7 +78,7 @@ fn columns(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {
     // A query with SQL says itself which fields it wants.
     let by_name = |query: &&Query| query.from == source.topic && query.sql.is_none();
     for query in pipeline.processor.queries.iter().filter(by_name) {
-        let Some(table) = pipeline.cassandra.tables.iter().find(|table| table.name == query.into) else {
+        let Some(table) = pipeline.cassandra.table(&query.into) else {
             continue;
         };
         let context = format!("table '{}', which query '{}' fills from topic '{}'", table.name, query.name, query.from);

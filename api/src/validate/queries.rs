@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{Fault, Rejected};
-use crate::pipeline::{Pipeline, Query, Table};
+use crate::pipeline::{Pipeline, Query};
 
 /// Returns every fault, in the order of the resource.
 pub(super) fn check(pipeline: &Pipeline) -> Vec<Fault> {
@@ -40,14 +40,14 @@ fn names(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
     if pipeline.kafka.topics.iter().all(|topic| topic.name != query.from) {
         rejected.push(undeclared("from", &query.from, "spec.kafka.topics"));
     }
-    if table(query, pipeline).is_none() {
+    if pipeline.cassandra.table(&query.into).is_none() {
         rejected.push(undeclared("into", &query.into, "spec.cassandra.tables"));
     }
     rejected
 }
 
 fn sql(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
-    let (Some(sql), Some(table)) = (&query.sql, table(query, pipeline)) else {
+    let (Some(sql), Some(table)) = (&query.sql, pipeline.cassandra.table(&query.into)) else {
         return Vec::new();
     };
     let table = pipeline.cassandra.table_settings(table);
@@ -58,8 +58,4 @@ fn sql(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
         excerpt: Some(problem.excerpt(&sql.text)),
     });
     rejected.collect()
-}
-
-fn table<'a>(query: &Query, pipeline: &'a Pipeline) -> Option<&'a Table> {
-    pipeline.cassandra.tables.iter().find(|table| table.name == query.into)
 }

@@ -70,7 +70,7 @@ async fn faults_at_random_lose_nothing() -> Result<()> {
 
         round += 1;
         let account = load(&live, &spec, round).await?;
-        killed_at_random(&live, Component::Processor, KILLS).await?;
+        processors_are_killed_at_random(&live).await?;
         ledger = ledger.and(round, account.close(&live).await?.len() as u64);
         let found = live.table().await?.compare(ledger.clone()).await?;
         namespace.say(format!("{KILLS} kills of processors: {found}"));
@@ -93,7 +93,12 @@ async fn a_lazy_commit_log_is_noticed(live: &Live, spec: Spec, ledger: Ledger, r
     eventually("the node has the other setting", READY_WITHIN, renewed).await?;
     live.await_ready(READY_WITHIN).await?;
     let account = load(live, &spec, round).await?;
-    killed_at_random(live, Component::Cassandra, LAZY_KILLS).await?;
+    let mut kills = Faults::among(SEED, &[Fault::Kill(Component::Cassandra)]);
+    for _ in 0..LAZY_KILLS {
+        tokio::time::sleep(kills.pause(KILL_EVERY)).await;
+        let fault = kills.strike(live).await?;
+        goes_on(live, fault).await?;
+    }
     let found = live.table().await?.compare(ledger.and(round, account.close(live).await?.len() as u64)).await?;
     live.namespace.say(format!("NOTICED: {found}"));
     ensure!(found.lost > 0 && found.ensure_exact().is_err(), "rows lost by a lazy commit log pass: {found}");
@@ -185,15 +190,12 @@ async fn goes_on(live: &Live, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-/// One pod after the other is killed, at moments that nothing in the pipeline chose; a node goes on in between.
-async fn killed_at_random(live: &Live, component: Component, times: usize) -> Result<()> {
-    let mut kills = Faults::among(SEED, &[Fault::Kill(component)]);
-    for _ in 0..times {
+/// One processor after the other is killed, at moments that nothing in the pipeline chose.
+async fn processors_are_killed_at_random(live: &Live) -> Result<()> {
+    let mut kills = Faults::among(SEED, &[Fault::Kill(Component::Processor)]);
+    for _ in 0..KILLS {
         tokio::time::sleep(kills.pause(KILL_EVERY)).await;
-        let fault = kills.strike(live).await?;
-        if component == Component::Cassandra {
-            goes_on(live, fault).await?;
-        }
+        kills.strike(live).await?;
     }
     Ok(())
 }

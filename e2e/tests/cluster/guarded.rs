@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::live::address;
@@ -65,9 +64,7 @@ async fn token(namespace: &TestNamespace, token: &str) -> Result<()> {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source-token"},
         "stringData": {"authorization": format!("Bearer {token}")},
     });
-    let api: Api<Secret> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
-    let patch = PatchParams::apply("millrace-e2e").force();
-    api.patch("source-token", &patch, &Patch::Apply(&secret)).await.context("cannot write the Secret")?;
+    namespace.apply::<Secret>("source-token", &secret).await?;
     namespace.say(format!("the Secret has the {token} token"));
     Ok(())
 }
@@ -156,23 +153,13 @@ async fn a_mistake_is_told(live: &Live, spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-async fn operator_metrics(live: &Live) -> Result<Vec<metrics::Metrics>> {
-    let mut all = Vec::new();
-    for pod in operator::pods(&live.namespace.cluster).await? {
-        if let Some(address) = address(&pod) {
-            all.push(metrics::scrape(address).await?);
-        }
-    }
-    Ok(all)
-}
-
 async fn operator_sum(live: &Live, metric: &str) -> Result<f64> {
-    Ok(operator_metrics(live).await?.iter().map(|metrics| metrics.sum(metric)).sum())
+    Ok(operator::metrics(&live.namespace.cluster).await?.values().map(|metrics| metrics.sum(metric)).sum())
 }
 
 async fn metric_of_writes(live: &Live) -> Result<f64> {
-    let all = operator_metrics(live).await?;
-    Ok(all.iter().map(|metrics| metrics.of("millrace_api_writes_total", "kind", "StreamingPipeline/status")).sum())
+    let all = operator::metrics(&live.namespace.cluster).await?;
+    Ok(all.values().map(|metrics| metrics.of("millrace_api_writes_total", "kind", "StreamingPipeline/status")).sum())
 }
 
 /// Waits until the leading operator's metric says what the pipeline's condition said a moment ago.
@@ -183,8 +170,8 @@ async fn gauge_is(live: &Live, wanted: f64) -> Result<()> {
 
 /// Returns what the leading operator's metric says of this pipeline's readiness.
 async fn gauge(live: &Live) -> Result<f64> {
-    let all = operator_metrics(live).await?;
-    let leads = all.iter().find(|metrics| metrics.sum("millrace_leader") == 1.0).context("no operator leads")?;
+    let all = operator::metrics(&live.namespace.cluster).await?;
+    let leads = all.values().find(|metrics| metrics.sum("millrace_leader") == 1.0).context("no operator leads")?;
     Ok(leads.of("millrace_pipeline_ready", "namespace", &live.namespace.name))
 }
 
@@ -214,9 +201,7 @@ async fn strangers_reach_no_store(live: &Live) -> Result<()> {
             "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": STRANGER}}}], "ports": [{"port": BROKER}]}],
         },
     });
-    let api: Api<NetworkPolicy> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
-    let patch = PatchParams::apply("millrace-e2e");
-    api.patch("let-the-stranger-in", &patch, &Patch::Apply(&policy)).await.context("cannot let the stranger in")?;
+    namespace.apply::<NetworkPolicy>("let-the-stranger-in", &policy).await?;
     reaches(live, &stranger, first(live, Component::Kafka).await?, BROKER, true).await?;
     reaches(live, &stranger, first(live, Component::Cassandra).await?, CQL, false).await?;
     namespace.say("a stranger reaches no store but by a policy of its own");
@@ -251,9 +236,8 @@ async fn a_stranger(live: &Live) -> Result<String> {
             }],
         },
     });
-    let api: Api<Pod> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
-    api.patch(STRANGER, &PatchParams::apply("millrace-e2e"), &Patch::Apply(&pod)).await.context("cannot make a pod")?;
-    let runs = async || Ok(address(&api.get(STRANGER).await?));
+    namespace.apply::<Pod>(STRANGER, &pod).await?;
+    let runs = async || Ok(address(&live.pod(STRANGER).await?));
     eventually("the stranger runs", SAID_WITHIN, runs).await?;
     Ok(STRANGER.to_owned())
 }

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chrono::Utc;
-use kube::ResourceExt;
 use millrace_api::names::Component;
-use millrace_e2e::live::address;
 use millrace_e2e::spec::{Generator, Spec};
-use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, metrics, operator};
+use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -47,10 +45,9 @@ async fn an_idle_pipeline_is_left_alone() -> Result<()> {
 
 async fn memory_is_small(namespace: &TestNamespace, live: &Live) -> Result<()> {
     let mut largest: f64 = 0.0;
-    for pod in operator::pods(&namespace.cluster).await? {
-        let Some(address) = address(&pod) else { continue };
-        let resident = metrics::scrape(address).await?.sum("millrace_resident_memory_bytes") / MEBIBYTE;
-        namespace.say(format!("'{}' has {resident:.1} MiB resident", pod.name_any()));
+    for (pod, metrics) in operator::metrics(&namespace.cluster).await? {
+        let resident = metrics.sum("millrace_resident_memory_bytes") / MEBIBYTE;
+        namespace.say(format!("'{pod}' has {resident:.1} MiB resident"));
         largest = largest.max(resident);
     }
     namespace.figure("operator_resident", largest, "MiB")?;

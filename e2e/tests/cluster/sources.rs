@@ -7,16 +7,14 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::process::{Signal, signal};
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
 use millrace_profile::profile;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest that a step may take on a busy machine.
@@ -99,28 +97,16 @@ fn spec() -> Spec {
         .with("/spec/producer/bufferMemory", json!("1Mi"))
 }
 
-async fn apply<K>(namespace: &TestNamespace, name: &str, object: Value) -> Result<()>
-where
-    K: Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    let api: Api<K> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
-    let applied = api.patch(name, &PatchParams::apply("millrace-e2e").force(), &Patch::Apply(&object)).await;
-    applied.map(|_| ()).with_context(|| format!("cannot apply '{name}'"))
-}
-
 async fn secret_and_claim(namespace: &TestNamespace) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop"}, "stringData": {"token": TOKEN},
     });
-    apply::<Secret>(namespace, "shop", secret).await?;
+    namespace.apply::<Secret>("shop", &secret).await?;
     let claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "drops"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
     });
-    apply::<PersistentVolumeClaim>(namespace, "drops", claim).await
+    namespace.apply::<PersistentVolumeClaim>("drops", &claim).await
 }
 
 /// Starts a pod that has a shell and the volume: the worker's image, on the node where the volume is.
@@ -148,7 +134,7 @@ async fn client(live: &Live) -> Result<()> {
             },
         },
     });
-    apply::<Pod>(&live.namespace, CLIENT, pod).await?;
+    live.namespace.apply::<Pod>(CLIENT, &pod).await?;
     let runs = async || {
         let phase = live.pod(CLIENT).await?.status.and_then(|status| status.phase);
         Ok((phase.as_deref() == Some("Running")).then_some(()))

@@ -166,7 +166,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
     let mut queries = Vec::new();
     for query in &processor.queries {
         let Query { name, from, into, sql } = query;
-        let table = cassandra.tables.iter().find(|table| table.name == *into).expect("admission knows every table");
+        let table = cassandra.table(into).expect("admission knows every table");
         queries.push(QuerySettings {
             name: name.clone(),
             from: from.clone(),

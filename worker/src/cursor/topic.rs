@@ -1,6 +1,5 @@
 //! Reads the cursors topic, from its beginning to the end that it has now.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -15,7 +14,7 @@ use worker_settings::{KafkaSettings, PipelineName};
 
 use super::{Positions, ReadMarks, enter};
 use crate::causes::chain;
-use crate::kafka::{Voice, client_config};
+use crate::kafka::{Voice, client_config, partitions};
 
 /// Longest that the brokers may take to answer one question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -60,9 +59,7 @@ impl CursorsTopic {
     fn read_all(&self, source: &str) -> Result<Positions, ReadCursors> {
         let consumer: BaseConsumer<Voice> = self.config.create_with_context(Voice)?;
         let topic = &self.topic;
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-        let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
-        let mut open: BTreeSet<i32> = found.flat_map(|found| found.partitions()).map(|found| found.id()).collect();
+        let mut open = partitions(&consumer, topic, ANSWER)?;
         ensure!(!open.is_empty(), FindTopicSnafu { topic });
         let mut assigned = TopicPartitionList::new();
         for partition in &open {

@@ -22,7 +22,7 @@ use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 use worker_settings::ProcessSettings;
 
-use super::{AwaitThreadSnafu, CloseConsumer, CommitLastSnafu, Consumer, Event, client_config};
+use super::{AwaitThreadSnafu, CloseConsumer, CommitLastSnafu, Consumer, Event, client_config, fetch_ahead};
 use crate::budget::Budget;
 use crate::health::Pulse;
 use crate::message::{Collector, Offsets, PartitionId, Position};
@@ -116,14 +116,8 @@ fn config(settings: &ProcessSettings) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", "30000")
-        .set("queued.max.messages.kbytes", ahead.to_string())
-        .set("fetch.max.bytes", (ahead * 1024).max(1 << 20).to_string())
-        // Counted before decompression, which makes four times as much of our JSON. A larger record comes alone.
-        .set("fetch.message.max.bytes", "262144")
-        // With the default of one second, fetching stands still for a second each time the local queue is full:
-        // https://github.com/confluentinc/librdkafka/issues/3662
-        .set("fetch.queue.backoff.ms", "10");
+        .set("session.timeout.ms", "30000");
+    fetch_ahead(&mut config, ahead);
     config
 }
 

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header as RawHeader, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -17,7 +15,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use snafu::{ResultExt, Snafu};
 use worker_settings::{Bytes, KafkaSettings, PipelineName};
 
-use super::{AwaitBrokerSnafu, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, client_config};
+use super::{AwaitBrokerSnafu, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Voice, client_config};
 use crate::message::Outgoing;
 use crate::sabotage::{Sabotage, Sabotages};
 
@@ -26,20 +24,6 @@ use crate::sabotage::{Sabotage, Sabotages};
 #[snafu(display("cannot make the producer"))]
 pub struct MakeProducer {
     source: KafkaError,
-}
-
-/// What the client tells besides deliveries.
-#[derive(Clone, Debug)]
-struct Voice;
-
-impl ClientContext for Voice {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "{reason}");
-    }
 }
 
 /// The producer of a worker; clones share it.

@@ -12,7 +12,7 @@ use snafu::{Snafu, ensure};
 use worker_settings::ProcessSettings;
 
 use super::Letter;
-use crate::kafka::client_config;
+use crate::kafka::{client_config, partitions};
 use crate::message::Header;
 
 /// Longest that the brokers may take to answer one question.
@@ -60,9 +60,7 @@ pub fn read(settings: &ProcessSettings, start: &Start) -> Result<Letters, ReadLe
     config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     let consumer: BaseConsumer = config.create()?;
     let topic = settings.dead_letter_topic.clone();
-    let metadata = consumer.fetch_metadata(Some(&topic), ANSWER)?;
-    let partitions = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
-    let partitions: Vec<i32> = partitions.flat_map(|found| found.partitions()).map(|found| found.id()).collect();
+    let partitions = partitions(&consumer, &topic, ANSWER)?;
     ensure!(!partitions.is_empty(), FindTopicSnafu { topic });
 
     let mut committed = TopicPartitionList::new();

@@ -14,7 +14,7 @@ use worker_settings::{KafkaSettings, KafkaSourceSettings, PipelineName, StartAt}
 
 use super::super::{Batch, Fetched, Read, Unreadable};
 use crate::cursor::Mark;
-use crate::kafka::{Voice, client_config};
+use crate::kafka::{Voice, client_config, fetch_ahead, partitions};
 use crate::message::{Header, ORIGIN_OFFSET_HEADER, ORIGIN_PARTITION_HEADER, ORIGIN_TOPIC_HEADER};
 
 /// Longest that the brokers may take to answer one question.
@@ -72,7 +72,7 @@ impl Reader {
     ) -> Result<(Self, Option<String>), OpenTopic> {
         let consumer: BaseConsumer<Voice> = config(settings, pipeline, ahead).create_with_context(Voice)?;
         let topic = &settings.topic;
-        let partitions = partitions(&consumer, topic)?;
+        let partitions = partitions(&consumer, topic, ANSWER)?;
         ensure!(!partitions.is_empty(), FindTopicSnafu { topic });
         let mut asked = TopicPartitionList::new();
         for partition in &partitions {
@@ -146,7 +146,7 @@ impl Reader {
             return Ok(());
         }
         looked.at = Instant::now();
-        let now = partitions(&self.consumer, &self.topic)?;
+        let now = partitions(&self.consumer, &self.topic, ANSWER)?;
         let mut added = TopicPartitionList::new();
         for partition in now.difference(&looked.partitions) {
             added.add_partition_offset(&self.topic, *partition, Offset::Beginning)?;
@@ -210,25 +210,15 @@ fn failed(error: &KafkaError) -> Polled {
 fn config(settings: &KafkaSourceSettings, pipeline: &PipelineName, ahead: u64) -> ClientConfig {
     let cluster = KafkaSettings { bootstrap_servers: settings.bootstrap_servers.clone() };
     let mut config = client_config(&cluster, pipeline, "source");
-    let ahead = (ahead / 1024).clamp(256, 65_536);
     config
         .set("group.id", &settings.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         // Never silently elsewhere: a position that is gone is an error, and what is missing is told.
         .set("auto.offset.reset", "error")
-        .set("isolation.level", "read_committed")
-        .set("queued.max.messages.kbytes", ahead.to_string())
-        .set("fetch.max.bytes", (ahead * 1024).max(1 << 20).to_string())
-        .set("fetch.message.max.bytes", "262144")
-        .set("fetch.queue.backoff.ms", "10");
+        .set("isolation.level", "read_committed");
+    fetch_ahead(&mut config, (ahead / 1024).clamp(256, 65_536));
     config
-}
-
-fn partitions(consumer: &BaseConsumer<Voice>, topic: &str) -> Result<BTreeSet<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-    let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
-    Ok(found.flat_map(|found| found.partitions()).map(|partition| partition.id()).collect())
 }
 
 fn read(message: &BorrowedMessage<'_>) -> Read {
