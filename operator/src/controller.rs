@@ -32,7 +32,6 @@ use crate::observe::{Observed, observe, read_pipeline};
 use crate::plan::{Plan, plan};
 use crate::publish::{Publish, publish};
 use crate::report::{Failure, Outcome, report};
-use crate::scale::scale;
 use crate::telemetry::Ended;
 
 /// How soon a pipeline that is on its way is looked at again, beside what watches tell.
@@ -249,13 +248,7 @@ async fn walk(
 
 /// The pure middle of the road.
 fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
-    let kafka = resource.status.as_ref().and_then(|status| status.kafka.as_ref());
-    let topics = kafka.map_or(&[][..], |kafka| &kafka.topics);
-    let inputs = Inputs {
-        replicas: scale(pipeline, observed),
-        write_timestamp_bases: topics.iter().map(|topic| (topic.name.clone(), topic.write_timestamp_base)).collect(),
-        administration: ctx.administration.clone(),
-    };
+    let inputs = Inputs::of(pipeline, observed, resource.status.as_ref(), ctx.administration.clone());
     plan(pipeline, desire(pipeline, &inputs), observed)
 }
 

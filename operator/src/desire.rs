@@ -20,12 +20,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use millrace_api::Pipeline;
+use millrace_api::crd::status::StreamingPipelineStatus;
 use millrace_api::names::Component;
 
 pub use common::{CONFIG_CHECKSUM, Port, component_selector};
 use common::{Scope, owned_metadata};
 
-use crate::scale::Replicas;
+use crate::observe::Observed;
+use crate::scale::{Replicas, scale};
 
 /// What the objects depend on beside the pipeline itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +37,43 @@ pub struct Inputs {
     /// Base of the write timestamps by topic, in microseconds since the Unix epoch. The processor's settings need one
     /// for each topic that a query reads; until all are known there is no processor to desire.
     pub write_timestamp_bases: BTreeMap<String, i64>,
+    /// Copies of each row that the keyspace has; until it exists, that it will have.
+    pub replication_factor: u32,
     /// What the administrator set for all pipelines.
     pub administration: Administration,
+}
+
+impl Inputs {
+    /// Gathers the inputs of a pass; `status` is what the pass before it reported.
+    pub fn of(
+        pipeline: &Pipeline,
+        observed: &Observed,
+        status: Option<&StreamingPipelineStatus>,
+        administration: Administration,
+    ) -> Self {
+        let topics = status.and_then(|status| status.kafka.as_ref()).map_or(&[][..], |kafka| &kafka.topics);
+        let bases = topics.iter().map(|topic| (topic.name.clone(), topic.write_timestamp_base));
+        Self {
+            replicas: scale(pipeline, observed),
+            write_timestamp_bases: bases.collect(),
+            replication_factor: replication_factor(pipeline, observed, status)
+                .unwrap_or_else(|| pipeline.cassandra.replication_factor.of_new()),
+            administration,
+        }
+    }
+}
+
+/// Returns how many copies of each row the keyspace has, or had when it was last seen. `None`: there was none yet.
+///
+/// While no node answers, what was seen holds: nodes must not come back with the settings of another factor.
+pub fn replication_factor(
+    pipeline: &Pipeline,
+    observed: &Observed,
+    status: Option<&StreamingPipelineStatus>,
+) -> Option<u32> {
+    let seen = || status?.cassandra.as_ref()?.replication_factor.map(i32::unsigned_abs);
+    let schema = observed.stores.cassandra.schema.as_ref();
+    schema.and_then(|schema| schema.replicas(&pipeline.cassandra.datacenter)).or_else(seen)
 }
 
 /// What the operator's administrator sets for all pipelines, by flags.

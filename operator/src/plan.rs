@@ -32,6 +32,8 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// What to do to the stores, and which pods to restart.
     pub acts: Vec<Act>,
+    /// Pods of the stores whose template is outdated; they are restarted one by one, when it is safe.
+    pub outdated: usize,
     /// Every link of the readiness chain, in order.
     pub links: Vec<LinkState>,
 }
@@ -148,7 +150,7 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     let links = judge(pipeline, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
     let Desired { shared, zookeeper, kafka, cassandra, mut producer, processor } = desired;
-    let mut plan = Plan { links: links.clone(), ..Plan::default() };
+    let mut plan = Plan { links: links.clone(), outdated: roll::outdated(observed), ..Plan::default() };
 
     plan.take(shared, observed);
     plan.take(zookeeper, observed);

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use millrace_api::crd::status::{ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus};
+use millrace_api::crd::status::{
+    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus,
+};
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
 
 use crate::chain::{normal_nodes, registered_brokers};
+use crate::desire::replication_factor;
 use crate::labels::pod_selector;
 use crate::observe::Observed;
 use crate::plan::{Plan, readiness};
@@ -83,7 +86,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.add("Reconciling", false, "SpecInvalid", &message);
             conditions.add("Stalled", true, "SpecInvalid", &message);
             status.phase = Some("Invalid".to_owned());
-            status.kafka = old.kafka;
+            (status.kafka, status.cassandra) = (old.kafka, old.cassandra);
         }
         Outcome::Unobserved { failure, rejected } => {
             conditions.spec_valid(rejected);
@@ -111,7 +114,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.add("Stalled", summary.stalled, &summary.reason, &summary.message);
             status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
-            components(&mut status, pipeline, observed, old.kafka.as_ref());
+            components(&mut status, pipeline, observed, &old);
         }
     }
     status.conditions = conditions.new;
@@ -164,7 +167,7 @@ impl Summary {
     /// Links are judged before the plan is carried out. So a spec that was never Ready is not Ready by the facts of the
     /// one before it; a repair of the same spec lets Ready stand.
     fn unless_changing(self, plan: &Plan, spec_is_news: bool) -> Self {
-        if !self.ready || !spec_is_news || plan.is_empty() {
+        if !self.ready || !spec_is_news || plan.is_empty() && plan.outdated == 0 {
             return self;
         }
         Self { ready: false, stalled: false, reason: CHANGING.to_owned(), message: under_way(plan) }
@@ -174,6 +177,9 @@ impl Summary {
 fn under_way(plan: &Plan) -> String {
     match plan.acts.first() {
         Some(act) => format!("under way: {}", act.describe()),
+        None if plan.outdated > 0 => {
+            format!("under way: {} pods with an outdated template are restarted one by one", plan.outdated)
+        }
         None => "under way: changed objects are being applied".to_owned(),
     }
 }
@@ -199,19 +205,22 @@ fn components(
     status: &mut StreamingPipelineStatus,
     pipeline: &Pipeline,
     observed: &Observed,
-    old_kafka: Option<&KafkaStatus>,
+    old: &StreamingPipelineStatus,
 ) {
     let of = |ready: usize, wanted: u32| format!("{ready}/{wanted}");
     let stores = &observed.stores;
     let (zookeeper, kafka, cassandra) =
         (pipeline.zookeeper.replicas, pipeline.kafka.replicas, pipeline.cassandra.nodes());
     status.zookeeper = Some(ComponentStatus { ready: of(stores.zookeeper.servers.len(), zookeeper) });
-    status.cassandra = Some(ComponentStatus { ready: of(normal_nodes(&stores.cassandra), cassandra) });
+    status.cassandra = Some(CassandraStatus {
+        ready: of(normal_nodes(&stores.cassandra), cassandra),
+        replication_factor: replication_factor(pipeline, observed, Some(old)).map(u32::cast_signed),
+    });
 
     let facts = stores.kafka.as_ref().ok();
     status.kafka = Some(KafkaStatus {
         ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
-        topics: topics(observed, old_kafka),
+        topics: topics(observed, old.kafka.as_ref()),
     });
     status.lag = facts.and_then(|facts| facts.lag).map(two_digits);
 

@@ -45,6 +45,7 @@ fn inputs(pipeline: &Pipeline) -> Inputs {
             processor: pipeline.processor.replicas,
         },
         write_timestamp_bases: BTreeMap::from([("users_created".to_owned(), 1_700_000_000_000_000)]),
+        replication_factor: pipeline.cassandra.replication_factor.of_new(),
         administration: Administration {
             worker_image: "ghcr.io/millrace/worker:0.1.0".to_owned(),
             allowed_source_hosts: vec!["sample-source.demo.svc".to_owned()],

@@ -591,16 +591,60 @@ fn keeps_the_copies_of_what_exists_when_members_are_added() {
     assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::SchemaChangeRejected));
 }
 
+/// Returns how the nodes that start now acknowledge a write.
+fn commit_log(world: &World) -> String {
+    let files = world.observed.children.config_maps["users-cassandra"].data.clone().expect("it has files");
+    let line = files["cassandra.yaml"].lines().find(|line| line.starts_with("commitlog_sync:")).map(str::to_owned);
+    line.expect("it is set")
+}
+
+#[test]
+fn nodes_keep_the_settings_of_their_keyspace_when_members_are_added() {
+    let mut world = World::of("one");
+    world.resource.spec.cassandra.keyspace.replication_factor = None;
+    converge(&mut world);
+    assert_eq!(commit_log(&world), "commitlog_sync: \"batch\"", "there is one copy");
+    world.resource.spec.cassandra.racks[0].replicas = 3;
+    converge(&mut world);
+    assert_eq!(commit_log(&world), "commitlog_sync: \"batch\"", "there is still one copy");
+    assert_eq!((restarts(&mut world), world.plan().outdated), (Vec::new(), 0), "a node's start is no other's restart");
+
+    world.observed.stores.cassandra.schema = None;
+    let plan = world.plan();
+    assert!(plan.apply.config_maps.is_empty(), "what nobody can say now is what it was");
+    // The negative control: a keyspace of three copies.
+    world.replicate(3);
+    converge(&mut world);
+    assert_eq!(commit_log(&world), "commitlog_sync: \"periodic\"");
+}
+
+#[test]
+fn a_changed_spec_is_ready_when_the_last_pod_has_it() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    world.resource.metadata.generation = world.resource.metadata.generation.map_or(Some(1), |was| Some(was + 1));
+    outdate_brokers(&mut world);
+    world.unready("users-zookeeper-0");
+    assert_eq!(restarts(&mut world), [""; 0], "no store can spare a pod now");
+    assert_eq!(said(&mut world, "Ready"), ("False".to_owned(), "ApplyingChanges".to_owned()));
+    world.observed.children.pods.remove("users-zookeeper-0");
+    world.settle();
+    converge(&mut world);
+    assert_eq!(said(&mut world, "Ready"), ("True".to_owned(), "AllComponentsReady".to_owned()));
+}
+
+/// Returns status and reason of a condition.
+fn said(world: &mut World, wanted: &str) -> (String, String) {
+    world.plan();
+    let conditions = world.resource.status.clone().expect("a status was reported").conditions;
+    let found = conditions.into_iter().find(|condition| condition.type_ == wanted).expect("it is always reported");
+    (found.status, found.reason)
+}
+
 #[test]
 fn a_repair_lets_ready_stand_and_a_changed_spec_waits_until_it_is_carried_out() {
     let mut world = World::of("one");
     converge(&mut world);
-    let said = |world: &mut World, wanted: &str| {
-        world.plan();
-        let conditions = world.resource.status.clone().expect("a status was reported").conditions;
-        let found = conditions.into_iter().find(|condition| condition.type_ == wanted).expect("it is always reported");
-        (found.status, found.reason)
-    };
     let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
     assert_eq!(said(&mut world, "Ready"), pair("True", "AllComponentsReady"));
     assert_eq!(said(&mut world, "Reconciling"), pair("False", "AllComponentsReady"));

@@ -33,9 +33,9 @@ pub struct StreamingPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaStatus>,
 
-    /// The Cassandra nodes.
+    /// The Cassandra nodes and the keyspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cassandra: Option<ComponentStatus>,
+    pub cassandra: Option<CassandraStatus>,
 
     /// The producer pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +86,18 @@ pub struct TopicStatus {
 
     /// Base of the write timestamps of this topic's records, in microseconds since the Unix epoch.
     pub write_timestamp_base: i64,
+}
+
+/// The Cassandra nodes and the keyspace.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CassandraStatus {
+    /// Nodes that are up and normal, and wanted ones, such as `3/3`.
+    pub ready: String,
+
+    /// Copies of each row, as the keyspace last had them. Absent: there was no keyspace yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_factor: Option<i32>,
 }
 
 /// The processor pods.

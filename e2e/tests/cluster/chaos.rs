@@ -99,7 +99,8 @@ async fn a_lazy_commit_log_is_noticed(live: &Live, spec: Spec, ledger: Ledger, r
         let fault = kills.strike(live).await?;
         goes_on(live, fault).await?;
     }
-    let found = live.table().await?.compare(ledger.and(round, account.close(live).await?.len() as u64)).await?;
+    let ledger = ledger.and(round, account.close(live).await?.len() as u64);
+    let found = live.table().await?.compare(ledger).await?;
     live.namespace.say(format!("NOTICED: {found}"));
     ensure!(found.lost > 0 && found.ensure_exact().is_err(), "rows lost by a lazy commit log pass: {found}");
     Ok(())

@@ -26,7 +26,7 @@ const PORTS: &[Port] = &[CQL_PORT, INTERNODE_PORT, INTERNODE_TLS_PORT];
 /// Returns the nodes' objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let cassandra = &scope.pipeline.cassandra;
-    let files = config(scope, cassandra);
+    let files = config(scope, cassandra, inputs.replication_factor);
     let store = store(scope, cassandra, &files);
     Objects {
         config_maps: vec![scope.config_map(&files)],
@@ -49,11 +49,11 @@ fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) 
     stateful_set(scope, store, members)
 }
 
-fn config(scope: &Scope<'_>, cassandra: &Cassandra) -> Files {
+fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
     let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
     let options = include_str!("files/cassandra/jvm-server.options");
     files([
-        ("cassandra.yaml", cassandra_yaml(scope, cassandra)),
+        ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
         ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
         ("logback.xml", include_str!("files/cassandra/logback.xml").to_owned()),
         ("ready.sh", include_str!("files/cassandra/ready.sh").to_owned()),
@@ -61,8 +61,8 @@ fn config(scope: &Scope<'_>, cassandra: &Cassandra) -> Files {
     ])
 }
 
-/// Returns the settings of all nodes; `start.sh` fills in `POD_IP` and `SEEDS`.
-fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
+/// Returns the settings of all nodes, of which `copies` hold each row; `start.sh` fills in `POD_IP` and `SEEDS`.
+fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> String {
     let defaults = [
         ("auto_snapshot", json!(true)),
         // Processors write rows of the same replicas in one unlogged batch, and never more than warns.
@@ -74,9 +74,9 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
         ("disk_failure_policy", json!("die")),
         ("unlogged_batch_across_partitions_warn_threshold", json!(1000)),
     ];
-    let defaults = defaults.into_iter().chain(commit_log(cassandra));
+    let defaults = defaults.into_iter().chain(commit_log(cassandra, copies));
     let owned = [
-        ("allocate_tokens_for_local_replication_factor", json!(cassandra.replication_factor.of_new())),
+        ("allocate_tokens_for_local_replication_factor", json!(copies)),
         ("broadcast_rpc_address", json!("POD_IP")),
         ("cdc_raw_directory", json!("/var/lib/cassandra/cdc_raw")),
         ("cluster_name", json!(scope.pipeline.names.pipeline())),
@@ -115,9 +115,8 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra) -> String {
 /// With `periodic`, a node that is killed loses what it acknowledged in the last tenth of a second, since a replay reads
 /// only up to the log's last marker (`commitlog_sync_period` is for fsync, markers are written every 100 ms). Another
 /// replica has it; where there is none, nothing is acknowledged before it is on disk.
-fn commit_log(cassandra: &Cassandra) -> Vec<(&'static str, Value)> {
-    let only_copy = cassandra.replication_factor.of_new() == 1;
-    let default = if only_copy { "batch" } else { "periodic" };
+fn commit_log(cassandra: &Cassandra, copies: u32) -> Vec<(&'static str, Value)> {
+    let default = if copies == 1 { "batch" } else { "periodic" };
     let sync = cassandra.member.config.get("commitlog_sync").map_or(default, |text| text.trim());
     // Cassandra refuses to start with a period in any other mode.
     let period = (sync == "periodic").then(|| ("commitlog_sync_period", json!("10s")));

@@ -184,11 +184,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
             contact_points: vec![format!("{}:{}", names.service_host(Component::Cassandra), CQL_PORT.number)],
             datacenter: cassandra.datacenter.clone(),
             keyspace: cassandra.keyspace.clone(),
-            consistency: if cassandra.replication_factor.of_new() == 1 {
-                Consistency::One
-            } else {
-                Consistency::LocalQuorum
-            },
+            consistency: if inputs.replication_factor == 1 { Consistency::One } else { Consistency::LocalQuorum },
         },
         queries,
         buffer_memory: processor.buffer_memory,

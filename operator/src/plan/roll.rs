@@ -41,6 +41,11 @@ pub fn next_restart(pipeline: &Pipeline, observed: &Observed, links: &[LinkState
     next_broken(observed).or_else(|| next_in_order(pipeline, observed, links))
 }
 
+/// Returns how many pods of the stores have an outdated template.
+pub fn outdated(observed: &Observed) -> usize {
+    STORES.into_iter().map(|component| outdated_pods(observed, component).len()).sum()
+}
+
 /// Returns an outdated pod that cannot run, of whichever store: a later store's would otherwise keep an earlier store's
 /// orderly restart waiting for ever. It waits itself while a sibling is away, since what it holds may be needed then.
 fn next_broken(observed: &Observed) -> Option<Restart> {

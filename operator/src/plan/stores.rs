@@ -136,13 +136,12 @@ pub fn schema_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<Stri
 fn keyspace_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String> {
     let cassandra = &pipeline.cassandra;
     let replication = schema.replication.as_ref()?;
-    let replicas = replication.get(&cassandra.datacenter);
     let wanted = cassandra.replication_factor;
-    if replicas.and_then(|text| text.parse().ok()).is_some_and(|existing| wanted.accepts(existing)) {
+    if schema.replicas(&cassandra.datacenter).is_some_and(|existing| wanted.accepts(existing)) {
         return None;
     }
     let wanted = wanted.of_new();
-    let there = replicas.map_or("none", String::as_str);
+    let there = replication.get(&cassandra.datacenter).map_or("none", String::as_str);
     Some(format!(
         "keyspace '{}' has {there} replicas in datacenter '{}', and this version cannot change that to {wanted}; \
          set replicationFactor to what is there",

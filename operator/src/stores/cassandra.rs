@@ -80,6 +80,13 @@ pub struct SchemaFacts {
     pub tables: BTreeMap<String, TableFacts>,
 }
 
+impl SchemaFacts {
+    /// Returns how many copies of each row the keyspace has in a datacenter; `None`: no keyspace, or none there.
+    pub fn replicas(&self, datacenter: &str) -> Option<u32> {
+        self.replication.as_ref()?.get(datacenter)?.parse().ok()
+    }
+}
+
 /// A table as Cassandra has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableFacts {

@@ -18,7 +18,6 @@ use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::observe::{Children, Observed, Stores};
 use millrace_operator::plan::{Act, Plan, plan};
 use millrace_operator::report::{Outcome, report};
-use millrace_operator::scale::scale;
 use millrace_operator::stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_operator::stores::kafka::{
     GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config,
@@ -71,6 +70,12 @@ impl World {
             Some(vec![ContainerStatus { state: Some(state), ..ContainerStatus::default() }]);
     }
 
+    /// Makes the keyspace one of so many copies of each row.
+    pub fn replicate(&mut self, copies: u32) {
+        self.schema.replication = Some([(self.pipeline().cassandra.datacenter, copies.to_string())].into());
+        self.settle();
+    }
+
     /// Makes the type of a column what Cassandra calls it.
     pub fn found_column(&mut self, table: &str, column: &str, found: &str) {
         for schema in [&mut self.schema].into_iter().chain(&mut self.observed.stores.cassandra.schema) {
@@ -101,18 +106,14 @@ impl World {
     /// Plans one pass over the world as it is, and writes the status that the pass reports.
     pub fn plan(&mut self) -> Plan {
         let pipeline = self.pipeline();
-        let topics = self.resource.status.as_ref().and_then(|status| status.kafka.clone()).unwrap_or_default().topics;
-        let inputs = Inputs {
-            replicas: scale(&pipeline, &self.observed),
-            write_timestamp_bases: topics.into_iter().map(|topic| (topic.name, topic.write_timestamp_base)).collect(),
-            administration: Administration {
-                worker_image: "worker:1".to_owned(),
-                allowed_source_hosts: Vec::new(),
-                operator_namespace: "millrace-system".to_owned(),
-                image_pull_secrets: Vec::new(),
-                worker_env: BTreeMap::new(),
-            },
+        let administration = Administration {
+            worker_image: "worker:1".to_owned(),
+            allowed_source_hosts: Vec::new(),
+            operator_namespace: "millrace-system".to_owned(),
+            image_pull_secrets: Vec::new(),
+            worker_env: BTreeMap::new(),
         };
+        let inputs = Inputs::of(&pipeline, &self.observed, self.resource.status.as_ref(), administration);
         let plan = plan(&pipeline, desire(&pipeline, &inputs), &self.observed);
         self.resource.status = Some(self.report(&pipeline, &plan));
         plan
