@@ -18,7 +18,7 @@ use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record, RecordBatchDecoder,
     RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use millrace_operator::stores::kafka::{BROKER_PORT, Connection, Kafka, KafkaFacts};
+use millrace_stores::kafka::{BROKER_PORT, Connection, Kafka, KafkaFacts};
 
 use crate::spec::TOPIC;
 

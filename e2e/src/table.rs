@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::StreamExt;
-use millrace_operator::stores::cassandra::open;
+use millrace_stores::cassandra::open;
 use scylla::client::session::Session;
 use scylla::policies::retry::{RequestInfo, RetryDecision, RetryPolicy, RetrySession};
 use scylla::statement::Statement;

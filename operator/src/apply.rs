@@ -17,8 +17,8 @@ use crate::controller::chain_of;
 use crate::desire::Objects;
 use crate::observe::Observed;
 use crate::plan::{Act, Plan};
-use crate::stores::cassandra::{self, AskCassandra};
-use crate::stores::kafka::{AskKafka, Kafka};
+use millrace_stores::cassandra::{self, AskCassandra};
+use millrace_stores::kafka::{AskKafka, Kafka};
 
 /// Our field manager: owner of every field that we set.
 pub const FIELD_MANAGER: &str = "millrace-operator";

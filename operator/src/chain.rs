@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::observe::Observed;
 use crate::plan::readiness;
 use crate::scale::current_racks;
-use crate::stores::cassandra::CassandraFacts;
-use crate::stores::kafka::{KafkaFacts, TopicFacts};
+use millrace_stores::cassandra::CassandraFacts;
+use millrace_stores::kafka::{KafkaFacts, TopicFacts};
 
 /// A link of the chain, in order. Its name is the condition's type.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -11,7 +11,7 @@
 //! publish (ctx, &resource, &status) -> ()            writes the status only if it differs; events on transitions
 //! ```
 //!
-//! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and `stores` holds the small
+//! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and the crate `stores` has the small
 //! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
 
 pub mod apply;
@@ -29,5 +29,4 @@ pub mod report;
 pub mod scale;
 pub mod server;
 pub mod smoke;
-pub mod stores;
 pub mod telemetry;

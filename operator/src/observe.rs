@@ -19,9 +19,9 @@ use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL, instance_selector};
-use crate::stores::cassandra::{self, CassandraFacts, NodeKey};
-use crate::stores::kafka::{Kafka, KafkaFacts};
-use crate::stores::zookeeper::{self, ZooKeeperFacts};
+use millrace_stores::cassandra::{self, CassandraFacts, NodeKey};
+use millrace_stores::kafka::{Kafka, KafkaFacts};
+use millrace_stores::zookeeper::{self, ZooKeeperFacts};
 
 /// Why the world could not be read.
 #[derive(Debug, Snafu)]

@@ -19,7 +19,7 @@ use worker_settings::{ColumnSettings, TypeSettings};
 use crate::chain::{Link, LinkState, judge};
 use crate::desire::{Desired, Objects};
 use crate::observe::Observed;
-use crate::stores::kafka::ConfigChange;
+use millrace_stores::kafka::ConfigChange;
 
 pub use stores::schema_rejected;
 

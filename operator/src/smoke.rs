@@ -15,7 +15,7 @@ use millrace_api::names::{Component, Names};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stores::cassandra::{self, AskCassandra};
+use millrace_stores::cassandra::{self, AskCassandra};
 
 /// Where and how long to test.
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use millrace_api::names::Component;
 use millrace_operator::chain::{Link, Reason};
 use millrace_operator::plan::{Act, Hold, Plan};
-use millrace_operator::stores::kafka::KafkaFacts;
+use millrace_stores::kafka::KafkaFacts;
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use millrace_api::names::Component;
 use millrace_e2e::cluster::{same, target};
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, Spec, in_namespace};
-use millrace_operator::stores::cassandra::{open, rows};
+use millrace_stores::cassandra::{open, rows};
 use serde_json::{Value, json};
 
 use crate::scenario::replay::rewind;

@@ -11,7 +11,7 @@ use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::spec::TABLE;
 use millrace_e2e::{Live, Spec, in_namespace};
-use millrace_operator::stores::cassandra::{open, rows};
+use millrace_stores::cassandra::{open, rows};
 use scylla::client::session::Session;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

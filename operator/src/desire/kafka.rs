@@ -9,7 +9,7 @@ use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
 use super::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
 use super::zookeeper::{self, CLIENT_PORT};
 use super::{Inputs, Objects, network, properties};
-use crate::stores::kafka::BROKER_MIN_IN_SYNC;
+use millrace_stores::kafka::BROKER_MIN_IN_SYNC;
 
 /// Where clients and brokers ask.
 pub const BROKER_PORT: Port = Port { name: "kafka", number: 9092 };

@@ -15,7 +15,7 @@ use super::readiness::{is_ready, trouble};
 use crate::chain::{Link, LinkState};
 use crate::labels::COMPONENT_LABEL;
 use crate::observe::Observed;
-use crate::stores::zookeeper::Mode;
+use millrace_stores::zookeeper::Mode;
 
 /// Label that the StatefulSet controller puts on its pods.
 const REVISION_LABEL: &str = "controller-revision-hash";

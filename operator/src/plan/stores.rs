@@ -4,11 +4,11 @@ use millrace_api::Pipeline;
 
 use super::Act;
 use crate::observe::Observed;
-use crate::stores::cassandra::SchemaFacts;
-use crate::stores::kafka::{
+use millrace_api::pipeline::{Table, Topic};
+use millrace_stores::cassandra::SchemaFacts;
+use millrace_stores::kafka::{
     BROKER_MIN_IN_SYNC, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
 };
-use millrace_api::pipeline::{Table, Topic};
 use worker_settings::{ColumnType, TypeSettings};
 
 /// Topic settings that tools set for the time of a reassignment, and remove themselves.

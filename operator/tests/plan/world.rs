@@ -18,11 +18,9 @@ use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::observe::{Children, Observed, Stores};
 use millrace_operator::plan::{Act, Plan, plan};
 use millrace_operator::report::{Outcome, report};
-use millrace_operator::stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
-use millrace_operator::stores::kafka::{
-    GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config,
-};
-use millrace_operator::stores::zookeeper::{Mode, ZooKeeperFacts};
+use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
+use millrace_stores::kafka::{GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config};
+use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
 use uuid::Uuid;
 
 /// Label by which a pod tells its template's revision.

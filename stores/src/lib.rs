@@ -1,4 +1,5 @@
-//! The small clients that `observe` and `apply` ask the stores with, by pod address, so that no answer depends on DNS.
+//! The small clients that everything but the workers asks the stores with: by pod address, so that no answer depends on
+//! DNS, and without librdkafka (docs/decisions/0002-kafka-from-the-operator.md).
 //!
 //! Each store has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
 //! values; nothing here decides.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::stores::ANSWER_TIMEOUT;
+use crate::ANSWER_TIMEOUT;
 
 /// Largest answer that a broker may send; a larger one is a broken stream.
 const MAX_ANSWER: usize = 64 << 20;
