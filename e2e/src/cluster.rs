@@ -11,6 +11,9 @@ use kube::{Client, Config};
 /// The node whose API server writes the audit log.
 pub const CONTROL_PLANE: &str = "millrace-control-plane";
 
+/// The nodes that run pods.
+pub const WORKERS: [&str; 2] = ["millrace-worker", "millrace-worker2"];
+
 /// A connection to the cluster of `MILLRACE_CONTEXT`, by default the one that `make cluster` makes.
 #[derive(Clone)]
 pub struct Cluster {

@@ -8,6 +8,7 @@
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
 //! process    signals to the real processes inside containers
 //! cut        packets between pods dropped on their node
+//! disk       a store's own disk, to be filled and slowed down
 //! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
 //! ledger     which rows there must be, and which there are
 //! ```
@@ -17,6 +18,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod cut;
+pub mod disk;
 pub mod events;
 pub mod figures;
 pub mod kafka;

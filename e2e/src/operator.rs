@@ -45,6 +45,13 @@ pub async fn metrics(cluster: &Cluster) -> Result<BTreeMap<String, Metrics>> {
     Ok(all)
 }
 
+/// Returns what the largest of the operator's pods has resident, in MiB; the leader's, which does the work.
+pub async fn resident(cluster: &Cluster) -> Result<f64> {
+    let all = metrics(cluster).await?;
+    let bytes = all.values().map(|metrics| metrics.sum("millrace_resident_memory_bytes")).fold(0.0, f64::max);
+    Ok(bytes / (1024.0 * 1024.0))
+}
+
 /// Returns the name of the pod that leads; `None`: nobody does right now.
 pub async fn leader(cluster: &Cluster) -> Result<Option<String>> {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);

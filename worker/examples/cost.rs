@@ -2,7 +2,8 @@
 //! driver takes, ledger and commit included. Clients and servers are left out, so that the numbers are the same on
 //! every machine: `bench/cost.sh` compares instructions and allocations with the recorded ones.
 //!
-//! `cost RECORDS` prints the allocations; instructions are counted from outside, as the difference of two runs.
+//! `cost RECORDS [ROWS]` prints the allocations with so many rows a request, 32 if it is not said; instructions are
+//! counted from outside, as the difference of two runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,25 +24,27 @@ use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 /// Records of one hand-over, as the consumer thread makes them.
 const CHUNK: usize = 512;
 /// Rows of one request, as the Cassandra sink makes them.
-const ROWS: usize = 32;
+const ROWS: &str = "32";
 const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn main() {
-    let records = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("usage: cost RECORDS");
+    let argument = |number| std::env::args().nth(number);
+    let records = argument(1).and_then(|text| text.parse().ok()).expect("usage: cost RECORDS [ROWS]");
+    let rows = argument(2).unwrap_or_else(|| ROWS.to_owned()).parse().expect("ROWS is a number");
     let payloads: Vec<Vec<u8>> = (0..CHUNK as u64)
         .map(|index| serde_json::to_vec(&millrace_profile::profile(1, index)).expect("a profile is JSON"))
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let counted = allocation_counter::measure(|| runtime.block_on(drive(records, payloads)));
+    let counted = allocation_counter::measure(|| runtime.block_on(drive(records, rows, payloads)));
     println!("{} allocations, {} bytes, {records} records", counted.count_total, counted.bytes_total);
 }
 
-async fn drive(records: i64, payloads: Vec<Vec<u8>>) {
+async fn drive(records: i64, rows: usize, payloads: Vec<Vec<u8>>) {
     let budget = Budget::new(16 << 20);
     let telemetry = Telemetry::new(budget.clone());
     let queries = Queries::new(vec![query()]);
     let desk = Desk {
-        sink: Swallow,
+        sink: Swallow { rows },
         publisher: MemoryBroker::default(),
         dead_letter_topic: "dead-letters".to_owned(),
         telemetry,
@@ -134,11 +137,13 @@ impl Consumer for Made {
 }
 
 /// Takes everything at once.
-struct Swallow;
+struct Swallow {
+    rows: usize,
+}
 
 impl Sink for Swallow {
     fn appetite(&self) -> usize {
-        ROWS
+        self.rows
     }
 
     async fn write(&self, _: usize, rows: &[Row<'_>]) -> Result<(), WriteRows> {

@@ -44,12 +44,7 @@ async fn an_idle_pipeline_is_left_alone() -> Result<()> {
 }
 
 async fn memory_is_small(namespace: &TestNamespace, live: &Live) -> Result<()> {
-    let mut largest: f64 = 0.0;
-    for (pod, metrics) in operator::metrics(&namespace.cluster).await? {
-        let resident = metrics.sum("millrace_resident_memory_bytes") / MEBIBYTE;
-        namespace.say(format!("'{pod}' has {resident:.1} MiB resident"));
-        largest = largest.max(resident);
-    }
+    let largest = operator::resident(&namespace.cluster).await?;
     namespace.figure("operator_resident", largest, "MiB")?;
     ensure!(largest > 1.0 && largest <= OPERATOR_RESIDENT, "an operator has {largest:.1} MiB resident");
     for (component, figure) in

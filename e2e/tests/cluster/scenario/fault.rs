@@ -1,5 +1,6 @@
 //! What may go wrong in a pipeline, chosen at random from a seed: no kind comes again before all have come.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use millrace_api::names::Component;
 use millrace_e2e::cut::{cut, mend};
+use millrace_e2e::disk::Disk;
 use millrace_e2e::live::address;
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::{Live, eventually};
@@ -32,12 +34,16 @@ pub enum Fault {
     Stop(Component, u64),
     /// One pod of the first is cut off from all of the second for a time.
     Cut(Component, Component, u64),
+    /// The disk of a store's first member has no room left for a time.
+    Full(Component, u64),
+    /// The disk of a store's first member holds its writes up for a time.
+    Slow(Component, u64),
     /// Processors go from as many as there are to six and back, a rebalance each time.
     Storm,
 }
 
 /// Every kind, with a length that passes the session timeouts: 30 s of the processors' group, 18 s of ZooKeeper.
-const KINDS: [Fault; 14] = [
+const KINDS: [Fault; 18] = [
     Fault::Kill(Component::Producer),
     Fault::Kill(Component::Processor),
     Fault::Kill(Component::Kafka),
@@ -51,6 +57,10 @@ const KINDS: [Fault; 14] = [
     Fault::Cut(Component::Processor, Component::Kafka, 35),
     Fault::Cut(Component::Processor, Component::Cassandra, 20),
     Fault::Cut(Component::Kafka, Component::ZooKeeper, 25),
+    Fault::Full(Component::Kafka, 15),
+    Fault::Full(Component::Cassandra, 15),
+    Fault::Slow(Component::Kafka, 20),
+    Fault::Slow(Component::Cassandra, 20),
     Fault::Storm,
 ];
 
@@ -62,6 +72,8 @@ impl fmt::Display for Fault {
             Self::Cut(one, other, length) => {
                 write!(formatter, "a {one} is cut off from every {other} for {length} s")
             }
+            Self::Full(component, length) => write!(formatter, "the disk of {component} is full for {length} s"),
+            Self::Slow(component, length) => write!(formatter, "the disk of {component} is slow for {length} s"),
             Self::Storm => write!(formatter, "processors go to six and back"),
         }
     }
@@ -72,17 +84,19 @@ pub struct Faults {
     random: StdRng,
     kinds: Vec<Fault>,
     deck: Vec<Fault>,
+    disks: BTreeMap<Component, Disk>,
 }
 
 impl Faults {
-    /// Makes the sequence of every kind of fault.
-    pub fn of(seed: u64) -> Self {
-        Self::among(seed, &KINDS)
+    /// Makes the sequence of every kind of fault; the first members of some stores are on these disks.
+    pub fn of(seed: u64, disks: BTreeMap<Component, Disk>) -> Self {
+        Self { disks, ..Self::among(seed, &KINDS) }
     }
 
     /// Makes a sequence of some kinds only.
     pub fn among(seed: u64, kinds: &[Fault]) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), kinds: kinds.to_vec(), deck: Vec::new() }
+        let random = StdRng::seed_from_u64(seed);
+        Self { random, kinds: kinds.to_vec(), deck: Vec::new(), disks: BTreeMap::new() }
     }
 
     /// Returns a pause at random, shorter than `most`.
@@ -116,9 +130,21 @@ impl Faults {
                 let pod = self.victim(live, one).await?;
                 cut_off(live, &pod, &[other], Duration::from_secs(length)).await?;
             }
+            Fault::Full(component, length) => {
+                let disk = self.disk(component)?;
+                disk.fill().await?;
+                tokio::time::sleep(Duration::from_secs(length)).await;
+                disk.clear().await?;
+                replace_restarted(live, component).await?;
+            }
+            Fault::Slow(component, length) => self.disk(component)?.slow_down(length).await?,
             Fault::Storm => storm(live).await?,
         }
         Ok(fault)
+    }
+
+    fn disk(&self, component: Component) -> Result<&Disk> {
+        self.disks.get(&component).with_context(|| format!("{component} has no disk of its own"))
     }
 
     /// Returns a running pod of a component.
@@ -144,12 +170,21 @@ fn runs(pod: &Pod) -> bool {
 async fn kill(live: &Live, pod: &Pod) -> Result<()> {
     let cluster = &live.namespace.cluster;
     signal(cluster, pod, Signal::Kill).await?;
-    if restarts(pod) > 0 {
-        let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &live.namespace.name);
-        let now = DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default().grace_period(0) };
-        api.delete(&pod.name_any(), &now).await.with_context(|| format!("cannot delete '{}'", pod.name_any()))?;
+    if restarts(pod) > 0 { delete(live, pod).await } else { Ok(()) }
+}
+
+/// Deletes the pods of a component whose container was started again, for the same reason.
+async fn replace_restarted(live: &Live, component: Component) -> Result<()> {
+    for pod in live.pods(component).await?.iter().filter(|pod| restarts(pod) > 0) {
+        delete(live, pod).await?;
     }
     Ok(())
+}
+
+async fn delete(live: &Live, pod: &Pod) -> Result<()> {
+    let api: Api<Pod> = Api::namespaced(live.namespace.cluster.client.clone(), &live.namespace.name);
+    let now = DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default().grace_period(0) };
+    api.delete(&pod.name_any(), &now).await.map(|_| ()).with_context(|| format!("cannot delete '{}'", pod.name_any()))
 }
 
 fn same(pod: &Pod) -> Preconditions {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use worker_settings::{Bytes, Duration as Span, HeaderSettings, HeaderValue};
 
 use super::*;
@@ -124,6 +125,63 @@ async fn answers_that_somebody_has_to_mend_say_what_to_do_and_are_retried_slowly
 async fn gives_up_on_an_answer_that_does_not_end_in_time() {
     let error = source("/slow").await.next().await.expect_err("no answer");
     assert_eq!(error.to_string(), "'127.0.0.1' cannot be read: no complete answer within 300 ms");
+}
+
+/// Serves the answers in turn, one to a connection, byte for byte, and the last one for ever; waits so long between the
+/// halves of each.
+async fn serve_bytes(answers: &[&'static str], between: Duration) -> u16 {
+    let answers = answers.to_vec();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let answer = answers[answers.len().min(number + 1) - 1].as_bytes();
+            tokio::spawn(async move {
+                // The client may have given up by then.
+                let _ = stream.read(&mut [0; 4096]).await;
+                let halves = answer.split_at(answer.len() / 2);
+                let _ = stream.write_all(halves.0).await;
+                tokio::time::sleep(between).await;
+                let _ = stream.write_all(halves.1).await;
+            });
+        }
+    });
+    port
+}
+
+const HONEST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"results\":[{\"id\":1}]}";
+
+#[tokio::test]
+async fn an_answer_shorter_than_it_says_gives_no_record_and_is_asked_for_again() {
+    let short = "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"results\":[{\"id\":1}]}";
+    let port = serve_bytes(&[short, HONEST], Duration::ZERO).await;
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let error = source.next().await.expect_err("900 bytes were promised");
+    assert_eq!(error.outcome(), "Unavailable");
+    assert_eq!(fetched(&mut source).await, [json!({"id": 1})]);
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_it_says_gives_no_record() {
+    let long = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"results\":[{\"id\":1}]}";
+    let port = serve_bytes(&[long], Duration::ZERO).await;
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let error = source.next().await.expect_err("15 bytes are no document");
+    assert_eq!(error.outcome(), "BadAnswer");
+    assert!(error.to_string().contains("something that is not JSON"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_is_given_up_in_time() {
+    let port = serve_bytes(&[HONEST], Duration::from_secs(3600)).await;
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let error = source.next().await.expect_err("the half of it");
+    assert_eq!(error.to_string(), "'127.0.0.1' cannot be read: no complete answer within 300 ms");
+    // The negative control: halves that come soon enough are one answer.
+    let port = serve_bytes(&[HONEST], Duration::from_millis(20)).await;
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    assert_eq!(fetched(&mut source).await, [json!({"id": 1})]);
 }
 
 #[tokio::test]
