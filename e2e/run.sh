@@ -111,7 +111,7 @@ main() {
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.
-  in_turn heavy-2 "$program" pushed_filed_and_copied faults_at_random three_of_each
+  in_turn heavy-2 "$program" pushed_filed_and_copied full_and_slow_disks faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
   # Last and alone: an operator that has compiled SQL has more code in memory, which is measured apart; the others stop the

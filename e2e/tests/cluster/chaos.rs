@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::generated::pipeline;
 use crate::scenario::account::Account;
-use crate::scenario::fault::{Fault, Faults, cut_off};
+use crate::scenario::fault::{Fault, Faults, OF_DISKS, cut_off};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest until records are committed again after a fault.
@@ -49,14 +49,47 @@ const CUT: Duration = Duration::from_secs(45);
 #[ignore = "needs a cluster"]
 async fn faults_at_random_lose_nothing() -> Result<()> {
     in_namespace("chaos", async |namespace| {
-        let disks = disks(namespace).await?;
-        let ended = faults_strike(namespace, disks.clone()).await;
-        for disk in disks.values() {
-            disk.remove().await?;
-        }
-        ended
+        on_disks(namespace, async |disks| faults_strike(namespace, disks).await).await
     })
     .await
+}
+
+/// The disks of broker and node fill up and slow down, each once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn full_and_slow_disks_lose_nothing() -> Result<()> {
+    in_namespace("disks", async |namespace| {
+        on_disks(namespace, async |disks| {
+            let spec = pipeline().readable_topics();
+            let live = Live::apply(namespace, &spec).await?;
+            live.await_ready(READY_WITHIN).await?;
+            let mut faults = Faults::of_disks(SEED, disks);
+            let account = load(&live, &spec, 1).await?;
+            for _ in OF_DISKS {
+                let fault = faults.strike(&live).await?;
+                goes_on(&live, fault).await?;
+            }
+            let ledger = Ledger::default().and(1, account.close(&live).await?.len() as u64);
+            let found = live.table().await?.compare(ledger).await?;
+            namespace.say(format!("past the disks: {found}"));
+            found.ensure_exact()
+        })
+        .await
+    })
+    .await
+}
+
+/// Runs a test with disks, and takes them away again.
+async fn on_disks(
+    namespace: &TestNamespace,
+    test: impl AsyncFnOnce(BTreeMap<Component, Disk>) -> Result<()>,
+) -> Result<()> {
+    let disks = disks(namespace).await?;
+    let ended = test(disks.clone()).await;
+    for disk in disks.values() {
+        disk.remove().await?;
+    }
+    ended
 }
 
 /// Gives the first broker and the first node a disk of its own each, on a node of its own.

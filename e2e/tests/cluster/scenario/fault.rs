@@ -42,8 +42,16 @@ pub enum Fault {
     Storm,
 }
 
-/// Every kind, with a length that passes the session timeouts: 30 s of the processors' group, 18 s of ZooKeeper.
-const KINDS: [Fault; 18] = [
+/// What may happen to the disks of broker and node. A node's is never full: its commit log ends torn then, and Cassandra
+/// wants a person to say what to do with it (docs/runbooks.md).
+pub const OF_DISKS: [Fault; 3] = [
+    Fault::Full(Component::Kafka, 15),
+    Fault::Slow(Component::Kafka, 20),
+    Fault::Slow(Component::Cassandra, 20),
+];
+
+/// Every kind but those of the disks, with a length that passes the session timeouts: 30 s of the processors' group, 18 s of ZooKeeper.
+const KINDS: [Fault; 14] = [
     Fault::Kill(Component::Producer),
     Fault::Kill(Component::Processor),
     Fault::Kill(Component::Kafka),
@@ -57,10 +65,6 @@ const KINDS: [Fault; 18] = [
     Fault::Cut(Component::Processor, Component::Kafka, 35),
     Fault::Cut(Component::Processor, Component::Cassandra, 20),
     Fault::Cut(Component::Kafka, Component::ZooKeeper, 25),
-    Fault::Full(Component::Kafka, 15),
-    Fault::Full(Component::Cassandra, 15),
-    Fault::Slow(Component::Kafka, 20),
-    Fault::Slow(Component::Cassandra, 20),
     Fault::Storm,
 ];
 
@@ -88,9 +92,14 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Makes the sequence of every kind of fault; the first members of some stores are on these disks.
+    /// Makes the sequence of every kind of fault; the first members of broker and node are on these disks.
     pub fn of(seed: u64, disks: BTreeMap<Component, Disk>) -> Self {
-        Self { disks, ..Self::among(seed, &KINDS) }
+        Self { disks, ..Self::among(seed, &[&KINDS[..], &OF_DISKS].concat()) }
+    }
+
+    /// Makes a sequence of what may happen to these disks.
+    pub fn of_disks(seed: u64, disks: BTreeMap<Component, Disk>) -> Self {
+        Self { disks, ..Self::among(seed, &OF_DISKS) }
     }
 
     /// Makes a sequence of some kinds only.
