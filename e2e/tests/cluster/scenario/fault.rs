@@ -44,13 +44,11 @@ pub enum Fault {
 
 /// What may happen to the disks of broker and node. A node's is never full: its commit log ends torn then, and Cassandra
 /// wants a person to say what to do with it (docs/runbooks.md).
-pub const OF_DISKS: [Fault; 3] = [
-    Fault::Full(Component::Kafka, 15),
-    Fault::Slow(Component::Kafka, 20),
-    Fault::Slow(Component::Cassandra, 20),
-];
+pub const OF_DISKS: [Fault; 3] =
+    [Fault::Full(Component::Kafka, 15), Fault::Slow(Component::Kafka, 20), Fault::Slow(Component::Cassandra, 20)];
 
-/// Every kind but those of the disks, with a length that passes the session timeouts: 30 s of the processors' group, 18 s of ZooKeeper.
+/// Every kind but those of the disks, with a length that passes the session timeouts: 30 s of the processors' group,
+/// 18 s of ZooKeeper.
 const KINDS: [Fault; 14] = [
     Fault::Kill(Component::Producer),
     Fault::Kill(Component::Processor),
