@@ -26,7 +26,7 @@ instructions() { # RECORDS
   valgrind --tool=callgrind --callgrind-out-file="$scratch/callgrind" "$program" "$1" 2>"$scratch/valgrind" >/dev/null
   sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$scratch/valgrind"
 }
-allocations() { "$program" "$1" "${2:-32}" | cut -d' ' -f1; } # RECORDS [ROWS]
+allocations() { "$program" "$@" | cut -d' ' -f1; } # RECORDS [ROWS]
 
 # Start and end cost the same for few records and for many: the difference is that of the records alone.
 per_record() { # FEWER MORE

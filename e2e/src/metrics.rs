@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// What sizes are told in, in bytes.
+pub const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// Where workers and operator serve them.
 const HTTP_PORT: u16 = 8080;
 /// Longest that the answer may take.

@@ -15,7 +15,7 @@ use millrace_api::names::Component;
 use crate::audit::{self, Write};
 use crate::cluster::{repository, target};
 use crate::live::address;
-use crate::metrics::{Metrics, scrape};
+use crate::metrics::{MEBIBYTE, Metrics, scrape};
 use crate::{Cluster, Live, eventually};
 
 /// Where the release is installed.
@@ -49,7 +49,7 @@ pub async fn metrics(cluster: &Cluster) -> Result<BTreeMap<String, Metrics>> {
 pub async fn resident(cluster: &Cluster) -> Result<f64> {
     let all = metrics(cluster).await?;
     let bytes = all.values().map(|metrics| metrics.sum("millrace_resident_memory_bytes")).fold(0.0, f64::max);
-    Ok(bytes / (1024.0 * 1024.0))
+    Ok(bytes / MEBIBYTE)
 }
 
 /// Returns the name of the pod that leads; `None`: nobody does right now.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use chrono::Utc;
 use millrace_api::names::Component;
+use millrace_e2e::metrics::MEBIBYTE;
 use millrace_e2e::spec::{Generator, Spec};
 use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
-const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// What an operator and a worker may have resident at rest.
 const OPERATOR_RESIDENT: f64 = 40.0;
 const WORKER_RESIDENT: f64 = 64.0;
