@@ -64,6 +64,7 @@ declare -A matrix=(
   [namespaces]='--set scope=namespace,watchNamespaces={a,b}'
   [no-crds]='--set crds.install=false'
   [no-rbac]='--set rbac.create=false'
+  [no-policy]='--set admissionPolicy.create=false'
   [no-account]='--set serviceAccount.create=false'
   [replicas]='--set replicaCount=3,podDisruptionBudget.enabled=true'
   [closed]='--set networkPolicy.enabled=true,metrics.service.enabled=false'
@@ -87,7 +88,9 @@ says() { local name=$1; shift; holds "$name says $*" grep -qF -- "$*" "$work/$na
 lacks() { local name=$1; shift; refuses "$name lacks $*" grep -qF -- "$*" "$work/$name.yaml"; }
 counts() { holds "$1 has $3 $2" test "$(count "$2" "$work/$1.yaml")" = "$3"; }
 
-counts defaults CustomResourceDefinition 1
+counts defaults CustomResourceDefinition 2
+counts defaults ValidatingAdmissionPolicy 1
+counts defaults ValidatingAdmissionPolicyBinding 1
 counts defaults ClusterRole 3
 counts defaults ClusterRoleBinding 1
 counts defaults Deployment 1
@@ -100,6 +103,7 @@ says defaults '"--worker-image=millrace/worker:0.1.0"'
 lacks defaults '--watch-namespace'
 lacks defaults '--allowed-source-host'
 counts no-crds CustomResourceDefinition 0
+counts no-policy ValidatingAdmissionPolicy 0
 counts no-rbac ClusterRole 0
 counts no-account ServiceAccount 1 # that of the test alone
 counts namespace-scope ClusterRoleBinding 0

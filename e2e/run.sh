@@ -107,7 +107,8 @@ main() {
   # Small pipelines, two at a time. Those that look at the operator, or end it, are in one row.
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
-  in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows
+  in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
+    runs_are_accounted
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.

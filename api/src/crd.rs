@@ -1,4 +1,5 @@
-//! `StreamingPipeline` as the user writes it: one file per component, and the admission rules beside the fields.
+//! `StreamingPipeline` and `IngestionRun` as the user writes them: one file per component, and the admission rules
+//! beside the fields.
 //!
 //! Types here only carry serde, schema and CEL; defaults that need a reason are named functions. Absent optional
 //! fields stay absent, so that `validate` alone fills them in.
@@ -9,6 +10,8 @@ pub mod processor;
 pub mod producer;
 pub mod resources;
 pub mod rules;
+pub mod run;
+pub mod schedule;
 pub mod source;
 pub mod status;
 pub mod zookeeper;
@@ -20,8 +23,10 @@ use serde::{Deserialize, Serialize};
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, Processor, Query};
-pub use producer::{Generator, Header, HeaderValueFrom, Http, Producer, SecretKeyReference, Source};
+pub use producer::{Generator, Header, HeaderValueFrom, Http, Method, Producer, SecretKeyReference, Source};
 pub use resources::{ResourceList, Resources, Storage};
+pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
+pub use schedule::{Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};
 pub use status::StreamingPipelineStatus;
 pub use zookeeper::ZooKeeper;

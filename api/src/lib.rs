@@ -1,23 +1,32 @@
 //! What the user writes, and the rules that need no network.
 //!
 //! ```text
-//! crd       StreamingPipeline as written: serde, schema, admission rules
+//! crd       StreamingPipeline and IngestionRun as written: serde, schema, admission rules
 //! validate  StreamingPipeline -> Pipeline | Rejected   pure; every user error that admission cannot see
 //! pipeline  Pipeline: the validated model, in plain types
+//! run       IngestionRun + its pipeline -> Run | Rejected
+//! params    a declaration and a text -> a value of its type
+//! schedule  due times of a schedule; the runs of a backfill
+//! template  texts with `${…}` in them
 //! names     every name that is derived from a pipeline, born in one place
-//! reference the resource's reference as Markdown, from its CRD
+//! reference a resource's reference as Markdown, from its CRD
 //! ```
 //!
 //! Shared by the operator now, by the console and the command line later; no network, no librdkafka.
 
 pub mod crd;
 pub mod names;
+pub mod params;
 pub mod pipeline;
 pub mod reference;
+pub mod run;
+pub mod schedule;
+pub mod template;
 pub mod validate;
 
-pub use crd::StreamingPipeline;
+pub use crd::{IngestionRun, StreamingPipeline};
 pub use pipeline::Pipeline;
+pub use run::{Run, validate_run};
 pub use validate::{Rejected, Validated, validate};
 
 /// API group of all Millrace resources.

@@ -5,7 +5,11 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
 use crate::crd::rules::MAX_PIPELINE_NAME;
+use crate::crd::run::MAX_RUN_NAME;
 
 /// Longest rack name; the schema bounds it.
 pub const MAX_RACK_NAME: usize = 12;
@@ -23,10 +27,12 @@ pub enum Component {
     Producer,
     /// The pods that write tables.
     Processor,
+    /// The pods of IngestionRuns; no link of the readiness chain.
+    Run,
 }
 
 impl Component {
-    /// All components, in the order of the readiness chain.
+    /// All components that a pipeline always has, in the order of the readiness chain.
     pub const ALL: [Self; 5] = [Self::ZooKeeper, Self::Kafka, Self::Cassandra, Self::Producer, Self::Processor];
 
     /// Returns the value of the component's label, and the stem of its objects' names.
@@ -37,6 +43,7 @@ impl Component {
             Self::Cassandra => "cassandra",
             Self::Producer => "producer",
             Self::Processor => "processor",
+            Self::Run => "run",
         }
     }
 }
@@ -129,6 +136,51 @@ impl Names {
     }
 }
 
+/// Returns the name of the run of a source that is due at a moment: the same each time, so that it cannot be made twice.
+///
+/// Due times are whole minutes, whose number since the Unix epoch has eight digits until the year 2160.
+pub fn scheduled_run(pipeline: &str, source: &str, due: DateTime<Utc>) -> String {
+    let minute = format!("{:08}", due.timestamp().div_euclid(60));
+    let stem = format!("{pipeline}-{source}");
+    let room = MAX_RUN_NAME - 1 - minute.len();
+    if stem.len() <= room {
+        return format!("{stem}-{minute}");
+    }
+    // Cut, and told apart by a digest of the whole.
+    let digest: String = Sha256::digest(&stem).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let cut = stem[..room - 1 - digest.len()].trim_end_matches('-');
+    format!("{cut}-{digest}-{minute}")
+}
+
+/// Returns the name of the Job, ConfigMap and pods of an attempt of a run.
+pub fn attempt(run: &str, number: u32) -> String {
+    format!("{run}-{number}")
+}
+
 /// The longest name of a pod's revision label: the StatefulSet's name, a dash and ten characters of hash.
 const LONGEST_REVISION_LABEL: usize = MAX_PIPELINE_NAME + "-cassandra-".len() + MAX_RACK_NAME + "-0123456789".len();
 const _: () = assert!(LONGEST_REVISION_LABEL <= 63, "a derived name does not fit a label value");
+
+/// An attempt's name is the value of its pods' label `job-name`; there are at most 100 attempts.
+const _: () = assert!(MAX_RUN_NAME + "-100".len() <= 63, "an attempt's name does not fit a label value");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_scheduled_runs_fit_and_are_of_one_due_time_of_one_source() {
+        let due = |minute: i64| DateTime::from_timestamp(minute * 60, 0).expect("a moment");
+        assert_eq!(scheduled_run("users", "orders", due(29_400_000)), "users-orders-29400000");
+        let long = "s".repeat(40);
+        let names = [
+            scheduled_run("users", &long, due(29_400_000)),
+            scheduled_run(&"p".repeat(28), &long, due(29_400_000)),
+            scheduled_run(&"p".repeat(28), &format!("{}t", "s".repeat(39)), due(29_400_000)),
+            scheduled_run(&"p".repeat(28), &long, due(29_400_001)),
+        ];
+        let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        assert!(names.iter().all(|name| name.len() <= MAX_RUN_NAME), "{names:?}");
+    }
+}

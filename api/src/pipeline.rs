@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use worker_settings::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
-use crate::crd::DeletionPolicy;
+use crate::crd::{DeletionPolicy, Param};
 use crate::names::Names;
+use crate::schedule::Schedule;
 
 /// A pipeline that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -249,9 +250,11 @@ pub struct Producer {
     pub resources: Resources,
     /// Bytes that a pod may hold.
     pub buffer_memory: Bytes,
-    /// The sources that can run, already as the worker reads them.
+    /// The sources that are fetched continuously, already as the worker reads them.
     pub sources: Vec<SourceSettings>,
-    /// The Secret keys that headers and tokens come from.
+    /// The sources that IngestionRuns can be made of, with schedule or without.
+    pub runnable: Vec<RunnableSource>,
+    /// The Secret keys that headers and tokens of continuous sources come from.
     pub secrets: Vec<SecretKey>,
     /// Who may push records.
     pub push_from: PushFrom,
@@ -263,19 +266,36 @@ impl Producer {
         self.sources.iter().any(|source| matches!(source.origin, Origin::Push(_)))
     }
 
-    /// Returns whether the position of any source is kept in the cursors topic.
+    /// Returns whether the position of any continuous source is kept in the cursors topic.
     pub fn has_cursors(&self) -> bool {
         self.sources.iter().any(|source| source.origin.has_cursor())
     }
 
-    /// Returns the claims that sources read files of, each once, in order.
+    /// Returns the claims that continuous sources read files of, each once, in order.
     pub fn claims(&self) -> BTreeSet<Claim> {
-        let directory = |source: &SourceSettings| match &source.origin {
-            Origin::Files(files) => Claim::mounted_at(&files.directory),
-            Origin::Http(_) | Origin::Generator(_) | Origin::Push(_) | Origin::Kafka(_) => None,
-        };
-        self.sources.iter().filter_map(directory).collect()
+        self.sources.iter().filter_map(claim_of).collect()
     }
+}
+
+/// Returns the claim that a source reads files of, if it does.
+pub fn claim_of(source: &SourceSettings) -> Option<Claim> {
+    match &source.origin {
+        Origin::Files(files) => Claim::mounted_at(&files.directory),
+        Origin::Http(_) | Origin::Generator(_) | Origin::Push(_) | Origin::Kafka(_) => None,
+    }
+}
+
+/// A source that IngestionRuns can be made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunnableSource {
+    /// The source, as the worker reads it, without values of params.
+    pub settings: SourceSettings,
+    /// What its runs may be given.
+    pub params: Vec<Param>,
+    /// When runs of it are made. Absent: it is fetched continuously, and runs come on top.
+    pub schedule: Option<Schedule>,
+    /// The Secret keys that its headers come from.
+    pub secrets: Vec<SecretKey>,
 }
 
 /// Which pods may push records.

@@ -6,26 +6,27 @@
 //! with.
 
 mod fields;
+mod params;
 mod queries;
 mod sources;
 mod types;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use kube::ResourceExt;
 use worker_settings::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Origin, SourceSettings, SqlSettings,
-    StreamColumn,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, SourceSettings,
+    SqlSettings, StreamColumn,
 };
 
 use crate::crd::producer::ONE_KIND;
 use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
-    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, SecretKey,
-    Storage, Topic, ZooKeeper, default_replication_factor,
+    Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
+    SecretKey, Storage, Topic, ZooKeeper, default_replication_factor,
 };
 
 /// A user error: where it is and what to do.
@@ -40,7 +41,7 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
+    pub(crate) fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
         Self { path: path.into(), message: message.to_string(), excerpt: None }
     }
 }
@@ -74,11 +75,13 @@ pub fn validate(resource: &StreamingPipeline) -> Validated {
         return Validated { pipeline: None, rejected: parse.rejected };
     }
     let mut pipeline = pipeline;
-    let of_sources = fields::check(&resource.spec, &pipeline);
+    let mut of_sources = fields::check(&resource.spec, &pipeline);
+    of_sources.extend(params::check(&resource.spec, &mut pipeline));
     let of_queries = queries::check(&pipeline);
     let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
     let sources = faulty(&of_sources);
     pipeline.producer.sources.retain(|source| !sources.contains(&source.name));
+    pipeline.producer.runnable.retain(|source| !sources.contains(&source.settings.name));
     let held = queries::held(&pipeline, &faulty(&of_queries));
     pipeline.processor.queries.retain(|query| !held.contains(&query.name));
     let rejected = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected).collect();
@@ -240,20 +243,36 @@ impl Parse {
 
     fn producer(&mut self, written: &crd::Producer, names: &Names) -> Producer {
         let crd::Producer { replicas, resources, buffer_memory, push_from, sources } = written;
-        let mut secrets = BTreeSet::new();
-        let sources = sources
-            .iter()
-            .enumerate()
-            .filter_map(|(index, source)| {
-                self.source(&format!("spec.producer.sources[{index}]"), source, names, &mut secrets)
-            })
-            .collect();
+        let (mut continuous, mut runnable, mut secrets) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (index, source) in sources.iter().enumerate() {
+            let mut own = BTreeSet::new();
+            let Some(settings) = self.source(&format!("spec.producer.sources[{index}]"), source, names, &mut own)
+            else {
+                continue;
+            };
+            if !matches!(settings.origin, Origin::Push(_)) {
+                runnable.push(RunnableSource {
+                    settings: settings.clone(),
+                    params: source.params.clone(),
+                    // Parsed later: what is wrong with it takes out this source alone.
+                    schedule: None,
+                    secrets: own.iter().cloned().collect(),
+                });
+            }
+            if source.schedule.is_none() {
+                continuous.push(settings);
+                secrets.extend(own);
+            }
+        }
         let crd::PushFrom { namespaces, pod_labels } = push_from.clone().unwrap_or_default();
+        // With schedules alone there is nothing to fetch continuously.
+        let wanted = if sources.iter().all(|source| source.schedule.is_some()) { 0 } else { *replicas };
         Producer {
-            replicas: self.count("spec.producer.replicas", *replicas),
+            replicas: self.count("spec.producer.replicas", wanted),
             resources: self.resources("spec.producer.resources", resources, &PRODUCER),
             buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
-            sources,
+            sources: continuous,
+            runnable,
             secrets: secrets.into_iter().collect(),
             push_from: PushFrom { namespaces, pod_labels },
         }
@@ -266,7 +285,8 @@ impl Parse {
         names: &Names,
         secrets: &mut BTreeSet<SecretKey>,
     ) -> Option<SourceSettings> {
-        let crd::Source { name, topic, http, generator, push, files, kafka, key, fields } = written;
+        let crd::Source { name, topic, http, generator, push, files, kafka, params: _, schedule: _, key, fields } =
+            written;
         let origin = match (http, generator, push, files, kafka) {
             (Some(http), None, None, None, None) => Origin::Http(self.http(&format!("{path}.http"), http, secrets)),
             (None, Some(generator), None, None, None) => Origin::Generator(GeneratorSettings {
@@ -289,12 +309,24 @@ impl Parse {
             topic: topic.clone(),
             key: key.clone(),
             fields: fields.clone(),
+            params: BTreeMap::new(),
             origin,
         })
     }
 
     fn http(&mut self, path: &str, written: &crd::Http, secrets: &mut BTreeSet<SecretKey>) -> HttpSettings {
-        let crd::Http { url, interval, timeout, records, headers, max_response, max_requests_per_minute } = written;
+        let crd::Http {
+            url,
+            method,
+            query,
+            body,
+            interval,
+            timeout,
+            records,
+            headers,
+            max_response,
+            max_requests_per_minute,
+        } = written;
         let headers = headers
             .iter()
             .enumerate()
@@ -302,6 +334,12 @@ impl Parse {
             .collect();
         HttpSettings {
             url: url.clone(),
+            method: match method {
+                crd::Method::Get => Method::Get,
+                crd::Method::Post => Method::Post,
+            },
+            query: query.clone(),
+            body: body.clone(),
             interval: self.parse(&format!("{path}.interval"), interval, Duration::from_secs(0)),
             timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
             headers,
@@ -317,11 +355,12 @@ impl Parse {
         written: &crd::Header,
         secrets: &mut BTreeSet<SecretKey>,
     ) -> Option<HeaderSettings> {
-        let value = match (&written.value, &written.value_from) {
-            (Some(literal), None) => HeaderValue::Literal(literal.clone()),
-            (None, Some(from)) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
-            (Some(_), Some(_)) | (None, None) => {
-                self.reject(path, "give exactly one of value and valueFrom");
+        let value = match (&written.value, &written.value_from, &written.expression) {
+            (Some(literal), None, None) => HeaderValue::Literal(literal.clone()),
+            (None, Some(from), None) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
+            (None, None, Some(expression)) => HeaderValue::Expression(expression.clone()),
+            _ => {
+                self.reject(path, "give exactly one of value, valueFrom and expression");
                 return None;
             }
         };

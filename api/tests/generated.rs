@@ -11,32 +11,43 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use millrace_api::{StreamingPipeline, reference};
+use millrace_api::{IngestionRun, StreamingPipeline, reference};
+use rstest::rstest;
 
 /// Client-side apply keeps a copy in an annotation of at most 256 KiB, and every client downloads it: stay far below.
 const LARGEST_SCHEMA: usize = 72_000;
 
-#[test]
-fn crd_is_the_checked_in_one() {
-    let text = serde_yaml::to_string(&StreamingPipeline::crd()).expect("a CRD is YAML");
-    compare("crds/streamingpipelines.millrace.dev.yaml", &text);
-    compare("charts/millrace/files/streamingpipelines.millrace.dev.yaml", &text);
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn crd_is_the_checked_in_one(#[case] crd: CustomResourceDefinition) {
+    let text = serde_yaml::to_string(&crd).expect("a CRD is YAML");
+    let plural = &crd.spec.names.plural;
+    compare(&format!("crds/{plural}.millrace.dev.yaml"), &text);
+    compare(&format!("charts/millrace/files/{plural}.millrace.dev.yaml"), &text);
 }
 
-#[test]
-fn reference_is_the_checked_in_one() {
-    compare("docs/reference/streamingpipeline.md", &reference::markdown());
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn reference_is_the_checked_in_one(#[case] crd: CustomResourceDefinition) {
+    let kind = crd.spec.names.kind.to_ascii_lowercase();
+    compare(&format!("docs/reference/{kind}.md"), &reference::markdown(&crd));
 }
 
-#[test]
-fn schema_is_small() {
-    let size = serde_json::to_string(schema(&StreamingPipeline::crd())).expect("a schema is JSON").len();
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn schema_is_small(#[case] crd: CustomResourceDefinition) {
+    let size = serde_json::to_string(schema(&crd)).expect("a schema is JSON").len();
     assert!(size < LARGEST_SCHEMA, "the schema has {size} bytes");
 }
 
-#[test]
-fn every_field_is_described() {
-    assert_eq!(undescribed(schema(&StreamingPipeline::crd())), [""; 0]);
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn every_field_is_described(#[case] crd: CustomResourceDefinition) {
+    assert_eq!(undescribed(schema(&crd)), [""; 0]);
 }
 
 /// Negative control of the walk: a description taken out anywhere is missed.
@@ -50,9 +61,10 @@ fn a_field_without_description_is_found() {
     assert_eq!(undescribed(self::schema(&crd)), ["spec.kafka.topics[].partitions"]);
 }
 
-#[test]
-fn every_rule_says_what_to_do() {
-    let crd = StreamingPipeline::crd();
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn every_rule_says_what_to_do(#[case] crd: CustomResourceDefinition) {
     walk("", schema(&crd), &mut |path, schema| {
         for rule in schema.x_kubernetes_validations.iter().flatten() {
             assert!(rule.message.is_some() || rule.message_expression.is_some(), "{path}: a rule without message");
@@ -61,9 +73,10 @@ fn every_rule_says_what_to_do() {
 }
 
 /// Every list says what makes its items one, so that server-side apply and transition rules can tell them apart.
-#[test]
-fn every_list_of_objects_has_keys() {
-    let crd = StreamingPipeline::crd();
+#[rstest]
+#[case::pipeline(StreamingPipeline::crd())]
+#[case::run(IngestionRun::crd())]
+fn every_list_of_objects_has_keys(#[case] crd: CustomResourceDefinition) {
     walk("", schema(&crd), &mut |path, schema| {
         let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else {
             return;
@@ -86,6 +99,17 @@ fn columns_and_names_are_as_promised() {
     let scale = subresources.scale.as_ref().expect("a scale subresource");
     assert_eq!(scale.spec_replicas_path, ".spec.processor.replicas");
     assert!(subresources.status.is_some());
+}
+
+#[test]
+fn columns_and_names_of_a_run_are_as_promised() {
+    let crd = IngestionRun::crd();
+    let columns = version(&crd).additional_printer_columns.as_deref().unwrap_or_default();
+    let usual = columns.iter().filter(|column| column.priority.is_none()).map(|column| column.name.as_str());
+    let promised = ["Pipeline", "Source", "Phase", "Attempts", "Produced", "Rejected", "Duration", "Age"];
+    assert_eq!(usual.collect::<Vec<_>>(), promised);
+    assert_eq!(crd.spec.names.short_names, Some(vec!["irun".to_owned()]));
+    assert!(version(&crd).subresources.as_ref().is_some_and(|subresources| subresources.status.is_some()));
 }
 
 fn version(crd: &CustomResourceDefinition) -> &CustomResourceDefinitionVersion {

@@ -162,9 +162,10 @@ impl TestNamespace {
             return self.say(format!("cannot make {}: {error}", directory.display()));
         }
         let namespace = self.name.as_str();
-        let questions: [(&str, &[&str]); 6] = [
+        let questions: [(&str, &[&str]); 7] = [
             ("pipelines.txt", &["get", "spl", "-A", "-o", "wide"]),
             ("pipelines.yaml", &["get", "spl", "-n", namespace, "-o", "yaml"]),
+            ("runs.yaml", &["get", "irun", "-n", namespace, "-o", "yaml"]),
             ("objects.txt", &["get", "all,pvc,cm,pdb", "-n", namespace, "-o", "wide"]),
             ("pods.txt", &["describe", "pods", "-n", namespace]),
             ("events.txt", &["get", "events", "-n", namespace, "--sort-by=.lastTimestamp"]),

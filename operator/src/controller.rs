@@ -138,7 +138,7 @@ fn scoped_pipelines(client: &kube::Client, namespace: Option<&str>) -> Api<Watch
     }
 }
 
-fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
+pub(crate) fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {

@@ -4,6 +4,7 @@
 //! One file per component; `common`, `pod` and `network` have what all share. Scripts and configuration are real files
 //! under `files/`.
 
+pub mod attempt;
 pub mod cassandra;
 mod common;
 pub mod kafka;
@@ -94,7 +95,7 @@ pub struct Administration {
 /// Every object of a pipeline, by component.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
-    /// What no component owns: the service account of all pods, and the default-deny NetworkPolicy.
+    /// What no component owns: the service account of all pods, the default-deny NetworkPolicy and that of runs.
     pub shared: Objects,
     /// The ensemble's objects.
     pub zookeeper: Objects,
@@ -132,7 +133,7 @@ pub fn desire(pipeline: &Pipeline, inputs: &Inputs) -> Desired {
     let administration = &inputs.administration;
     let scope = |component| Scope { pipeline, component, administration };
     Desired {
-        shared: shared(pipeline),
+        shared: shared(&scope(Component::Run)),
         zookeeper: zookeeper::objects(&scope(Component::ZooKeeper), inputs),
         kafka: kafka::objects(&scope(Component::Kafka), inputs),
         cassandra: cassandra::objects(&scope(Component::Cassandra), inputs),
@@ -141,7 +142,8 @@ pub fn desire(pipeline: &Pipeline, inputs: &Inputs) -> Desired {
     }
 }
 
-fn shared(pipeline: &Pipeline) -> Objects {
+fn shared(scope: &Scope<'_>) -> Objects {
+    let pipeline = scope.pipeline;
     let account = ServiceAccount {
         metadata: owned_metadata(pipeline, pipeline.names.shared()),
         automount_service_account_token: Some(false),
@@ -149,7 +151,7 @@ fn shared(pipeline: &Pipeline) -> Objects {
     };
     Objects {
         service_accounts: vec![account],
-        network_policies: vec![network::deny_all(pipeline)],
+        network_policies: vec![network::deny_all(pipeline), network::runs(scope)],
         ..Objects::default()
     }
 }

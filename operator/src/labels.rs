@@ -13,6 +13,15 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of a Cassandra node: its rack.
 pub const RACK_LABEL: &str = "millrace.dev/rack";
 
+/// Label of what belongs to a run: its name.
+pub const RUN_LABEL: &str = "millrace.dev/run";
+/// Label of an attempt's objects: its number.
+pub const ATTEMPT_LABEL: &str = "millrace.dev/attempt";
+/// Annotation of an attempt's objects: the UID of its run, which tells it from an earlier run of the same name.
+pub const RUN_UID: &str = "millrace.dev/run-uid";
+/// Label of a run that a schedule made: the source.
+pub const SCHEDULE_LABEL: &str = "millrace.dev/schedule";
+
 /// Name of the application in labels.
 pub const APPLICATION: &str = "millrace";
 /// Name of the operator in labels.
@@ -23,6 +32,11 @@ pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=millrace-operat
 /// Selects every object of a pipeline.
 pub fn instance_selector(names: &Names) -> String {
     format!("{MANAGED_SELECTOR},{INSTANCE_LABEL}={}", names.pipeline())
+}
+
+/// Selects the objects of a run.
+pub fn run_selector(run: &str) -> String {
+    format!("{MANAGED_SELECTOR},{RUN_LABEL}={run}")
 }
 
 /// Selects the pods of a component of a pipeline.

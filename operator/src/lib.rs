@@ -11,6 +11,8 @@
 //! publish (ctx, &resource, &status) -> ()            writes the status only if it differs; events on transitions
 //! ```
 //!
+//! `runs` walks a smaller road of the same steps for each IngestionRun, and `schedules` makes the runs that are due.
+//!
 //! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and the crate `stores` has the small
 //! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
 
@@ -26,7 +28,9 @@ pub mod observe;
 pub mod plan;
 pub mod publish;
 pub mod report;
+pub mod runs;
 pub mod scale;
+pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;

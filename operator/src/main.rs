@@ -4,16 +4,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use futures::future::{join_all, select_all};
+use futures::future::{join, join_all, select_all};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, CustomResourceExt};
-use millrace_api::StreamingPipeline;
+use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_operator::context::Context;
-use millrace_operator::controller;
 use millrace_operator::desire::Administration;
 use millrace_operator::lease::Leadership;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
+use millrace_operator::{controller, runs, schedules};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -30,9 +31,9 @@ struct Cli {
 enum Command {
     /// Reconcile StreamingPipelines until told to stop.
     Run(Box<RunFlags>),
-    /// Print the CustomResourceDefinition as YAML.
+    /// Print the CustomResourceDefinitions as YAML.
     Crd,
-    /// Print the reference of the custom resource as Markdown.
+    /// Print the reference of the custom resources as Markdown.
     Reference,
     /// Create a small pipeline, wait for its record in Cassandra, and delete it again.
     SmokeTest(smoke::Flags),
@@ -87,8 +88,8 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Run(flags) => run(*flags).await,
-        Command::Reference => print(Ok(millrace_api::reference::markdown())),
-        Command::Crd => print(serde_yaml::to_string(&StreamingPipeline::crd()).map_err(Into::into)),
+        Command::Reference => print(Ok(definitions().each_ref().map(millrace_api::reference::markdown).join("\n"))),
+        Command::Crd => print(print_definitions().map_err(Into::into)),
         Command::SmokeTest(flags) => smoke::run(flags).await.map_err(Into::into),
     };
     match ended {
@@ -98,6 +99,15 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn definitions() -> [CustomResourceDefinition; 2] {
+    [StreamingPipeline::crd(), IngestionRun::crd()]
+}
+
+fn print_definitions() -> Result<String, serde_yaml::Error> {
+    let documents: Result<Vec<String>, _> = definitions().iter().map(serde_yaml::to_string).collect();
+    Ok(documents?.join("---\n"))
 }
 
 fn print(text: Result<String, Box<dyn std::error::Error>>) -> Result<(), Box<dyn std::error::Error>> {
@@ -133,8 +143,12 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
         0 => vec![None],
         _ => flags.watch_namespace.into_iter().filter(|name| !name.is_empty()).map(Some).collect(),
     };
-    let controllers =
-        namespaces.into_iter().map(|namespace| controller::run(ctx.clone(), namespace, readiness.clone()));
+    let controllers = namespaces.into_iter().map(|namespace| {
+        join(
+            controller::run(ctx.clone(), namespace.clone(), readiness.clone()),
+            join(runs::run(ctx.clone(), namespace.clone()), schedules::run(ctx.clone(), namespace)),
+        )
+    });
     tokio::select! {
         _ = join_all(controllers) => Err("the controller ended".into()),
         () = leadership.hold() => Err("leadership was lost".into()),

@@ -32,7 +32,8 @@ pub async fn publish(
     applied: &Applied,
 ) -> Result<bool, Publish> {
     announce_acts(ctx, resource, applied).await;
-    let old = resource.status.clone().unwrap_or_default();
+    // The schedules are written by a field manager of their own.
+    let old = StreamingPipelineStatus { schedules: None, ..resource.status.clone().unwrap_or_default() };
     if old == *status {
         return Ok(false);
     }

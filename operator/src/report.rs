@@ -67,12 +67,7 @@ pub struct Failure {
 /// Computes the status. The old one supplies what is kept: transition times and write-timestamp bases.
 pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime<Utc>) -> StreamingPipelineStatus {
     let old = resource.status.clone().unwrap_or_default();
-    let mut conditions = Conditions {
-        generation: resource.metadata.generation.unwrap_or_default(),
-        now,
-        old: old.conditions.iter().map(|condition| (condition.type_.clone(), condition.clone())).collect(),
-        new: Vec::new(),
-    };
+    let mut conditions = Conditions::new(resource.metadata.generation.unwrap_or_default(), now, &old.conditions);
     let mut status = StreamingPipelineStatus {
         observed_generation: resource.metadata.generation,
         // What is not observed this time keeps its last value only in the columns' text, never in conditions.
@@ -118,6 +113,8 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
         }
     }
     status.conditions = conditions.new;
+    // Written by `schedules`; named here, they would become ours.
+    status.schedules = None;
     status
 }
 
@@ -270,7 +267,7 @@ fn two_digits(lag: i64) -> i64 {
 }
 
 /// Builds conditions: the transition time moves only with the status, everything else is of now.
-struct Conditions {
+pub(crate) struct Conditions {
     generation: i64,
     now: DateTime<Utc>,
     old: BTreeMap<String, Condition>,
@@ -278,7 +275,18 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn add(&mut self, condition: &str, status: bool, reason: &str, message: &str) {
+    /// Begins the conditions of a generation; `old` are those that are there.
+    pub(crate) fn new(generation: i64, now: DateTime<Utc>, old: &[Condition]) -> Self {
+        let old = old.iter().map(|condition| (condition.type_.clone(), condition.clone())).collect();
+        Self { generation, now, old, new: Vec::new() }
+    }
+
+    /// Returns the conditions in the order in which they were added.
+    pub(crate) fn finish(self) -> Vec<Condition> {
+        self.new
+    }
+
+    pub(crate) fn add(&mut self, condition: &str, status: bool, reason: &str, message: &str) {
         self.push(condition, if status { "True" } else { "False" }, reason, message);
     }
 

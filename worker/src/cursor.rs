@@ -71,7 +71,7 @@ impl<P: Publisher> KeepMarks for TopicKeeper<P> {
         let publish = |mark: &Mark| self.publisher.publish(&record(&self.topic, &self.source, mark));
         let receipts: Vec<_> = marks.iter().map(publish).collect();
         Box::pin(async {
-            let kept: Result<Vec<()>, _> = join_all(receipts).await.into_iter().collect();
+            let kept: Result<Vec<_>, _> = join_all(receipts).await.into_iter().collect();
             kept.map(|_| ()).map_err(|error| error.to_string())
         })
     }

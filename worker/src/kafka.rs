@@ -29,7 +29,16 @@ pub trait Publisher: Clone + Send + Sync + 'static {
 }
 
 /// Resolves when a record is acknowledged. The record is on its way whether or not somebody waits.
-pub type Receipt = BoxFuture<'static, Result<(), PublishRecord>>;
+pub type Receipt = BoxFuture<'static, Result<Placed, PublishRecord>>;
+
+/// Where an acknowledged record stands in its topic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Placed {
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in it.
+    pub offset: i64,
+}
 
 /// Why a record is not acknowledged.
 #[derive(Debug, Snafu)]

@@ -9,6 +9,7 @@
 //! The promise: what Kafka has acknowledged becomes a row or a dead letter, at least once, and a row that is written
 //! again is the same row, since key and write timestamp come from the record. Memory is bounded in bytes.
 
+pub mod attempt;
 pub mod backoff;
 pub mod budget;
 pub mod causes;

@@ -4,7 +4,7 @@
 //! flat JSON object with its fields in sorted order, so that the same record gives the same bytes. A record that
 //! cannot be mapped is rejected with what to look at; the others go on.
 
-mod value;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

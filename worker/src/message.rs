@@ -12,6 +12,12 @@ pub const SOURCE_HEADER: &str = "millrace-source";
 /// Header with the moment a record was handed to Kafka, in milliseconds since the Unix epoch.
 pub const PRODUCED_AT_HEADER: &str = "millrace-produced-at";
 
+/// Header with the name of the IngestionRun that fetched a record. Absent: it was fetched continuously, or pushed.
+pub const RUN_HEADER: &str = "millrace-run";
+
+/// Header with the W3C trace context of the run that fetched a record.
+pub const TRACE_PARENT_HEADER: &str = "traceparent";
+
 /// Header with the file that a record stood in, relative to its volume.
 pub const FILE_HEADER: &str = "millrace-file";
 

@@ -14,6 +14,7 @@
 pub(crate) mod delivery;
 mod lane;
 mod marks;
+mod once;
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,10 +22,12 @@ use std::time::Duration;
 use snafu::{ResultExt, Snafu, ensure};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::kafka::Publisher;
 use crate::source::Source;
 pub use lane::{Lane, Shared};
+pub use once::{Account, Once};
 
 /// Why the road ended otherwise than by being told to.
 #[derive(Debug, Snafu)]
@@ -59,7 +62,7 @@ impl Produce {
 
     /// Adds a lane and starts it.
     pub fn start<S: Source, P: Publisher>(&mut self, lane: Lane<S, P>, stop: CancellationToken) {
-        self.lanes.spawn(lane.run(stop, self.drain_timeout));
+        self.lanes.spawn(lane.run(stop, self.drain_timeout).in_current_span());
     }
 
     /// Adds a lane of another kind: it ends some time after the stop, with the number of records that were accepted and
@@ -69,13 +72,19 @@ impl Produce {
     }
 
     /// Waits until `stop`, then until all lanes are drained.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunProduce> {
-        let mut left = 0;
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunProduce> {
         // A lane ends only after the stop, so a lane that ends early has panicked, and so must the process end.
+        self.run_to_end().await?;
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    /// Waits until all lanes have ended: those of a run do so by themselves.
+    pub async fn run_to_end(mut self) -> Result<(), RunProduce> {
+        let mut left = 0;
         while let Some(joined) = self.lanes.join_next().await {
             left += joined.context(JoinLaneSnafu)?;
         }
-        stop.cancelled().await;
         ensure!(left == 0, DrainLanesSnafu { left, limit: self.drain_timeout });
         Ok(())
     }

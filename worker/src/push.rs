@@ -265,7 +265,7 @@ fn send<P: Publisher>(
         let target = &server.sources[&name];
         let deliveries = records.into_iter().zip(receipts).map(|(record, receipt)| async {
             let sent = deliver(&server.shared, record, receipt, server.give_up.clone()).await;
-            if let Sent::Acknowledged = sent {
+            if let Sent::Acknowledged(_) = sent {
                 target.acknowledged.fetch_add(1, Ordering::Relaxed);
                 server.shared.telemetry.record_produced(&target.label);
             }
@@ -287,7 +287,7 @@ fn judge<P: Publisher>(server: &PushServer<P>, name: &str, count: usize, ended: 
     let (mut refused, mut given_up) = (Vec::new(), false);
     for (number, sent) in (1..).zip(ended) {
         match sent {
-            Sent::Acknowledged => {}
+            Sent::Acknowledged(_) => {}
             Sent::Refused(problem) => {
                 server.shared.telemetry.record_refused(name, problem);
                 refused.push((number, problem.clone()));
@@ -299,7 +299,7 @@ fn judge<P: Publisher>(server: &PushServer<P>, name: &str, count: usize, ended: 
         _ if given_up => Err(Refusal::Stop),
         None => Ok(count),
         Some((record, problem)) => {
-            let acknowledged = ended.iter().filter(|sent| matches!(sent, Sent::Acknowledged)).count();
+            let acknowledged = ended.iter().filter(|sent| matches!(sent, Sent::Acknowledged(_))).count();
             Err(Refusal::SendRecord { record, problem, acknowledged })
         }
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{
     Bytes, ColumnSettings, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings, ProduceSettings,
-    PushSettings, QuerySettings, SourceSettings, TableSettings,
+    PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings,
 };
 
 use crate::decode::Decoder;
@@ -65,6 +65,7 @@ impl Checked for ProduceSettings {
             pipeline: _,
             kafka,
             sources,
+            run,
             replicas,
             cursors_topic,
             push_port,
@@ -90,12 +91,29 @@ impl Checked for ProduceSettings {
             let field = format!("sources[{index}].origin.push.maxBody");
             accept(push.max_body <= *buffer_memory, &field, &format!("must be at most bufferMemory, {buffer_memory}"))?;
         }
+        if let Some(run) = run {
+            accept(sources.len() == 1, "sources", "must be the one source of the run")?;
+            let pushed = sources.iter().any(|source| matches!(source.origin, Origin::Push(_)));
+            accept(!pushed, "sources[0].origin", "must be fetched: a run cannot wait for what is pushed")?;
+            check_run(run)?;
+        }
         sources.iter().enumerate().try_for_each(|(index, source)| check_source(source, &format!("sources[{index}]")))
     }
 }
 
+fn check_run(run: &RunSettings) -> Result<(), LoadSettings> {
+    let RunSettings { name, attempt, time, max_records, duration, timeout, trace_parent, result: _ } = run;
+    accept(!name.is_empty(), "run.name", "must not be empty")?;
+    accept(*attempt > 0, "run.attempt", "must be at least 1")?;
+    accept(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "run.time", "must be an RFC 3339 moment")?;
+    accept(*max_records != Some(0), "run.maxRecords", "must be at least 1")?;
+    accept(duration.is_none_or(|duration| !duration.get().is_zero()), "run.duration", "must be above 0s")?;
+    accept(!trace_parent.is_empty(), "run.traceParent", "must not be empty")?;
+    check_positive(timeout.get(), "run.timeout")
+}
+
 fn check_source(source: &SourceSettings, path: &str) -> Result<(), LoadSettings> {
-    let SourceSettings { name, topic, key, fields, origin } = source;
+    let SourceSettings { name, topic, key, fields, params: _, origin } = source;
     accept(!name.is_empty(), &format!("{path}.name"), "must not be empty")?;
     accept(!topic.is_empty(), &format!("{path}.topic"), "must not be empty")?;
     let key_is_mapped = fields.is_empty() || fields.contains_key(key);

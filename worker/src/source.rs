@@ -6,6 +6,7 @@ pub mod generator;
 pub mod guard;
 pub mod http;
 pub mod kafka;
+pub mod limited;
 pub mod memory;
 mod pace;
 mod records;

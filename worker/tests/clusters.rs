@@ -88,6 +88,7 @@ impl World {
             topic: TOPIC.to_owned(),
             key: "id".to_owned(),
             fields: std::collections::BTreeMap::new(),
+            params: Default::default(),
             origin: Origin::Kafka(other.clone()),
         };
         let source = KafkaSource::new(&other, &pipeline(), 4 << 20);
@@ -98,6 +99,7 @@ impl World {
             mapping: Mapping::compile(&settings).expect("there are no expressions"),
             keeper: Box::new(source.keeper()),
             source,
+            once: None,
             shared,
         };
         let stop = CancellationToken::new();

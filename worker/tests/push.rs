@@ -77,6 +77,7 @@ impl Setup {
             topic: TOPIC.to_owned(),
             key: "id".to_owned(),
             fields: [("id", "record.id"), ("age", "record.age + 1")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            params: Default::default(),
             origin: Origin::Push(self.settings.clone()),
         };
         let source = PushSource {

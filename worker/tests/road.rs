@@ -4,4 +4,5 @@ mod road {
     pub mod cursor;
     pub mod process;
     pub mod produce;
+    pub mod run;
 }

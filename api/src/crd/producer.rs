@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Files, KafkaTopic, Push, PushFrom, Resources, rules};
+use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, rules};
 
 /// The pods that fetch sources into topics.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -56,7 +57,8 @@ pub const ONE_KIND: &str = "say where the records come from: exactly one of http
         .message(ONE_KIND),
     validation = Rule::new("!has(self.fields) || size(self.fields) == 0 || self.key in self.fields")
         .message("the key must be one of the fields; add it to fields or name another")
-        .field_path(".key")
+        .field_path(".key"),
+    validation = rules::pushed_is_not_scheduled()
 )]
 pub struct Source {
     /// Source name.
@@ -88,6 +90,16 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaTopic>,
 
+    /// Values that a run of the source may be given; the expressions of `http` have them as `params.<name>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub params: Vec<Param>,
+
+    /// When IngestionRuns of the source are made. Absent: the source is fetched continuously, and runs of it come on
+    /// top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+
     /// Field of the record whose text is the Kafka key; records of one key stay in order.
     #[schemars(length(min = 1, max = 48))]
     pub key: String,
@@ -103,15 +115,40 @@ pub struct Source {
     pub fields: BTreeMap<String, String>,
 }
 
-/// An HTTP endpoint that answers a GET with JSON.
+/// An HTTP endpoint that answers with JSON.
+///
+/// Its expressions are CEL over `params`, the source's params, and in runs over `run`: `run.name`, and `run.time`, the
+/// due time or when the run was created.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.body) || (has(self.method) && self.method == 'POST')")
+    .message("only a POST has a body; set method to POST or remove the body")
+    .field_path(".body"))]
 pub struct Http {
-    /// Address of the endpoint. Redirects are not followed, and private, loopback, link-local and metadata addresses
+    /// Address of the endpoint. An expression in its path, such as `/days/${params.day}`, becomes one segment or a part
+    /// of one. Redirects are not followed, and private, loopback, link-local and metadata addresses
     /// are refused unless the operator's administrator allows the host.
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::http_url())]
     pub url: String,
+
+    /// Method of the request. Absent: GET.
+    #[serde(default)]
+    pub method: Method,
+
+    /// Parameters that are added to the URL's query: a CEL expression for each name. null leaves it out, a list gives it
+    /// several times.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(
+        extend("maxProperties" = 32),
+        extend("additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 1024})
+    )]
+    pub query: BTreeMap<String, String>,
+
+    /// Body of a POST: a CEL expression. A text is sent as it is, all else as JSON. Absent: no body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8192))]
+    pub body: Option<String>,
 
     /// From the start of one poll to the start of the next. Absent: 10s.
     #[serde(default = "default_interval")]
@@ -152,7 +189,7 @@ pub struct Http {
 /// A request header.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("give exactly one of value and valueFrom"))]
+#[x_kube(validation = Rule::new("[has(self.value), has(self.valueFrom), has(self.expression)].filter(x, x).size() == 1").message("give exactly one of value, valueFrom and expression"))]
 pub struct Header {
     /// Header name.
     #[schemars(length(min = 1, max = 128))]
@@ -168,6 +205,22 @@ pub struct Header {
     /// The value, from a Secret. A changed Secret is picked up without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<HeaderValueFrom>,
+
+    /// The value, as a CEL expression that gives a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub expression: Option<String>,
+}
+
+/// Method of a request.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Asks for records.
+    #[default]
+    Get,
+    /// Asks for records with a body, such as a query.
+    Post,
 }
 
 /// Where a header's value comes from.

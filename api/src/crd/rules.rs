@@ -7,6 +7,8 @@ use kube::core::Rule;
 use kube::core::cel::{Message, Reason};
 use worker_settings::ColumnType;
 
+use super::run::MAX_RUN_NAME;
+
 /// Longest pipeline name: the longest derived name, `<name>-cassandra-<rack>-<ordinal>` with its revision hash, must
 /// fit a label value of 63 characters.
 pub const MAX_PIPELINE_NAME: usize = 28;
@@ -385,4 +387,58 @@ pub fn storage_does_not_grow() -> Rule {
         "growing a volume is not supported in this version; keep the size",
     )
     .reason(Reason::FieldValueForbidden)
+}
+
+/// Bounds the length of a run's own name, which its attempts are named after.
+pub fn run_name() -> Rule {
+    rule(
+        format!("size(self.metadata.name) <= {MAX_RUN_NAME} && !self.metadata.name.contains('.')"),
+        format!(
+            "metadata.name may have at most {MAX_RUN_NAME} characters and no dot, since the attempts' pods are named after it; choose a shorter name"
+        ),
+    )
+}
+
+/// A switch that is never set back.
+pub fn one_way() -> Rule {
+    rule("self || !oldSelf", "a cancelled run stays cancelled; create another run").reason(Reason::FieldValueForbidden)
+}
+
+/// Refuses an attempt that would time out before its duration is over.
+pub fn timeout_covers_duration() -> Rule {
+    let parses = "matches('^([0-9]{1,6}(ms|s|m|h))+$')";
+    rule(
+        format!(
+            "!has(self.duration) || !self.duration.{parses} || !has(self.timeout) || !self.timeout.{parses} || \
+             duration(self.timeout) > duration(self.duration)"
+        ),
+        "the timeout must be longer than the duration; raise it",
+    )
+    .field_path(".timeout")
+}
+
+/// A name that expressions can write behind `params.`, and none that CEL reserves.
+pub fn param_name() -> Rule {
+    rule(
+        "self.matches('^[a-z][A-Za-z0-9_]*$') && !(self in ['as', 'break', 'const', 'continue', 'else', 'false', 'for', \
+         'function', 'if', 'import', 'in', 'let', 'loop', 'namespace', 'null', 'package', 'return', 'true', 'var', \
+         'void', 'while'])",
+        "must be letters, digits and '_', beginning with a lower-case letter, and no reserved word of CEL",
+    )
+}
+
+/// A cron expression as far as an expression can tell; the rest is judged by `validate`.
+pub fn cron() -> Rule {
+    rule(
+        "self.matches('^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+$')",
+        "must be a cron expression of five fields: minute, hour, day of month, month, day of week, such as '0 2 * * *'",
+    )
+}
+
+/// Refuses a schedule for what is pushed: nobody can be made to push.
+pub fn pushed_is_not_scheduled() -> Rule {
+    rule(
+        "!has(self.push) || (!has(self.schedule) && (!has(self.params) || size(self.params) == 0))",
+        "records are pushed when somebody pushes them; remove schedule and params",
+    )
 }

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schedule::ScheduleStatus;
+
 /// What the operator last saw of a pipeline.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +46,11 @@ pub struct StreamingPipelineStatus {
     /// The processor pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<ProcessorStatus>,
+
+    /// The schedules of the sources that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["source"]))]
+    pub schedules: Option<Vec<ScheduleStatus>>,
 
     /// What the operator is about to do or waits to do, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -24,24 +24,31 @@ pub(super) fn check(spec: &StreamingPipelineSpec, pipeline: &Pipeline) -> Vec<Fa
 
 fn expressions<'a>(path: &'a str, source: &'a Source) -> impl Iterator<Item = Rejected> + 'a {
     source.fields.iter().filter_map(move |(field, expression)| {
-        let path = format!("{path}.fields.{field}");
-        match cel::Program::compile(expression) {
-            Err(errors) => {
-                let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
-                Some(Rejected::new(path, format!("'{expression}' is not a CEL expression: {reason}")))
-            }
-            Ok(program) => {
-                let variable = unknown_variable(&program, expression).map(|variable| {
-                    format!("'{expression}' uses '{variable}', but the only variable is '{RECORD_VARIABLE}'; write {RECORD_VARIABLE}.{variable}")
-                });
-                let function = || {
-                    let function = unknown_function(&program)?;
-                    Some(format!("'{expression}' calls '{function}', which is no function of CEL's standard library"))
-                };
-                variable.or_else(function).map(|message| Rejected::new(path, message))
-            }
-        }
+        let fault = fault_of(expression, &[RECORD_VARIABLE])?;
+        Some(Rejected::new(format!("{path}.fields.{field}"), fault))
     })
+}
+
+/// Returns why an expression can never be evaluated over these variables.
+pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
+    let program = match cel::Program::compile(expression) {
+        Ok(program) => program,
+        Err(errors) => {
+            let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
+            return Some(format!("'{expression}' is not a CEL expression: {reason}"));
+        }
+    };
+    if let Some(variable) = unknown_variable(&program, expression, known) {
+        return Some(match known {
+            [] => format!("'{expression}' uses '{variable}', but there are no variables here"),
+            [only] => {
+                format!("'{expression}' uses '{variable}', but the only variable is '{only}'; write {only}.{variable}")
+            }
+            several => format!("'{expression}' uses '{variable}', but the variables are {}", several.join(" and ")),
+        });
+    }
+    let function = unknown_function(&program)?;
+    Some(format!("'{expression}' calls '{function}', which is no function of CEL's standard library"))
 }
 
 /// Returns a function that no evaluation can find.
@@ -56,8 +63,8 @@ fn unknown_function(program: &cel::Program) -> Option<String> {
     called.into_iter().find(|name| context.add_function(name, || 0_i64).is_ok()).map(str::to_owned)
 }
 
-/// Returns a variable that no record can bind. Expressions with macros bind variables of their own and are left alone.
-fn unknown_variable(program: &cel::Program, expression: &str) -> Option<String> {
+/// Returns a variable that nothing binds. Expressions with macros bind variables of their own and are left alone.
+fn unknown_variable(program: &cel::Program, expression: &str, known: &[&str]) -> Option<String> {
     let has_macro =
         [".map(", ".filter(", ".all(", ".exists(", ".exists_one("].iter().any(|call| expression.contains(call));
     if has_macro {
@@ -66,7 +73,7 @@ fn unknown_variable(program: &cel::Program, expression: &str) -> Option<String> 
     let references = program.references();
     let mut variables = references.variables();
     variables.sort_unstable();
-    variables.into_iter().find(|variable| *variable != RECORD_VARIABLE && !variable.starts_with('@')).map(str::to_owned)
+    variables.into_iter().find(|variable| !known.contains(variable) && !variable.starts_with('@')).map(str::to_owned)
 }
 
 fn columns(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {

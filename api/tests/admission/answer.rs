@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, CustomResourceExt, ResourceExt};
-use millrace_api::StreamingPipeline;
+use millrace_api::{IngestionRun, StreamingPipeline};
 use serde_json::{Value, json};
 
 use super::PATIENCE;
@@ -105,7 +105,7 @@ impl Server {
         }
         let name = first["metadata"]["name"].as_str().unwrap_or_default();
         let answer = self.replace(name, second).await;
-        if let Err(error) = self.api().delete(name, &DeleteParams::default()).await {
+        if let Err(error) = self.api(first).delete(name, &DeleteParams::default()).await {
             return Answer::NotTried(format!("cannot delete the first document: {error}"));
         }
         answer
@@ -114,13 +114,13 @@ impl Server {
     /// Replaces by dry run, again when somebody else, such as an operator's status, came between.
     async fn replace(&self, name: &str, document: &Value) -> Answer {
         loop {
-            let current = match self.api().get(name).await {
+            let current = match self.api(document).get(name).await {
                 Ok(current) => current,
                 Err(error) => return Answer::NotTried(error.to_string()),
             };
             let mut document = document.clone();
             document["metadata"]["resourceVersion"] = json!(current.resource_version());
-            let path = format!("{}/{name}", self.path());
+            let path = format!("{}/{name}", self.path(&document));
             match self.request("PUT", &path, true, &document).await {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 answer => return read(answer),
@@ -129,7 +129,7 @@ impl Server {
     }
 
     async fn send(&self, dry_run: bool, document: &Value) -> Answer {
-        read(self.request("POST", &self.path(), dry_run, document).await)
+        read(self.request("POST", &self.path(document), dry_run, document).await)
     }
 
     /// Sends a request with strict field validation, which kube's own parameters for create and replace lack.
@@ -142,14 +142,21 @@ impl Server {
         self.client.request(request).await
     }
 
-    fn path(&self) -> String {
-        let resource = StreamingPipeline::api_resource();
+    fn path(&self, document: &Value) -> String {
+        let resource = resource_of(document);
         format!("/apis/{}/namespaces/{}/{}", resource.api_version, self.namespace, resource.plural)
     }
 
-    fn api(&self) -> Api<DynamicObject> {
-        let resource: ApiResource = StreamingPipeline::api_resource();
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    fn api(&self, document: &Value) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource_of(document))
+    }
+}
+
+/// Returns the resource that a document is of.
+fn resource_of(document: &Value) -> ApiResource {
+    match document["kind"] == "IngestionRun" {
+        true => IngestionRun::api_resource(),
+        false => StreamingPipeline::api_resource(),
     }
 }
 

@@ -72,7 +72,8 @@ app.kubernetes.io/component: operator
 {{/*
 All that the operator may do in a namespace of pipelines: what its code asks for, and no more. No Secrets, no pods made
 or executed in, no wildcard. Server-side apply of an object that is not there needs `create` too. What it made is
-removed by owner references, not by the operator.
+removed by owner references, not by the operator, but for runs: it ends those that are cancelled, and deletes scheduled
+ones that the history has no room for.
 */}}
 {{- define "millrace.rules" -}}
 - apiGroups: [millrace.dev]
@@ -81,6 +82,15 @@ removed by owner references, not by the operator.
 - apiGroups: [millrace.dev]
   resources: [streamingpipelines/status]
   verbs: [patch]
+- apiGroups: [millrace.dev]
+  resources: [ingestionruns]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [millrace.dev]
+  resources: [ingestionruns/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]
   verbs: [get, list, watch, create, patch]

@@ -14,6 +14,7 @@ mod harness;
 mod idle;
 mod one;
 mod recreated;
+mod runs;
 mod scope;
 mod sources;
 mod sql;

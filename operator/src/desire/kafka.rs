@@ -124,12 +124,12 @@ fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a>
 }
 
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
-    let [kafka, producer, processor, zookeeper] =
-        [Component::Kafka, Component::Producer, Component::Processor, Component::ZooKeeper]
+    let [kafka, producer, processor, run, zookeeper] =
+        [Component::Kafka, Component::Producer, Component::Processor, Component::Run, Component::ZooKeeper]
             .map(|component| network::component(scope.pipeline, component));
     network::allow(
         scope,
-        vec![network::from(vec![kafka.clone(), producer, processor, network::operator(scope)], PORTS)],
+        vec![network::from(vec![kafka.clone(), producer, processor, run, network::operator(scope)], PORTS)],
         vec![network::to(vec![kafka], PORTS), network::to(vec![zookeeper], &[CLIENT_PORT])],
     )
 }

@@ -50,6 +50,7 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let claims: Vec<Claim> = producer.claims().into_iter().collect();
     let ports: &[Port] = if producer.is_pushed_to() { &[HTTP_PORT, PUSH_PORT] } else { &[HTTP_PORT] };
     let worker = Worker {
+        settings: scope.name(),
         command: ["worker", "produce", "--settings", "/settings/produce.yaml"],
         resources: &producer.resources,
         secrets: &producer.secrets,
@@ -99,6 +100,7 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
     let processor = &scope.pipeline.processor;
     let files = files([("process.yaml", yaml(&process_settings(scope, inputs)?))]);
     let worker = Worker {
+        settings: scope.name(),
         command: ["worker", "process", "--settings", "/settings/process.yaml"],
         resources: &processor.resources,
         secrets: &[],
@@ -142,12 +144,13 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
 /// Old revisions that are kept for `kubectl rollout undo`.
 const REVISIONS: i32 = 3;
 
-fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
+pub(super) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
     let producer = &scope.pipeline.producer;
     ProduceSettings {
         pipeline: pipeline_name(scope),
         kafka: kafka_settings(scope),
         sources: producer.sources.clone(),
+        run: None,
         // With no pods nobody reads this; the worker refuses 0.
         replicas: producer.replicas.max(1),
         cursors_topic: producer.has_cursors().then(|| scope.pipeline.names.cursors_topic()),
@@ -206,22 +209,24 @@ fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
     KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
 }
 
-fn yaml(settings: &impl Serialize) -> String {
+pub(super) fn yaml(settings: &impl Serialize) -> String {
     serde_yaml::to_string(settings).expect("settings are plain structs with text keys")
 }
 
 /// What is particular about a worker's pods.
-struct Worker<'a> {
-    command: [&'static str; 4],
-    resources: &'a Resources,
-    secrets: &'a [SecretKey],
-    claims: &'a [Claim],
-    ports: &'a [Port],
-    files: &'a Files,
+pub(super) struct Worker<'a> {
+    /// ConfigMap with its settings.
+    pub(super) settings: String,
+    pub(super) command: [&'static str; 4],
+    pub(super) resources: &'a Resources,
+    pub(super) secrets: &'a [SecretKey],
+    pub(super) claims: &'a [Claim],
+    pub(super) ports: &'a [Port],
+    pub(super) files: &'a Files,
 }
 
-fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
-    let Worker { command, resources, secrets, claims, ports, files } = worker;
+pub(super) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
+    let Worker { settings, command, resources, secrets, claims, ports, files } = worker;
     let administration = scope.administration;
     let mut env = BTreeMap::from([
         // One arena per core and thread would hold memory that no one uses.
@@ -232,7 +237,7 @@ fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
     ]);
     env.extend(administration.worker_env.clone());
 
-    let mut volumes = vec![config_map_volume("settings", scope.name())];
+    let mut volumes = vec![config_map_volume("settings", settings.clone())];
     let mut mounts = vec![read_only_mount("settings", SETTINGS)];
     if !secrets.is_empty() {
         volumes.push(secret_volume("secrets", secrets));

@@ -139,7 +139,7 @@ fn last_to_restart(observed: &Observed, component: Component) -> Option<u32> {
             servers.find(|(_, mode)| **mode == Mode::Leader).map(|(ordinal, _)| *ordinal)
         }
         Component::Kafka => observed.stores.kafka.as_ref().ok()?.controller.map(i32::unsigned_abs),
-        Component::Cassandra | Component::Producer | Component::Processor => None,
+        Component::Cassandra | Component::Producer | Component::Processor | Component::Run => None,
     }
 }
 

@@ -6,6 +6,8 @@
 
 pub mod cql;
 mod origin;
+mod params;
+mod run;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -15,8 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use cql::{ColumnType, ParseType};
 pub use origin::{
     FileFormat, FilesSettings, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, KafkaSourceSettings,
-    Origin, PushSettings, StartAt,
+    Method, Origin, PushSettings, StartAt,
 };
+pub use params::ParamValue;
+pub use run::{LARGEST_RESULT, RunOutcome, RunResult, RunSettings};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.
@@ -30,6 +34,10 @@ pub struct ProduceSettings {
     /// The sources of the pipeline, all of them. A pod runs all that are pushed to; those that are polled it shares
     /// with the others ([`ProduceSettings::share`]), so that each is polled by exactly one pod.
     pub sources: Vec<SourceSettings>,
+    /// The run that this worker is an attempt of: its one source is fetched within limits, and the worker ends. Absent:
+    /// the sources are fetched continuously.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSettings>,
     /// How many producer pods share the sources. At least 1.
     pub replicas: u32,
     /// Compacted topic with the positions of sources that have one. Absent: no source has one.
@@ -159,6 +167,9 @@ pub struct SourceSettings {
     pub key: String,
     /// One CEL expression per field of the mapped record, over the variable `record`. Empty: the record as it is.
     pub fields: BTreeMap<String, String>,
+    /// Values of the source's params, for the expressions of its origin. Absent: it has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, ParamValue>,
     /// Where the records come from.
     pub origin: Origin,
 }

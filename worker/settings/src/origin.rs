@@ -1,5 +1,6 @@
 //! Where a source's records come from, and what each kind of origin needs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -34,12 +35,23 @@ impl Origin {
     }
 }
 
-/// An HTTP endpoint that answers a GET with a JSON document of records.
+/// An HTTP endpoint that answers with a JSON document of records.
+///
+/// Expressions are CEL over `params` and, in runs, `run`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpSettings {
-    /// `http://` or `https://` address, without user information.
+    /// `http://` or `https://` address, without user information; `${…}` in its path are expressions.
     pub url: String,
+    /// Method of the request. Absent: GET.
+    #[serde(default, skip_serializing_if = "Method::is_get")]
+    pub method: Method,
+    /// One expression per parameter that is added to the URL's query. Absent: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, String>,
+    /// Expression of the body. Absent: no body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
     /// From the start of one poll to the start of the next.
     pub interval: Duration,
     /// Longest that one request may take, from connecting to the last byte.
@@ -52,6 +64,24 @@ pub struct HttpSettings {
     pub max_response: Bytes,
     /// Upper bound of requests a second, retries included. Absent: `interval` alone sets the pace.
     pub max_requests_per_second: Option<f64>,
+}
+
+/// Method of a request.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Without a body.
+    #[default]
+    Get,
+    /// With a body, if there is one.
+    Post,
+}
+
+impl Method {
+    /// Returns whether the method is the usual one.
+    pub fn is_get(&self) -> bool {
+        *self == Self::Get
+    }
 }
 
 /// A request header whose value is given here or in a mounted file.
@@ -72,6 +102,8 @@ pub enum HeaderValue {
     Literal(String),
     /// Path of a file mounted from a Secret; read at each request, so that a rotated Secret is picked up.
     File(String),
+    /// CEL expression that gives a text.
+    Expression(String),
 }
 
 /// Made-up profiles: the same seed gives the same records.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    AwaitBrokerSnafu, CloseConsumer, Consumer, Event, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Release,
+    AwaitBrokerSnafu, CloseConsumer, Consumer, Event, Placed, PublishRecord, Publisher, Receipt, RefuseRecordSnafu,
+    Release,
 };
 use crate::budget::Budget;
 use crate::message::{Collector, Consumed, Epoch, Header, Offsets, Outgoing, PartitionId, Position};
@@ -105,7 +106,7 @@ impl MemoryBroker {
 }
 
 impl MemoryBroker {
-    fn accept(&self, record: &Outgoing) -> Result<(), PublishRecord> {
+    fn accept(&self, record: &Outgoing) -> Result<Placed, PublishRecord> {
         let topic = &record.topic;
         let mut state = self.lock();
         if state.refuse_sends > 0 {
@@ -116,8 +117,9 @@ impl MemoryBroker {
         if state.largest.is_some_and(|largest| length > largest) {
             return RefuseRecordSnafu { topic, problem: "too large" }.fail();
         }
-        state.topics.entry(topic.clone()).or_default().push(record.clone());
-        Ok(())
+        let records = state.topics.entry(topic.clone()).or_default();
+        records.push(record.clone());
+        Ok(Placed { partition: 0, offset: records.len() as i64 - 1 })
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header as RawHeader, Message, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::future_producer::DeliveryFuture;
+use rdkafka::producer::future_producer::{Delivery, DeliveryFuture};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use snafu::{ResultExt, Snafu};
 use worker_settings::{Bytes, KafkaSettings, PipelineName};
 
-use super::{AwaitBrokerSnafu, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Voice, client_config};
+use super::{AwaitBrokerSnafu, Placed, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Voice, client_config};
 use crate::message::Outgoing;
 use crate::sabotage::{Sabotage, Sabotages};
 
@@ -150,7 +150,7 @@ impl Publisher for KafkaPublisher {
 
 impl KafkaPublisher {
     /// Sends a record that was refused with its batch; only what is refused now is to blame itself.
-    async fn publish_alone(&self, topic: String, message: &OwnedMessage) -> Result<(), PublishRecord> {
+    async fn publish_alone(&self, topic: String, message: &OwnedMessage) -> Result<Placed, PublishRecord> {
         let record = FutureRecord {
             topic: message.topic(),
             partition: None,
@@ -164,8 +164,11 @@ impl KafkaPublisher {
     }
 
     /// Tells records that must be sent again from those that must not.
-    fn judge(&self, topic: String, delivered: Result<(), Undelivered>) -> Result<(), PublishRecord> {
-        let Err(Undelivered { error, message: _ }) = delivered else { return Ok(()) };
+    fn judge(&self, topic: String, delivered: Result<Placed, Undelivered>) -> Result<Placed, PublishRecord> {
+        let Undelivered { error, message: _ } = match delivered {
+            Ok(placed) => return Ok(placed),
+            Err(undelivered) => undelivered,
+        };
         let problem = error.to_string();
         if is_too_large(&error) || error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) {
             return RefuseRecordSnafu { topic, problem }.fail();
@@ -183,10 +186,10 @@ struct Undelivered {
     message: Option<OwnedMessage>,
 }
 
-async fn delivered(sent: KafkaResult<DeliveryFuture>) -> Result<(), Undelivered> {
+async fn delivered(sent: KafkaResult<DeliveryFuture>) -> Result<Placed, Undelivered> {
     let delivery = sent.map_err(|error| Undelivered { error, message: None })?;
     match delivery.await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(Delivery { partition, offset, .. })) => Ok(Placed { partition, offset }),
         Ok(Err((error, message))) => Err(Undelivered { error, message: Some(message) }),
         // The producer was replaced meanwhile.
         Err(_) => Err(Undelivered { error: KafkaError::Canceled, message: None }),

@@ -11,6 +11,7 @@ fn source(key: &str, fields: &[(&str, &str)]) -> SourceSettings {
         topic: "users_created".to_owned(),
         key: key.to_owned(),
         fields: fields.iter().map(|(name, expression)| ((*name).to_owned(), (*expression).to_owned())).collect(),
+        params: Default::default(),
         origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
     }
 }

@@ -1,6 +1,6 @@
 //! Between JSON and CEL: integers stay integers, and what comes back is one value or nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cel::Value as CelValue;
@@ -34,8 +34,25 @@ fn number_to_cel(number: &Number) -> CelValue {
     }
 }
 
+/// Returns the JSON value of a CEL value with all that is in it, or what cannot be one.
+pub(crate) fn to_json_nested(value: &CelValue) -> Result<Value, &'static str> {
+    match value {
+        CelValue::List(items) => items.iter().map(to_json_nested).collect(),
+        CelValue::Map(map) => {
+            let entry = |(key, value): (&Key, &CelValue)| match key {
+                Key::String(name) => Ok((name.as_ref().clone(), to_json_nested(value)?)),
+                _ => Err("a map with keys that are no texts"),
+            };
+            // Sorted, so that the same values give the same text.
+            let entries: BTreeMap<String, Value> = map.map.iter().map(entry).collect::<Result<_, _>>()?;
+            Ok(Value::Object(entries.into_iter().collect()))
+        }
+        single => to_json(single),
+    }
+}
+
 /// Returns the JSON value of a single CEL value, or what it is instead.
-pub(super) fn to_json(value: &CelValue) -> Result<Value, &'static str> {
+pub(crate) fn to_json(value: &CelValue) -> Result<Value, &'static str> {
     match value {
         CelValue::Null => Ok(Value::Null),
         CelValue::Bool(boolean) => Ok(Value::Bool(*boolean)),

@@ -325,7 +325,7 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         while !handful.is_withdrawn(record) {
             match self.publisher.publish(&letter).await {
-                Ok(()) => {
+                Ok(_) => {
                     self.telemetry.dead_letter_sent(&query.topic, consumed.position, rejection);
                     return Outcome::Done;
                 }

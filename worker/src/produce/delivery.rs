@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::backoff::Backoff;
-use crate::kafka::{PublishRecord, Publisher, Receipt};
+use crate::kafka::{Placed, PublishRecord, Publisher, Receipt};
 use crate::message::Outgoing;
 
 /// First and longest wait before a record that Kafka did not acknowledge is sent again.
@@ -15,8 +15,8 @@ pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(50), Durat
 /// How a record ended.
 #[derive(Debug)]
 pub(crate) enum Sent {
-    /// All in-sync replicas have it.
-    Acknowledged,
+    /// All in-sync replicas have it, there.
+    Acknowledged(Placed),
     /// Kafka refuses it for good.
     Refused(String),
     /// The wait was given up; it may or may not be in Kafka.
@@ -33,7 +33,7 @@ pub(crate) async fn deliver<P: Publisher>(
     let mut retry = Backoff::new(RETRY.0, RETRY.1);
     loop {
         match receipt.await {
-            Ok(()) => return Sent::Acknowledged,
+            Ok(placed) => return Sent::Acknowledged(placed),
             Err(error @ PublishRecord::RefuseRecord { .. }) => return Sent::Refused(error.to_string()),
             Err(error @ PublishRecord::AwaitBroker { .. }) => shared.telemetry.publish_failed(&error.to_string()),
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::{RETRY, Sent, deliver};
 use super::marks::{BatchNumber, Marks};
+use super::once::Once;
 use crate::backoff::Backoff;
 use crate::budget::{Budget, Reservation};
 use crate::cursor::{KeepMarks, Mark};
@@ -61,15 +62,18 @@ pub struct Lane<S, P> {
     pub source: S,
     /// Where the source's position is kept.
     pub keeper: Box<dyn KeepMarks>,
+    /// The run that the lane is of: it ends with its source, and at the source's first error. Absent: it goes on until
+    /// it is stopped.
+    pub once: Option<Once>,
     /// What is shared with the other lanes.
     pub shared: Shared<P>,
 }
 
 impl<S: Source, P: Publisher> Lane<S, P> {
-    /// Drives the lane until `stop`, then until everything fetched is acknowledged or `drain` has passed; returns how
+    /// Drives the lane until `stop` or the end of its run, then until everything fetched is acknowledged or `drain` has passed; returns how
     /// many records were not.
     pub(super) async fn run(self, stop: CancellationToken, drain: Duration) -> usize {
-        let Self { index, name, topic, mapping, source, keeper, shared } = self;
+        let Self { index, name, topic, mapping, source, keeper, once, shared } = self;
         shared.telemetry.source_started(&name, &topic);
         // The stream keeps a fetch alive while acknowledgements come in between.
         let mut batches = pin!(stream::unfold(Some(source), |source| async {
@@ -79,9 +83,9 @@ impl<S: Source, P: Publisher> Lane<S, P> {
             Some((fetched, more.then_some(source)))
         }));
         let budget = shared.budget.clone();
-        let mut road = Road::new(index, name, topic, (mapping, keeper), shared);
+        let mut road = Road::new(index, name, topic, (mapping, keeper, once), shared);
         let mut pulse = tokio::time::interval(PULSE);
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && !road.is_over() {
             road.send_what_fits();
             road.keep_what_is_due();
             let idle = road.next.is_none() && road.in_flight.len() < WINDOW;
@@ -117,9 +121,10 @@ struct Road<P> {
     records: Records,
     /// Mapped, and sent as soon as memory bound and window have room for it. Absent: nothing is left to map.
     next: Option<Outgoing>,
-    in_flight: FuturesUnordered<BoxFuture<'static, (BatchNumber, Sent)>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (BatchNumber, usize, Sent)>>,
     marks: Marks,
     keeper: Box<dyn KeepMarks>,
+    once: Option<Once>,
     /// At most one keeping is under way.
     keeping: FuturesUnordered<BoxFuture<'static, Kept>>,
     /// When the position may be kept next.
@@ -138,7 +143,7 @@ impl<P: Publisher> Road<P> {
         index: usize,
         name: String,
         topic: String,
-        (mapping, keeper): (Mapping, Box<dyn KeepMarks>),
+        (mapping, keeper, once): (Mapping, Box<dyn KeepMarks>, Option<Once>),
         shared: Shared<P>,
     ) -> Self {
         Self {
@@ -153,6 +158,7 @@ impl<P: Publisher> Road<P> {
             in_flight: FuturesUnordered::new(),
             marks: Marks::default(),
             keeper,
+            once,
             keeping: FuturesUnordered::new(),
             keep_at: Instant::now(),
             keep_again: Backoff::new(RETRY.0, RETRY.1),
@@ -170,6 +176,11 @@ impl<P: Publisher> Road<P> {
             None => return,
             Some(Err(error)) => {
                 self.shared.telemetry.source_failed(&self.name, &error);
+                if let Some(once) = &self.once {
+                    // Whether and when it is asked again is the run's to say.
+                    once.fail(&error.to_string());
+                    self.exhausted = true;
+                }
                 (error.outcome(), error.to_string())
             }
             Some(Ok(Batch { records, exhausted, marks, note })) => {
@@ -197,6 +208,7 @@ impl<P: Publisher> Road<P> {
     /// Maps the next record that can be mapped, if there is one.
     fn map_next(&mut self) {
         while let Some(record) = self.records.next() {
+            self.once.iter().for_each(Once::note_read);
             match self.map(record) {
                 Ok(record) => {
                     self.next = Some(record);
@@ -204,6 +216,7 @@ impl<P: Publisher> Road<P> {
                 }
                 Err((rejection, place)) => {
                     self.rejected += 1;
+                    self.once.iter().for_each(Once::note_rejected);
                     self.shared.telemetry.record_rejected(&self.name, &rejection, &place);
                 }
             }
@@ -221,6 +234,7 @@ impl<P: Publisher> Road<P> {
             self.mapping.encode(&fetched.value).map_err(|rejection| (rejection, place(&fetched.headers)))?;
         let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
         headers.extend(fetched.headers);
+        headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
         Ok(Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
     }
 
@@ -245,24 +259,28 @@ impl<P: Publisher> Road<P> {
         record.headers.push(Header::text(PRODUCED_AT_HEADER, now.to_string()));
         // Sent here and not when the future is first polled, so that records keep their order.
         let receipt = self.shared.publisher.publish(&record);
+        let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        let bytes = length(&record.key) + length(&record.payload);
         let (shared, give_up) = (self.shared.clone(), self.give_up.clone());
         self.in_flight.push(Box::pin(async move {
             let sent = deliver(&shared, record, receipt, give_up).await;
             // The record is kept until it is acknowledged, and so is its share of the memory bound.
             drop(reservation);
-            (batch, sent)
+            (batch, bytes, sent)
         }));
     }
 
-    fn account(&mut self, (batch, sent): (BatchNumber, Sent)) {
+    fn account(&mut self, (batch, bytes, sent): (BatchNumber, usize, Sent)) {
         match sent {
-            Sent::Acknowledged => {
+            Sent::Acknowledged(placed) => {
                 self.acknowledged += 1;
+                self.once.iter().for_each(|once| once.note_produced(placed, bytes));
                 self.marks.settled(batch);
                 self.shared.telemetry.record_produced(&self.label);
             }
             Sent::Refused(problem) => {
                 self.rejected += 1;
+                self.once.iter().for_each(Once::note_rejected);
                 self.marks.settled(batch);
                 self.shared.telemetry.record_refused(&self.name, &problem);
             }
@@ -305,9 +323,15 @@ impl<P: Publisher> Road<P> {
     fn note_finish(&mut self) {
         if self.exhausted && !self.finished && self.is_settled() {
             self.finished = true;
+            self.once.iter().for_each(Once::note_finished);
             self.shared.telemetry.source_finished(&self.name, self.acknowledged, self.rejected);
             self.beat();
         }
+    }
+
+    /// Returns whether the lane is of a run that is at its end.
+    fn is_over(&self) -> bool {
+        self.once.is_some() && self.finished
     }
 
     fn is_settled(&self) -> bool {

@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use worker_settings::{Origin, ProduceSettings, SourceSettings};
 
+use crate::attempt::{self, RunAttempt};
 use crate::budget::Budget;
+use crate::causes::chain;
 use crate::cursor::{CursorsTopic, KeepMarks, Nowhere, ReadMarks, TopicKeeper};
 use crate::health::produce::ProduceHealth;
 use crate::health::server::{self, ServeHealth};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
 use crate::mapping::{CompileMapping, Mapping};
-use crate::produce::{Lane, Produce, RunProduce, Shared};
+use crate::produce::{Lane, Once, Produce, RunProduce, Shared};
 use crate::push::{Limits, PushServer, PushSource};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::source::Source;
 use crate::source::files::FilesSource;
 use crate::source::generator::GeneratorSource;
 use crate::source::guard::Guard;
-use crate::source::http::{HttpSource, PrepareRequests};
+use crate::source::http::{HttpSource, PrepareRequests, Variables};
 use crate::source::kafka::KafkaSource;
+use crate::source::limited::Limited;
 use crate::telemetry::Telemetry;
 
 /// How often Kafka is asked whether it is there, while it is and while it is not.
@@ -46,6 +50,8 @@ pub enum RunProducer {
     Listen { port: u16, source: std::io::Error },
     #[snafu(display("the road to kafka has ended"))]
     Drive { source: RunProduce },
+    #[snafu(transparent)]
+    Attempt { source: RunAttempt },
 }
 
 impl RunProducer {
@@ -55,8 +61,30 @@ impl RunProducer {
     }
 }
 
-/// Runs the producer until `stop`.
+/// Runs the producer until `stop`, or to the end of the run that it is an attempt of.
 pub async fn producer(
+    settings: &ProduceSettings,
+    ordinal: u32,
+    sabotages: Sabotages,
+    stop: CancellationToken,
+) -> Result<(), RunProducer> {
+    let Some(run) = &settings.run else {
+        return drive(settings, ordinal, sabotages, stop).await;
+    };
+    let span = tracing::info_span!("run", run = run.name, attempt = run.attempt, trace_parent = run.trace_parent);
+    // A Job's pod has no ordinal, and the run has one source.
+    let ended = drive(settings, 0, sabotages, stop).instrument(span).await;
+    match ended {
+        // It has written its result.
+        Ok(()) | Err(RunProducer::Attempt { .. }) => ended,
+        Err(error) => {
+            attempt::conclude_unbegun(run, &chain(&error), error.is_settings())?;
+            Err(error)
+        }
+    }
+}
+
+async fn drive(
     settings: &ProduceSettings,
     ordinal: u32,
     sabotages: Sabotages,
@@ -86,22 +114,27 @@ pub async fn producer(
         shared,
         road: Produce::new(settings.drain_timeout.get()),
         pushed: Vec::new(),
+        once: settings.run.as_ref().map(attempt::once),
         stop: stop.clone(),
     };
     for (index, source) in share.iter().enumerate() {
         starter.start(index, source)?;
     }
+    let once = starter.once.clone();
     let road = starter.finish().await?;
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
     let mut topics: Vec<String> = share.iter().map(|source| source.topic.clone()).collect();
     topics.extend(settings.cursors_topic.clone().filter(|_| share.iter().any(|source| source.origin.has_cursor())));
     tokio::spawn(watch_kafka(publisher, topics, Arc::clone(&health), telemetry));
-    let draining = stop.clone();
+    let (draining, told) = (stop.clone(), Arc::clone(&health));
     tokio::spawn(async move {
         draining.cancelled().await;
-        health.drain();
+        told.drain();
     });
-    road.run(stop).await.context(DriveSnafu)
+    match (&settings.run, &once) {
+        (Some(run), Some(once)) => Ok(attempt::drive(road, run, once, &health, stop).await?),
+        _ => road.run(stop).await.context(DriveSnafu),
+    }
 }
 
 /// Makes the lanes of a producer.
@@ -112,6 +145,8 @@ struct Starter<'a> {
     road: Produce,
     /// The sources that are pushed to, which share one server.
     pushed: Vec<PushSource>,
+    /// Absent: the sources are fetched continuously.
+    once: Option<Once>,
     stop: CancellationToken,
 }
 
@@ -122,7 +157,8 @@ impl Starter<'_> {
         let (name, topic) = (settings.name.clone(), settings.topic.clone());
         match &settings.origin {
             Origin::Http(http) => {
-                let source = HttpSource::new(http, &self.guard).context(PrepareSnafu { name: &name })?;
+                let variables = Variables::new(&settings.params, self.settings.run.as_ref());
+                let source = HttpSource::new(http, &self.guard, &variables).context(PrepareSnafu { name: &name })?;
                 self.poll(index, settings, mapping, source, Box::new(Nowhere));
             }
             Origin::Generator(generator) => {
@@ -156,7 +192,14 @@ impl Starter<'_> {
         keeper: Box<dyn KeepMarks>,
     ) {
         let (name, topic, shared) = (settings.name.clone(), settings.topic.clone(), self.shared.clone());
-        self.road.start(Lane { index, name, topic, mapping, source, keeper, shared }, self.stop.clone());
+        let (once, stop) = (self.once.clone(), self.stop.clone());
+        match &self.settings.run {
+            None => self.road.start(Lane { index, name, topic, mapping, source, keeper, once, shared }, stop),
+            Some(run) => {
+                let source = Limited::new(source, attempt::limits(run, settings));
+                self.road.start(Lane { index, name, topic, mapping, source, keeper, once, shared }, stop);
+            }
+        }
     }
 
     /// Opens the port for what is pushed, if anything is; returns the road with all lanes.

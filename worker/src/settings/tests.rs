@@ -19,6 +19,9 @@ fn pipeline() -> PipelineName {
 fn http() -> HttpSettings {
     HttpSettings {
         url: "https://example.com/api".to_owned(),
+        method: Default::default(),
+        query: Default::default(),
+        body: None,
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(10),
         headers: Vec::new(),
@@ -34,6 +37,7 @@ fn source(name: &str, origin: Origin) -> SourceSettings {
         topic: "users_created".to_owned(),
         key: "id".to_owned(),
         fields: std::collections::BTreeMap::new(),
+        params: Default::default(),
         origin,
     }
 }
@@ -73,6 +77,7 @@ fn produce() -> ProduceSettings {
             source("d", Origin::Files(files())),
             source("e", Origin::Kafka(other_kafka())),
         ],
+        run: None,
         replicas: 1,
         cursors_topic: Some("users-cursors".to_owned()),
         push_port: Some(8090),

@@ -4,6 +4,7 @@
 //! follow their own backoff (or the server's Retry-After) and leave the grid as it is. Bounded in bytes, time and rate.
 
 mod answer;
+mod expressions;
 mod request;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::{Batch, FetchRecords, Source};
 use crate::backoff::Backoff;
 use request::Requests;
 
+pub use expressions::Variables;
 pub use request::PrepareRequests;
 
 /// First and longest wait between attempts while the endpoint cannot be reached.
@@ -44,11 +46,11 @@ pub(crate) struct Failure {
 }
 
 impl HttpSource {
-    /// Prepares the requests to an endpoint.
-    pub fn new(settings: &HttpSettings, guard: &Guard) -> Result<Self, PrepareRequests> {
+    /// Prepares the requests to an endpoint, whose expressions are over `variables`.
+    pub fn new(settings: &HttpSettings, guard: &Guard, variables: &Variables) -> Result<Self, PrepareRequests> {
         let now = Instant::now();
         Ok(Self {
-            requests: Requests::new(settings, guard)?,
+            requests: Requests::new(settings, guard, variables)?,
             interval: settings.interval.get(),
             pace: settings.max_requests_per_second.map(|rate| Pace::new(rate, Duration::ZERO, now)),
             backoff: Backoff::new(RETRY.0, RETRY.1),

@@ -9,7 +9,11 @@ use crate::message::Header;
 
 /// Records in order; what was given is gone.
 #[derive(Debug, Default)]
-pub struct Records(Origin);
+pub struct Records {
+    origin: Origin,
+    /// How many may still be given. Absent: all.
+    left: Option<u64>,
+}
 
 /// A record as its source has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +71,25 @@ impl Records {
     /// Takes over the elements of a JSON array, or any other value as the only record.
     pub fn written(json: Box<RawValue>) -> Self {
         let position = usize::from(json.get().starts_with('['));
-        Self(Origin::Written(Text { json, position }))
+        Self { origin: Origin::Written(Text { json, position }), left: None }
+    }
+
+    /// Gives at most so many of the records; returns how many that are, and whether there were more.
+    pub fn cut(&mut self, most: u64) -> (u64, bool) {
+        let (kept, more) = match &mut self.origin {
+            Origin::Made(records) => {
+                let count = records.len() as u64;
+                (count.min(most), count > most)
+            }
+            Origin::Written(text) => text.count_up_to(most),
+        };
+        self.left = Some(kept);
+        (kept, more)
+    }
+
+    /// Returns whether there is certainly no record: a text is not looked through for it.
+    pub fn is_known_empty(&self) -> bool {
+        self.left == Some(0) || matches!(&self.origin, Origin::Made(records) if records.len() == 0)
     }
 }
 
@@ -79,7 +101,7 @@ impl FromIterator<Value> for Records {
 
 impl FromIterator<Read> for Records {
     fn from_iter<I: IntoIterator<Item = Read>>(records: I) -> Self {
-        Self(Origin::Made(records.into_iter().collect::<Vec<Read>>().into_iter()))
+        Self { origin: Origin::Made(records.into_iter().collect::<Vec<Read>>().into_iter()), left: None }
     }
 }
 
@@ -89,7 +111,10 @@ impl Iterator for Records {
     type Item = Read;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1)?;
+        }
+        match &mut self.origin {
             Origin::Made(records) => records.next(),
             Origin::Written(text) => text.next().map(|record| match serde_json::from_str(record.get()) {
                 Ok(value) => Ok(Fetched { value, headers: Vec::new() }),
@@ -100,6 +125,18 @@ impl Iterator for Records {
 }
 
 impl Text {
+    /// Counts the records, up to a bound, without reading them; returns also whether there are more.
+    fn count_up_to(&mut self, most: u64) -> (u64, bool) {
+        let begin = self.position;
+        let mut count = 0;
+        while count < most && self.next().is_some() {
+            count += 1;
+        }
+        let more = self.next().is_some();
+        self.position = begin;
+        (count, more)
+    }
+
     fn next(&mut self) -> Option<&RawValue> {
         let rest = &self.json.get()[self.position..];
         let separated = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);

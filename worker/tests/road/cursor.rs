@@ -74,6 +74,7 @@ impl World {
             topic: TOPIC.to_owned(),
             key: "id".to_owned(),
             fields: std::collections::BTreeMap::new(),
+            params: Default::default(),
             origin: Origin::Files(files.clone()),
         };
         let cursors: Arc<dyn ReadMarks> = Arc::new(MemoryCursors::new(&self.broker, CURSORS));
@@ -84,6 +85,7 @@ impl World {
             mapping: Mapping::compile(&settings).expect("there are no expressions"),
             source: FilesSource::new(&settings.name, &files, cursors),
             keeper: Box::new(TopicKeeper::new(self.broker.clone(), CURSORS, &settings.name)),
+            once: None,
             shared,
         };
         let stop = CancellationToken::new();

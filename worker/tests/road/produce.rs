@@ -38,6 +38,7 @@ fn settings(fields: &[(&str, &str)]) -> SourceSettings {
         topic: TOPIC.to_owned(),
         key: "id".to_owned(),
         fields: fields.iter().map(|(name, expression)| ((*name).to_owned(), (*expression).to_owned())).collect(),
+        params: Default::default(),
         origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
     }
 }
@@ -56,7 +57,16 @@ fn start<S: Source>(source: S, fields: &[(&str, &str)], broker: &MemoryBroker, m
     };
     let mapping = Mapping::compile(&settings(fields)).expect("the expressions compile");
     let keeper = Box::new(Nowhere);
-    let lane = Lane { index: 0, name: "users".to_owned(), topic: TOPIC.to_owned(), mapping, source, keeper, shared };
+    let lane = Lane {
+        index: 0,
+        name: "users".to_owned(),
+        topic: TOPIC.to_owned(),
+        mapping,
+        source,
+        keeper,
+        once: None,
+        shared,
+    };
     let stop = CancellationToken::new();
     let mut road = Produce::new(Duration::from_millis(300));
     road.start(lane, stop.clone());

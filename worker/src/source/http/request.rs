@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue as Value, InvalidHeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue as Value, InvalidHeaderName, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use snafu::{ResultExt, Snafu, ensure};
 use worker_settings::{HeaderSettings, HeaderValue, HttpSettings};
 
@@ -12,10 +12,12 @@ use super::super::guard::{Forbidden, Guard};
 use super::super::{AcceptAnswerSnafu, AwaitEndpointSnafu, Batch, FetchRecords, ReachAddressSnafu};
 use super::Failure;
 use super::answer::{records, retry_after};
+use super::expressions::{Body, Variables};
 use crate::causes::causes;
 
 /// Why an endpoint cannot be asked at all.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 pub enum PrepareRequests {
     /// The address is no URL.
     #[snafu(display("cannot read the URL '{url}'"))]
@@ -41,6 +43,16 @@ pub enum PrepareRequests {
         /// What the parser says.
         source: InvalidHeaderName,
     },
+    /// An expression fails, or gives what does not fit its place.
+    #[snafu(display("http.{field}: '{expression}' {problem}"))]
+    EvaluateExpression {
+        /// Where it stands.
+        field: String,
+        /// As written.
+        expression: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The HTTP client cannot be built.
     #[snafu(display("cannot build the HTTP client"))]
     BuildClient {
@@ -52,7 +64,9 @@ pub enum PrepareRequests {
 /// Everything that stays the same from request to request.
 pub(super) struct Requests {
     client: Client,
+    method: Method,
     url: Url,
+    body: Option<Body>,
     guard: Guard,
     headers: Vec<(HeaderName, HeaderValue)>,
     pointer: String,
@@ -61,8 +75,11 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(settings: &HttpSettings, guard: &Guard) -> Result<Self, PrepareRequests> {
-        let url = Url::parse(&settings.url).context(ParseUrlSnafu { url: &settings.url })?;
+    pub(super) fn new(settings: &HttpSettings, guard: &Guard, variables: &Variables) -> Result<Self, PrepareRequests> {
+        let text = variables.url(&settings.url)?;
+        let mut url = Url::parse(&text).context(ParseUrlSnafu { url: &text })?;
+        variables.append_query(&mut url, &settings.query)?;
+        let body = settings.body.as_ref().map(|expression| variables.body(expression)).transpose()?;
         let plain = url.username().is_empty() && url.password().is_none();
         ensure!(plain && ["http", "https"].contains(&url.scheme()), AcceptUrlSnafu { url: &settings.url });
         // Whoever came first has installed it.
@@ -75,10 +92,15 @@ impl Requests {
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .build()
             .context(BuildClientSnafu)?;
-        let headers: Result<_, _> = settings.headers.iter().map(header).collect();
+        let headers: Result<_, _> = settings.headers.iter().map(|settings| header(settings, variables)).collect();
         Ok(Self {
             client,
+            method: match settings.method {
+                worker_settings::Method::Get => Method::GET,
+                worker_settings::Method::Post => Method::POST,
+            },
             url,
+            body,
             guard: guard.clone(),
             headers: headers?,
             pointer: settings.records.clone(),
@@ -93,7 +115,15 @@ impl Requests {
             .check_literal(&self.url)
             .map_err(|forbidden| ReachAddressSnafu { problem: forbidden.to_string() }.build())?;
         let headers = self.current_headers().await?;
-        let request = self.client.get(self.url.clone()).headers(headers).timeout(self.timeout);
+        let mut request = self.client.request(self.method.clone(), self.url.clone()).timeout(self.timeout);
+        if let Some(body) = &self.body {
+            request = match body {
+                Body::Text(text) => request.body(text.clone()),
+                Body::Json(text) => request.header(CONTENT_TYPE, "application/json").body(text.clone()),
+            };
+        }
+        // Last, so that a content type of the source's own is the one that is sent.
+        let request = request.headers(headers);
         let response = request.send().await.map_err(|error| self.describe(error))?;
         self.check_status(&response)?;
         let body = self.read(response).await?;
@@ -106,7 +136,7 @@ impl Requests {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let text = match value {
-                HeaderValue::Literal(text) => text.clone(),
+                HeaderValue::Literal(text) | HeaderValue::Expression(text) => text.clone(),
                 HeaderValue::File(path) => tokio::fs::read_to_string(path).await.map_err(|error| {
                     let problem = format!("the value of header '{name}' cannot be read from '{path}': {error}");
                     AcceptAnswerSnafu { problem }.build()
@@ -187,7 +217,13 @@ impl From<FetchRecords> for Failure {
     }
 }
 
-fn header(settings: &HeaderSettings) -> Result<(HeaderName, HeaderValue), PrepareRequests> {
+fn header(settings: &HeaderSettings, variables: &Variables) -> Result<(HeaderName, HeaderValue), PrepareRequests> {
     let name = HeaderName::from_str(&settings.name).context(ParseHeaderSnafu { name: &settings.name })?;
-    Ok((name, settings.value.clone()))
+    let value = match &settings.value {
+        HeaderValue::Expression(expression) => {
+            HeaderValue::Literal(variables.text(&format!("headers.{name}"), expression)?)
+        }
+        given => given.clone(),
+    };
+    Ok((name, value))
 }

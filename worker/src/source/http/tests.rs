@@ -60,6 +60,9 @@ async fn serve(asked: Asked) -> u16 {
 fn settings(port: u16, path: &str) -> HttpSettings {
     HttpSettings {
         url: format!("http://127.0.0.1:{port}{path}"),
+        method: Default::default(),
+        query: Default::default(),
+        body: None,
         interval: Span::from_millis(20),
         timeout: Span::from_millis(300),
         headers: Vec::new(),
@@ -75,7 +78,7 @@ fn allowing() -> Guard {
 
 async fn source(path: &str) -> HttpSource {
     let port = serve(Asked::default()).await;
-    HttpSource::new(&settings(port, path), &allowing()).expect("good settings")
+    HttpSource::new(&settings(port, path), &allowing(), &Variables::default()).expect("good settings")
 }
 
 async fn fetched(source: &mut HttpSource) -> Vec<Value> {
@@ -113,7 +116,7 @@ async fn answers_that_somebody_has_to_mend_say_what_to_do_and_are_retried_slowly
     {
         let port = serve(Asked::default()).await;
         let settings = HttpSettings { records: records.to_owned(), ..settings(port, path) };
-        let mut source = HttpSource::new(&settings, &allowing()).expect("good settings");
+        let mut source = HttpSource::new(&settings, &allowing(), &Variables::default()).expect("good settings");
         let error = source.next().await.expect_err("no records");
         said.push(format!("{}: {error}", error.outcome()));
         assert!(source.due >= Instant::now() + Duration::from_secs(29), "{path}");
@@ -203,7 +206,7 @@ async fn reads_header_files_at_each_request() {
         header("x-literal", HeaderValue::Literal("as written".to_owned())),
         header("x-secret", HeaderValue::File(file.display().to_string())),
     ];
-    let mut source = HttpSource::new(&settings, &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings, &allowing(), &Variables::default()).expect("good settings");
     let seen = fetched(&mut source).await;
     assert_eq!(seen[0]["literal"], "as written");
     assert_eq!(seen[0]["secret"], "first");
@@ -220,13 +223,14 @@ async fn refuses_loopback_by_address_and_by_name_unless_allowed() {
     let port = serve(Asked::default()).await;
     for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
         let settings = HttpSettings { url: format!("http://{host}:{port}/users"), ..settings(port, "") };
-        let error = HttpSource::new(&settings, &Guard::new(&[])).expect("good settings").next().await;
+        let error =
+            HttpSource::new(&settings, &Guard::new(&[]), &Variables::default()).expect("good settings").next().await;
         let error = error.expect_err("loopback");
         assert_eq!(error.outcome(), "Forbidden", "{error}");
     }
     let settings = HttpSettings { url: format!("http://localhost:{port}/users"), ..settings(port, "") };
     let guard = Guard::new(&["localhost".to_owned()]);
-    let mut allowed = HttpSource::new(&settings, &guard).expect("good settings");
+    let mut allowed = HttpSource::new(&settings, &guard, &Variables::default()).expect("good settings");
     assert_eq!(fetched(&mut allowed).await.len(), 2);
 }
 
@@ -234,7 +238,11 @@ async fn refuses_loopback_by_address_and_by_name_unless_allowed() {
 async fn connection_errors_name_the_host_and_hide_the_query() {
     let mut settings = settings(1, "/users?apikey=hunter2");
     settings.timeout = Span::from_secs(5);
-    let error = HttpSource::new(&settings, &allowing()).expect("good settings").next().await.expect_err("refused");
+    let error = HttpSource::new(&settings, &allowing(), &Variables::default())
+        .expect("good settings")
+        .next()
+        .await
+        .expect_err("refused");
     assert_eq!(error.outcome(), "Unavailable");
     assert!(error.to_string().starts_with("'127.0.0.1' cannot be read: ") && !error.to_string().contains("hunter2"));
 }
@@ -243,7 +251,7 @@ async fn connection_errors_name_the_host_and_hide_the_query() {
 async fn keeps_to_the_rate_limit() {
     let port = serve(Asked::default()).await;
     let settings = HttpSettings { max_requests_per_second: Some(10.0), ..settings(port, "/users") };
-    let mut source = HttpSource::new(&settings, &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings, &allowing(), &Variables::default()).expect("good settings");
     let start = Instant::now();
     for _ in 0..3 {
         source.next().await.expect("an answer");
@@ -255,11 +263,11 @@ async fn keeps_to_the_rate_limit() {
 fn urls_and_headers_that_cannot_work_are_refused() {
     for url in ["no url", "ftp://example.com/", "http://user:secret@example.com/"] {
         let settings = HttpSettings { url: url.to_owned(), ..settings(1, "") };
-        assert!(HttpSource::new(&settings, &allowing()).is_err(), "{url}");
+        assert!(HttpSource::new(&settings, &allowing(), &Variables::default()).is_err(), "{url}");
     }
     let mut settings = settings(1, "/");
     settings.headers = vec![HeaderSettings { name: "a b".to_owned(), value: HeaderValue::Literal("c".to_owned()) }];
-    assert!(HttpSource::new(&settings, &allowing()).is_err());
+    assert!(HttpSource::new(&settings, &allowing(), &Variables::default()).is_err());
 }
 
 #[test]
