@@ -25,7 +25,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::crd::ScheduleStatus;
-use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate};
+use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;
 use snafu::{ResultExt, Snafu, ensure};
 
@@ -131,7 +131,7 @@ async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Durat
 
 /// Plans every schedule of a pipeline. `None`: its spec cannot be parsed.
 pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<Utc>) -> Option<Vec<SourcePlan>> {
-    let Validated { pipeline: model, rejected } = validate(pipeline);
+    let Validated { pipeline: model, rejected } = validate_sources(pipeline);
     let model = model?;
     let statuses = pipeline.status.as_ref().and_then(|status| status.schedules.as_deref()).unwrap_or_default();
     let mut plans = Vec::new();
