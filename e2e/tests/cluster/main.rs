@@ -15,6 +15,7 @@ mod idle;
 mod one;
 mod recreated;
 mod runs;
+mod scheduled;
 mod scope;
 mod sources;
 mod sql;
