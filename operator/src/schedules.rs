@@ -26,6 +26,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::crd::ScheduleStatus;
+use millrace_api::names::Names;
 use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;
 use snafu::{ResultExt, Snafu, ensure};
@@ -195,6 +196,10 @@ async fn carry_out(
         Write::Status { schedules, missed } => {
             let name = pipeline.name_any();
             write_status(ctx, pipeline, schedules).await.map_err(Box::new).context(WriteStatusSnafu { name })?;
+            let names = Names::new(pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+            for Missed { source, reason, count, latest: _ } in missed {
+                ctx.telemetry.due_times_missed(&names, source, *reason, *count);
+            }
             tell_missed(ctx, pipeline, missed).await;
             Ok(())
         }

@@ -101,7 +101,7 @@ pub enum MissedReason {
 
 impl MissedReason {
     /// Returns the reason as status and events have it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Late => "Late",
             Self::Superseded => "Superseded",
