@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use millrace_api::{StreamingPipeline, validate};
-use serde::Deserialize;
+use millrace_api::{IngestionRun, StreamingPipeline, validate};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What is wrong with one resource.
@@ -40,11 +41,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks every StreamingPipeline of a file; returns the names of the good ones, and what is wrong with the others.
+/// Checks every StreamingPipeline and IngestionRun of a file; returns the names of the good ones, and what is wrong with the others.
 pub fn check(text: &str) -> (Vec<String>, Vec<Finding>) {
     let mut good = Vec::new();
     let mut findings = Vec::new();
-    let mut pipelines = 0;
+    let mut known = 0;
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = match Value::deserialize(document) {
             Ok(value) => value,
@@ -53,40 +54,49 @@ pub fn check(text: &str) -> (Vec<String>, Vec<Finding>) {
                 break;
             }
         };
-        if value["kind"] != "StreamingPipeline" {
-            continue;
-        }
-        pipelines += 1;
         let resource = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let faults = problems(&resource, &value);
+        let faults = match value["kind"].as_str() {
+            Some("StreamingPipeline") => of_pipeline(&resource, &value),
+            Some("IngestionRun") => {
+                understand::<IngestionRun>(&resource, &value).map_or_else(|wrong| wrong, |(_, unknown)| unknown)
+            }
+            _ => continue,
+        };
+        known += 1;
         if faults.is_empty() {
             good.push(resource);
         }
         findings.extend(faults);
     }
-    if pipelines == 0 && findings.is_empty() {
-        findings.push(Finding::of_file("there is no StreamingPipeline in it".to_owned()));
+    if known == 0 && findings.is_empty() {
+        findings.push(Finding::of_file("there is no StreamingPipeline and no IngestionRun in it".to_owned()));
     }
     (good, findings)
 }
 
-fn problems(name: &str, value: &Value) -> Vec<Finding> {
-    let plain = |problem| Finding { resource: name.to_owned(), problem, excerpt: None };
-    let written = without_nulls(value);
-    let resource: StreamingPipeline = match serde_json::from_value(written.clone()) {
-        Ok(resource) => resource,
-        Err(error) => return vec![plain(format!("it is not of the resource's form: {error}"))],
+fn of_pipeline(name: &str, value: &Value) -> Vec<Finding> {
+    let (resource, mut findings) = match understand::<StreamingPipeline>(name, value) {
+        Ok(understood) => understood,
+        Err(wrong) => return wrong,
     };
-    let understood = serde_json::to_value(&resource).expect("a resource is plain data");
-    let mut unknown = Vec::new();
-    unknown_fields(&written["spec"], &understood["spec"], "spec", &mut unknown);
-    let mut findings: Vec<Finding> = unknown.into_iter().map(plain).collect();
     findings.extend(validate(&resource).rejected.into_iter().map(|rejected| Finding {
         resource: name.to_owned(),
         problem: rejected.to_string(),
         excerpt: rejected.excerpt,
     }));
     findings
+}
+
+/// Reads a resource and finds the fields that it does not have; or says why it cannot be read.
+fn understand<R: DeserializeOwned + Serialize>(name: &str, value: &Value) -> Result<(R, Vec<Finding>), Vec<Finding>> {
+    let plain = |problem| Finding { resource: name.to_owned(), problem, excerpt: None };
+    let written = without_nulls(value);
+    let resource: R = serde_json::from_value(written.clone())
+        .map_err(|error| vec![plain(format!("it is not of the resource's form: {error}"))])?;
+    let understood = serde_json::to_value(&resource).expect("a resource is plain data");
+    let mut unknown = Vec::new();
+    unknown_fields(&written["spec"], &understood["spec"], "spec", &mut unknown);
+    Ok((resource, unknown.into_iter().map(plain).collect()))
 }
 
 /// Finds what was written and is not in what was understood.

@@ -55,7 +55,7 @@ fn each_fault_is_named_with_its_field_and_its_place() {
 #[test]
 fn what_is_no_pipeline_is_said_to_be_none() {
     for (text, says) in [
-        ("kind: ConfigMap\n", "there is no StreamingPipeline in it"),
+        ("kind: ConfigMap\n", "there is no StreamingPipeline and no IngestionRun in it"),
         ("a: [\n", "it is no YAML"),
         (
             "kind: StreamingPipeline\nmetadata: {name: x}\nspec: {}\n",

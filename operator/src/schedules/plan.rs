@@ -246,6 +246,7 @@ fn decide(world: &ScheduleWorld<'_>, timetable: &Timetable, decided: DateTime<Ut
     let existing: BTreeSet<String> = own.iter().map(|run| run.name_any()).collect();
     let name_of = |due: DateTime<Utc>| scheduled_run(&world.pipeline.name_any(), world.source, due);
     let (made, open): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| existing.contains(&name_of(*due)));
+    let last_made = made.last().copied();
     decision.made = made.into_iter().map(|due| (due, name_of(due))).collect();
     if schedule.paused {
         decision.miss(world.source, MissedReason::Paused, &open);
@@ -266,13 +267,16 @@ fn decide(world: &ScheduleWorld<'_>, timetable: &Timetable, decided: DateTime<Ut
 
     let active: Vec<&IngestionRun> = own.iter().copied().filter(|run| !is_final(run)).collect();
     let forbids = schedule.concurrency_policy == ConcurrencyPolicy::Forbid;
-    let (most, reason) = match (schedule.catch_up, schedule.concurrency_policy) {
+    // Of those that only the latest stands for, one that a killed pass made has taken the place of all before it.
+    let (most, reason, overtaken_by) = match (schedule.catch_up, schedule.concurrency_policy) {
         (CatchUp::All, ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid) => {
-            (schedule.max_catch_up, MissedReason::CatchUpLimit)
+            (schedule.max_catch_up, MissedReason::CatchUpLimit, None)
         }
-        _ if forbids && !active.is_empty() => (1, MissedReason::StillRunning),
-        _ => (1, MissedReason::Superseded),
+        _ if forbids && !active.is_empty() => (1, MissedReason::StillRunning, last_made),
+        _ => (1, MissedReason::Superseded, last_made),
     };
+    let (overtaken, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|due| Some(*due) < overtaken_by);
+    decision.miss(world.source, reason, &overtaken);
     let (surplus, wanted) = open.split_at(open.len().saturating_sub(most));
     decision.miss(world.source, reason, surplus);
 

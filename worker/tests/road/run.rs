@@ -190,7 +190,7 @@ async fn told_to_stop_it_drains_and_says_that_it_was_stopped() {
     // A source that ends before the stop would have succeeded.
     let source = MemorySource::new(slow.chain([pending()]));
     let (result, is_well) = attempt.run(source).await;
-    assert_eq!((result.outcome, is_well), (RunOutcome::Stopped, false));
+    assert_eq!((result.outcome, is_well), (RunOutcome::Stopped, false), "{:?}", result.error);
     assert_eq!(result.produced, attempt.broker.records(TOPIC).len() as u64);
     assert!(result.produced > 0);
 }
