@@ -316,6 +316,27 @@ fn a_settings_value_with_a_line_break_stays_one_setting() -> Result<()> {
     Ok(())
 }
 
+/// Returns the lines of `cassandra.yaml` that tell how a commit log is compressed, for one copy and these settings.
+fn compression(settings: &[(&str, &str)]) -> Result<Vec<String>> {
+    let mut pipeline = pipeline("one")?;
+    pipeline.cassandra.member.config.extend(settings.iter().map(|&(key, text)| (key.to_owned(), text.to_owned())));
+    let desired = desire(&pipeline, &inputs(&pipeline));
+    let data = desired.cassandra.config_maps[0].data.clone().unwrap_or_default();
+    let lines = data["cassandra.yaml"].lines().filter(|line| line.starts_with("commitlog_compression:"));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+#[test]
+fn a_commit_log_is_compressed_where_cassandra_can_and_nobody_chose_otherwise() -> Result<()> {
+    let default = ["commitlog_compression: [{\"class_name\":\"LZ4Compressor\"}]"];
+    assert_eq!(compression(&[])?, default);
+    assert_eq!(compression(&[("commitlog_sync", "group"), ("commitlog_sync_group_window", "10ms")])?, default);
+    assert!(compression(&[("commitlog_sync", "periodic")])?.is_empty(), "a killed node would lose ten seconds");
+    assert!(compression(&[("commitlog_disk_access_mode", "mmap")])?.is_empty(), "it would not start with both");
+    assert_eq!(compression(&[("commitlog_compression", "null")])?, ["commitlog_compression: null"]);
+    Ok(())
+}
+
 /// Returns who may reach a port of the producers; `None`: nobody.
 fn let_in(objects: &Objects, port: i32) -> Option<Value> {
     let rules = objects.network_policies[0].spec.clone().unwrap_or_default().ingress.unwrap_or_default();

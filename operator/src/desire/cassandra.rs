@@ -54,6 +54,7 @@ fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
     let options = include_str!("files/cassandra/jvm-server.options");
     files([
         ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
+        ("empty_segments.py", include_str!("files/cassandra/empty_segments.py").to_owned()),
         ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
         ("logback.xml", include_str!("files/cassandra/logback.xml").to_owned()),
         ("ready.sh", include_str!("files/cassandra/ready.sh").to_owned()),
@@ -110,17 +111,26 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Stri
     settings.iter().map(|(key, value)| format!("{key}: {value}\n")).collect()
 }
 
-/// Returns when a write that the node acknowledges is in its commit log on disk.
+/// Returns when a write that the node acknowledges is in its commit log on disk, and how it is written there.
 ///
 /// With `periodic`, a node that is killed loses what it acknowledged in the last tenth of a second, since a replay reads
 /// only up to the log's last marker (`commitlog_sync_period` is for fsync, markers are written every 100 ms). Another
 /// replica has it; where there is none, nothing is acknowledged before it is on disk.
+///
+/// A log that is not compressed is a mapped file. If its disk has no room for a moment, the write that found none leaves
+/// a hole in it, the node may live on, and what it acknowledges behind the hole is not read again. A compressed log is
+/// written by one thread, which ends the node at the first failure. It is not for `periodic`: its markers would be as far
+/// apart as its fsyncs.
 fn commit_log(cassandra: &Cassandra, copies: u32) -> Vec<(&'static str, Value)> {
+    let user = &cassandra.member.config;
     let default = if copies == 1 { "batch" } else { "periodic" };
-    let sync = cassandra.member.config.get("commitlog_sync").map_or(default, |text| text.trim());
+    let sync = user.get("commitlog_sync").map_or(default, |text| text.trim());
     // Cassandra refuses to start with a period in any other mode.
     let period = (sync == "periodic").then(|| ("commitlog_sync_period", json!("10s")));
-    [("commitlog_sync", json!(sync))].into_iter().chain(period).collect()
+    // Nor does it start with compression and a way of access that somebody chose.
+    let compressed = sync != "periodic" && !user.contains_key("commitlog_disk_access_mode");
+    let compression = compressed.then(|| ("commitlog_compression", json!([{"class_name": "LZ4Compressor"}])));
+    [("commitlog_sync", json!(sync))].into_iter().chain(period).chain(compression).collect()
 }
 
 /// Returns the value that a text would have in `cassandra.yaml`; what is not YAML is taken as the text itself.

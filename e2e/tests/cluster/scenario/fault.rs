@@ -42,10 +42,14 @@ pub enum Fault {
     Storm,
 }
 
-/// What may happen to the disks of broker and node. A node's is never full: its commit log ends torn then, and Cassandra
-/// wants a person to say what to do with it (docs/runbooks.md).
-pub const OF_DISKS: [Fault; 3] =
-    [Fault::Full(Component::Kafka, 15), Fault::Slow(Component::Kafka, 20), Fault::Slow(Component::Cassandra, 20)];
+/// What may happen to the disks of broker and node. A node whose disk is full ends, and is started again when there is
+/// room (docs/decisions/0011-a-full-disk.md).
+pub const OF_DISKS: [Fault; 4] = [
+    Fault::Full(Component::Kafka, 15),
+    Fault::Full(Component::Cassandra, 15),
+    Fault::Slow(Component::Kafka, 20),
+    Fault::Slow(Component::Cassandra, 20),
+];
 
 /// Every kind but those of the disks, with a length that passes the session timeouts: 30 s of the processors' group,
 /// 18 s of ZooKeeper.

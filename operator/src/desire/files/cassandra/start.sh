@@ -58,4 +58,35 @@ sed "s/POD_IP/$POD_IP/; s/SEEDS/$seeds/" /millrace/cassandra.yaml >"$CASSANDRA_C
 [[ -z ${tokens:-} ]] || echo "initial_token: $tokens" >>"$CASSANDRA_CONF/cassandra.yaml"
 printf 'dc=%s\nrack=%s\n' "$DATACENTER" "$RACK" >"$CASSANDRA_CONF/cassandra-rackdc.properties"
 
+# The segment that was written when the disk ran full ends torn. Cassandra takes that as an end in the youngest segment
+# only, so whatever a later start leaves behind it would keep the node from ever starting again. Hence no start without
+# room for what it writes: what the commit log holds, and no more than memtables do, which have half the heap.
+log=/var/lib/cassandra/commitlog
+if [[ -d $log ]]; then
+  heap=$(sed -n 's/^-Xmx\([0-9]*\)m$/\1/p' /millrace/jvm-server.options)
+  logged=$(du -sm "$log" | cut -f1)
+  needed=$((64 + (logged < heap / 2 ? logged : heap / 2)))
+  room=$(df -m --output=avail "$log" | tail -1)
+  if ((room < needed)); then
+    echo "the volume has only $((room)) MiB left, and a start may need $needed; enlarge it or make room" >&2
+    exit 1
+  fi
+  # Segments without a row do the same if they are younger. Nothing is deleted.
+  aside=/var/lib/cassandra/commitlog-empty
+  empty=$(python3 /millrace/empty_segments.py "$log")
+  while IFS= read -r segment; do
+    mkdir -p "$aside"
+    mv "$segment" "$aside"
+    echo "moved ${segment##*/}, which holds no row, to $aside"
+  done < <(grep . <<<"$empty")
+
+  # A person's word for one start (docs/runbooks.md). Cassandra deletes what it has replayed; the links keep it.
+  word=/var/lib/cassandra/replay-what-can-be-read
+  if [[ -e $word ]]; then
+    cp -al "$log" "$log-$(date +%s)"
+    rm "$word"
+    export JVM_EXTRA_OPTS="${JVM_EXTRA_OPTS:-} -Dcassandra.commitlog.ignorereplayerrors=true"
+  fi
+fi
+
 exec cassandra -f
