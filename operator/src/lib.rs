@@ -22,7 +22,6 @@ pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
-pub mod labels;
 pub mod lease;
 pub mod observe;
 pub mod plan;
@@ -34,3 +33,5 @@ pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;
+
+pub use millrace_api::labels;
