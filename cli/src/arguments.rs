@@ -429,7 +429,8 @@ mod tests {
 
     #[test]
     fn flags_of_the_source_are_params_wherever_they_stand() {
-        let typed = trigger("millrace -n shop trigger --day=2026-01-31 orders --pages -3 --follow --full --output json");
+        let typed =
+            trigger("millrace -n shop trigger --day=2026-01-31 orders --pages -3 --follow --full --output json");
         assert_eq!(typed.source.source, "orders");
         let params = [("day", "2026-01-31"), ("pages", "-3"), ("full", "true")];
         assert_eq!(typed.param, params.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -458,6 +459,8 @@ mod tests {
         };
         assert!(of("millrace runs").action.is_none());
         assert_eq!(of("millrace runs --source orders").list.source.as_deref(), Some("orders"));
-        assert!(matches!(of("millrace runs cancel a b").action, Some(RunsAction::Cancel { names }) if names.len() == 2));
+        assert!(
+            matches!(of("millrace runs cancel a b").action, Some(RunsAction::Cancel { names }) if names.len() == 2)
+        );
     }
 }

@@ -104,9 +104,8 @@ fn only(
     what: &str,
     has: impl Fn(&StreamingPipeline) -> bool,
 ) -> Result<StreamingPipeline, String> {
-    let list = |pipelines: &[StreamingPipeline]| {
-        pipelines.iter().map(ResourceExt::name_any).collect::<Vec<_>>().join(", ")
-    };
+    let list =
+        |pipelines: &[StreamingPipeline]| pipelines.iter().map(ResourceExt::name_any).collect::<Vec<_>>().join(", ");
     if pipelines.is_empty() {
         return Err(format!("there is no pipeline in namespace '{namespace}'; choose another with -n"));
     }
@@ -147,10 +146,7 @@ mod tests {
         assert_eq!(chosen(&["a"], |_| true), Ok("a".to_owned()));
         assert_eq!(chosen(&["a", "b"], |pipeline| pipeline.name_any() == "b"), Ok("b".to_owned()));
         let wrong = |names: &[&str], all: bool| chosen(names, |_| all).expect_err("nothing is meant");
-        assert_eq!(
-            wrong(&["a", "b"], true),
-            "namespace 'shop' has several pipelines with topic 't': a, b; name one"
-        );
+        assert_eq!(wrong(&["a", "b"], true), "namespace 'shop' has several pipelines with topic 't': a, b; name one");
         assert_eq!(wrong(&["a", "b"], false), "no pipeline of namespace 'shop' has topic 't'; there are: a, b");
         assert_eq!(wrong(&[], true), "there is no pipeline in namespace 'shop'; choose another with -n");
     }

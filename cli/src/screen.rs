@@ -157,7 +157,10 @@ mod tests {
     #[test]
     fn spans_have_two_units_at_most() {
         let seconds = |seconds| span(Duration::from_secs(seconds));
-        assert_eq!([seconds(0), seconds(59), seconds(312), seconds(7_200), seconds(273_600)].join(" "), "0s 59s 5m12s 2h 3d4h");
+        assert_eq!(
+            [seconds(0), seconds(59), seconds(312), seconds(7_200), seconds(273_600)].join(" "),
+            "0s 59s 5m12s 2h 3d4h"
+        );
         assert_eq!(span(Duration::from_millis(250)), "250ms");
     }
 

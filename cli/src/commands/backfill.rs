@@ -20,8 +20,7 @@ use crate::{Failure, Outcome};
 pub async fn run(context: &Context<'_>, flags: &Backfill) -> Result<Outcome, Failure> {
     let (pipeline, wanted) = source::find(context, &flags.source).await?;
     let backfill = backfill_of(flags, &wanted)?;
-    let steps =
-        schedule::backfill(&pipeline.name_any(), &wanted.name, &backfill).map_err(Failure::mistake)?;
+    let steps = schedule::backfill(&pipeline.name_any(), &wanted.name, &backfill).map_err(Failure::mistake)?;
     let user = source::user(context).await;
     let runs: Vec<IngestionRun> =
         steps.iter().map(|step| run_of(step, &backfill, &pipeline, &wanted, user.as_deref())).collect();
@@ -57,15 +56,19 @@ pub async fn run(context: &Context<'_>, flags: &Backfill) -> Result<Outcome, Fai
 
 fn backfill_of(flags: &Backfill, wanted: &Source) -> Result<schedule::Backfill, Failure> {
     let (from, to) = (peek::moment(&flags.from)?, peek::moment(&flags.to)?);
-    let step = match (flags.step, wanted.schedule.as_ref().and_then(|schedule| Some((schedule.cron.as_ref()?, schedule)))) {
-        (Some(step), _) => Step::Every(step),
-        (None, Some((cron, schedule))) => {
-            Step::Due(Timetable::parse(cron, &schedule.time_zone).map_err(|(_, problem)| Failure::mistake(problem))?)
-        }
-        (None, None) => {
-            return Err(Failure::mistake(format!("source '{}' has no due times; give a --step, such as 24h", wanted.name)));
-        }
-    };
+    let step =
+        match (flags.step, wanted.schedule.as_ref().and_then(|schedule| Some((schedule.cron.as_ref()?, schedule)))) {
+            (Some(step), _) => Step::Every(step),
+            (None, Some((cron, schedule))) => Step::Due(
+                Timetable::parse(cron, &schedule.time_zone).map_err(|(_, problem)| Failure::mistake(problem))?,
+            ),
+            (None, None) => {
+                return Err(Failure::mistake(format!(
+                    "source '{}' has no due times; give a --step, such as 24h",
+                    wanted.name
+                )));
+            }
+        };
     Ok(schedule::Backfill {
         name: flags.name.clone().unwrap_or_else(|| name_of(from, to)),
         from,

@@ -35,7 +35,9 @@ pub async fn run(context: &Context<'_>, flags: &arguments::Console) -> Result<Ou
     if flags.print_url {
         write(&format!("{url}\n"))?;
     } else {
-        write(&format!("The console, with your own rights, for as long as this runs (Ctrl-C stops it):\n\n  {url}\n\n"))?;
+        write(&format!(
+            "The console, with your own rights, for as long as this runs (Ctrl-C stops it):\n\n  {url}\n\n"
+        ))?;
         if token.is_none() {
             eprintln!(
                 "note: your kubeconfig has no token to hand over. The page asks for one: `kubectl create token NAME`, \
@@ -59,14 +61,14 @@ async fn target(context: &Context<'_>, flags: &arguments::Console) -> Result<(St
         ))
     })?;
     let spec = service.spec.unwrap_or_default();
-    let labels: Vec<String> =
-        spec.selector.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Vec<String> = spec.selector.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
     let pods: Api<Pod> = Api::namespaced(context.cluster.client.clone(), namespace);
     let selected = ListParams::default().labels(&labels.join(","));
     let pods = pods.list(&selected).await.map_err(Failure::asking("list the console's pods"))?;
-    let pod = pods.iter().find(|pod| is_running(pod)).ok_or_else(|| {
-        Failure::away(format!("no pod of the console runs in namespace '{namespace}'"))
-    })?;
+    let pod = pods
+        .iter()
+        .find(|pod| is_running(pod))
+        .ok_or_else(|| Failure::away(format!("no pod of the console runs in namespace '{namespace}'")))?;
     let wanted = spec.ports.iter().flatten().next();
     let target = wanted.map(|port| port.target_port.clone().unwrap_or(IntOrString::Int(port.port)));
     let port = target.and_then(|target| port_of(pod, &target)).ok_or_else(|| {
@@ -157,7 +159,8 @@ mod tests {
 
     #[test]
     fn finds_the_port_by_number_or_name() {
-        let pod = json!({"spec": {"containers": [{"name": "console", "ports": [{"name": "http", "containerPort": 8080}]}]}});
+        let pod =
+            json!({"spec": {"containers": [{"name": "console", "ports": [{"name": "http", "containerPort": 8080}]}]}});
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
         assert_eq!(port_of(&pod, &IntOrString::Int(9)), Some(9));
         assert_eq!(port_of(&pod, &IntOrString::String("http".to_owned())), Some(8080));

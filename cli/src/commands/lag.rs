@@ -19,7 +19,10 @@ pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, F
     let names = names_of(&pipeline);
     let topics: BTreeSet<&String> = pipeline.spec.processor.queries.iter().map(|query| &query.from).collect();
     if topics.is_empty() {
-        return Err(Failure::mistake(format!("pipeline '{}' has no query, so nothing reads its topics", names.pipeline())));
+        return Err(Failure::mistake(format!(
+            "pipeline '{}' has no query, so nothing reads its topics",
+            names.pipeline()
+        )));
     }
     let mut reached = kafka(&context.cluster, &names).await?;
     let mut lags = Vec::new();
@@ -52,7 +55,8 @@ fn table(lags: &Lags, now: i64, screen: &Screen) -> String {
         }));
     }
     let table = screen.table(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "OLDEST WAITS"], &rows);
-    let total = total(lags).map_or_else(|| "unknown, since it is in some partition".to_owned(), |total| format!("{total} records"));
+    let total = total(lags)
+        .map_or_else(|| "unknown, since it is in some partition".to_owned(), |total| format!("{total} records"));
     format!("{table}total: {total}\n")
 }
 
@@ -102,7 +106,12 @@ mod tests {
         };
         vec![(
             "users".to_owned(),
-            vec![lag(0, Some(1_500), None), lag(1, Some(1_200), Some(10_000)), lag(2, Some(1_499), None), lag(3, None, None)],
+            vec![
+                lag(0, Some(1_500), None),
+                lag(1, Some(1_200), Some(10_000)),
+                lag(2, Some(1_499), None),
+                lag(3, None, None),
+            ],
         )]
     }
 
@@ -118,7 +127,13 @@ mod tests {
         let mut known = lags();
         known[0].1.truncate(3);
         assert_eq!(total(&known), Some(301));
-        known[0].1.push(PartitionLag { partition: 3, start: Some(7), end: Some(7), committed: None, waiting_since: None });
+        known[0].1.push(PartitionLag {
+            partition: 3,
+            start: Some(7),
+            end: Some(7),
+            committed: None,
+            waiting_since: None,
+        });
         assert_eq!(total(&known), Some(301));
     }
 }

@@ -6,7 +6,7 @@ use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
-use millrace_api::labels::{INSTANCE_LABEL, NAME_LABEL, APPLICATION, RUN_LABEL, pod_selector};
+use millrace_api::labels::{APPLICATION, INSTANCE_LABEL, NAME_LABEL, RUN_LABEL, pod_selector};
 use millrace_api::names::{self, Names};
 use snafu::ResultExt;
 

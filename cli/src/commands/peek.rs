@@ -65,7 +65,9 @@ pub async fn tail(context: &Context<'_>, flags: &arguments::Tail) -> Result<Outc
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
         };
         let mut text = String::new();
-        for found in records.iter().filter(|record| filter.wants(record)).take(usize::try_from(left).unwrap_or(usize::MAX)) {
+        for found in
+            records.iter().filter(|record| filter.wants(record)).take(usize::try_from(left).unwrap_or(usize::MAX))
+        {
             left -= 1;
             match context.format {
                 Format::Table => text.push_str(&record::lines(found, flags.which.headers, context.screen)),
@@ -95,9 +97,7 @@ fn topics_of(pipeline: &StreamingPipeline) -> Vec<String> {
     let names = Names::new("", pipeline.name_any());
     let dead_letters = pipeline.spec.processor.dead_letter.as_ref().map(|letters| letters.topic.clone());
     let declared = pipeline.spec.kafka.topics.iter().map(|topic| topic.name.clone());
-    declared
-        .chain([dead_letters.unwrap_or_else(|| names.dead_letter_topic()), names.cursors_topic()])
-        .collect()
+    declared.chain([dead_letters.unwrap_or_else(|| names.dead_letter_topic()), names.cursors_topic()]).collect()
 }
 
 fn filter(which: &Which) -> Filter {
@@ -183,7 +183,10 @@ mod tests {
         };
         assert_eq!(notes(&page(0, true, &[]), &browse), ["there are no records"]);
         assert_eq!(notes(&page(7, true, &[]), &browse), ["none of 7 records matches"]);
-        assert_eq!(notes(&page(100, false, &[]), &browse), ["looked at 100 records only; raise --scan to look at more"]);
+        assert_eq!(
+            notes(&page(100, false, &[]), &browse),
+            ["looked at 100 records only; raise --scan to look at more"]
+        );
         assert_eq!(notes(&page(0, true, &[2]), &browse), ["partitions [2] could not be looked at: nobody leads them"]);
     }
 }

@@ -36,9 +36,10 @@ pub fn document(record: &Record) -> Value {
         .iter()
         .map(|(name, value)| (name.clone(), value.as_ref().map_or(Value::Null, |value| json!(text(value)))))
         .collect();
-    let value = record.value.as_ref().map_or(Value::Null, |value| {
-        serde_json::from_slice(value).unwrap_or_else(|_| json!(text(value)))
-    });
+    let value = record
+        .value
+        .as_ref()
+        .map_or(Value::Null, |value| serde_json::from_slice(value).unwrap_or_else(|_| json!(text(value))));
     json!({
         "partition": record.partition,
         "offset": record.offset,

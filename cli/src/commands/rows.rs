@@ -16,9 +16,8 @@ use crate::{Failure, Outcome};
 /// Shows rows.
 pub async fn run(context: &Context<'_>, flags: &Rows) -> Result<Outcome, Failure> {
     let what = format!("table '{}'", flags.table);
-    let has = |pipeline: &StreamingPipeline| {
-        pipeline.spec.cassandra.tables.iter().any(|table| table.name == flags.table)
-    };
+    let has =
+        |pipeline: &StreamingPipeline| pipeline.spec.cassandra.tables.iter().any(|table| table.name == flags.table);
     let pipeline = context.cluster.pipeline_with(flags.pipeline.as_deref(), &what, has).await?;
     let declared = pipeline.spec.cassandra.tables.iter().find(|table| table.name == flags.table);
     let types: BTreeMap<&str, &str> = declared
@@ -83,7 +82,10 @@ mod tests {
     fn a_key_is_text_where_the_column_is() {
         assert_eq!(key_value(Some(&"text"), "42"), json!("42"));
         assert_eq!(key_value(Some(&"int"), "42"), json!(42));
-        assert_eq!(key_value(Some(&"uuid"), "0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11"), json!("0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11"));
+        assert_eq!(
+            key_value(Some(&"uuid"), "0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11"),
+            json!("0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11")
+        );
         assert_eq!(key_value(Some(&"frozen<tuple<int, text>>"), "[1, \"a\"]"), json!([1, "a"]));
         assert_eq!(key_value(None, "7"), json!(7));
     }

@@ -136,13 +136,16 @@ pub fn details(run: &IngestionRun, screen: &Screen) -> String {
     if let Some(due) = &run.spec.scheduled_time {
         line("due", &rfc3339(moment_of(due)));
     }
-    line("records", &format!(
-        "{} read, {} produced, {} rejected, {} bytes",
-        known(status.records_read),
-        known(status.records_produced),
-        known(status.records_rejected),
-        known(status.bytes)
-    ));
+    line(
+        "records",
+        &format!(
+            "{} read, {} produced, {} rejected, {} bytes",
+            known(status.records_read),
+            known(status.records_produced),
+            known(status.records_rejected),
+            known(status.bytes)
+        ),
+    );
     if let Some(trace) = &status.trace_id {
         line("trace", trace);
     }
@@ -200,13 +203,16 @@ mod tests {
                 "pod": format!("orders-x-{number}-abcde"), "error": error, "recordsProduced": 0, "recordsRejected": 0,
             })
         };
-        run_of("orders-x", json!({
-            "conditions": [], "phase": "Failed", "attemptCount": 2, "duration": "1m40s",
-            "message": "the last of 2 attempts failed: the source answers 500",
-            "attempts": [attempt(1, "the source answers 429"), attempt(2, "the source answers 500\u{1b}[2J")],
-            "recordsRead": 0, "recordsProduced": 0, "recordsRejected": 0, "topic": "orders",
-            "topicRanges": [{"partition": 0, "firstOffset": 3, "lastOffset": 9}], "traceId": "0af7651916cd43dd8448eb211c80319c",
-        }))
+        run_of(
+            "orders-x",
+            json!({
+                "conditions": [], "phase": "Failed", "attemptCount": 2, "duration": "1m40s",
+                "message": "the last of 2 attempts failed: the source answers 500",
+                "attempts": [attempt(1, "the source answers 429"), attempt(2, "the source answers 500\u{1b}[2J")],
+                "recordsRead": 0, "recordsProduced": 0, "recordsRejected": 0, "topic": "orders",
+                "topicRanges": [{"partition": 0, "firstOffset": 3, "lastOffset": 9}], "traceId": "0af7651916cd43dd8448eb211c80319c",
+            }),
+        )
     }
 
     #[test]

@@ -127,7 +127,8 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
             }
         })
         .collect();
-    let unmet: Vec<&str> = chain.iter().filter(|link| link.state != State::Met).filter_map(|link| link.awaited_by).collect();
+    let unmet: Vec<&str> =
+        chain.iter().filter(|link| link.state != State::Met).filter_map(|link| link.awaited_by).collect();
     for link in &mut chain {
         link.is_cause = link.state == State::Unmet && !unmet.contains(&link.condition);
     }

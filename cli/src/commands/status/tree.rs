@@ -83,7 +83,8 @@ fn link_line(link: &Link, screen: &Screen) -> String {
 }
 
 fn schedule_line(schedule: &ScheduleStatus, screen: &Screen) -> String {
-    let ScheduleStatus { source, next_schedule_time, missed, last_missed_reason, active, paused, message, .. } = schedule;
+    let ScheduleStatus { source, next_schedule_time, missed, last_missed_reason, active, paused, message, .. } =
+        schedule;
     let mut text = match (paused, next_schedule_time) {
         (true, _) => format!("{source}: {}", screen.paint(Colour::Yellow, "PAUSED")),
         (false, Some(next)) => format!("{source}: next {}", rfc3339(moment_of(next))),
@@ -175,7 +176,9 @@ mod tests {
 
     #[test]
     fn colours_mark_the_cause() {
-        assert_snapshot!(tree(&report(&pipeline(broken())), &Screen { width: Some(80), colour: true }).replace('\u{1b}', "^"));
+        assert_snapshot!(
+            tree(&report(&pipeline(broken())), &Screen { width: Some(80), colour: true }).replace('\u{1b}', "^")
+        );
     }
 
     #[test]
@@ -189,7 +192,12 @@ mod tests {
         for condition in status["conditions"].as_array_mut().expect("conditions") {
             condition["status"] = json!("True");
         }
-        status["conditions"].as_array_mut().expect("conditions").push(condition("ProducerReady", "True", "ProducersRunning", ""));
+        status["conditions"].as_array_mut().expect("conditions").push(condition(
+            "ProducerReady",
+            "True",
+            "ProducersRunning",
+            "",
+        ));
         let report = report(&pipeline(status));
         assert_eq!(report.ready, State::Met);
         assert!(report.chain.iter().all(|link| link.state == State::Met && !link.is_cause));

@@ -63,7 +63,8 @@ impl Place {
     pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
 
     fn of(span: &Span) -> Self {
-        let length = if span.start.line() == span.end.line() { span.end.col().saturating_sub(span.start.col()) } else { 1 };
+        let length =
+            if span.start.line() == span.end.line() { span.end.col().saturating_sub(span.start.col()) } else { 1 };
         Self { line: span.start.line(), column: span.start.col() + 1, length: length.max(1) }
     }
 }

@@ -77,9 +77,9 @@ pub(super) fn check(texts: &[&str]) -> Vec<Checked> {
         all.push(checked);
     }
     for FoundRun { text, run, places } in runs {
-        let of_run = pipelines.iter().find(|pipeline| {
-            pipeline.name_any() == run.spec.pipeline && pipeline.namespace() == run.namespace()
-        });
+        let of_run = pipelines
+            .iter()
+            .find(|pipeline| pipeline.name_any() == run.spec.pipeline && pipeline.namespace() == run.namespace());
         if let Some(Err(rejected)) = of_run.map(|pipeline| validate_run(&run, pipeline, &validate(pipeline))) {
             all[text].faults.extend(faults_of(&rejected, &places));
         }
@@ -121,7 +121,8 @@ fn kind_of<'a>(document: &Value, kinds: &'a [Kind]) -> Option<&'a Kind> {
 
 /// Complains of a document that is nearly one of ours; others are nobody's business here.
 fn misnamed(document: &Value, kinds: &[Kind], places: &Places) -> Option<Fault> {
-    let (version, name) = (document["apiVersion"].as_str().unwrap_or_default(), document["kind"].as_str().unwrap_or_default());
+    let (version, name) =
+        (document["apiVersion"].as_str().unwrap_or_default(), document["kind"].as_str().unwrap_or_default());
     let ours: Vec<String> = kinds.iter().map(|kind| format!("{} of {}", kind.name, kind.version)).collect();
     let known_name = kinds.iter().any(|kind| kind.name == name);
     let known_group = version.split('/').next() == Some(GROUP);

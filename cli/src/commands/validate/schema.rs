@@ -77,8 +77,7 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<Mismatch>) {
     if let Some(choices) = schema["enum"].as_array()
         && !choices.contains(value)
     {
-        let choices: Vec<String> =
-            choices.iter().filter(|choice| !choice.is_null()).map(ToString::to_string).collect();
+        let choices: Vec<String> = choices.iter().filter(|choice| !choice.is_null()).map(ToString::to_string).collect();
         wrong(format!("Unsupported value: {value}: supported values: {}", choices.join(", ")));
     }
     match value {

@@ -45,7 +45,8 @@ fn what_the_api_server_refuses_is_refused_at_the_same_field_in_the_same_words() 
         judged += 1;
         let (path, says) = refusal(&text);
         let found = faults(&text);
-        let fits = |fault: &Fault| (fault.path == path || fault.message.contains(&path)) && fault.message.contains(&says);
+        let fits =
+            |fault: &Fault| (fault.path == path || fault.message.contains(&path)) && fault.message.contains(&says);
         if !found.iter().any(fits) {
             wrong.push(format!("{name}: wants [{path}] {says}\n    has {found:?}"));
         }
@@ -56,7 +57,8 @@ fn what_the_api_server_refuses_is_refused_at_the_same_field_in_the_same_words() 
 
 #[test]
 fn what_the_api_server_accepts_is_valid() {
-    let samples: Vec<(String, String)> = samples("e2e/samples/accepted").into_iter().chain(samples("examples")).collect();
+    let samples: Vec<(String, String)> =
+        samples("e2e/samples/accepted").into_iter().chain(samples("examples")).collect();
     assert!(samples.len() >= 25, "only {} samples", samples.len());
     let wrong: Vec<String> = samples
         .iter()
@@ -109,7 +111,8 @@ fn walk(schema: &Value, visit: &mut impl FnMut(&Value)) {
 
 #[test]
 fn a_fault_knows_its_line() {
-    let (_, text) = samples("e2e/samples/refused").into_iter().find(|(name, _)| name == "zookeeper-even").expect("a sample");
+    let (_, text) =
+        samples("e2e/samples/refused").into_iter().find(|(name, _)| name == "zookeeper-even").expect("a sample");
     let fault = faults(&text).remove(0);
     let line = text.lines().nth(fault.line - 1).expect("a line");
     assert!(line.contains("replicas"), "{fault:?} is at '{line}'");
@@ -117,7 +120,8 @@ fn a_fault_knows_its_line() {
 
 #[test]
 fn what_only_the_operator_sees_is_seen_with_the_expression() {
-    let (_, text) = samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "one-of-each").expect("a sample");
+    let (_, text) =
+        samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "one-of-each").expect("a sample");
     let mut resource: Value = serde_yaml::from_str(&text).expect("YAML");
     let fields = resource.pointer_mut("/spec/producer/sources/0/fields").expect("the sample maps fields");
     let (name, _) = fields.as_object().and_then(|fields| fields.iter().next()).expect("a field");
@@ -132,7 +136,8 @@ fn what_only_the_operator_sees_is_seen_with_the_expression() {
 
 #[test]
 fn a_run_is_held_against_its_pipeline_where_that_is_given() {
-    let (_, pipeline) = samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "one-of-each").expect("a sample");
+    let (_, pipeline) =
+        samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "one-of-each").expect("a sample");
     let resource: StreamingPipeline = serde_yaml::from_str(&pipeline).expect("a pipeline");
     let run = format!(
         "apiVersion: millrace.dev/v1alpha1\nkind: IngestionRun\nmetadata: {{name: again}}\n\
