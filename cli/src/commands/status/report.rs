@@ -112,13 +112,13 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
     let ready = condition("Ready");
     let invalid = condition("SpecValid").filter(|condition| condition.status == "False");
     let mut chain: Vec<Link> = CHAIN
-        .iter()
+        .into_iter()
         .map(|(kind, name, awaited_by)| {
             let found = condition(kind);
             Link {
                 condition: kind,
                 name,
-                awaited_by: *awaited_by,
+                awaited_by,
                 state: found.map_or(State::Unknown, |found| State::of(&found.status)),
                 members: members(status, name),
                 reason: found.map(|found| found.reason.clone()).unwrap_or_default(),

@@ -74,7 +74,9 @@ pub(super) fn documents(text: &str) -> Result<Vec<Places>, (Place, String)> {
     let mut events = Vec::new();
     for event in Parser::new_from_str(text) {
         match event {
-            Ok(event) => events.push(event),
+            Ok((event, span)) if is_structure(&event) => events.push((event, span)),
+            // Comments, anchors.
+            Ok(_) => {}
             Err(error) => {
                 let place = Place { line: error.marker().line(), column: error.marker().col() + 1, length: 1 };
                 return Err((place, format!("this is no YAML: {error}")));
@@ -90,6 +92,14 @@ pub(super) fn documents(text: &str) -> Result<Vec<Places>, (Place, String)> {
         }
     }
     Ok(documents)
+}
+
+fn is_structure(event: &Event<'_>) -> bool {
+    match event {
+        Event::DocumentStart(..) | Event::DocumentEnd | Event::Scalar(..) | Event::Alias(_) => true,
+        Event::SequenceStart(..) | Event::SequenceEnd | Event::MappingStart(..) | Event::MappingEnd => true,
+        _ => false,
+    }
 }
 
 struct Reader<'a, I: Iterator<Item = (Event<'a>, Span)>> {
@@ -129,7 +139,6 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
                 }
                 // Nothing is left of this document.
                 Event::DocumentEnd | Event::StreamEnd => return None,
-                // Comments, anchors.
                 _ => {}
             }
         }
