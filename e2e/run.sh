@@ -9,6 +9,7 @@
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
 # E2E_IDLE_SECONDS=600    how long the idle test watches
 # E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` sets hours
+# E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed
 # E2E_KEEP=1              keeps the namespace of a failed test
 # E2E_BACKTRACE=1         errors with backtraces
 set -euo pipefail
@@ -116,9 +117,8 @@ main() {
   in_turn heavy-2 "$program" pushed_filed_and_copied full_and_slow_disks faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  # Last and alone: an operator that has compiled SQL has more code in memory, which is measured apart; the others stop the
-  # operator of all namespaces, and switch faults on for all pipelines.
-  in_turn controls "$program" queries_with_sql scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
+  # Last and alone: they measure the operator, stop or kill it, and switch faults on for all pipelines.
+  in_turn controls "$program" queries_with_sql scheduled_runs scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
   sum "$program"
 }
 

@@ -27,9 +27,10 @@ pub mod template;
 pub mod validate;
 
 pub use crd::{IngestionRun, StreamingPipeline};
+pub use millrace_sql::{Position, Problem};
 pub use pipeline::Pipeline;
 pub use run::{Run, validate_run};
-pub use validate::{Rejected, Validated, validate};
+pub use validate::{Rejected, SqlQuestion, Validated, validate, validate_sources, validate_with};
 
 /// API group of all Millrace resources.
 pub const GROUP: &str = "millrace.dev";

@@ -16,6 +16,7 @@ mod idle;
 mod one;
 mod recreated;
 mod runs;
+mod scheduled;
 mod scope;
 mod sources;
 mod sql;
