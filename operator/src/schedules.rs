@@ -155,7 +155,7 @@ pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<
             }
             None => {
                 let why = rejected.first().map(ToString::to_string).unwrap_or_default();
-                plans.extend(old.map(|old| SourcePlan::held(old, why)));
+                plans.extend(old.map(|old| SourcePlan::held(old, &why)));
             }
         }
     }
