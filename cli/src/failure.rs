@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
+use kube::core::Status;
 use millrace_stores::cassandra::{AskCassandra, PreviewTable};
 use millrace_stores::kafka::AskKafka;
 use snafu::Snafu;
@@ -76,7 +77,7 @@ impl Failure {
             Self::Mistake { .. } | Self::ReadFile { .. } => 2,
             Self::Ask { source, .. } => match api_code(source) {
                 // Refused by admission, already there, not there.
-                Some(400 | 404 | 409 | 422) => 2,
+                Some(400 | 404 | 409 | 422) if !is_not_installed(source) => 2,
                 _ => 3,
             },
             Self::Kafka { source: AskKafka::FindTopic { .. } | AskKafka::FindPartition { .. } } => 2,
@@ -101,7 +102,7 @@ impl Failure {
             Self::Ask { source, .. } => match api_code(source) {
                 Some(401) => Some("log in to the cluster again; `kubectl auth whoami` says who you are".to_owned()),
                 Some(403) => Some("the right is missing; docs/command.md lists what each command needs".to_owned()),
-                Some(404) if source.to_string().contains("could not find the requested resource") => {
+                Some(404) if is_not_installed(source) => {
                     Some("Millrace is not installed in this cluster; helm install it first".to_owned())
                 }
                 Some(_) => None,
@@ -119,18 +120,14 @@ impl Failure {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            let said = match error.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) => status.message.clone(),
-                _ => error.to_string(),
-            };
+            let answer = api_status(error);
+            let said = answer.map_or_else(|| error.to_string(), |status| status.message.clone());
             if !text.contains(&said) {
                 text.push_str(": ");
                 text.push_str(&said);
             }
-            cause = match error.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(_)) => None,
-                _ => error.source(),
-            };
+            // Its own causes repeat it.
+            cause = if answer.is_some() { None } else { error.source() };
         }
         text
     }
@@ -148,12 +145,29 @@ fn api_code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Returns whether the API server does not know the kind of resource at all.
+fn is_not_installed(error: &kube::Error) -> bool {
+    let says = |status: &Status| {
+        status.message.contains("page not found") || status.message.contains("could not find the requested resource")
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404 && says(status))
+}
+
+/// Returns what the API server answered, where that is the error.
+fn api_status<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
+    let plain = error.downcast_ref::<kube::Error>();
+    match plain.or_else(|| error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed))? {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answered(code: u16, message: &str) -> Failure {
-        let status: kube::core::Status =
+        let status: Status =
             serde_json::from_value(serde_json::json!({"code": code, "message": message})).expect("a status");
         Failure::asking("list pods")(kube::Error::Api(Box::new(status)))
     }
@@ -163,6 +177,7 @@ mod tests {
         assert_eq!(Failure::mistake("no").exit_code(), 2);
         assert_eq!(answered(404, "pods \"a\" not found").exit_code(), 2);
         assert_eq!(answered(403, "forbidden").exit_code(), 3);
+        assert_eq!(answered(404, "404 page not found").exit_code(), 3);
         assert_eq!(Failure::away("no broker runs").exit_code(), 3);
         let topic = AskKafka::FindTopic { topic: "x".to_owned() };
         assert_eq!(Failure::from(topic).exit_code(), 2);

@@ -112,7 +112,22 @@ fn kind(crd: &CustomResourceDefinition) -> Kind {
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    portable(&mut schema);
     Kind { name: crd.spec.names.kind.clone(), version: format!("{GROUP}/{}", version.name), schema }
+}
+
+/// Escapes brackets that stand alone in a character class: Go reads them as they are, Rust's regular expressions do not.
+fn portable(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(rule)) = fields.get_mut("rule") {
+                *rule = rule.replace("[[]", r"[\\[]").replace("[]]", r"[\\]]");
+            }
+            fields.values_mut().for_each(portable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(portable),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn kind_of<'a>(document: &Value, kinds: &'a [Kind]) -> Option<&'a Kind> {
