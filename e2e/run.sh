@@ -60,6 +60,7 @@ restore() {
 
 # The tests are compiled once and their programs called, so that several can run beside each other.
 program() {
+  cargo build -q --workspace --bin millrace
   cargo test -q --workspace --test cluster --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
@@ -109,7 +110,7 @@ main() {
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
   in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
-    runs_are_accounted
+    runs_are_accounted the_command_shows
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.

@@ -6,6 +6,7 @@
 //! spec       pipelines as test data
 //! live       a pipeline in the cluster: apply, wait, look
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
+//! command    the built command `millrace`
 //! process    signals to the real processes inside containers
 //! cut        packets between pods dropped on their node
 //! disk       a store's own disk, to be filled and slowed down
@@ -17,6 +18,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod command;
 pub mod cut;
 pub mod disk;
 pub mod events;

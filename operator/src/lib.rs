@@ -24,7 +24,6 @@ pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
-pub mod labels;
 pub mod lease;
 pub mod observe;
 pub mod plan;
@@ -36,3 +35,5 @@ pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;
+
+pub use millrace_api::labels;
