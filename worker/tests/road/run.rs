@@ -13,7 +13,7 @@ use millrace_worker::produce::{Lane, Produce, Shared};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::source::limited::Limited;
 use millrace_worker::source::memory::MemorySource;
-use millrace_worker::source::{Batch, FetchRecords};
+use millrace_worker::source::{Batch, FetchRecords, Source};
 use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ impl Attempt {
     }
 
     /// Runs to its end; returns what it said and whether the worker would end well.
-    async fn run(&self, source: MemorySource) -> (RunResult, bool) {
+    async fn run(&self, source: impl Source) -> (RunResult, bool) {
         let settings = SourceSettings {
             name: "users".to_owned(),
             topic: TOPIC.to_owned(),
@@ -186,16 +186,22 @@ async fn told_to_stop_it_drains_and_says_that_it_was_stopped() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         stop.cancel();
     });
-    let slow = (0..200).map(|index| batch(index..index + 1));
-    // A source that ends before the stop would have succeeded.
-    let source = MemorySource::new(slow.chain([pending()]));
-    let (result, is_well) = attempt.run(source).await;
+    let (result, is_well) = attempt.run(Endless::default()).await;
     assert_eq!((result.outcome, is_well), (RunOutcome::Stopped, false), "{:?}", result.error);
     assert_eq!(result.produced, attempt.broker.records(TOPIC).len() as u64);
     assert!(result.produced > 0);
 }
 
-/// Many records, so that the road is busy when it is told to stop.
-fn pending() -> Result<Batch, FetchRecords> {
-    batch(200..200_000)
+/// A source that always has one more record, and so has not ended when it is told to stop.
+#[derive(Default)]
+struct Endless {
+    given: u32,
+}
+
+impl Source for Endless {
+    async fn next(&mut self) -> Result<Batch, FetchRecords> {
+        tokio::task::yield_now().await;
+        self.given += 1;
+        batch(self.given..self.given + 1)
+    }
 }
