@@ -1,6 +1,7 @@
 //! Kafka and Cassandra of a pipeline, reached through port-forwards to their pods.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -27,7 +28,7 @@ pub struct Reached<T> {
 pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, Failure> {
     let api: Api<Pod> = cluster.api();
     let pods = running(&api, names, Component::Kafka).await?;
-    let opened = join_all(pods.iter().map(|pod| async {
+    let opened = join_all(pods.iter().map(|(pod, _)| async {
         let broker = ordinal(pod)?;
         Some((broker, forward(&api, pod, BROKER_PORT, 0).await))
     }));
@@ -54,7 +55,7 @@ pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, F
 pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<Session>, Failure> {
     let api: Api<Pod> = cluster.api();
     let mut last = nothing_runs(names, Component::Cassandra);
-    for pod in running(&api, names, Component::Cassandra).await? {
+    for (pod, address) in running(&api, names, Component::Cassandra).await? {
         let forward = match forward(&api, &pod, NATIVE_PORT, 0).await {
             Ok(forward) => forward,
             Err(failure) => {
@@ -62,7 +63,7 @@ pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<Sessi
                 continue;
             }
         };
-        match open_at(forward.address).await {
+        match open_at(forward.address, address).await {
             Ok(client) => return Ok(Reached { client, _forwards: vec![forward] }),
             Err(error) => last = error.into(),
         }
@@ -74,11 +75,13 @@ fn nothing_runs(names: &Names, component: Component) -> Failure {
     Failure::away(format!("no pod of {component} of pipeline '{}' runs", names.pipeline()))
 }
 
-/// Returns the names of a component's running pods.
-async fn running(api: &Api<Pod>, names: &Names, component: Component) -> Result<Vec<String>, Failure> {
+/// Returns names and addresses of a component's running pods, by name.
+async fn running(api: &Api<Pod>, names: &Names, component: Component) -> Result<Vec<(String, IpAddr)>, Failure> {
     let selected = ListParams::default().labels(&pod_selector(names, component));
     let listed = api.list(&selected).await.map_err(Failure::asking("list pods"))?;
-    let mut pods: Vec<String> = listed.iter().filter(|pod| is_running(pod)).map(ResourceExt::name_any).collect();
+    let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok();
+    let running = listed.iter().filter(|pod| is_running(pod));
+    let mut pods: Vec<(String, IpAddr)> = running.filter_map(|pod| Some((pod.name_any(), address(pod)?))).collect();
     pods.sort();
     Ok(pods)
 }

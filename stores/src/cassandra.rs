@@ -5,7 +5,7 @@
 
 mod preview;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -133,15 +133,18 @@ pub async fn execute(address: Option<IpAddr>, statements: &[String]) -> Result<(
 
 /// Opens a session that talks to one node only.
 pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
-    open_at(SocketAddr::new(address, NATIVE_PORT)).await
+    open_at(SocketAddr::new(address, NATIVE_PORT), address).await
 }
 
-/// Opens a session that talks to one node only, which is reached at this address; it need not be the node's own.
-pub async fn open_at(socket: SocketAddr) -> Result<Session, AskCassandra> {
-    let only_this = AllowListHostFilter::new([socket]).ok().context(FindAddressSnafu)?;
+/// Opens a session that talks to one node only, which is reached at `socket`; `address` is what it calls itself.
+pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<Session, AskCassandra> {
+    // The driver takes the node for one of its own address, with the port that it was reached at.
+    let own = SocketAddr::new(address, socket.port());
+    let only_this = AllowListHostFilter::new([own]).ok().context(FindAddressSnafu)?;
     SessionBuilder::new()
         .known_node_addr(socket)
         .host_filter(Arc::new(only_this))
+        .address_translator(Arc::new(HashMap::from([(own, socket)])))
         .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
         .fetch_schema_metadata(false)
         .fetch_full_schema_metadata(false)
@@ -149,7 +152,7 @@ pub async fn open_at(socket: SocketAddr) -> Result<Session, AskCassandra> {
         .build()
         .await
         .map_err(Box::new)
-        .context(OpenSessionSnafu { address: socket.ip() })
+        .context(OpenSessionSnafu { address })
 }
 
 async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
