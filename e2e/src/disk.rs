@@ -15,14 +15,17 @@ const MAKE: &str = r#"set -e
 truncate -s "$2G" "$1" && mkfs.ext4 -q -m 0 "$1" && mkdir -p "$1.d" && mount -o loop "$1" "$1.d" && rmdir "$1.d/lost+found""#;
 
 /// Takes the disk away from the node; pods that still have it keep it to their end.
-const REMOVE: &str = r#"rm -f "$1.d/filler"; umount -l "$1.d"; rmdir "$1.d"; rm -f "$1""#;
+const REMOVE: &str = r#"rm -f "$1.d"/filler.*; umount -l "$1.d"; rmdir "$1.d"; rm -f "$1""#;
 
-/// Takes all room that is left.
-const FILL: &str = r#"fallocate -l "$(df --output=avail -B1 "$1.d" | tail -1)" "$1.d/filler" || cat /dev/zero >"$1.d/filler" 2>/dev/null
-[ "$(df --output=avail -B1 "$1.d" | tail -1)" -lt 65536 ]"#;
+/// Takes all room that is left, and again what a server that ends meanwhile gives back.
+const FILL: &str = r#"piece=0
+while room=$(df --output=avail -B1 "$1.d" | tail -1); [ "$room" -ge 65536 ]; do
+  piece=$((piece + 1)); [ "$piece" -le 200 ] || exit 1
+  fallocate -l "$room" "$1.d/filler.$piece" 2>/dev/null || fallocate -l $((room / 2)) "$1.d/filler.$piece" 2>/dev/null || true
+done"#;
 
 /// Gives the room back.
-const CLEAR: &str = r#"rm "$1.d/filler""#;
+const CLEAR: &str = r#"rm "$1.d"/filler.*"#;
 
 /// Holds every write up for two seconds of each two and a half, `$2` times. Ends unfrozen whatever happens.
 const SLOW: &str = r#"trap 'fsfreeze -u "$1.d" 2>/dev/null' EXIT
