@@ -1,7 +1,9 @@
 //! Asks each Cassandra node how it sees the ring and the schema; creates and extends keyspace, types and tables.
 //!
 //! A node is asked by a session that knows that node only, so that its answer is its own view. Every statement can be
-//! repeated. Values never come from records, identifiers are those that admission has bounded.
+//! repeated. Values never come from records, identifiers are those that admission has bounded. `preview.rs` reads rows.
+
+mod preview;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,7 @@ use uuid::Uuid;
 use worker_settings::{ColumnSettings, TypeSettings};
 
 use super::ANSWER_TIMEOUT;
+pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 
 /// Port of the native protocol.
 pub const NATIVE_PORT: u16 = 9042;
@@ -130,7 +133,11 @@ pub async fn execute(address: Option<IpAddr>, statements: &[String]) -> Result<(
 
 /// Opens a session that talks to one node only.
 pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
-    let socket = SocketAddr::new(address, NATIVE_PORT);
+    open_at(SocketAddr::new(address, NATIVE_PORT)).await
+}
+
+/// Opens a session that talks to one node only, which is reached at this address; it need not be the node's own.
+pub async fn open_at(socket: SocketAddr) -> Result<Session, AskCassandra> {
     let only_this = AllowListHostFilter::new([socket]).ok().context(FindAddressSnafu)?;
     SessionBuilder::new()
         .known_node_addr(socket)
@@ -142,7 +149,7 @@ pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
         .build()
         .await
         .map_err(Box::new)
-        .context(OpenSessionSnafu { address })
+        .context(OpenSessionSnafu { address: socket.ip() })
 }
 
 async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {

@@ -69,7 +69,7 @@ impl Connection {
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
             .with_correlation_id(correlation)
-            .with_client_id(Some(StrBytes::from_static_str("millrace-operator")));
+            .with_client_id(Some(StrBytes::from_static_str("millrace")));
         let mut frame = BytesMut::new();
         frame.put_i32(0);
         encode_request_header_into_buffer(&mut frame, &header).map_err(code)?;

@@ -1,0 +1,108 @@
+//! Changes to topics: creates and extends them, sets their configuration. Each can be repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest};
+use kafka_protocol::protocol::{Request, StrBytes};
+use millrace_api::pipeline::Topic;
+use snafu::OptionExt;
+
+use super::{AskKafka, FindControllerSnafu, Kafka, MIN_IN_SYNC, TOPIC_RESOURCE, refused_by, topic_name, version};
+
+/// How long a broker may work on a change before it answers that it took too long, in milliseconds.
+const CHANGE_TIMEOUT_MS: i32 = 10_000;
+
+/// `config_operation` that sets a value.
+const SET: i8 = 0;
+/// `config_operation` that returns a value to its default.
+const DELETE: i8 = 1;
+
+/// What has to change in a topic's configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigChange {
+    /// Values to set.
+    pub set: BTreeMap<String, String>,
+    /// Keys to return to their defaults.
+    pub unset: BTreeSet<String>,
+}
+
+/// Returns the configuration that a topic with this many copies shall have, as Kafka names it.
+pub fn wanted_config(topic: &Topic, copies: u32) -> BTreeMap<String, String> {
+    let mut config = topic.config.clone();
+    config.insert(MIN_IN_SYNC.to_owned(), topic.min_in_sync(copies).to_string());
+    config
+}
+
+impl Kafka {
+    /// Creates a topic; one that exists already counts as created.
+    pub async fn create_topic(&mut self, topic: &Topic) -> Result<(), AskKafka> {
+        let copies = topic.replication_factor.of_new();
+        let configs = wanted_config(topic, copies)
+            .into_iter()
+            .map(|(name, value)| {
+                CreatableTopicConfig::default().with_name(name.into()).with_value(Some(StrBytes::from_string(value)))
+            })
+            .collect();
+        let creatable = CreatableTopic::default()
+            .with_name(topic_name(&topic.name))
+            .with_num_partitions(topic.partitions as i32)
+            .with_replication_factor(copies as i16)
+            .with_configs(configs);
+        let request = CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(CHANGE_TIMEOUT_MS);
+        let answer = self.ask_controller(&request, version::CREATE_TOPICS).await?;
+        for result in answer.topics {
+            if result.error_code == ResponseError::TopicAlreadyExists.code() {
+                continue;
+            }
+            refused_by(result.error_code, result.error_message, || format!("to create topic '{}'", topic.name))?;
+        }
+        Ok(())
+    }
+
+    /// Raises the number of a topic's partitions.
+    pub async fn add_partitions(&mut self, topic: &str, partitions: u32) -> Result<(), AskKafka> {
+        let wanted = CreatePartitionsTopic::default()
+            .with_name(topic_name(topic))
+            .with_count(partitions as i32)
+            .with_assignments(None);
+        let request = CreatePartitionsRequest::default().with_topics(vec![wanted]).with_timeout_ms(CHANGE_TIMEOUT_MS);
+        let answer = self.ask_controller(&request, version::CREATE_PARTITIONS).await?;
+        for result in answer.results {
+            refused_by(result.error_code, result.error_message, || format!("to add partitions to topic '{topic}'"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets and unsets values of a topic's configuration.
+    pub async fn alter_topic(&mut self, topic: &str, change: &ConfigChange) -> Result<(), AskKafka> {
+        let set = change.set.iter().map(|(name, value)| alterable(name, SET, Some(value)));
+        let unset = change.unset.iter().map(|name| alterable(name, DELETE, None));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(TOPIC_RESOURCE)
+            .with_resource_name(StrBytes::from_string(topic.to_owned()))
+            .with_configs(set.chain(unset).collect());
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let answer = self.ask_any(&request, version::ALTER_CONFIGS).await?;
+        for result in answer.responses {
+            refused_by(result.error_code, result.error_message, || format!("the configuration of topic '{topic}'"))?;
+        }
+        Ok(())
+    }
+
+    async fn ask_controller<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, AskKafka> {
+        let controller = self.agreed().await?.controller.context(FindControllerSnafu)?;
+        self.ask_broker(controller, request, version).await
+    }
+}
+
+fn alterable(name: &str, operation: i8, value: Option<&str>) -> AlterableConfig {
+    AlterableConfig::default()
+        .with_name(StrBytes::from_string(name.to_owned()))
+        .with_config_operation(operation)
+        .with_value(value.map(|value| StrBytes::from_string(value.to_owned())))
+}
+
