@@ -51,8 +51,6 @@ export class Live {
   }
 
   private open(): void {
-    void this.loadHistory();
-    void this.again();
     this.stream = new Stream(this.client.url(["live"]), ["view", "sample", "problem", "expired"], {
       event: (name, data) => this.event(name, data),
       state: (open) => {
