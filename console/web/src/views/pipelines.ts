@@ -1,0 +1,113 @@
+/**
+ * View 1: all pipelines that the viewer may list, with the state, the first cause, rates and lag of each.
+ */
+
+import type { Page, View } from "../app";
+import { type Child, h } from "../dom";
+import { ago, count, exact, rate, seconds } from "../format";
+import { readPipelines } from "../net/client";
+import { Poll } from "../net/poll";
+import { command } from "../parts/command";
+import { spark } from "../parts/spark";
+import { held, known, notice } from "../parts/state";
+import { type Column, table } from "../parts/table";
+import { readyText, stateBadge } from "../parts/words";
+import { viewUrl } from "../router";
+import type { Pipelines, PipelineSummary } from "../types";
+
+export function pipelinesView(page: Page): View {
+  const namespace = (): string => page.route.query.namespace ?? "";
+  const poll = new Poll<Pipelines>(5, (signal) => readPipelines(signal, namespace()), () => {
+    if (poll.held.problem?.kind === "signedOut") page.expired();
+    page.redraw();
+  });
+  let asked = namespace();
+  return {
+    draw: () => draw(page, poll),
+    moved: () => {
+      if (asked === namespace()) return;
+      asked = namespace();
+      poll.again();
+    },
+    stop: () => poll.stop(),
+  };
+}
+
+function draw(page: Page, poll: Poll<Pipelines>): Child {
+  const { namespace = "", search = "" } = page.route.query;
+  return [
+    h("header", null, h("h1", null, "Pipelines"), h("div", { class: "end filters" },
+      h("div", { class: "field" }, h("label", { for: "namespace" }, "Namespace"),
+        h("input", {
+          id: "namespace", value: namespace, placeholder: "all", spellcheck: "false",
+          onChange: (event: Event) => page.setQuery({ namespace: (event.target as HTMLInputElement).value.trim() }),
+        })),
+      h("div", { class: "field" }, h("label", { for: "search" }, "Name or reason"),
+        h("input", {
+          id: "search", type: "search", value: search, "data-search": true,
+          onInput: (event: Event) => page.setQuery({ search: (event.target as HTMLInputElement).value }, true),
+        })))),
+    held(poll.held, "Pipelines", (value) => list(page, value), () => poll.again()),
+  ];
+}
+
+function list(page: Page, value: Pipelines): Child {
+  const { namespace = "", search = "" } = page.route.query;
+  const shown = value.pipelines.filter((pipeline) => matches(pipeline, search));
+  return [
+    value.problem !== null && value.problem !== undefined && notice("unknown", "Some pipelines are unknown for now", h("p", null, value.problem)),
+    value.forbidden.length > 0 && forbidden(value),
+    shown.length > 0 && h("div", { class: "panel", key: "list" }, table({
+      caption: "Pipelines", columns: COLUMNS, rows: shown, key: ({ namespace: space, name }) => `${space}/${name}`,
+      open: ({ namespace: space, name }) => page.go(viewUrl(space, name, "overview")),
+    })),
+    shown.length === 0 && value.pipelines.length > 0 && notice("empty", `No pipeline's name or reason contains “${search}”`),
+    value.pipelines.length === 0 && value.forbidden.length === 0 && (value.problem ?? null) === null && empty(namespace),
+    h("div", { key: "command" }, command(`kubectl get streamingpipelines ${namespace === "" ? "--all-namespaces" : `--namespace ${namespace}`}`)),
+  ];
+}
+
+/** Returns whether a pipeline is looked for. */
+export function matches({ namespace, name, ready }: PipelineSummary, search: string): boolean {
+  const text = [namespace, name, ready?.reason ?? "", ready?.message ?? ""].join(" ").toLowerCase();
+  return text.includes(search.trim().toLowerCase());
+}
+
+function forbidden({ forbidden: spaces }: Pipelines): Child {
+  const everywhere = spaces.includes("*");
+  return notice("forbidden", everywhere ? "You may not list the pipelines of all namespaces" : `You may not list the pipelines of ${spaces.join(", ")}`,
+    h("p", null, everywhere ? "Write the namespace above whose pipelines you may see." : "What you may see is below."));
+}
+
+function empty(namespace: string): Child {
+  return notice("empty", namespace === "" ? "There is no pipeline yet" : `There is no pipeline in ${namespace}`,
+    h("p", null, "A pipeline is one resource of the kind StreamingPipeline. The README has one to begin with."),
+    command(`kubectl apply ${namespace === "" ? "" : `--namespace ${namespace} `}--filename pipeline.yaml`, "Create one"));
+}
+
+const COLUMNS: Column<PipelineSummary>[] = [
+  {
+    head: "Pipeline", class: "nowrap",
+    cell: ({ namespace, name, created }) => [
+      h("a", { href: viewUrl(namespace, name, "overview") }, h("strong", null, name)),
+      h("div", { class: "soft", title: exact(created) }, `${namespace} · ${ago(created, Date.now())}`),
+    ],
+  },
+  { head: "State", cell: ({ state, pausedSources }) => [stateBadge(state), pausedSources.length > 0 && state !== "Paused" && h("div", null, stateBadge("Paused"), ` ${pausedSources.join(", ")}`)] },
+  {
+    head: "Why", class: "wide",
+    cell: ({ ready }) => (ready ? [h("span", null, ready.reason), h("div", { class: "soft" }, ready.message)] : known("unknown", "The operator has not said yet")),
+  },
+  {
+    head: "Members ready", class: "nowrap",
+    cell: ({ components }) => h("span", { class: "number" }, components.map((component) => h("div", null, h("span", { class: "soft" }, `${component.component} `), readyText(component)))),
+  },
+  { head: "In", numeric: true, title: "Records acknowledged by Kafka a second", cell: ({ inRate }) => known(rate(inRate)) },
+  { head: "Out", numeric: true, title: "Rows acknowledged by Cassandra a second", cell: ({ outRate }) => known(rate(outRate)) },
+  { head: "Errors", numeric: true, cell: ({ errorRate }) => known(rate(errorRate)) },
+  {
+    head: "Lag", numeric: true, title: "Records that no processor has committed, and the age of the oldest",
+    cell: ({ lagRecords, lagSeconds }) => [known(count(lagRecords)), h("div", { class: "soft" }, known(seconds(lagSeconds)))],
+  },
+  { head: "Lag, 10 min", cell: ({ lagSparkline, lagRecords }) => spark(lagSparkline, `Lag over ten minutes, now ${count(lagRecords)} records`) },
+];
