@@ -64,6 +64,7 @@ const CHART = {
 class Plot implements Mounted<ChartData> {
   private plot: uPlot | undefined;
   private shape = "";
+  private length = 0;
   private drawn: ChartData;
   private readonly sizes: ResizeObserver;
 
@@ -83,8 +84,6 @@ class Plot implements Mounted<ChartData> {
     else if (!same || moved || this.length !== data.times.length) this.plot?.setData(columns(data), true);
     this.length = data.times.length;
   }
-
-  private length = 0;
 
   destroy(): void {
     this.sizes.disconnect();
@@ -140,6 +139,7 @@ class Plot implements Mounted<ChartData> {
           return base;
         }),
       ],
+      bands: stacked ? this.drawn.series.slice(1).map((_, index) => ({ series: [index + 2, index + 1] })) : [],
       hooks: { drawClear: [(plot) => hatchUnknown(plot, this.drawn, ink)] },
     };
   }
