@@ -43,7 +43,7 @@ export function text(value: ApiText | null | undefined, absent: string): Child {
   if (value === null || value === undefined) return h("span", { class: "soft" }, absent);
   return [
     h("code", null, value.text),
-    value.encoding === "base64" && h("span", { class: "soft" }, " base64"),
+    value.encoding === "Base64" && h("span", { class: "soft" }, " base64"),
     value.cut && h("span", { class: "soft" }, " …"),
     value.masked && h("span", { class: "masked", title: "Fields of it are masked: you lack the right to see them" }, " masked"),
   ];
