@@ -64,3 +64,4 @@ export type Trace = Schemas["Trace"];
 export type Step = Schemas["Step"];
 export type Resource = Schemas["Resource"];
 export type Difference = Schemas["Difference"];
+export type TopicRange = Schemas["TopicRange"];

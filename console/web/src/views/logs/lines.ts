@@ -1,0 +1,50 @@
+/**
+ * Lines of a log: time, text, how grave, and the parts that were looked for. Pure.
+ */
+
+export interface Line {
+  /** As Kubernetes writes it, RFC 3339. Empty: the line has none. */
+  time: string;
+  text: string;
+  tone: "bad" | "warn" | "";
+}
+
+/** Returns a line of a log whose lines begin with their time. */
+export function parseLine(line: string): Line {
+  const match = /^(\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})) ?(.*)$/s.exec(line);
+  const text = withoutColours(match?.[2] ?? line);
+  return { time: match?.[1] ?? "", text, tone: toneOf(text) };
+}
+
+/** Takes out the terminal's colours. */
+function withoutColours(text: string): string {
+  return text.replace(/\u001b\[[0-9;]*m/g, "");
+}
+
+/** Levels as the workers, Kafka, ZooKeeper and Cassandra write them: a word of its own near the begin, or a JSON field. */
+function toneOf(text: string): Line["tone"] {
+  const level = /^.{0,60}?\b(ERROR|FATAL|WARN|WARNING)\b|"level":"(error|fatal|warn|warning)"/i.exec(text.slice(0, 400));
+  const word = (level?.[1] ?? level?.[2] ?? "").toUpperCase();
+  if (word === "ERROR" || word === "FATAL") return "bad";
+  return word.startsWith("WARN") ? "warn" : "";
+}
+
+/** Returns a text cut at what is looked for: plain and found parts take turns, a plain one first. */
+export function split(text: string, wanted: string): string[] {
+  if (wanted === "") return [text];
+  const parts: string[] = [];
+  const low = text.toLowerCase();
+  const needle = wanted.toLowerCase();
+  let from = 0;
+  for (let at = low.indexOf(needle); at >= 0; at = low.indexOf(needle, from)) {
+    parts.push(text.slice(from, at), text.slice(at, at + needle.length));
+    from = at + needle.length;
+  }
+  parts.push(text.slice(from));
+  return parts;
+}
+
+/** Returns the lines of a log's text. */
+export function linesOf(text: string): Line[] {
+  return text.split("\n").filter((line) => line !== "").map(parseLine);
+}
