@@ -26,7 +26,7 @@ export function short(value: Known<number>): string {
   if (size >= 100_000) return scaled(value, 1000, ["", "k", "M", "G", "T"]);
   if (size >= 100 || value === 0) return Math.round(value).toLocaleString("en-GB");
   if (size >= 10) return value.toFixed(1).replace(/\.0$/, "");
-  if (size < 0.005) return value.toExponential(0);
+  if (size < 0.005) return value > 0 ? "< 0.01" : "> -0.01";
   return value.toFixed(2).replace(/\.?0+$/, "");
 }
 

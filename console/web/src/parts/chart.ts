@@ -25,6 +25,8 @@ export interface ChartData {
   from: number;
   to: number;
   format(value: number | null | undefined): string;
+  /** Whether it takes a whole line. */
+  full?: boolean;
   /** Largest value of the axis. Absent: as the values need. */
   most?: number;
 }
@@ -35,7 +37,7 @@ const HEIGHT = 168;
 
 /** Returns a chart under its title, with the newest values in words. */
 export function chart(data: ChartData): VNode {
-  return h("figure", { class: "chart panel", key: `chart-${data.title}` },
+  return h("figure", { class: data.full === true ? "chart panel full" : "chart panel", key: `chart-${data.title}` },
     h("figcaption", null, h("h3", null, data.title),
       h("button", { type: "button", class: "quiet small", "aria-label": `${data.title} as CSV`, onClick: () => saveCsv(data) }, "CSV")),
     widget(CHART, data, { class: "plot", role: "img", "aria-label": summary(data) }));
@@ -120,11 +122,11 @@ class Plot implements Mounted<ChartData> {
         y: { range: (_plot, _low, high) => [0, this.drawn.most ?? niceTop(high)] },
       },
       axes: [
-        { stroke: ink, font, grid, ticks: grid, values: (_plot, ticks) => ticks.map((tick) => shortClock(tick)), space: 70 },
+        { stroke: ink, font, grid, ticks: grid, size: 26, values: (_plot, ticks) => ticks.map((tick) => shortClock(tick)), space: 70 },
         { stroke: ink, font, grid, ticks: grid, size: 62, values: (_plot, ticks) => ticks.map((tick) => this.drawn.format(tick)) },
       ],
       series: [
-        { label: "Time", value: (_plot, value) => (value === null || value === undefined ? "now" : clock(value * 1000, Date.now())) },
+        { label: "at", value: (_plot, value) => (value === null || value === undefined ? "now" : clock(value * 1000, Date.now())) },
         ...this.drawn.series.map((series, index): uPlot.Series => {
           const colour = colours[index % colours.length] ?? ink;
           const base: uPlot.Series = {

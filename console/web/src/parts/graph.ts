@@ -9,7 +9,7 @@ import type { ApiNode, Edge } from "../types";
 
 export const NODE_WIDTH = 204;
 export const NODE_HEIGHT = 112;
-const STORE_HEIGHT = 76;
+const STORE_HEIGHT = 84;
 const STORE_GAP = 56;
 const SPACE = 24;
 
@@ -119,7 +119,7 @@ export function graph(options: GraphOptions): VNode {
   const { width, height, nodes, edges } = layout(options.nodes, options.edges);
   return h("div", { class: "graph", tabindex: 0, role: "region", "aria-label": options.label },
     h("svg", { width, height, viewBox: `0 0 ${width} ${height}` },
-      h("defs", null, h("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+      h("defs", null, h("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
         h("path", { d: "M0 0L8 4L0 8z", class: "arrow" }))),
       edges.map(drawEdge),
       nodes.map(({ node, x, y, width: wide, height: high }) =>

@@ -23,8 +23,9 @@ export function lagView(page: Page, live: Live): View {
   return {
     draw: () => [
       h("header", null, h("h1", null, "Lag"), h("div", { class: "end" }, rangePicker(page))),
+      held(poll.held, "The lag", now, () => poll.again()),
       charts(page, live),
-      held(poll.held, "The lag", (lag) => now(page, live, lag), () => poll.again()),
+      poll.held.value !== undefined && partitionTable(page, live, poll.held.value),
     ],
     stop: () => poll.stop(),
   };
@@ -43,7 +44,7 @@ function charts(page: Page, live: Live): Child {
     h("div", { class: "columns" },
       chart({ ...frame, title: "Records behind", series: total("LagRecords"), format: count }),
       chart({ ...frame, title: "Age of the oldest record behind", series: total("LagSeconds"), format: seconds }),
-      chart({ ...frame, title: "Records behind, by partition", series: partitions(live), format: count })),
+      chart({ ...frame, title: "Records behind, by partition", series: partitions(live), format: count, full: true })),
   ];
 }
 
@@ -65,7 +66,7 @@ function selector({ measure, stage, name, partition }: SeriesKey): { measure: Me
   return { measure, stage: stage ?? undefined, name: name ?? undefined, partition: partition ?? undefined };
 }
 
-function now(page: Page, live: Live, lag: Lag): Child {
+function now(lag: Lag): Child {
   const figure = (name: string, value: string): VNode =>
     h("div", { class: "figure" }, h("div", { class: "value" }, known(value)), h("div", { class: "name" }, name));
   return [
@@ -73,6 +74,11 @@ function now(page: Page, live: Live, lag: Lag): Child {
     h("section", { class: "panel", key: "now" },
       h("div", { class: "panel-head" }, h("h2", null, "Now"), h("span", { class: "soft" }, `group ${lag.group} · measured ${ago(lag.measured, Date.now())}`)),
       h("div", { class: "figures" }, figure("records behind", count(lag.totalRecords)), figure("age of the oldest", seconds(lag.totalSeconds)))),
+  ];
+}
+
+function partitionTable(page: Page, live: Live, lag: Lag): Child {
+  return [
     h("section", { class: "panel", key: "partitions" }, h("h2", null, "By partition"),
       lag.partitions.length === 0
         ? notice("empty", "No query reads a topic", h("p", null, "Lag is what queries have not yet read."))

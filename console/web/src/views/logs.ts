@@ -130,7 +130,7 @@ class LogsView {
           TAILS.map((lines) => h("option", { value: lines, selected: lines === tail, key: lines }, `last ${count(Number(lines))}`)))),
       h("div", { class: "field" }, h("label", { for: "contains" }, "Lines that contain"),
         h("input", { id: "contains", type: "search", value: contains, "data-search": true, placeholder: "any text", onChange: (event: Event) => set({ contains: (event.target as HTMLInputElement).value }) })),
-      check("previous", "Of the container before", previous === "1", chosen?.previous !== true && previous !== "1", () => this.toggle("previous")),
+      check("previous", "Previous container", previous === "1", chosen?.previous !== true && previous !== "1", () => this.toggle("previous")),
       check("follow", "Follow", still !== "1" && previous !== "1", previous === "1", () => this.toggle("still")),
       check("wrap", "Break long lines", wrap === "1", false, () => this.toggle("wrap")));
   }

@@ -56,7 +56,7 @@ function bottleneck(live: Live, { node: id, message, worsening, severity }: Bott
 }
 
 function figures({ summary, signals }: PipelineView): VNode {
-  const age = signals.find(({ stage }) => stage === "Sink") ?? signals.find(({ stage }) => stage === "Processor");
+  const age = signals.find(({ ageP50Seconds }) => typeof ageP50Seconds === "number");
   const figure = (name: string, text: string, title: string): VNode =>
     h("div", { class: "figure", title }, h("div", { class: "value" }, known(text)), h("div", { class: "name" }, name));
   return h("div", { class: "figures panel", key: "figures" },

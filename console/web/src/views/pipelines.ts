@@ -13,7 +13,7 @@ import { held, known, notice } from "../parts/state";
 import { type Column, table } from "../parts/table";
 import { readyText, stateBadge } from "../parts/words";
 import { viewUrl } from "../router";
-import type { Pipelines, PipelineSummary } from "../types";
+import type { ComponentSummary, Pipelines, PipelineSummary } from "../types";
 
 export function pipelinesView(page: Page): View {
   const namespace = (): string => page.route.query.namespace ?? "";
@@ -85,6 +85,14 @@ function empty(namespace: string): Child {
     command(`kubectl apply ${namespace === "" ? "" : `--namespace ${namespace} `}--filename pipeline.yaml`, "Create one"));
 }
 
+/** All in one where all are ready; else those that are not. */
+function members(components: readonly ComponentSummary[]): Child {
+  const short = components.filter(({ ready, desired }) => typeof ready !== "number" || typeof desired !== "number" || desired === 0 || ready < desired);
+  if (components.length === 0) return known("unknown");
+  if (short.length === 0) return h("span", { class: "number" }, `all ${components.reduce((sum, { desired }) => sum + (desired ?? 0), 0)}`);
+  return h("span", { class: "number" }, short.map((component) => h("div", null, h("span", { class: "soft" }, `${component.component} `), readyText(component))));
+}
+
 const COLUMNS: Column<PipelineSummary>[] = [
   {
     head: "Pipeline", class: "nowrap",
@@ -100,7 +108,7 @@ const COLUMNS: Column<PipelineSummary>[] = [
   },
   {
     head: "Members ready", class: "nowrap",
-    cell: ({ components }) => h("span", { class: "number" }, components.map((component) => h("div", null, h("span", { class: "soft" }, `${component.component} `), readyText(component)))),
+    cell: ({ components }) => members(components),
   },
   { head: "In", numeric: true, title: "Records acknowledged by Kafka a second", cell: ({ inRate }) => known(rate(inRate)) },
   { head: "Out", numeric: true, title: "Rows acknowledged by Cassandra a second", cell: ({ outRate }) => known(rate(outRate)) },

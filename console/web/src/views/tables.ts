@@ -143,12 +143,12 @@ class TablesView {
 /** Returns rows as a table; also where one row is shown elsewhere. */
 export function rowTable({ columns, rows }: Rows): VNode {
   const indexed = rows.map((cells, index) => ({ cells, index }));
-  return table({
+  return table<{ cells: unknown[]; index: number }>({
     caption: "Rows", rows: indexed, key: ({ index }) => String(index),
     columns: columns.map((column, at) => ({
       head: column.name + (column.role === "Partition" ? " ●" : column.role === "Clustering" ? " ○" : ""),
       title: `${column.type}${column.role === "Regular" ? "" : `, of the ${column.role.toLowerCase()} key`}`,
-      cell: ({ cells }: { cells: unknown[] }) => cell(cells[at], column.masked),
+      cell: ({ cells }) => cell(cells[at], column.masked),
     })),
   });
 }

@@ -11,13 +11,13 @@ import { facts } from "../../parts/table";
 import { viewUrl } from "../../router";
 import type { ApiText, Message } from "../../types";
 
-/** Returns the part of a page that shows a message. */
-export function messageDetail(live: Live, topic: string, message: Message, close: () => void): VNode {
+/** Returns the part of a page that shows a message. `followed`: its way is shown beside it. */
+export function messageDetail(live: Live, topic: string, message: Message, close: () => void, followed = false): VNode {
   const { partition, offset, timestamp, run } = message;
   return h("aside", { class: "panel side stack", "aria-label": "The message", key: "detail" },
     h("div", { class: "panel-head" }, h("h2", null, `Partition ${partition}, offset ${offset}`),
       h("div", { class: "end" },
-        h("a", { class: "button", href: viewUrl(live.namespace, live.name, "follow", { topic, partition: String(partition), offset: String(offset) }) }, "Follow it"),
+        !followed && h("a", { class: "button", href: viewUrl(live.namespace, live.name, "follow", { topic, partition: String(partition), offset: String(offset) }) }, "Follow it"),
         h("button", { type: "button", class: "quiet", "aria-label": "Close the message", onClick: close }, "✕"))),
     facts([
       ["Time", timestamp === null || timestamp === undefined ? "it has none" : [exact(timestamp), h("span", { class: "soft" }, ` · ${ago(timestamp, Date.now())}`)]],

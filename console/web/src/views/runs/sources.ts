@@ -55,7 +55,7 @@ function buttons(source: SourceView, { rights, run, backfill, pause, working }: 
   const { runnable, notRunnable, schedule } = source;
   const title = runnable ? why(rights?.trigger, "create ingestionruns") : (notRunnable ?? "It cannot be run");
   const off = !runnable || rights?.trigger !== true;
-  return h("div", { class: "row" },
+  return h("div", { class: "row tight" },
     h("button", { type: "button", class: "primary", disabled: off, title, "aria-label": `Run ${source.name}`, onClick: () => run(source) }, "Run …"),
     h("button", { type: "button", disabled: off, title, "aria-label": `Backfill ${source.name}`, onClick: () => backfill(source) }, "Backfill …"),
     schedule?.cron && h("button", {
