@@ -18,6 +18,8 @@ use crate::refusal::Refusal;
 
 /// How long an answer counts: as long as a right that was taken away may still work.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// How long an answer counts for what the page offers; what is done is asked for anew.
+const SHOWN: Duration = Duration::from_secs(60);
 /// Answers that are remembered of one session.
 const MOST: usize = 1_000;
 
@@ -96,7 +98,17 @@ pub struct Access {
 impl Access {
     /// Returns whether a viewer has a right; the error is that Kubernetes could not be asked.
     pub async fn has(&self, client: &Client, names: &Names, right: Right) -> Result<bool, Refusal> {
-        if let Some(allowed) = self.recall(names, right, Instant::now()) {
+        self.has_since(client, names, right, REMEMBERED).await
+    }
+
+    async fn has_since(
+        &self,
+        client: &Client,
+        names: &Names,
+        right: Right,
+        longest: Duration,
+    ) -> Result<bool, Refusal> {
+        if let Some(allowed) = self.recall(names, right, longest, Instant::now()) {
             return Ok(allowed);
         }
         let review = SelfSubjectAccessReview {
@@ -128,7 +140,7 @@ impl Access {
 
     /// Returns all that a viewer may do with a pipeline.
     pub async fn rights(&self, client: &Client, names: &Names) -> Rights {
-        let ask = async |right| self.has(client, names, right).await.ok();
+        let ask = async |right| self.has_since(client, names, right, SHOWN).await.ok();
         let (messages, rows, unmasked, logs) =
             tokio::join!(ask(Right::Messages), ask(Right::Rows), ask(Right::Unmasked), ask(Right::Logs));
         let (runs, trigger, cancel, pause) =
@@ -136,16 +148,16 @@ impl Access {
         Rights { messages, rows, unmasked, logs, runs, trigger, cancel, pause }
     }
 
-    fn recall(&self, names: &Names, right: Right, now: Instant) -> Option<bool> {
+    fn recall(&self, names: &Names, right: Right, longest: Duration, now: Instant) -> Option<bool> {
         let remembered = self.lock();
         let (allowed, asked) = remembered.get(&(names.clone(), right))?;
-        (now.saturating_duration_since(*asked) < REMEMBERED).then_some(*allowed)
+        (now.saturating_duration_since(*asked) < longest).then_some(*allowed)
     }
 
     fn remember(&self, names: &Names, right: Right, allowed: bool, now: Instant) {
         let mut remembered = self.lock();
         if remembered.len() >= MOST {
-            remembered.retain(|_, (_, asked)| now.saturating_duration_since(*asked) < REMEMBERED);
+            remembered.retain(|_, (_, asked)| now.saturating_duration_since(*asked) < SHOWN);
         }
         if remembered.len() < MOST {
             remembered.insert((names.clone(), right), (allowed, now));
@@ -183,10 +195,12 @@ mod tests {
         let (access, now) = (Access::default(), Instant::now());
         let (users, orders) = (Names::new("shop", "users"), Names::new("shop", "orders"));
         access.remember(&users, Right::Rows, true, now);
-        assert_eq!(access.recall(&users, Right::Rows, now), Some(true));
-        assert_eq!(access.recall(&users, Right::Messages, now), None);
-        assert_eq!(access.recall(&orders, Right::Rows, now), None);
-        assert_eq!(access.recall(&users, Right::Rows, now + REMEMBERED), None);
+        let recall = |names, right, now| access.recall(names, right, REMEMBERED, now);
+        assert_eq!(recall(&users, Right::Rows, now), Some(true));
+        assert_eq!(recall(&users, Right::Messages, now), None);
+        assert_eq!(recall(&orders, Right::Rows, now), None);
+        assert_eq!(recall(&users, Right::Rows, now + REMEMBERED), None);
+        assert_eq!(access.recall(&users, Right::Rows, SHOWN, now + REMEMBERED), Some(true));
     }
 
     #[test]
@@ -196,7 +210,7 @@ mod tests {
             access.remember(&Names::new("shop", number.to_string()), Right::Rows, true, now);
         }
         assert_eq!(access.lock().len(), MOST);
-        access.remember(&Names::new("shop", "later"), Right::Rows, true, now + REMEMBERED);
-        assert_eq!(access.recall(&Names::new("shop", "later"), Right::Rows, now + REMEMBERED), Some(true));
+        access.remember(&Names::new("shop", "later"), Right::Rows, true, now + SHOWN);
+        assert_eq!(access.recall(&Names::new("shop", "later"), Right::Rows, REMEMBERED, now + SHOWN), Some(true));
     }
 }
