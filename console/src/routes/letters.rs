@@ -14,6 +14,7 @@ use crate::messages::filter::Filter;
 use crate::messages::search::{SearchTopic, Wanted, search};
 use crate::refusal::Refusal;
 use crate::view::graph::dead_letter_topic;
+use crate::view::quoted;
 use crate::viewer::Viewer;
 
 /// Letters of one answer where nobody says how many.
@@ -64,7 +65,7 @@ pub async fn letters(
     let letters: Vec<DeadLetter> = page.messages.into_iter().map(letter).collect();
     let worker = format!("kubectl exec -n {namespace} deploy/{name}-processor -- worker letters");
     let reasons = counted(&letters);
-    let redrive = reasons.iter().map(|reason| format!("{worker} redrive --reason {} --dry-run", reason.reason)).collect();
+    let redrive = reasons.iter().map(|reason| format!("{worker} redrive --reason {} --dry-run", quoted(&reason.reason))).collect();
     Ok(Json(DeadLetters { topic, total, reasons, letters, more, redrive, kubectl: format!("{worker} count") }))
 }
 

@@ -39,7 +39,7 @@ fn columns(table: &crd::Table, mask: &Mask) -> Vec<Column> {
         .iter()
         .map(|column| Column {
             name: column.name.clone(),
-            kind: column.cql_type.clone(),
+            kind: column.column_type.clone(),
             role: role(table, &column.name),
             masked: mask.hides(&column.name),
         })
@@ -133,7 +133,7 @@ pub async fn read(
 /// Returns the type of a column as the pipeline declares it; one that only Cassandra has is another's.
 fn kind(table: &crd::Table, column: &str) -> String {
     let found = table.columns.iter().find(|declared| declared.name == column);
-    found.map_or_else(String::new, |column| column.cql_type.clone())
+    found.map_or_else(String::new, |column| column.column_type.clone())
 }
 
 fn shown(mut cell: Value, masked: bool, mask: &Mask) -> Value {
