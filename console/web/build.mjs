@@ -1,4 +1,4 @@
-// Builds the page: src/ → dist/, which is committed and embedded by the server. With `--tests`: tests/ → build/tests/.
+// Builds the page: src/ → dist/, which is committed and embedded by the server. With `--tests`: tests/ → build/.
 // The same sources give the same bytes, so that CI can compare.
 
 import { createHash } from "node:crypto";
@@ -11,7 +11,9 @@ const target = ["es2022", "chrome110", "firefox115", "safari16.4"];
 if (process.argv.includes("--tests")) {
   rmSync("build/tests", { recursive: true, force: true });
   const entryPoints = readdirSync("tests").filter((name) => name.endsWith(".test.ts")).map((name) => `tests/${name}`);
-  await build({ entryPoints, bundle: true, platform: "node", format: "esm", outdir: "build/tests", outExtension: { ".js": ".mjs" } });
+  const node = { bundle: true, platform: "node", format: "esm", outExtension: { ".js": ".mjs" } };
+  await build({ ...node, entryPoints, outdir: "build/tests" });
+  await build({ ...node, entryPoints: ["tests/browser/main.ts"], outdir: "build/browser", packages: "external" });
 } else {
   await page();
 }

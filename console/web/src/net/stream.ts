@@ -12,7 +12,8 @@ export interface StreamHandlers {
   state?(open: boolean): void;
 }
 
-/** The server sends something at least every 15 s. */
+/** Events that come by the clock, a sample every 5 s and a ping at least every 15 s: once one was heard, silence means that the connection is dead. */
+const BEATS = new Set(["ping", "sample"]);
 const SILENCE_MS = 40_000;
 
 /** A stream of events from `url`, open until `close`. */
@@ -41,29 +42,25 @@ export class Stream {
   private open(): void {
     const source = new EventSource(this.url);
     this.source = source;
-    this.watch();
     source.onopen = () => {
       this.failures = 0;
-      this.alive();
+      heard();
       this.handlers.state?.(true);
     };
     source.onerror = () => this.retry();
-    source.addEventListener("ping", () => this.alive());
+    source.addEventListener("ping", () => this.alive("ping"));
     for (const name of this.names) {
       source.addEventListener(name, (message) => {
-        this.alive();
+        this.alive(name);
         const data = parse(message.data);
         if (data !== undefined) this.handlers.event(name, data);
       });
     }
   }
 
-  private alive(): void {
+  private alive(event: string): void {
     heard();
-    this.watch();
-  }
-
-  private watch(): void {
+    if (!BEATS.has(event)) return;
     clearTimeout(this.watchdog);
     this.watchdog = setTimeout(() => this.retry(), SILENCE_MS);
   }

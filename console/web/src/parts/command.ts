@@ -27,8 +27,3 @@ async function copy(text: string): Promise<void> {
     announce("The browser does not let this page copy; select the text instead.");
   }
 }
-
-/** Returns text as one word of a POSIX shell. */
-export function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}

@@ -171,7 +171,7 @@ class RunsView {
       columns: [
         { head: "Run", class: "nowrap", cell: (run) => [h("a", { href: runUrl(this.live, run.name) }, run.name), !open && h("div", { class: "soft" }, Object.entries(run.params).map(([name, value]) => `${name}=${value}`).join(" "))] },
         { head: "Phase", cell: runBadge },
-        { head: "Source", class: "nowrap", cell: ({ source }) => source },
+        ...(open ? [] : [{ head: "Source", class: "nowrap", cell: ({ source }: Run) => source }]),
         { head: "Created", class: "nowrap", cell: ({ created }) => h("span", { title: exact(created) }, ago(created, now)) },
         { head: "Took", class: "nowrap", cell: (run) => { const length = runSeconds(run, now); return length === undefined ? h("span", { class: "soft" }, "not begun") : seconds(isFinal(run) ? length : Math.round(length)); } },
         { head: "Attempts", numeric: true, cell: ({ attempts }) => attempts.length },

@@ -23,8 +23,7 @@ function withoutColours(text: string): string {
 
 /** Levels as the workers, Kafka, ZooKeeper and Cassandra write them: a word of its own near the begin, or a JSON field. */
 function toneOf(text: string): Line["tone"] {
-  const level = /^.{0,60}?\b(ERROR|FATAL|WARN|WARNING)\b|"level":"(error|fatal|warn|warning)"/i.exec(text.slice(0, 400));
-  const word = (level?.[1] ?? level?.[2] ?? "").toUpperCase();
+  const word = /"level":\s*"(\w+)"/.exec(text)?.[1]?.toUpperCase() ?? /\b(ERROR|FATAL|WARN|WARNING)\b/.exec(text.slice(0, 80))?.[1] ?? "";
   if (word === "ERROR" || word === "FATAL") return "bad";
   return word.startsWith("WARN") ? "warn" : "";
 }
