@@ -35,6 +35,7 @@ async function page() {
   let index = readFileSync("src/index.html", "utf8");
   for (const [mark, name] of Object.entries(names)) index = index.replaceAll(mark, name);
   writeFileSync("dist/index.html", index);
+  writeFileSync("dist/assets/licences.txt", licences(["uplot", "@dagrejs/dagre"]));
 
   const sizes = [["app.js", script], ["app.css", style], ["theme.js", theme], ["index.html", Buffer.from(index)]];
   for (const [name, bytes] of sizes) {
@@ -56,6 +57,11 @@ function write(name, extension, bytes) {
   const path = `assets/${name}-${hash}.${extension}`;
   writeFileSync(`dist/${path}`, bytes);
   return `/${path}`;
+}
+
+/** The licences of what is bundled want to go with it. */
+function licences(names) {
+  return names.map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n`).join("\n");
 }
 
 function kilobytes(bytes) {

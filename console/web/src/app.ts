@@ -29,6 +29,8 @@ export interface View {
   /** Called when only the query has changed. */
   moved?(): void;
   stop?(): void;
+  /** Closes what is open in the view, such as one message beside the others; returns whether there was something. */
+  close?(): boolean;
   /** Keys of this view, and what they do. */
   keys?: { key: string; does: string; act(): void }[];
 }
@@ -172,6 +174,13 @@ export class App implements Page {
     event.preventDefault();
     this.go(href);
   }
+}
+
+/** Takes what is open out of the address; returns whether something was. */
+export function closeDetail(page: Page, name: string): boolean {
+  if ((page.route.query[name] ?? "") === "") return false;
+  page.setQuery({ [name]: "" });
+  return true;
 }
 
 /** Returns where to go after signing in: an address of this page, whatever the link said. */

@@ -52,6 +52,8 @@ function act(app: App, key: string): boolean {
       app.redraw();
       return true;
     }
+    case "Escape":
+      return app.view?.close?.() ?? false;
     case "/": {
       const field = document.querySelector<HTMLElement>("main [data-search]");
       field?.focus();

@@ -19,7 +19,7 @@ export class Live {
   historyLoaded = false;
   /** Why the newest values are unknown. */
   unknown: string[] = [];
-  private stream: Stream | undefined;
+  private readonly stream: Stream;
   private readonly requests = new AbortController();
 
   constructor(
@@ -29,14 +29,18 @@ export class Live {
     private readonly expired: () => void,
   ) {
     this.client = new PipelineClient(namespace, name);
-    document.addEventListener("visibilitychange", this.shown);
-    this.open();
+    this.stream = new Stream(this.client.url(["live"]), ["view", "sample", "problem", "expired"], {
+      event: (event, data) => this.event(event, data),
+      state: (open) => {
+        if (open) void this.loadHistory();
+        else void this.again();
+      },
+    });
   }
 
   stop(): void {
     this.requests.abort();
-    this.stream?.close();
-    document.removeEventListener("visibilitychange", this.shown);
+    this.stream.close();
   }
 
   /** Asks for the view now, after something was changed. */
@@ -48,16 +52,6 @@ export class Live {
       this.view = { ...this.view, problem: problemOf(cause), loading: false };
     }
     this.changed();
-  }
-
-  private open(): void {
-    this.stream = new Stream(this.client.url(["live"]), ["view", "sample", "problem", "expired"], {
-      event: (name, data) => this.event(name, data),
-      state: (open) => {
-        if (open) void this.loadHistory();
-        else void this.again();
-      },
-    });
   }
 
   private event(name: string, data: unknown): void {
@@ -100,14 +94,4 @@ export class Live {
     }
     this.changed();
   }
-
-  /** A hidden page holds no stream open: browsers allow six connections to a server, all tabs together. */
-  private readonly shown = (): void => {
-    if (document.hidden) {
-      this.stream?.close();
-      this.stream = undefined;
-    } else if (this.stream === undefined) {
-      this.open();
-    }
-  };
 }

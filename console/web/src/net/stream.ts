@@ -16,28 +16,59 @@ export interface StreamHandlers {
 const BEATS = new Set(["ping", "sample"]);
 const SILENCE_MS = 40_000;
 
+/**
+ * A page that is hidden for so long holds no stream open: browsers allow six connections to a server, all tabs together.
+ */
+const HIDDEN_MS = 30_000;
+
 /** A stream of events from `url`, open until `close`. */
 export class Stream {
   private source: EventSource | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private watchdog: ReturnType<typeof setTimeout> | undefined;
+  private hiding: ReturnType<typeof setTimeout> | undefined;
   private failures = 0;
   private closed = false;
+  private asleep = false;
 
   constructor(
     private readonly url: string,
     private readonly names: readonly string[],
     private readonly handlers: StreamHandlers,
   ) {
+    document.addEventListener("visibilitychange", this.shown);
+    addEventListener("offline", this.retry);
+    addEventListener("online", this.retry);
     this.open();
   }
 
   close(): void {
     this.closed = true;
+    document.removeEventListener("visibilitychange", this.shown);
+    removeEventListener("offline", this.retry);
+    removeEventListener("online", this.retry);
+    clearTimeout(this.hiding);
+    this.drop();
+  }
+
+  private drop(): void {
     clearTimeout(this.timer);
     clearTimeout(this.watchdog);
     this.source?.close();
   }
+
+  private readonly shown = (): void => {
+    clearTimeout(this.hiding);
+    if (document.hidden) {
+      this.hiding = setTimeout(() => {
+        this.asleep = true;
+        this.drop();
+      }, HIDDEN_MS);
+    } else if (this.asleep) {
+      this.asleep = false;
+      this.open();
+    }
+  };
 
   private open(): void {
     const source = new EventSource(this.url);
@@ -65,16 +96,14 @@ export class Stream {
     this.watchdog = setTimeout(() => this.retry(), SILENCE_MS);
   }
 
-  private retry(): void {
-    if (this.closed) return;
-    this.source?.close();
-    clearTimeout(this.timer);
-    clearTimeout(this.watchdog);
+  private readonly retry = (): void => {
+    if (this.closed || this.asleep) return;
+    this.drop();
     this.failures += 1;
     if (this.failures > 1) lost();
     this.handlers.state?.(false);
     this.timer = setTimeout(() => this.open(), Math.min(15_000, 500 * 2 ** Math.min(this.failures, 5)));
-  }
+  };
 }
 
 function parse(data: unknown): unknown {

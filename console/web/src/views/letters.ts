@@ -2,7 +2,7 @@
  * View 9: the newest dead letters by reason, each with the record that no query could use.
  */
 
-import type { Page, View } from "../app";
+import { closeDetail, type Page, type View } from "../app";
 import { type Child, h, type VNode } from "../dom";
 import { ago, clock, count, exact, plural } from "../format";
 import type { Live } from "../net/live";
@@ -32,6 +32,7 @@ export function lettersView(page: Page, live: Live): View {
       poll.again();
     },
     stop: () => poll.stop(),
+    close: () => closeDetail(page, "at"),
   };
 }
 

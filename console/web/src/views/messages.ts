@@ -3,7 +3,7 @@
  * full; and a download.
  */
 
-import type { Page, View } from "../app";
+import { closeDetail, type Page, type View } from "../app";
 import { type Child, h, type VNode } from "../dom";
 import { clock, count, exact, plural } from "../format";
 import type { Live } from "../net/live";
@@ -25,6 +25,7 @@ export function messagesView(page: Page, live: Live): View {
     draw: () => view.draw(),
     moved: () => view.moved(),
     stop: () => view.stop(),
+    close: () => closeDetail(page, "at"),
     keys: [
       { key: "l", does: "Begins or stops the live tail", act: () => view.toggleLive() },
       { key: " ", does: "Holds the live tail, or lets it go on", act: () => view.toggleFreeze() },

@@ -79,7 +79,7 @@ function drawNode(node: ApiNode): Child {
   return [
     h("span", { class: "head" }, h("span", { class: "kind" }, KINDS[node.kind]), stateBadge(node.state)),
     h("span", { class: "name", title: node.name }, node.name),
-    h("span", { class: "line" }, [members ? `${readyText(node)} ready` : "", node.detail].filter((part) => part !== "").join(" · ")),
+    h("span", { class: "line" }, [members ? readyText(node) + (node.desired === 0 ? "" : " ready") : "", node.detail].filter((part) => part !== "").join(" · ")),
     node.kind !== "Store" && h("span", { class: "line" }, rates(node)),
     errors && h("span", { class: "line errors" }, `${rate(node.errorRate)} errors`),
     !errors && node.reason !== null && node.reason !== undefined && node.state !== "Ok" && h("span", { class: "line" }, node.reason),

@@ -2,7 +2,7 @@
  * View 6: the runs of a pipeline's sources over time; asking for one or many; cancelling, running again, pausing.
  */
 
-import type { Page, View } from "../app";
+import { closeDetail, type Page, type View } from "../app";
 import { type Child, h, type VNode } from "../dom";
 import { ago, count, exact, seconds } from "../format";
 import type { Live } from "../net/live";
@@ -29,6 +29,7 @@ export function runsView(page: Page, live: Live): View {
     draw: () => view.draw(),
     moved: () => view.moved(),
     stop: () => view.stop(),
+    close: () => closeDetail(page, "run"),
     keys: [{ key: "n", does: "Asks for a run of the first source that can be run", act: () => view.runFirst() }],
   };
 }

@@ -22,7 +22,7 @@ export async function shots(task: Task): Promise<void> {
       await settle(visit);
       await visit.page.waitForTimeout(1500);
       const session = await visit.context.newCDPSession(visit.page);
-      const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 72 });
+      const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 55 });
       const bytes = Buffer.from(data, "base64");
       size += bytes.length;
       writeFileSync(`${folder}/${name}-${scheme}.webp`, bytes);
