@@ -102,7 +102,12 @@ export function clock(moment: Known<string | number>, now: number): string {
 export function exact(moment: Known<string | number>): string {
   if (moment === null || moment === undefined) return UNKNOWN;
   const date = new Date(moment);
-  return Number.isNaN(date.getTime()) ? UNKNOWN : date.toISOString();
+  return Number.isNaN(date.getTime()) ? UNKNOWN : date.toISOString().replace(".000Z", "Z");
+}
+
+/** Returns a user's name, a ServiceAccount's without its long beginning. */
+export function userName(user: Known<string>): string {
+  return user?.replace(/^system:serviceaccount:/, "") ?? UNKNOWN;
 }
 
 /** Returns `1 run`, `2 runs`. */

@@ -4,7 +4,7 @@
 
 import type { App } from "./app";
 import { type Child, h, type VNode } from "./dom";
-import { clock, seconds } from "./format";
+import { clock, seconds, userName } from "./format";
 import { connectionState } from "./net/connection";
 import { dialog } from "./parts/dialog";
 import { badge, notice, problemNotice } from "./parts/state";
@@ -113,14 +113,9 @@ function who(app: App): Child {
   if (app.session.kind !== "in") return null;
   const { user, groups, end } = app.session.session;
   return [
-    h("span", { class: "who", title: `Groups: ${groups.join(", ") || "none"}. The session ends at ${clock(end, Date.now())}.` }, shortUser(user)),
+    h("span", { class: "who", title: `Groups: ${groups.join(", ") || "none"}. The session ends at ${clock(end, Date.now())}.` }, userName(user)),
     h("button", { type: "button", onClick: () => void app.signOut() }, "Sign out"),
   ];
-}
-
-/** Returns a ServiceAccount's name without its long beginning. */
-function shortUser(user: string): string {
-  return user.replace(/^system:serviceaccount:/, "");
 }
 
 function viewList(app: App): Child {

@@ -33,6 +33,8 @@ export function dialog(options: DialogOptions, ...content: Child[]): VNode {
 /** Opens the dialogs that were drawn. To be called after each drawing. */
 export function openDialogs(root: Element): void {
   for (const element of root.querySelectorAll("dialog")) {
-    if (!element.open) element.showModal();
+    if (element.open) continue;
+    element.showModal();
+    element.querySelector<HTMLElement>(".body input, .body select")?.focus();
   }
 }

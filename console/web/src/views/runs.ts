@@ -4,7 +4,7 @@
 
 import { closeDetail, type Page, type View } from "../app";
 import { type Child, h, type VNode } from "../dom";
-import { ago, count, exact, seconds } from "../format";
+import { ago, count, exact, seconds, userName } from "../format";
 import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
 import { type Problem, problemOf } from "../net/problem";
@@ -179,7 +179,7 @@ class RunsView {
         { head: "Produced", numeric: true, cell: ({ recordsProduced }) => known(count(recordsProduced), "Known when an attempt has ended and its result was read") },
         ...(open ? [] : [
           { head: "Rejected", numeric: true, cell: ({ recordsRejected }: Run) => known(count(recordsRejected)) },
-          { head: "Asked for by", cell: ({ requestedBy }: Run) => known(requestedBy ?? "unknown") },
+          { head: "Asked for by", cell: ({ requestedBy }: Run) => known(userName(requestedBy), requestedBy ?? undefined) },
         ]),
       ],
     });

@@ -3,7 +3,7 @@
  */
 
 import { type Child, h, type VNode } from "../../dom";
-import { ago, bytes, clock, count, exact, seconds, secondsSince } from "../../format";
+import { ago, bytes, clock, count, exact, seconds, secondsSince, userName } from "../../format";
 import type { Live } from "../../net/live";
 import { command } from "../../parts/command";
 import { badge, known } from "../../parts/state";
@@ -33,7 +33,7 @@ export function runDetail(live: Live, run: Run, actions: RunActions): VNode {
     h("div", { class: "row" }, buttons(live, run, actions)),
     facts([
       ["Source", run.source],
-      ["Asked for by", known(run.requestedBy ?? "unknown")],
+      ["Asked for by", known(userName(run.requestedBy), run.requestedBy ?? undefined)],
       run.scheduled ? ["Due", h("span", { title: exact(run.scheduled) }, clock(run.scheduled, now))] : ["Created", h("span", { title: exact(run.created) }, ago(run.created, now))],
       ["Took", took(run, now)],
       ["Records", [known(count(run.recordsProduced)), " in Kafka, ", known(count(run.recordsRead)), " read, ", known(count(run.recordsRejected)), " rejected"]],

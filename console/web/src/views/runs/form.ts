@@ -121,6 +121,6 @@ function hintOf({ type, description, minimum, maximum, pattern, default: value }
   const low = typeof minimum === "number";
   const high = typeof maximum === "number";
   const range = low && high ? `${minimum} to ${maximum}` : low ? `from ${minimum}` : high ? `up to ${maximum}` : "";
-  const parts = [description ?? "", type, range, pattern ? `looks like ${pattern}` : "", (value ?? null) === null ? "" : `by itself ${value === "" ? "empty" : (value ?? "")}`];
+  const parts = [description ?? "", type, range, pattern ? `looks like ${pattern}` : "", (value ?? null) === null ? "" : `default ${value === "" ? "empty" : (value ?? "")}`];
   return parts.filter((part) => part !== "").join(" · ");
 }

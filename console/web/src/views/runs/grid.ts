@@ -3,7 +3,7 @@
  */
 
 import { type Child, h, type VNode } from "../../dom";
-import { clock, count, seconds } from "../../format";
+import { clock, count, plural, seconds } from "../../format";
 import { phaseTone } from "../../parts/words";
 import type { Run } from "../../types";
 
@@ -35,7 +35,7 @@ export function runGrid(runs: readonly Run[], sources: readonly string[], select
 function line(name: string, runs: readonly Run[], selected: string, href: (run: Run) => string, now: number): VNode {
   const longest = Math.max(...runs.map((run) => runSeconds(run, now) ?? 0));
   return h("div", { class: "run-line", key: name },
-    h("div", null, h("strong", null, name), h("div", { class: "soft" }, `${runs.length} shown`)),
+    h("div", null, h("strong", null, name), h("div", { class: "soft" }, plural(runs.length, "run"))),
     h("div", { class: "cells" }, runs.map((run) => cell(run, longest, selected, href, now))));
 }
 
