@@ -40,13 +40,18 @@ function stages({ signals }: PipelineView): Child {
             { head: "In", numeric: true, cell: ({ inRate }) => known(rate(inRate)) },
             { head: "Out", numeric: true, cell: ({ outRate }) => known(rate(outRate)) },
             { head: "Errors", numeric: true, cell: ({ errorRate }) => known(rate(errorRate)) },
-            { head: "p50", numeric: true, title: "Half of the requests take no longer", cell: ({ p50Seconds }) => known(seconds(p50Seconds)) },
-            { head: "p99", numeric: true, title: "All but one in a hundred take no longer", cell: ({ p99Seconds }) => known(seconds(p99Seconds)) },
-            { head: "Busy, back-pressured, idle", cell: ({ busy, idle, backPressured }) => shares(busy, idle, backPressured) },
-            { head: "Record age p50", numeric: true, cell: (row) => (row.stage === "Source" ? "–" : known(seconds(row.ageP50Seconds))) },
-            { head: "p99", numeric: true, cell: (row) => (row.stage === "Source" ? "–" : known(seconds(row.ageP99Seconds))) },
+            { head: "p50", numeric: true, title: "Half of the requests take no longer", cell: (row) => of(row, "Sink", known(seconds(row.p50Seconds)), row.p50Seconds) },
+            { head: "p99", numeric: true, title: "All but one in a hundred take no longer", cell: (row) => of(row, "Sink", known(seconds(row.p99Seconds)), row.p99Seconds) },
+            { head: "Busy, back-pressured, idle", cell: (row) => of(row, "Processor", shares(row.busy, row.idle, row.backPressured), row.busy) },
+            { head: "Record age p50", numeric: true, cell: (row) => of(row, "Processor", known(seconds(row.ageP50Seconds)), row.ageP50Seconds) },
+            { head: "p99", numeric: true, cell: (row) => of(row, "Processor", known(seconds(row.ageP99Seconds)), row.ageP99Seconds) },
           ],
         }));
+}
+
+/** Returns a value that one stage measures; of another stage a dash, unless it has one all the same. */
+function of(row: StageSignals, stage: Stage, drawn: Child, value: number | null | undefined): Child {
+  return row.stage === stage || typeof value === "number" ? drawn : h("span", { class: "soft", title: "This stage has no such measure" }, "–");
 }
 
 function charts(page: Page, live: Live): Child {
@@ -70,14 +75,21 @@ function charts(page: Page, live: Live): Child {
 const SUFFIX: Partial<Record<Measure, string>> = { LatencyP50: " p50", LatencyP99: " p99", AgeP50: "p50", AgeP99: "p99" };
 
 function lines({ columns }: Live, measures: Measure[]): ChartSeries[] {
-  return measures.flatMap((measure) => columns.keys(measure).filter(({ partition }) => typeof partition !== "number").map((key) => ({
+  return measures.flatMap((measure) => shown(columns.keys(measure)).map((key) => ({
     label: seriesLabel(key),
     values: columns.column({ measure, stage: key.stage ?? undefined, name: key.name ?? undefined }) ?? [],
   }))).sort((left, right) => left.label.localeCompare(right.label));
 }
 
+/** Leaves out partitions, and the sum of the sources where there is one source. */
+function shown(keys: readonly SeriesKey[]): SeriesKey[] {
+  const sources = keys.filter(({ stage, name }) => stage === "Source" && (name ?? "") !== "");
+  return keys.filter(({ stage, name, partition }) => typeof partition !== "number" && !(stage === "Source" && (name ?? "") === "" && sources.length === 1));
+}
+
 function seriesLabel({ measure, stage, name }: SeriesKey): string {
-  const what = [stage === null || stage === undefined ? "" : STAGES[stage], name ?? ""].filter((part) => part !== "").join(" ");
+  const part = stage === null || stage === undefined ? "topic" : stage === "Source" && (name ?? "") === "" ? "all sources" : STAGES[stage];
+  const what = [part, name ?? ""].filter((word) => word !== "").join(" ");
   const label = measure.startsWith("Age") ? (SUFFIX[measure] ?? "") : `${what}${SUFFIX[measure] ?? ""}`;
   return label === "" ? "pipeline" : label;
 }
