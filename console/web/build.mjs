@@ -10,7 +10,9 @@ const target = ["es2022", "chrome110", "firefox115", "safari16.4"];
 
 if (process.argv.includes("--tests")) {
   rmSync("build/tests", { recursive: true, force: true });
-  const entryPoints = readdirSync("tests").filter((name) => name.endsWith(".test.ts")).map((name) => `tests/${name}`);
+  const entryPoints = readdirSync("tests")
+    .filter((name) => name.endsWith(".test.ts"))
+    .map((name) => `tests/${name}`);
   const node = { bundle: true, platform: "node", format: "esm", outExtension: { ".js": ".mjs" } };
   await build({ ...node, entryPoints, outdir: "build/tests" });
   await build({ ...node, entryPoints: ["tests/browser/main.ts"], outdir: "build/browser", packages: "external" });
@@ -37,16 +39,30 @@ async function page() {
   writeFileSync("dist/index.html", index);
   writeFileSync("dist/assets/licences.txt", licences(["uplot", "@dagrejs/dagre"]));
 
-  const sizes = [["app.js", script], ["app.css", style], ["theme.js", theme], ["index.html", Buffer.from(index)]];
+  const sizes = [
+    ["app.js", script],
+    ["app.css", style],
+    ["theme.js", theme],
+    ["index.html", Buffer.from(index)],
+  ];
   for (const [name, bytes] of sizes) {
-    console.log(`${name.padEnd(12)} ${kilobytes(bytes.length)} kB, ${kilobytes(gzipSync(bytes, { level: 9 }).length)} kB gzip`);
+    console.log(
+      `${name.padEnd(12)} ${kilobytes(bytes.length)} kB, ${kilobytes(gzipSync(bytes, { level: 9 }).length)} kB gzip`,
+    );
   }
 }
 
 async function bundle(entry) {
   const format = entry.endsWith(".ts") ? { format: "iife" } : {};
   const result = await build({
-    entryPoints: [entry], bundle: true, minify: true, write: false, target, legalComments: "none", logLevel: "warning", ...format,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    write: false,
+    target,
+    legalComments: "none",
+    logLevel: "warning",
+    ...format,
   });
   return Buffer.from(result.outputFiles[0].contents);
 }

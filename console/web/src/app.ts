@@ -154,7 +154,15 @@ export class App implements Page {
     const wanted = place.kind === "pipeline" ? place : undefined;
     if (this.live?.namespace === wanted?.namespace && this.live?.name === wanted?.name) return;
     this.live?.stop();
-    this.live = wanted === undefined ? undefined : new Live(wanted.namespace, wanted.name, () => this.redraw(), () => this.expired());
+    this.live =
+      wanted === undefined
+        ? undefined
+        : new Live(
+            wanted.namespace,
+            wanted.name,
+            () => this.redraw(),
+            () => this.expired(),
+          );
   }
 
   private leave(): void {
@@ -166,10 +174,19 @@ export class App implements Page {
   }
 
   private followLink(event: MouseEvent): void {
-    if (event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (
+      event.defaultPrevented ||
+      event.button !== 0 ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.shiftKey ||
+      event.altKey
+    )
+      return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     const href = link?.getAttribute("href");
-    if (link === null || href === null || href === undefined || !href.startsWith("/") || href.startsWith("/api/")) return;
+    if (link === null || href === null || href === undefined || !href.startsWith("/") || href.startsWith("/api/"))
+      return;
     if (link.hasAttribute("download") || link.hasAttribute("target")) return;
     event.preventDefault();
     this.go(href);

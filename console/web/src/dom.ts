@@ -88,7 +88,8 @@ function patchProps(element: Element, before: Record<string, Value>, now: Record
     if (!(name in now)) setProp(element, name, undefined);
   }
   for (const [name, value] of Object.entries(now)) {
-    if (before[name] !== value || name === "value" || name === "checked") setProp(element, name, value);
+    // A tick that changed nothing must not stay; but text that is being typed is nobody's to take away.
+    if (before[name] !== value || name === "checked") setProp(element, name, value);
   }
 }
 
@@ -121,7 +122,8 @@ function patchChildren(parent: Element, children: (VNode | string)[], namespace:
   let at: ChildNode | null = parent.firstChild;
   const used = new Set<ChildNode>();
   for (const child of children) {
-    const found = typeof child === "object" && child.key !== undefined ? keyed.get(identity(child)) : takeLoose(loose, child);
+    const found =
+      typeof child === "object" && child.key !== undefined ? keyed.get(identity(child)) : takeLoose(loose, child);
     const element = fill(found, child, namespace);
     used.add(element);
     if (element === at) at = at.nextSibling;

@@ -64,7 +64,12 @@ export function seconds(value: Known<number>): string {
   if (value < 1) return `${short(value * 1000)} ms`;
   if (value < 60) return `${short(value)} s`;
   const whole = Math.round(value);
-  const units: [number, string][] = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const units: [number, string][] = [
+    [86_400, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ];
   const first = units.findIndex(([length]) => whole >= length);
   const [length, name] = units[first] ?? [1, "s"];
   const [nextLength, nextName] = units[first + 1] ?? [1, "s"];

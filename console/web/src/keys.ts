@@ -24,7 +24,9 @@ export function listenToKeys(app: App): void {
 }
 
 function typing(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input:not([type=checkbox]), textarea, select, dialog") !== null;
+  return (
+    target instanceof HTMLElement && target.closest("input:not([type=checkbox]), textarea, select, dialog") !== null
+  );
 }
 
 function goTo(app: App, key: string): boolean {

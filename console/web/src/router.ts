@@ -4,7 +4,18 @@
  * Paths: `/`, `/login`, `/NAMESPACE/PIPELINE`, `/NAMESPACE/PIPELINE/VIEW`. Pure.
  */
 
-export const VIEWS = ["overview", "lag", "signals", "messages", "runs", "logs", "tables", "letters", "follow", "resource"] as const;
+export const VIEWS = [
+  "overview",
+  "lag",
+  "signals",
+  "messages",
+  "runs",
+  "logs",
+  "tables",
+  "letters",
+  "follow",
+  "resource",
+] as const;
 
 export type ViewName = (typeof VIEWS)[number];
 

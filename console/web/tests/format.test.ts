@@ -2,7 +2,20 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ago, bytes, clock, count, exact, parseDuration, plural, rate, seconds, secondsSince, share, short } from "../src/format";
+import {
+  ago,
+  bytes,
+  clock,
+  count,
+  exact,
+  parseDuration,
+  plural,
+  rate,
+  seconds,
+  secondsSince,
+  share,
+  short,
+} from "../src/format";
 
 test("what is unknown is written so, whatever kind of figure it is", () => {
   for (const write of [count, rate, short, bytes, share, seconds]) {

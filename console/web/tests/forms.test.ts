@@ -9,7 +9,15 @@ import { told } from "../src/views/runs/trigger";
 import { keyOf, keyProblem } from "../src/views/tables";
 
 const param = (over: Partial<ParamView>): ParamView => ({
-  name: "p", type: "string", default: null, description: null, minimum: null, maximum: null, choices: [], pattern: null, ...over,
+  name: "p",
+  type: "string",
+  default: null,
+  description: null,
+  minimum: null,
+  maximum: null,
+  choices: [],
+  pattern: null,
+  ...over,
 });
 
 test("a param without a default is needed, one with a default is not", () => {
@@ -55,12 +63,16 @@ test("limits are whole numbers and lengths of time", () => {
 });
 
 test("what the server refuses stands at the field that it names", () => {
-  assert.deepEqual(told({ kind: "refused", message: "", fields: [{ field: "params.day", message: "no such day" }] }), { day: "no such day" });
+  assert.deepEqual(told({ kind: "refused", message: "", fields: [{ field: "params.day", message: "no such day" }] }), {
+    day: "no such day",
+  });
   assert.deepEqual(told(undefined), {});
 });
 
 test("a search asks for what the address says and nothing else", () => {
-  const search = searchOf({ from: "offset", offset: "7", time: "2026-01-01T00:00", partition: "3", contains: "x" }, ["orders"]);
+  const search = searchOf({ from: "offset", offset: "7", time: "2026-01-01T00:00", partition: "3", contains: "x" }, [
+    "orders",
+  ]);
   const query = request(search, undefined);
   assert.equal(search.topic, "orders");
   assert.equal(query.offset, "7");
@@ -77,7 +89,13 @@ test("a search that cannot work says why", () => {
 });
 
 const column = (name: string, role: Column["role"]): Column => ({ name, role, type: "text", masked: false });
-const COLUMNS = [column("a", "Partition"), column("b", "Partition"), column("c", "Clustering"), column("d", "Clustering"), column("v", "Regular")];
+const COLUMNS = [
+  column("a", "Partition"),
+  column("b", "Partition"),
+  column("c", "Clustering"),
+  column("d", "Clustering"),
+  column("v", "Regular"),
+];
 
 test("a key is the whole partition key and a beginning of the clustering key", () => {
   assert.equal(keyProblem(COLUMNS, {}), undefined);

@@ -34,7 +34,8 @@ test("a series that is new is unknown before, and a sample that came already is 
 
 test("an hour is kept and no more", () => {
   const columns = new Columns();
-  for (let index = 0; index < 800; index += 1) columns.push({ time: index * 5, values: [{ key: LAG, value: index }], unknown: [] });
+  for (let index = 0; index < 800; index += 1)
+    columns.push({ time: index * 5, values: [{ key: LAG, value: index }], unknown: [] });
   assert.equal(columns.times.length, 720);
   assert.equal(columns.column({ measure: "LagRecords" })?.length, 720);
   assert.equal(columns.column({ measure: "LagRecords" })?.at(-1), 799);
@@ -42,7 +43,14 @@ test("an hour is kept and no more", () => {
 
 test("a partition's series is not the total's", () => {
   const columns = new Columns();
-  columns.push({ time: 5, values: [{ key: LAG, value: 1 }, { key: { ...LAG, name: "orders", partition: 0 }, value: 2 }], unknown: [] });
+  columns.push({
+    time: 5,
+    values: [
+      { key: LAG, value: 1 },
+      { key: { ...LAG, name: "orders", partition: 0 }, value: 2 },
+    ],
+    unknown: [],
+  });
   assert.deepEqual(columns.column({ measure: "LagRecords", name: "orders", partition: 0 }), [2]);
   assert.deepEqual(columns.column({ measure: "LagRecords" }), [1]);
   assert.equal(columns.column({ measure: "LagRecords", name: "clicks", partition: 0 }), undefined);
@@ -55,22 +63,41 @@ test("the range is the address's, and a wrong one is the usual one", () => {
 });
 
 test("stacked series are unknown where one below them is", () => {
-  const series = [{ label: "a", values: [1, null, 1], stacked: true }, { label: "b", values: [2, 2, null], stacked: true }];
-  assert.deepEqual(plotColumns({ times: [1, 2, 3], series }), [[1, 2, 3], [1, null, 1], [3, null, null]]);
+  const series = [
+    { label: "a", values: [1, null, 1], stacked: true },
+    { label: "b", values: [2, 2, null], stacked: true },
+  ];
+  assert.deepEqual(plotColumns({ times: [1, 2, 3], series }), [
+    [1, 2, 3],
+    [1, null, 1],
+    [3, null, null],
+  ]);
 });
 
 test("spans without any value are unknown, also before the first and with none at all", () => {
   const frame = { times: [10, 15, 20, 25, 30], from: 0, to: 30 };
   const line = (values: (number | null)[]): { label: string; values: (number | null)[] }[] => [{ label: "a", values }];
-  assert.deepEqual(unknownSpans({ ...frame, series: line([0, 1, null, null, 4]) }), [[0, 10], [15, 30]]);
+  assert.deepEqual(unknownSpans({ ...frame, series: line([0, 1, null, null, 4]) }), [
+    [0, 10],
+    [15, 30],
+  ]);
   assert.deepEqual(unknownSpans({ ...frame, from: 10, series: line([0, 0, 0, 0, 0]) }), []);
   assert.deepEqual(unknownSpans({ times: [], from: 0, to: 30, series: line([]) }), [[0, 30]]);
 });
 
 test("a chart says unknown to those who do not see it", () => {
-  const data = { title: "Lag", times: [1, 2], from: 0, to: 3, format: (value: number | null | undefined): string => (typeof value === "number" ? String(value) : "unknown") };
+  const data = {
+    title: "Lag",
+    times: [1, 2],
+    from: 0,
+    to: 3,
+    format: (value: number | null | undefined): string => (typeof value === "number" ? String(value) : "unknown"),
+  };
   assert.equal(summary({ ...data, series: [{ label: "all", values: [null, null] }] }), "Lag. all: unknown.");
-  assert.equal(summary({ ...data, series: [{ label: "all", values: [4, null] }] }), "Lag. all: now unknown, least 4, most 4.");
+  assert.equal(
+    summary({ ...data, series: [{ label: "all", values: [4, null] }] }),
+    "Lag. all: now unknown, least 4, most 4.",
+  );
 });
 
 test("a small line breaks where values are unknown", () => {

@@ -17,11 +17,19 @@ import { cellHeight } from "../src/views/runs/grid";
 test("a store that is away is unknown, and not the console's fault", () => {
   assert.equal(kindOf(503), "away");
   assert.equal(kindOf(500), "bug");
-  assert.equal(problemFrom(503, { reason: "Unavailable", message: "kafka does not answer", causes: ["refused"] }).message, "kafka does not answer: refused");
+  assert.equal(
+    problemFrom(503, { reason: "Unavailable", message: "kafka does not answer", causes: ["refused"] }).message,
+    "kafka does not answer: refused",
+  );
 });
 
 test("a lacking right is named", () => {
-  const problem = problemFrom(403, { reason: "Forbidden", message: "you may not", causes: [], right: "get streamingpipelines/messages" });
+  const problem = problemFrom(403, {
+    reason: "Forbidden",
+    message: "you may not",
+    causes: [],
+    right: "get streamingpipelines/messages",
+  });
   assert.equal(problem.kind, "forbidden");
   assert.match(problem.message, /get streamingpipelines\/messages/);
 });
@@ -48,7 +56,13 @@ test("unknown has its own dress", () => {
 });
 
 test("a condition is good at True, but for those that are good at False", () => {
-  const condition = (type: string, status: string): Condition => ({ type, status, reason: "R", message: "", since: "2026-01-01T00:00:00Z" });
+  const condition = (type: string, status: string): Condition => ({
+    type,
+    status,
+    reason: "R",
+    message: "",
+    since: "2026-01-01T00:00:00Z",
+  });
   assert.equal(conditionTone(condition("KafkaReady", "True")), "ok");
   assert.equal(conditionTone(condition("KafkaReady", "False")), "bad");
   assert.equal(conditionTone(condition("Stalled", "False")), "ok");
@@ -63,7 +77,10 @@ test("queries leave out what is not set", () => {
 test("a tree of nodes holds text as text", () => {
   const node: VNode = h("p", { key: "k", class: null }, "<b>", 0, null, false, [h("i", null, 1)]);
   assert.equal(node.key, "k");
-  assert.deepEqual(node.children.map((child) => (typeof child === "string" ? child : child.tag)), ["<b>", "0", "i"]);
+  assert.deepEqual(
+    node.children.map((child) => (typeof child === "string" ? child : child.tag)),
+    ["<b>", "0", "i"],
+  );
 });
 
 test("a log's line is time, text and how grave it is", () => {
@@ -81,8 +98,11 @@ test("found parts of a line take turns with the others", () => {
 });
 
 test("a record is followed until nothing of its way will change", () => {
-  const step = (kind: Trace["steps"][number]["kind"], outcome: Trace["steps"][number]["outcome"], time: string | null): Trace["steps"][number] =>
-    ({ kind, name: "n", outcome, time, seconds: null, message: "", facts: [], row: null });
+  const step = (
+    kind: Trace["steps"][number]["kind"],
+    outcome: Trace["steps"][number]["outcome"],
+    time: string | null,
+  ): Trace["steps"][number] => ({ kind, name: "n", outcome, time, seconds: null, message: "", facts: [], row: null });
   const done = [step("Topic", "Done", "2026-01-31T12:00:00Z"), step("Row", "Done", "2026-01-31T12:00:00.250Z")];
   assert.equal(settled({ steps: done, record: null }), true);
   assert.equal(wholeWay(done), 0.25);
@@ -92,7 +112,11 @@ test("a record is followed until nothing of its way will change", () => {
 });
 
 test("a record is named by topic, partition and offset, all of them", () => {
-  assert.deepEqual(placeOf({ topic: "orders", partition: "0", offset: "7" }), { topic: "orders", partition: 0, offset: 7 });
+  assert.deepEqual(placeOf({ topic: "orders", partition: "0", offset: "7" }), {
+    topic: "orders",
+    partition: 0,
+    offset: 7,
+  });
   assert.equal(placeOf({ topic: "orders", partition: "", offset: "7" }), undefined);
   assert.equal(placeOf({ topic: "orders", partition: "0", offset: "-1" }), undefined);
 });
@@ -104,13 +128,38 @@ test("short and long runs both show in the grid", () => {
 });
 
 test("sources stand left, tables right, and stores under what rests on them", () => {
-  const node = (id: string, kind: ApiNode["kind"]): ApiNode => ({ id, kind, name: id, component: "Kafka", state: "Ok", detail: "" });
+  const node = (id: string, kind: ApiNode["kind"]): ApiNode => ({
+    id,
+    kind,
+    name: id,
+    component: "Kafka",
+    state: "Ok",
+    detail: "",
+  });
   const edge = (from: string, to: string, kind: Edge["kind"]): Edge => ({ from, to, kind });
-  const nodes = [node("source", "Source"), node("topic", "Topic"), node("query", "Query"), node("table", "Table"), node("kafka", "Store"), node("zookeeper", "Store")];
-  const edges = [edge("source", "topic", "Flow"), edge("topic", "query", "Flow"), edge("query", "table", "Flow"), edge("topic", "kafka", "RestsOn"), edge("kafka", "zookeeper", "RestsOn"), edge("x", "table", "Flow")];
+  const nodes = [
+    node("source", "Source"),
+    node("topic", "Topic"),
+    node("query", "Query"),
+    node("table", "Table"),
+    node("kafka", "Store"),
+    node("zookeeper", "Store"),
+  ];
+  const edges = [
+    edge("source", "topic", "Flow"),
+    edge("topic", "query", "Flow"),
+    edge("query", "table", "Flow"),
+    edge("topic", "kafka", "RestsOn"),
+    edge("kafka", "zookeeper", "RestsOn"),
+    edge("x", "table", "Flow"),
+  ];
   const { nodes: placed, edges: routes } = layout(nodes, edges);
   const at = Object.fromEntries(placed.map((place) => [place.node.id, place]));
-  assert.ok((at.source?.x ?? 0) < (at.topic?.x ?? 0) && (at.topic?.x ?? 0) < (at.query?.x ?? 0) && (at.query?.x ?? 0) < (at.table?.x ?? 0));
+  assert.ok(
+    (at.source?.x ?? 0) < (at.topic?.x ?? 0) &&
+      (at.topic?.x ?? 0) < (at.query?.x ?? 0) &&
+      (at.query?.x ?? 0) < (at.table?.x ?? 0),
+  );
   assert.equal(at.kafka?.x, at.topic?.x);
   assert.ok((at.kafka?.y ?? 0) > (at.topic?.y ?? 0) && (at.zookeeper?.y ?? 0) > (at.kafka?.y ?? 0));
   assert.equal(routes.length, 5);

@@ -112,7 +112,9 @@ export class PipelineClient {
 
 /** Returns a path with a query; what is absent or empty is left out. */
 export function url(path: string, query: Query): string {
-  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
+  const set = Object.entries(query).filter(
+    ([, value]) => value !== undefined && value !== null && value !== "" && value !== false,
+  );
   if (set.length === 0) return path;
   return `${path}?${new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString()}`;
 }
@@ -145,7 +147,10 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   } catch (cause) {
     if (init.signal?.aborted === true) throw cause;
     lost();
-    throw new Failure({ kind: "disconnected", message: "the console does not answer; is the port-forward still open?" });
+    throw new Failure({
+      kind: "disconnected",
+      message: "the console does not answer; is the port-forward still open?",
+    });
   }
 }
 
@@ -173,5 +178,10 @@ export function problemFrom(status: number, told: Partial<api.Problem>): Problem
   const kind = told.reason === undefined ? kindOf(status) : KINDS[told.reason];
   const parts = [told.message ?? `the console answered ${status}`, ...(told.causes ?? [])];
   const right = told.right === undefined || told.right === null ? "" : ` (needs: ${told.right})`;
-  return { kind, message: parts.join(": ") + right, fields: told.fields ?? [], retryAfter: told.retryAfter ?? undefined };
+  return {
+    kind,
+    message: parts.join(": ") + right,
+    fields: told.fields ?? [],
+    retryAfter: told.retryAfter ?? undefined,
+  };
 }

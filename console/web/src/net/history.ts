@@ -64,7 +64,12 @@ export class Columns {
   }
 }
 
-function identity(key: { measure: Measure; stage?: Stage | null | undefined; name?: string | null | undefined; partition?: number | null | undefined }): string {
+function identity(key: {
+  measure: Measure;
+  stage?: Stage | null | undefined;
+  name?: string | null | undefined;
+  partition?: number | null | undefined;
+}): string {
   return [key.measure, key.stage ?? "", key.name ?? "", key.partition ?? ""].join("|");
 }
 
@@ -75,7 +80,12 @@ export interface Range {
   until: number | undefined;
 }
 
-export const RANGES: [number, string][] = [[300, "5 min"], [900, "15 min"], [1800, "30 min"], [3600, "1 h"]];
+export const RANGES: [number, string][] = [
+  [300, "5 min"],
+  [900, "15 min"],
+  [1800, "30 min"],
+  [3600, "1 h"],
+];
 
 /** Returns the range that a view's query asks for; the last quarter of an hour if none. */
 export function rangeOf(query: Record<string, string>): Range {

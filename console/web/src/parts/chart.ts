@@ -37,16 +37,29 @@ const HEIGHT = 168;
 
 /** Returns a chart under its title, with the newest values in words. */
 export function chart(data: ChartData): VNode {
-  return h("figure", { class: data.full === true ? "chart panel full" : "chart panel", key: `chart-${data.title}` },
-    h("figcaption", null, h("h3", null, data.title),
-      h("button", { type: "button", class: "quiet small", "aria-label": `${data.title} as CSV`, onClick: () => saveCsv(data) }, "CSV")),
-    widget(CHART, data, { class: "plot", role: "img", "aria-label": summary(data) }));
+  return h(
+    "figure",
+    { class: data.full === true ? "chart panel full" : "chart panel", key: `chart-${data.title}` },
+    h(
+      "figcaption",
+      null,
+      h("h3", null, data.title),
+      h(
+        "button",
+        { type: "button", class: "quiet small", "aria-label": `${data.title} as CSV`, onClick: () => saveCsv(data) },
+        "CSV",
+      ),
+    ),
+    widget(CHART, data, { class: "plot", role: "img", "aria-label": summary(data) }),
+  );
 }
 
 /** Returns what a chart shows, for those who do not see it. */
 export function summary({ title, series, times, from, to, format }: ChartData): string {
   const parts = series.map(({ label, values }) => {
-    const seen = values.filter((value, index): value is number => value !== null && (times[index] ?? 0) >= from && (times[index] ?? 0) <= to);
+    const seen = values.filter(
+      (value, index): value is number => value !== null && (times[index] ?? 0) >= from && (times[index] ?? 0) <= to,
+    );
     if (seen.length === 0) return `${label}: ${UNKNOWN}`;
     return `${label}: now ${format(values.at(-1))}, least ${format(Math.min(...seen))}, most ${format(Math.max(...seen))}`;
   });
@@ -55,7 +68,9 @@ export function summary({ title, series, times, from, to, format }: ChartData): 
 
 function saveCsv({ title, times, series }: ChartData): void {
   const head = ["time", ...series.map(({ label }) => `"${label.replaceAll('"', '""')}"`)].join(",");
-  const rows = times.map((time, index) => [new Date(time * 1000).toISOString(), ...series.map(({ values }) => values[index] ?? "")].join(","));
+  const rows = times.map((time, index) =>
+    [new Date(time * 1000).toISOString(), ...series.map(({ values }) => values[index] ?? "")].join(","),
+  );
   saveFile(`${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.csv`, "text/csv", [head, ...rows].join("\n"));
 }
 
@@ -70,7 +85,10 @@ class Plot implements Mounted<ChartData> {
   private drawn: ChartData;
   private readonly sizes: ResizeObserver;
 
-  constructor(private readonly element: HTMLElement, data: ChartData) {
+  constructor(
+    private readonly element: HTMLElement,
+    data: ChartData,
+  ) {
     this.drawn = data;
     this.sizes = new ResizeObserver(() => this.resize());
     this.sizes.observe(element);
@@ -101,7 +119,8 @@ class Plot implements Mounted<ChartData> {
 
   private resize(): void {
     const width = this.element.clientWidth;
-    if (width > 0 && this.plot !== undefined && Math.abs(this.plot.width - width) > 1) this.plot.setSize({ width, height: HEIGHT });
+    if (width > 0 && this.plot !== undefined && Math.abs(this.plot.width - width) > 1)
+      this.plot.setSize({ width, height: HEIGHT });
   }
 
   private options(width: number): uPlot.Options {
@@ -122,11 +141,29 @@ class Plot implements Mounted<ChartData> {
         y: { range: (_plot, _low, high) => [0, this.drawn.most ?? niceTop(high)] },
       },
       axes: [
-        { stroke: ink, font, grid, ticks: grid, size: 26, values: (_plot, ticks) => ticks.map((tick) => shortClock(tick)), space: 70 },
-        { stroke: ink, font, grid, ticks: grid, size: 62, values: (_plot, ticks) => ticks.map((tick) => this.drawn.format(tick)) },
+        {
+          stroke: ink,
+          font,
+          grid,
+          ticks: grid,
+          size: 26,
+          values: (_plot, ticks) => ticks.map((tick) => shortClock(tick)),
+          space: 70,
+        },
+        {
+          stroke: ink,
+          font,
+          grid,
+          ticks: grid,
+          size: 62,
+          values: (_plot, ticks) => ticks.map((tick) => this.drawn.format(tick)),
+        },
       ],
       series: [
-        { label: "at", value: (_plot, value) => (value === null || value === undefined ? "now" : clock(value * 1000, Date.now())) },
+        {
+          label: "at",
+          value: (_plot, value) => (value === null || value === undefined ? "now" : clock(value * 1000, Date.now())),
+        },
         ...this.drawn.series.map((series, index): uPlot.Series => {
           const colour = colours[index % colours.length] ?? ink;
           const base: uPlot.Series = {
@@ -181,7 +218,12 @@ function shortClock(time: number): string {
 }
 
 /** Returns the spans of time, within the range, in which no series has a value. */
-export function unknownSpans({ times, series, from, to }: Pick<ChartData, "times" | "series" | "from" | "to">): [number, number][] {
+export function unknownSpans({
+  times,
+  series,
+  from,
+  to,
+}: Pick<ChartData, "times" | "series" | "from" | "to">): [number, number][] {
   const spans: [number, number][] = [];
   let since: number | undefined = from;
   for (const [index, time] of times.entries()) {
@@ -196,7 +238,9 @@ export function unknownSpans({ times, series, from, to }: Pick<ChartData, "times
   const end = Math.max(from, Math.min(to, times.at(-1) ?? from));
   if (since !== undefined && times.length > 0 && end > since) spans.push([since, end]);
   if (times.length === 0) spans.push([from, to]);
-  return spans.map(([start, stop]): [number, number] => [Math.max(start, from), Math.min(stop, to)]).filter(([start, stop]) => stop > start);
+  return spans
+    .map(([start, stop]): [number, number] => [Math.max(start, from), Math.min(stop, to)])
+    .filter(([start, stop]) => stop > start);
 }
 
 function hatchUnknown(plot: uPlot, data: ChartData, ink: string): void {

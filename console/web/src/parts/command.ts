@@ -7,16 +7,26 @@ import { announce } from "./announce";
 
 /** Returns a command line, or several, that can be copied. */
 export function command(line: string, label = "The same with kubectl"): VNode {
-  return h("div", { class: "command" },
+  return h(
+    "div",
+    { class: "command" },
     h("p", { class: "label" }, label),
-    h("div", { class: "line" },
+    h(
+      "div",
+      { class: "line" },
       h("pre", { tabindex: 0, role: "region", "aria-label": label }, h("code", null, line)),
-      copyButton(line)));
+      copyButton(line),
+    ),
+  );
 }
 
 /** Returns a button that copies text. */
 export function copyButton(text: string, label = "Copy"): VNode {
-  return h("button", { type: "button", class: "quiet", title: "Copy to the clipboard", onClick: () => void copy(text) }, label);
+  return h(
+    "button",
+    { type: "button", class: "quiet", title: "Copy to the clipboard", onClick: () => void copy(text) },
+    label,
+  );
 }
 
 async function copy(text: string): Promise<void> {

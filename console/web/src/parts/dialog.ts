@@ -14,20 +14,26 @@ export interface DialogOptions {
 
 /** Returns a dialog; it is open as long as it is drawn. */
 export function dialog(options: DialogOptions, ...content: Child[]): VNode {
-  return h("dialog", {
-    key: "dialog",
-    class: options.wide === true ? "wide" : undefined,
-    "aria-labelledby": "dialog-title",
-    onCancel: (event: Event) => {
-      event.preventDefault();
-      options.close();
+  return h(
+    "dialog",
+    {
+      key: "dialog",
+      class: options.wide === true ? "wide" : undefined,
+      "aria-labelledby": "dialog-title",
+      onCancel: (event: Event) => {
+        event.preventDefault();
+        options.close();
+      },
     },
-  },
-    h("header", null,
+    h(
+      "header",
+      null,
       h("h2", { id: "dialog-title" }, options.title),
-      h("button", { type: "button", class: "quiet", "aria-label": "Close", onClick: options.close }, "✕")),
+      h("button", { type: "button", class: "quiet", "aria-label": "Close", onClick: options.close }, "✕"),
+    ),
     h("div", { class: "body" }, ...content),
-    options.foot !== undefined && h("footer", null, options.foot));
+    options.foot !== undefined && h("footer", null, options.foot),
+  );
 }
 
 /** Opens the dialogs that were drawn. To be called after each drawing. */

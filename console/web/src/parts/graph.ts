@@ -37,10 +37,20 @@ export interface Layout {
 /** Returns where everything stands. Pure: the same graph is laid out the same. */
 export function layout(nodes: readonly ApiNode[], edges: readonly Edge[]): Layout {
   const flowNodes = nodes.filter(({ kind }) => kind !== "Store");
-  const flow = layFlow(flowNodes, edges.filter(({ kind }) => kind === "Flow"));
-  const stores = layStores(nodes.filter(({ kind }) => kind === "Store"), edges.filter(({ kind }) => kind === "RestsOn"), flow.nodes);
+  const flow = layFlow(
+    flowNodes,
+    edges.filter(({ kind }) => kind === "Flow"),
+  );
+  const stores = layStores(
+    nodes.filter(({ kind }) => kind === "Store"),
+    edges.filter(({ kind }) => kind === "RestsOn"),
+    flow.nodes,
+  );
   const placed = [...flow.nodes, ...stores];
-  const rests = restEdges(edges.filter(({ kind }) => kind === "RestsOn"), placed);
+  const rests = restEdges(
+    edges.filter(({ kind }) => kind === "RestsOn"),
+    placed,
+  );
   return {
     width: Math.max(...placed.map(({ x, width }) => x + width), 0) + SPACE,
     height: Math.max(...placed.map(({ y, height }) => y + height), 0) + SPACE,
@@ -74,11 +84,13 @@ function layStores(stores: readonly ApiNode[], rests: readonly Edge[], flow: rea
   const placed: Placed[] = [];
   const bottom = Math.max(...flow.map(({ y, height }) => y + height), 0);
   const middles = new Map(flow.map(({ node, x, width }) => [node.id, x + width / 2]));
-  const wanted = stores.map((node) => {
-    const above = rests.filter(({ to }) => to === node.id).map(({ from }) => from);
-    const depth = above.some((id) => stores.some((store) => store.id === id)) ? 1 : 0;
-    return { node, above, depth };
-  }).sort((left, right) => left.depth - right.depth);
+  const wanted = stores
+    .map((node) => {
+      const above = rests.filter(({ to }) => to === node.id).map(({ from }) => from);
+      const depth = above.some((id) => stores.some((store) => store.id === id)) ? 1 : 0;
+      return { node, above, depth };
+    })
+    .sort((left, right) => left.depth - right.depth);
 
   let free = [SPACE, SPACE];
   for (const { node, above, depth } of wanted) {
@@ -87,7 +99,13 @@ function layStores(stores: readonly ApiNode[], rests: readonly Edge[], flow: rea
     const x = Math.max(middle - NODE_WIDTH / 2, free[depth] ?? SPACE);
     free = free.map((edge, row) => (row === depth ? x + NODE_WIDTH + SPACE : edge));
     middles.set(node.id, x + NODE_WIDTH / 2);
-    placed.push({ node, x, y: bottom + STORE_GAP + depth * (STORE_HEIGHT + STORE_GAP / 2), width: NODE_WIDTH, height: STORE_HEIGHT });
+    placed.push({
+      node,
+      x,
+      y: bottom + STORE_GAP + depth * (STORE_HEIGHT + STORE_GAP / 2),
+      width: NODE_WIDTH,
+      height: STORE_HEIGHT,
+    });
   }
   return placed;
 }
@@ -101,7 +119,9 @@ function restEdges(rests: readonly Edge[], placed: readonly Placed[]): Route[] {
     const start = { x: above.x + above.width / 2, y: above.y + above.height };
     const end = { x: below.x + below.width / 2, y: below.y };
     const bend = end.y - STORE_GAP / 4;
-    return [{ edge, points: start.x === end.x ? [start, end] : [start, { x: start.x, y: bend }, { x: end.x, y: bend }, end] }];
+    return [
+      { edge, points: start.x === end.x ? [start, end] : [start, { x: start.x, y: bend }, { x: end.x, y: bend }, end] },
+    ];
   });
 }
 
@@ -117,14 +137,44 @@ export interface GraphOptions {
 /** Returns the graph; it is one picture to look at, and a list of links for the keyboard and for those who hear it. */
 export function graph(options: GraphOptions): VNode {
   const { width, height, nodes, edges } = layout(options.nodes, options.edges);
-  return h("div", { class: "graph", tabindex: 0, role: "region", "aria-label": options.label },
-    h("svg", { width, height, viewBox: `0 0 ${width} ${height}` },
-      h("defs", null, h("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
-        h("path", { d: "M0 0L8 4L0 8z", class: "arrow" }))),
+  return h(
+    "div",
+    { class: "graph", tabindex: 0, role: "region", "aria-label": options.label },
+    h(
+      "svg",
+      { width, height, viewBox: `0 0 ${width} ${height}` },
+      h(
+        "defs",
+        null,
+        h(
+          "marker",
+          {
+            id: "arrow",
+            viewBox: "0 0 8 8",
+            refX: 7,
+            refY: 4,
+            markerWidth: 9,
+            markerHeight: 9,
+            markerUnits: "userSpaceOnUse",
+            orient: "auto",
+          },
+          h("path", { d: "M0 0L8 4L0 8z", class: "arrow" }),
+        ),
+      ),
       edges.map(drawEdge),
       nodes.map(({ node, x, y, width: wide, height: high }) =>
-        h("foreignObject", { key: node.id, x, y, width: wide, height: high },
-          h("a", { class: `node ${node.kind} ${node.state}`, href: options.href(node), title: node.message ?? undefined }, options.draw(node))))));
+        h(
+          "foreignObject",
+          { key: node.id, x, y, width: wide, height: high },
+          h(
+            "a",
+            { class: `node ${node.kind} ${node.state}`, href: options.href(node), title: node.message ?? undefined },
+            options.draw(node),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function drawEdge({ edge, points }: Route): VNode {
@@ -132,10 +182,21 @@ function drawEdge({ edge, points }: Route): VNode {
   const middle = points[Math.floor(points.length / 2)];
   const known = typeof edge.rate === "number";
   const strength = known ? Math.min(4, 1.25 + Math.log10(1 + (edge.rate ?? 0)) * 0.9) : 1.25;
-  return h("g", { key: `${edge.from}>${edge.to}`, class: `edge ${edge.kind}${known ? "" : " unknown"}${edge.rate === 0 ? " still" : ""}` },
-    h("path", { d: path, "stroke-width": strength.toFixed(1), "marker-end": edge.kind === "Flow" ? "url(#arrow)" : undefined }),
-    edge.kind === "Flow" && middle !== undefined
-      && h("text", { x: middle.x, y: middle.y - 8, "text-anchor": "middle" }, known ? rate(edge.rate) : "?"));
+  return h(
+    "g",
+    {
+      key: `${edge.from}>${edge.to}`,
+      class: `edge ${edge.kind}${known ? "" : " unknown"}${edge.rate === 0 ? " still" : ""}`,
+    },
+    h("path", {
+      d: path,
+      "stroke-width": strength.toFixed(1),
+      "marker-end": edge.kind === "Flow" ? "url(#arrow)" : undefined,
+    }),
+    edge.kind === "Flow" &&
+      middle !== undefined &&
+      h("text", { x: middle.x, y: middle.y - 8, "text-anchor": "middle" }, known ? rate(edge.rate) : "?"),
+  );
 }
 
 function curve(points: readonly { x: number; y: number }[]): string {

@@ -15,20 +15,34 @@ export function jsonTree(value: Json, depth = 2): VNode {
 }
 
 function branch(value: Json, depth: number): Child {
-  if (Array.isArray(value)) return folded(value.map((item, index): [string, Json] => [String(index), item]), "[", "]", depth);
+  if (Array.isArray(value))
+    return folded(
+      value.map((item, index): [string, Json] => [String(index), item]),
+      "[",
+      "]",
+      depth,
+    );
   if (value !== null && typeof value === "object") return folded(Object.entries(value), "{", "}", depth);
   return leaf(value);
 }
 
 function folded(entries: [string, Json][], open: string, close: string, depth: number): Child {
   if (entries.length === 0) return `${open}${close}`;
-  return h("details", { open: depth > 0 },
+  return h(
+    "details",
+    { open: depth > 0 },
     h("summary", null, open, h("span", { class: "soft" }, ` ${entries.length} `), close),
-    h("ul", null, entries.map(([name, item]) => h("li", null, h("span", { class: "name" }, name), ": ", branch(item, depth - 1)))));
+    h(
+      "ul",
+      null,
+      entries.map(([name, item]) => h("li", null, h("span", { class: "name" }, name), ": ", branch(item, depth - 1))),
+    ),
+  );
 }
 
 function leaf(value: null | boolean | number | string): Child {
-  if (value === MASK) return h("span", { class: "masked", title: "Masked: you lack the right to see this field" }, `${MASK} masked`);
+  if (value === MASK)
+    return h("span", { class: "masked", title: "Masked: you lack the right to see this field" }, `${MASK} masked`);
   if (typeof value === "string") return h("span", { class: "text" }, JSON.stringify(value));
   return h("span", { class: "literal" }, String(value));
 }

@@ -12,13 +12,36 @@ export function rangePicker(page: Page): VNode {
   const range = rangeOf(page.route.query);
   const now = Date.now();
   const [, end] = bounds(range, now);
-  return h("div", { class: "row", role: "group", "aria-label": "Range of time" },
-    RANGES.map(([length, name]) => h("button", {
-      type: "button", "aria-pressed": String(length === range.seconds), onClick: () => page.setQuery({ range: String(length) }, true),
-    }, name)),
+  return h(
+    "div",
+    { class: "row", role: "group", "aria-label": "Range of time" },
+    RANGES.map(([length, name]) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(length === range.seconds),
+          onClick: () => page.setQuery({ range: String(length) }, true),
+        },
+        name,
+      ),
+    ),
     range.until === undefined
-      ? h("button", { type: "button", title: "Stop here, so that the address shows this moment to whoever opens it", onClick: () => page.setQuery({ until: String(end) }) }, "‖ Hold")
-      : h("button", { type: "button", class: "primary", onClick: () => page.setQuery({ until: "" }) }, `▶ Held at ${clock(range.until * 1000, now)}`));
+      ? h(
+          "button",
+          {
+            type: "button",
+            title: "Stop here, so that the address shows this moment to whoever opens it",
+            onClick: () => page.setQuery({ until: String(end) }),
+          },
+          "‖ Hold",
+        )
+      : h(
+          "button",
+          { type: "button", class: "primary", onClick: () => page.setQuery({ until: "" }) },
+          `▶ Held at ${clock(range.until * 1000, now)}`,
+        ),
+  );
 }
 
 /** Returns the range of a page and its bounds, in seconds since the epoch. */

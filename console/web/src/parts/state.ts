@@ -14,28 +14,47 @@ const SIGNS: Record<Tone, string> = { ok: "✓", warn: "▲", bad: "✕", unknow
 
 /** Returns a state in one word. */
 export function badge(tone: Tone, text: string, title?: string): VNode {
-  return h("span", { class: `badge ${tone}`, title }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[tone]), text);
+  return h(
+    "span",
+    { class: `badge ${tone}`, title },
+    h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[tone]),
+    text,
+  );
 }
 
 /** Returns a value, or "unknown" in its own dress. */
 export function known(text: string, title?: string): VNode {
   return text === UNKNOWN
-    ? h("span", { class: "unknown", title: title ?? "There is no value: nobody could be asked, or nobody answered." }, UNKNOWN)
+    ? h(
+        "span",
+        { class: "unknown", title: title ?? "There is no value: nobody could be asked, or nobody answered." },
+        UNKNOWN,
+      )
     : h("span", { class: "number", title }, text);
 }
 
 export type NoticeKind = "empty" | "loading" | "forbidden" | "unknown" | "failed" | "paused" | "zero" | "missing";
 
 const NOTICE_SIGNS: Record<NoticeKind, string> = {
-  empty: "○", loading: "…", forbidden: "⊘", unknown: "?", failed: "✕", paused: "‖", zero: "∅", missing: "?",
+  empty: "○",
+  loading: "…",
+  forbidden: "⊘",
+  unknown: "?",
+  failed: "✕",
+  paused: "‖",
+  zero: "∅",
+  missing: "?",
 };
 
 /** Returns a box that says why there is nothing else here, and what can be done. */
 export function notice(kind: NoticeKind, title: string, ...content: Child[]): VNode {
   const role = kind === "failed" ? "alert" : kind === "loading" ? "status" : undefined;
-  return h("div", { class: `notice ${kind}`, role },
+  return h(
+    "div",
+    { class: `notice ${kind}`, role },
     h("span", { class: "sign", "aria-hidden": "true" }, NOTICE_SIGNS[kind]),
-    h("div", null, h("p", { class: "title" }, title), content.length > 0 && h("div", { class: "soft" }, ...content)));
+    h("div", null, h("p", { class: "title" }, title), content.length > 0 && h("div", { class: "soft" }, ...content)),
+  );
 }
 
 /** Returns the box of a problem. `what` is a noun: "The messages". */
@@ -43,8 +62,16 @@ export function problemNotice(problem: Problem, what: string, retry?: () => void
   const again = retry === undefined ? null : h("p", null, h("button", { onClick: retry, type: "button" }, "Try again"));
   switch (problem.kind) {
     case "forbidden":
-      return notice("forbidden", `${what}: you have no right to see this`, h("p", null, problem.message),
-        h("p", null, "Ask whoever gives out rights in this cluster; the console shows what your own Kubernetes account may see."));
+      return notice(
+        "forbidden",
+        `${what}: you have no right to see this`,
+        h("p", null, problem.message),
+        h(
+          "p",
+          null,
+          "Ask whoever gives out rights in this cluster; the console shows what your own Kubernetes account may see.",
+        ),
+      );
     case "missing":
       return notice("missing", `${what}: not found`, h("p", null, problem.message));
     case "away":
@@ -78,6 +105,10 @@ export function held<T>(state: Held<T>, what: string, draw: (value: T) => Child,
 export function stale<T>(state: Held<T>, what: string): Child {
   if (state.problem === undefined || state.at === undefined) return null;
   const now = Date.now();
-  return h("p", { class: "stale", role: "status", key: `stale-${what}` }, h("span", { class: "sign", "aria-hidden": "true" }, "?"),
-    `${what} as of ${clock(state.at, now)}, ${seconds(Math.round((now - state.at) / 1000))} ago; newer is unknown: ${state.problem.message}`);
+  return h(
+    "p",
+    { class: "stale", role: "status", key: `stale-${what}` },
+    h("span", { class: "sign", "aria-hidden": "true" }, "?"),
+    `${what} as of ${clock(state.at, now)}, ${seconds(Math.round((now - state.at) / 1000))} ago; newer is unknown: ${state.problem.message}`,
+  );
 }

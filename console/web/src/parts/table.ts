@@ -29,11 +29,31 @@ export interface TableOptions<T> {
 /** Returns a table in a frame that scrolls by itself. */
 export function table<T>(options: TableOptions<T>): VNode {
   const { caption, columns } = options;
-  return h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
-    h("table", null,
+  return h(
+    "div",
+    { class: "table", tabindex: 0, role: "region", "aria-label": caption },
+    h(
+      "table",
+      null,
       h("caption", { class: "hidden-text" }, caption),
-      h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: cellClass(column), title: column.title }, column.head)))),
-      h("tbody", { onKeydown: options.open === undefined ? undefined : moveBetweenRows }, options.rows.map((row) => bodyRow(options, row)))));
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          columns.map((column) =>
+            h("th", { scope: "col", class: cellClass(column), title: column.title }, column.head),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        { onKeydown: options.open === undefined ? undefined : moveBetweenRows },
+        options.rows.map((row) => bodyRow(options, row)),
+      ),
+    ),
+  );
 }
 
 function bodyRow<T>(options: TableOptions<T>, row: T): VNode {
@@ -41,20 +61,24 @@ function bodyRow<T>(options: TableOptions<T>, row: T): VNode {
   const key = options.key(row);
   const chosen = options.selected === key;
   const tone = options.tone?.(row) ?? "";
-  const props = open === undefined
-    ? {}
-    : {
-        tabindex: 0,
-        "aria-current": chosen ? "true" : undefined,
-        onClick: (event: MouseEvent) => {
-          if (!isControl(event.target)) open(row);
-        },
-        onKeydown: (event: KeyboardEvent) => {
-          if (event.key === "Enter" && event.target === event.currentTarget) open(row);
-        },
-      };
-  return h("tr", { key, class: `${tone}${open === undefined ? "" : " opens"}`.trim() || undefined, ...props },
-    columns.map((column) => h("td", { class: cellClass(column) }, column.cell(row))));
+  const props =
+    open === undefined
+      ? {}
+      : {
+          tabindex: 0,
+          "aria-current": chosen ? "true" : undefined,
+          onClick: (event: MouseEvent) => {
+            if (!isControl(event.target)) open(row);
+          },
+          onKeydown: (event: KeyboardEvent) => {
+            if (event.key === "Enter" && event.target === event.currentTarget) open(row);
+          },
+        };
+  return h(
+    "tr",
+    { key, class: `${tone}${open === undefined ? "" : " opens"}`.trim() || undefined, ...props },
+    columns.map((column) => h("td", { class: cellClass(column) }, column.cell(row))),
+  );
 }
 
 function cellClass<T>(column: Column<T>): string | undefined {
@@ -70,8 +94,12 @@ function isControl(target: EventTarget | null): boolean {
 function moveBetweenRows(event: KeyboardEvent): void {
   const row = event.target;
   if (!(row instanceof HTMLTableRowElement)) return;
-  const to = event.key === "ArrowDown" || event.key === "j" ? row.nextElementSibling
-    : event.key === "ArrowUp" || event.key === "k" ? row.previousElementSibling : null;
+  const to =
+    event.key === "ArrowDown" || event.key === "j"
+      ? row.nextElementSibling
+      : event.key === "ArrowUp" || event.key === "k"
+        ? row.previousElementSibling
+        : null;
   if (to instanceof HTMLElement) {
     event.preventDefault();
     to.focus();
@@ -80,5 +108,9 @@ function moveBetweenRows(event: KeyboardEvent): void {
 
 /** Returns names and values, one under the other. */
 export function facts(entries: [string, Child][]): VNode {
-  return h("dl", { class: "facts" }, entries.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+  return h(
+    "dl",
+    { class: "facts" },
+    entries.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+  );
 }

@@ -41,7 +41,11 @@ export function phaseTone(phase: string | null | undefined): Tone {
 /** Returns a run's phase; one that somebody wants to end says so. */
 export function runBadge(run: Run): VNode {
   const ends = run.cancelling && (run.phase === "Running" || run.phase === "Pending");
-  return badge(ends ? "paused" : phaseTone(run.phase), ends ? "Cancelling" : (run.phase ?? "Unknown"), run.message ?? undefined);
+  return badge(
+    ends ? "paused" : phaseTone(run.phase),
+    ends ? "Cancelling" : (run.phase ?? "Unknown"),
+    run.message ?? undefined,
+  );
 }
 
 /** Returns whether nothing will happen to a run any more. */
@@ -52,7 +56,10 @@ export function isFinal(run: Run): boolean {
 export function conditionTone(condition: Condition): Tone {
   if (condition.status === "Unknown") return "unknown";
   // Of these two the good state is False.
-  const good = condition.type === "Reconciling" || condition.type === "Stalled" || condition.type === "Suspended" ? "False" : "True";
+  const good =
+    condition.type === "Reconciling" || condition.type === "Stalled" || condition.type === "Suspended"
+      ? "False"
+      : "True";
   if (condition.status === good) return "ok";
   return condition.type === "Reconciling" ? "busy" : condition.type === "Suspended" ? "paused" : "bad";
 }

@@ -7,6 +7,7 @@ import { type Child, h, type VNode } from "../dom";
 import { clock, count, exact, seconds } from "../format";
 import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
+import { choiceField, textField } from "../parts/fields";
 import { badge, held, known, notice, type Tone } from "../parts/state";
 import { facts } from "../parts/table";
 import { type ViewName, viewUrl } from "../router";
@@ -44,7 +45,10 @@ class FollowView {
   private looking = false;
   private none = "";
 
-  constructor(private readonly page: Page, private readonly live: Live) {
+  constructor(
+    private readonly page: Page,
+    private readonly live: Live,
+  ) {
     this.topics = new Poll<Topics>(60, live.client.topics, () => page.redraw());
     this.moved();
   }
@@ -61,7 +65,14 @@ class FollowView {
     this.asked = wanted;
     this.trace?.stop();
     // A record that is under way is asked for again until it has come to its end.
-    this.trace = place === undefined ? undefined : new Poll<Trace>(2, async (signal) => this.read(signal, place), () => this.page.redraw());
+    this.trace =
+      place === undefined
+        ? undefined
+        : new Poll<Trace>(
+            2,
+            async (signal) => this.read(signal, place),
+            () => this.page.redraw(),
+          );
   }
 
   private async read(signal: AbortSignal, { topic, partition, offset }: Place): Promise<Trace> {
@@ -79,7 +90,10 @@ class FollowView {
     this.none = "";
     this.page.redraw();
     try {
-      const found: Messages = await this.live.client.messages(AbortSignal.timeout(30_000), topic, { from: "newest", limit: 1 });
+      const found: Messages = await this.live.client.messages(AbortSignal.timeout(30_000), topic, {
+        from: "newest",
+        limit: 1,
+      });
       const message: Message | undefined = found.messages[0];
       if (message === undefined) this.none = `There is no record in ${topic}.`;
       else this.page.setQuery({ topic, partition: String(message.partition), offset: String(message.offset) });
@@ -92,62 +106,134 @@ class FollowView {
 
   draw(): Child {
     return [
-      h("header", null, h("h1", null, "Follow a record"), h("div", { class: "end" },
-        h("button", { type: "button", class: "primary", disabled: this.looking, onClick: () => void this.newest() }, this.looking ? "Looking …" : "The newest record"))),
+      h(
+        "header",
+        null,
+        h("h1", null, "Follow a record"),
+        h(
+          "div",
+          { class: "end" },
+          h(
+            "button",
+            { type: "button", class: "primary", disabled: this.looking, onClick: () => void this.newest() },
+            this.looking ? "Looking …" : "The newest record",
+          ),
+        ),
+      ),
       this.form(),
       this.none !== "" && notice("empty", this.none),
       this.trace === undefined
-        ? notice("empty", "No record is named yet", h("p", null, "Name its place above, take the newest, or open a record in Messages and choose “Follow it”."))
-        : held(this.trace.held, "The record's way", (trace) => this.content(trace), () => this.trace?.again()),
+        ? notice(
+            "empty",
+            "No record is named yet",
+            h("p", null, "Name its place above, take the newest, or open a record in Messages and choose “Follow it”."),
+          )
+        : held(
+            this.trace.held,
+            "The record's way",
+            (trace) => this.content(trace),
+            () => this.trace?.again(),
+          ),
     ];
   }
 
   private form(): VNode {
     const { topic = "", partition = "", offset = "" } = this.page.route.query;
     const topics = this.topics.held.value?.topics.map(({ name }) => name) ?? [];
-    const number = (name: string, label: string, value: string): VNode => h("div", { class: "field", key: name }, h("label", { for: name }, label),
-      h("input", { id: name, name, value, class: "short", inputmode: "numeric", pattern: "[0-9]*", "data-search": name === "offset" }));
-    return h("form", {
-      class: "filters panel", key: "place", "aria-label": "Which record",
-      onSubmit: (event: SubmitEvent) => {
-        event.preventDefault();
-        const form = new FormData(event.currentTarget as HTMLFormElement);
-        this.page.setQuery({ topic: String(form.get("topic") ?? ""), partition: String(form.get("partition") ?? ""), offset: String(form.get("offset") ?? "") });
+    const number = (id: string, label: string, value: string): VNode =>
+      textField({ id, label, value, short: true, search: id === "offset", change: () => undefined });
+    return h(
+      "form",
+      {
+        class: "filters panel",
+        key: "place",
+        "aria-label": "Which record",
+        onSubmit: (event: SubmitEvent) => {
+          event.preventDefault();
+          const form = new FormData(event.currentTarget as HTMLFormElement);
+          this.page.setQuery({
+            topic: String(form.get("topic") ?? ""),
+            partition: String(form.get("partition") ?? ""),
+            offset: String(form.get("offset") ?? ""),
+          });
+        },
       },
-    },
-      h("div", { class: "field" }, h("label", { for: "topic" }, "Topic"),
-        h("select", { id: "topic", name: "topic" }, [...new Set([...topics, ...(topic === "" ? [] : [topic])])].map((name) => h("option", { value: name, selected: name === topic, key: name }, name)))),
-      number("partition", "Partition", partition), number("offset", "Offset", offset),
-      h("button", { type: "submit" }, "Follow it"));
+      choiceField({
+        id: "topic",
+        label: "Topic",
+        value: topic,
+        options: [...new Set([...topics, ...(topic === "" ? [] : [topic])])],
+        change: () => undefined,
+      }),
+      number("partition", "Partition", partition),
+      number("offset", "Offset", offset),
+      h("button", { type: "submit" }, "Follow it"),
+    );
   }
 
   private content({ steps, record }: Trace): Child {
     const place = placeOf(this.page.route.query);
     const shown = record ?? undefined;
-    return h("div", { class: shown === undefined ? "split" : "split open", key: "trace" },
-      h("section", { class: "panel", "aria-label": "The record's way" },
+    return h(
+      "div",
+      { class: shown === undefined ? "split" : "split open", key: "trace" },
+      h(
+        "section",
+        { class: "panel", "aria-label": "The record's way" },
         total(steps),
-        h("ol", { class: "steps" }, steps.map((step) => this.step(step)))),
-      shown !== undefined && place !== undefined
-        && messageDetail(this.live, place.topic, shown, () => this.page.go(viewUrl(this.live.namespace, this.live.name, "messages", { topic: place.topic, at: `${shown.partition}:${shown.offset}` })), true));
+        h(
+          "ol",
+          { class: "steps" },
+          steps.map((step) => this.step(step)),
+        ),
+      ),
+      shown !== undefined &&
+        place !== undefined &&
+        messageDetail(
+          this.live,
+          place.topic,
+          shown,
+          () =>
+            this.page.go(
+              viewUrl(this.live.namespace, this.live.name, "messages", {
+                topic: place.topic,
+                at: `${shown.partition}:${shown.offset}`,
+              }),
+            ),
+          true,
+        ),
+    );
   }
 
   private step(step: Step): VNode {
     const { kind, name, outcome, time, seconds: took, message, facts: more, row } = step;
     const [tone, sign, word] = OUTCOMES[outcome];
-    return h("li", { key: `${kind}/${name}` },
+    return h(
+      "li",
+      { key: `${kind}/${name}` },
       h("span", { class: `mark ${outcome.toLowerCase()}`, "aria-hidden": "true" }, sign),
-      h("div", { class: "row" },
-        h("strong", null, KINDS[kind]), this.link(step), badge(tone, word),
-        h("span", { class: "took number", title: exact(time) },
-          time ? clock(time, Date.now()) : "time unknown", typeof took === "number" ? `, ${seconds(took)} later` : "")),
+      h(
+        "div",
+        { class: "row" },
+        h("strong", null, KINDS[kind]),
+        this.link(step),
+        badge(tone, word),
+        h(
+          "span",
+          { class: "took number", title: exact(time) },
+          time ? clock(time, Date.now()) : "time unknown",
+          typeof took === "number" ? `, ${seconds(took)} later` : "",
+        ),
+      ),
       h("p", null, message),
       more.length > 0 && facts(more.map(({ name: fact, value }): [string, Child] => [fact, h("code", null, value)])),
-      row !== null && row !== undefined && rowTable(row));
+      row !== null && row !== undefined && rowTable(row),
+    );
   }
 
   private link({ kind, name }: Step): Child {
-    const to = (view: ViewName, query: Record<string, string> = {}): VNode => h("a", { href: viewUrl(this.live.namespace, this.live.name, view, query) }, name);
+    const to = (view: ViewName, query: Record<string, string> = {}): VNode =>
+      h("a", { href: viewUrl(this.live.namespace, this.live.name, view, query) }, name);
     switch (kind) {
       case "Run":
         return to("runs", { run: name });
@@ -165,7 +251,14 @@ class FollowView {
   }
 }
 
-const KINDS: Record<Step["kind"], string> = { Run: "Run", Source: "Source", Topic: "Topic", Query: "Query", Row: "Row of", DeadLetter: "Dead letter in" };
+const KINDS: Record<Step["kind"], string> = {
+  Run: "Run",
+  Source: "Source",
+  Topic: "Topic",
+  Query: "Query",
+  Row: "Row of",
+  DeadLetter: "Dead letter in",
+};
 
 const OUTCOMES: Record<Step["outcome"], [Tone, string, string]> = {
   Done: ["ok", "✓", "done"],
@@ -191,7 +284,20 @@ export function wholeWay(steps: readonly Step[]): number | undefined {
 
 function total(steps: readonly Step[]): VNode {
   const done = steps.filter(({ outcome }) => outcome === "Done").length;
-  return h("div", { class: "figures" },
-    h("div", { class: "figure" }, h("div", { class: "value" }, known(seconds(wholeWay(steps)))), h("div", { class: "name" }, "from the topic to its row")),
-    h("div", { class: "figure" }, h("div", { class: "value" }, `${count(done)} of ${count(steps.length)}`), h("div", { class: "name" }, "steps done")));
+  return h(
+    "div",
+    { class: "figures" },
+    h(
+      "div",
+      { class: "figure" },
+      h("div", { class: "value" }, known(seconds(wholeWay(steps)))),
+      h("div", { class: "name" }, "from the topic to its row"),
+    ),
+    h(
+      "div",
+      { class: "figure" },
+      h("div", { class: "value" }, `${count(done)} of ${count(steps.length)}`),
+      h("div", { class: "name" }, "steps done"),
+    ),
+  );
 }

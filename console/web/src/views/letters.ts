@@ -8,6 +8,7 @@ import { ago, clock, count, exact, plural } from "../format";
 import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
 import { command } from "../parts/command";
+import { choiceField } from "../parts/fields";
 import { preview } from "../parts/json";
 import { badge, held, known, notice } from "../parts/state";
 import { facts, table } from "../parts/table";
@@ -20,11 +21,30 @@ const LIMITS = ["100", "500"];
 export function lettersView(page: Page, live: Live): View {
   const limit = (): number => Number(page.route.query.limit ?? "100");
   let asked = limit();
-  const poll = new Poll<DeadLetters>(10, (signal) => live.client.letters(signal, limit()), () => page.redraw());
+  const poll = new Poll<DeadLetters>(
+    10,
+    (signal) => live.client.letters(signal, limit()),
+    () => page.redraw(),
+  );
   return {
     draw: () => [
-      h("header", null, h("h1", null, "Dead letters"), h("div", { class: "end" }, limitChoice(page), h("button", { type: "button", onClick: () => poll.again() }, "↻ Look again"))),
-      held(poll.held, "The dead letters", (letters) => content(page, live, letters), () => poll.again()),
+      h(
+        "header",
+        null,
+        h("h1", null, "Dead letters"),
+        h(
+          "div",
+          { class: "end" },
+          limitChoice(page),
+          h("button", { type: "button", onClick: () => poll.again() }, "↻ Look again"),
+        ),
+      ),
+      held(
+        poll.held,
+        "The dead letters",
+        (letters) => content(page, live, letters),
+        () => poll.again(),
+      ),
     ],
     moved: () => {
       if (asked === limit()) return;
@@ -38,45 +58,111 @@ export function lettersView(page: Page, live: Live): View {
 
 function limitChoice(page: Page): VNode {
   const { limit = "100" } = page.route.query;
-  return h("div", { class: "row" }, h("label", { for: "limit" }, "The newest"),
-    h("select", { id: "limit", onChange: (event: Event) => page.setQuery({ limit: (event.target as HTMLSelectElement).value }) },
-      LIMITS.map((value) => h("option", { value, selected: value === limit, key: value }, value))));
+  return choiceField({
+    id: "limit",
+    label: "The newest",
+    value: limit,
+    options: LIMITS,
+    beside: true,
+    change: (value) => page.setQuery({ limit: value }),
+  });
 }
 
-function content(page: Page, live: Live, { topic, total, reasons, letters, more, redrive, kubectl }: DeadLetters): Child {
+function content(
+  page: Page,
+  live: Live,
+  { topic, total, reasons, letters, more, redrive, kubectl }: DeadLetters,
+): Child {
   const { reason = "", at = "" } = page.route.query;
   const shown = letters.filter((letter) => reason === "" || letter.reason === reason);
   const selected = letters.find((letter) => place(letter) === at);
   return [
-    h("section", { class: "panel", key: "reasons" },
-      h("div", { class: "panel-head" }, h("h2", null, "By reason"), h("span", { class: "soft" }, `at most ${count(total)} records are kept in ${topic}; the reasons are of the newest ${plural(letters.length, "letter")}`)),
+    h(
+      "section",
+      { class: "panel", key: "reasons" },
+      h(
+        "div",
+        { class: "panel-head" },
+        h("h2", null, "By reason"),
+        h(
+          "span",
+          { class: "soft" },
+          `at most ${count(total)} records are kept in ${topic}; the reasons are of the newest ${plural(letters.length, "letter")}`,
+        ),
+      ),
       letters.length === 0
-        ? notice("empty", "There is no dead letter", h("p", null, "Every record that the queries read so far became a row."))
-        : h("ul", { class: "chips" }, chip(page, "", `all ${letters.length}`, reason), reasons.map((item) => chip(page, item.reason, `${item.reason} ${item.count}`, reason)))),
-    letters.length > 0 && h("div", { class: selected === undefined ? "split" : "split open", key: "letters" },
-      h("section", { class: "panel tall" }, letterTable(page, shown, at)),
-      selected !== undefined && detail(page, live, selected)),
+        ? notice(
+            "empty",
+            "There is no dead letter",
+            h("p", null, "Every record that the queries read so far became a row."),
+          )
+        : h(
+            "ul",
+            { class: "chips" },
+            chip(page, "", `all ${letters.length}`, reason),
+            reasons.map((item) => chip(page, item.reason, `${item.reason} ${item.count}`, reason)),
+          ),
+    ),
+    letters.length > 0 &&
+      h(
+        "div",
+        { class: selected === undefined ? "split" : "split open", key: "letters" },
+        h("section", { class: "panel tall" }, letterTable(page, shown, at)),
+        selected !== undefined && detail(page, live, selected),
+      ),
     more && h("p", { class: "soft" }, "There are older ones too."),
-    letters.length > 0 && h("div", { class: "columns", key: "redrive" },
-      h("section", { class: "panel stack" }, h("h2", null, "Redrive"),
-        h("p", { class: "soft" }, "Mend the cause first, then send the letters back through the queries:"),
-        redrive.map((line, index) => command(line, `Step ${index + 1}`)))),
+    letters.length > 0 &&
+      h(
+        "div",
+        { class: "columns", key: "redrive" },
+        h(
+          "section",
+          { class: "panel stack" },
+          h("h2", null, "Redrive"),
+          h("p", { class: "soft" }, "Mend the cause first, then send the letters back through the queries:"),
+          redrive.map((line, index) => command(line, `Step ${index + 1}`)),
+        ),
+      ),
     h("div", { key: "command" }, command(kubectl)),
   ];
 }
 
 function chip(page: Page, reason: string, title: string, selected: string): VNode {
-  return h("li", { key: reason }, h("button", { type: "button", "aria-pressed": String(reason === selected), onClick: () => page.setQuery({ reason, at: "" }) }, title));
+  return h(
+    "li",
+    { key: reason },
+    h(
+      "button",
+      { type: "button", "aria-pressed": String(reason === selected), onClick: () => page.setQuery({ reason, at: "" }) },
+      title,
+    ),
+  );
 }
 
 function letterTable(page: Page, letters: readonly DeadLetter[], at: string): VNode {
   const now = Date.now();
   return table<DeadLetter>({
-    caption: "Dead letters", rows: letters, key: place, selected: at, open: (letter) => page.setQuery({ at: place(letter) }, true),
+    caption: "Dead letters",
+    rows: letters,
+    key: place,
+    selected: at,
+    open: (letter) => page.setQuery({ at: place(letter) }, true),
     columns: [
-      { head: "When", class: "nowrap", cell: ({ timestamp }) => h("span", { title: exact(timestamp) }, timestamp ? clock(timestamp, now) : known("unknown")) },
+      {
+        head: "When",
+        class: "nowrap",
+        cell: ({ timestamp }) =>
+          h("span", { title: exact(timestamp) }, timestamp ? clock(timestamp, now) : known("unknown")),
+      },
       { head: "Reason", class: "nowrap", cell: ({ reason }) => badge("bad", reason) },
-      { head: "What is wrong, and the record", class: "wide", cell: ({ message, record }) => [h("div", null, message ?? known("unknown")), h("span", { class: "value-line soft" }, preview(record.value?.text ?? "null", 160))] },
+      {
+        head: "What is wrong, and the record",
+        class: "wide",
+        cell: ({ message, record }) => [
+          h("div", null, message ?? known("unknown")),
+          h("span", { class: "value-line soft" }, preview(record.value?.text ?? "null", 160)),
+        ],
+      },
       { head: "Query", cell: ({ query }) => known(query ?? "unknown") },
       { head: "From", class: "nowrap", cell: (letter) => known(origin(letter)) },
     ],
@@ -94,12 +180,43 @@ function place({ record }: DeadLetter): string {
 
 function detail(page: Page, live: Live, letter: DeadLetter): VNode {
   const { topic, partition, offset, record, timestamp } = letter;
-  const traceable = topic !== null && topic !== undefined && typeof partition === "number" && typeof offset === "number";
-  return h("aside", { class: "panel side stack", "aria-label": "The dead letter", key: "detail" },
-    h("div", { class: "panel-head" }, badge("bad", letter.reason),
-      h("div", { class: "end" },
-        traceable && h("a", { class: "button", href: viewUrl(live.namespace, live.name, "follow", { topic, partition: String(partition), offset: String(offset) }) }, "Follow it"),
-        h("button", { type: "button", class: "quiet", "aria-label": "Close the letter", onClick: () => page.setQuery({ at: "" }, true) }, "✕"))),
+  const traceable =
+    topic !== null && topic !== undefined && typeof partition === "number" && typeof offset === "number";
+  return h(
+    "aside",
+    { class: "panel side stack", "aria-label": "The dead letter", key: "detail" },
+    h(
+      "div",
+      { class: "panel-head" },
+      badge("bad", letter.reason),
+      h(
+        "div",
+        { class: "end" },
+        traceable &&
+          h(
+            "a",
+            {
+              class: "button",
+              href: viewUrl(live.namespace, live.name, "follow", {
+                topic,
+                partition: String(partition),
+                offset: String(offset),
+              }),
+            },
+            "Follow it",
+          ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-label": "Close the letter",
+            onClick: () => page.setQuery({ at: "" }, true),
+          },
+          "✕",
+        ),
+      ),
+    ),
     h("p", null, letter.message ?? known("unknown")),
     facts([
       ["Written", timestamp ? `${exact(timestamp)}, ${ago(timestamp, Date.now())}` : known("unknown")],
@@ -108,5 +225,12 @@ function detail(page: Page, live: Live, letter: DeadLetter): VNode {
       ["Key", text(record.key, "it has none")],
     ]),
     messageValue(record),
-    record.headers.length > 0 && h("section", null, h("h3", null, "Headers"), facts(record.headers.map(({ name, value }): [string, Child] => [name, text(value, "null")]))));
+    record.headers.length > 0 &&
+      h(
+        "section",
+        null,
+        h("h3", null, "Headers"),
+        facts(record.headers.map(({ name, value }): [string, Child] => [name, text(value, "null")])),
+      ),
+  );
 }

@@ -43,14 +43,26 @@ export function drawLogin(app: App, ended: boolean): Child {
     field.value = "";
     void signIn(app, token);
   };
-  return h("form", { class: "login panel", key: "login", onSubmit: submit },
+  return h(
+    "form",
+    { class: "login panel", key: "login", onSubmit: submit },
     h("h1", null, "Sign in"),
     ended && h("p", { role: "status" }, "Your session has ended. What you had open opens again."),
-    h("p", { class: "soft" }, "The console shows and does what your own Kubernetes account may. It wants a bearer token of that account, keeps it in its memory for the session, and sends it nowhere but to this cluster's API server."),
+    h(
+      "p",
+      { class: "soft" },
+      "The console shows and does what your own Kubernetes account may. It wants a bearer token of that account, keeps it in its memory for the session, and sends it nowhere but to this cluster's API server.",
+    ),
     h("label", { for: "token" }, "Kubernetes token"),
     h("textarea", {
-      id: "token", required: true, autocomplete: "off", spellcheck: "false", "data-search": true, rows: 4,
-      "aria-invalid": problem !== undefined, "aria-describedby": problem === undefined ? undefined : "token-problem",
+      id: "token",
+      required: true,
+      autocomplete: "off",
+      spellcheck: "false",
+      "data-search": true,
+      rows: 4,
+      "aria-invalid": problem !== undefined,
+      "aria-describedby": problem === undefined ? undefined : "token-problem",
       onKeydown: (event: KeyboardEvent) => {
         if (event.key === "Enter" && event.target instanceof HTMLTextAreaElement) {
           event.preventDefault();
@@ -58,10 +70,22 @@ export function drawLogin(app: App, ended: boolean): Child {
         }
       },
     }),
-    problem !== undefined && h("p", { id: "token-problem", class: "field-problem", role: "alert" }, problemText(problem)),
-    h("p", null, h("button", { type: "submit", class: "primary", disabled: waiting }, waiting ? "Signing in …" : "Sign in")),
+    problem !== undefined &&
+      h("p", { id: "token-problem", class: "field-problem", role: "alert" }, problemText(problem)),
+    h(
+      "p",
+      null,
+      h("button", { type: "submit", class: "primary", disabled: waiting }, waiting ? "Signing in …" : "Sign in"),
+    ),
     command("kubectl create token NAME --namespace NAMESPACE --duration 8h", "A token of a ServiceAccount"),
-    h("p", { class: "soft" }, "Or let ", h("code", null, "millrace console"), " open this page with the account of your kubeconfig."));
+    h(
+      "p",
+      { class: "soft" },
+      "Or let ",
+      h("code", null, "millrace console"),
+      " open this page with the account of your kubeconfig.",
+    ),
+  );
 }
 
 function problemText({ kind, message }: Problem): string {

@@ -5,17 +5,22 @@
 
 import type { Page, View } from "../app";
 import { type Child, h, type VNode } from "../dom";
-import { ago, clock, count, exact, plural } from "../format";
+import { clock, count, plural } from "../format";
 import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
 import { command } from "../parts/command";
+import { choiceField, type Option, textField, tick } from "../parts/fields";
 import { badge, held, notice, problemNotice } from "../parts/state";
-import { table } from "../parts/table";
-import type { ApiEvent, Container, Events, Pod, Pods } from "../types";
+import type { Container, Events, Pod, Pods } from "../types";
+import { eventList } from "./logs/events";
 import { type Line, split } from "./logs/lines";
 import { LogSource, MOST_LINES } from "./logs/source";
 
-const TAILS = ["100", "1000", "5000"];
+const TAILS: Option[] = [
+  ["100", "last 100"],
+  ["1000", "last 1,000"],
+  ["5000", "last 5,000"],
+];
 
 export function logsView(page: Page, live: Live): View {
   const view = new LogsView(page, live);
@@ -36,7 +41,10 @@ class LogsView {
   private log: LogSource | undefined;
   private asked = "";
 
-  constructor(private readonly page: Page, private readonly live: Live) {
+  constructor(
+    private readonly page: Page,
+    private readonly live: Live,
+  ) {
     this.pods = new Poll<Pods>(5, live.client.pods, () => this.moved());
     this.events = new Poll<Events>(5, live.client.events, () => page.redraw());
   }
@@ -67,14 +75,25 @@ class LogsView {
   moved(): void {
     const pod = this.pod();
     const { container = "", previous = "", tail = "1000", contains = "", still = "" } = this.page.route.query;
-    const chosen = pod?.containers.find(({ name }) => name === container) ?? pod?.containers.find(({ initial }) => !initial);
+    const chosen =
+      pod?.containers.find(({ name }) => name === container) ?? pod?.containers.find(({ initial }) => !initial);
     const query = { container: chosen?.name, previous: previous === "1", tail, contains };
     const wanted = pod === undefined ? "" : JSON.stringify([pod.name, query, still]);
     if (wanted !== this.asked) {
       this.asked = wanted;
       this.log?.stop();
       const follow = still !== "1" && previous !== "1";
-      this.log = pod === undefined ? undefined : new LogSource(this.live.client, pod.name, query, follow, () => this.page.redraw(), () => this.page.expired());
+      this.log =
+        pod === undefined
+          ? undefined
+          : new LogSource(
+              this.live.client,
+              pod.name,
+              query,
+              follow,
+              () => this.page.redraw(),
+              () => this.page.expired(),
+            );
     }
     this.page.redraw();
   }
@@ -82,9 +101,22 @@ class LogsView {
   draw(): Child {
     return [
       h("header", null, h("h1", null, "Logs and events")),
-      held(this.pods.held, "The pods", ({ pods, kubectl }) => (pods.length === 0
-        ? [notice("zero", "There is no pod", h("p", null, "Nothing is wanted, or nothing was made yet. The overview says why.")), command(kubectl)]
-        : this.content(pods)), () => this.pods.again()),
+      held(
+        this.pods.held,
+        "The pods",
+        ({ pods, kubectl }) =>
+          pods.length === 0
+            ? [
+                notice(
+                  "zero",
+                  "There is no pod",
+                  h("p", null, "Nothing is wanted, or nothing was made yet. The overview says why."),
+                ),
+                command(kubectl),
+              ]
+            : this.content(pods),
+        () => this.pods.again(),
+      ),
     ];
   }
 
@@ -92,87 +124,161 @@ class LogsView {
     const pod = this.pod();
     return [
       h("section", { class: "panel", key: "choice" }, this.choice(pods, pod)),
-      h("div", { class: "split open logs", key: "logs" },
-        h("section", { class: "panel", "aria-label": "Log", key: "log" }, pod === undefined ? this.missing() : this.logText(pod)),
-        h("section", { class: "panel side", "aria-label": "Events", key: "events" }, this.eventList(pod))),
+      h(
+        "div",
+        { class: "split open logs", key: "logs" },
+        h(
+          "section",
+          { class: "panel", "aria-label": "Log", key: "log" },
+          pod === undefined ? this.missing() : this.logText(pod),
+        ),
+        h(
+          "section",
+          { class: "panel side", "aria-label": "Events", key: "events" },
+          eventList(this.events, pod, this.page.route.query.all === "1", () => this.toggle("all")),
+        ),
+      ),
       pod !== undefined && h("div", { key: "command" }, command(this.kubectl(pod))),
     ];
   }
 
   private missing(): VNode {
     const { pod, run } = this.page.route.query;
-    return notice("missing", pod !== undefined ? `There is no pod ${pod} any more` : `The run ${run ?? ""} has no pod`,
-      h("p", null, "Its logs went with it. What is known of the run is in its status and events."));
+    return notice(
+      "missing",
+      pod !== undefined ? `There is no pod ${pod} any more` : `The run ${run ?? ""} has no pod`,
+      h("p", null, "Its logs went with it. What is known of the run is in its status and events."),
+    );
   }
 
   private kubectl(pod: Pod): string {
     const { container = "", previous = "", tail = "1000" } = this.page.route.query;
-    const parts = ["kubectl logs", pod.name, `--namespace ${this.live.namespace}`, container === "" ? "" : `--container ${container}`, previous === "1" ? "--previous" : "--follow", `--tail ${tail}`, "--timestamps"];
+    const parts = [
+      "kubectl logs",
+      pod.name,
+      `--namespace ${this.live.namespace}`,
+      container === "" ? "" : `--container ${container}`,
+      previous === "1" ? "--previous" : "--follow",
+      `--tail ${tail}`,
+      "--timestamps",
+    ];
     return parts.filter((part) => part !== "").join(" ");
   }
 
   private choice(pods: readonly Pod[], pod: Pod | undefined): VNode {
-    const { container = "", previous = "", tail = "1000", contains = "", wrap = "", still = "" } = this.page.route.query;
+    const {
+      container = "",
+      previous = "",
+      tail = "1000",
+      contains = "",
+      wrap = "",
+      still = "",
+    } = this.page.route.query;
     const set = (changes: Record<string, string>): void => this.page.setQuery(changes);
     const components = [...new Set(pods.map(({ component }) => component))];
-    const chosen = pod?.containers.find(({ name }) => name === container) ?? pod?.containers.find(({ initial }) => !initial);
-    return h("form", { class: "filters", "aria-label": "Which log", onSubmit: (event: Event) => event.preventDefault() },
-      h("div", { class: "field" }, h("label", { for: "pod" }, "Pod"),
-        h("select", { id: "pod", onChange: (event: Event) => set({ pod: (event.target as HTMLSelectElement).value, run: "", component: "", container: "", previous: "" }) },
-          pod === undefined && h("option", { value: "", selected: true }, "choose"),
-          components.map((component) => h("optgroup", { label: component, key: component },
-            pods.filter((item) => item.component === component).map((item) => h("option", { value: item.name, selected: item.name === pod?.name, key: item.name }, podTitle(item))))))),
-      pod !== undefined && pod.containers.length > 1 && h("div", { class: "field" }, h("label", { for: "container" }, "Container"),
-        h("select", { id: "container", onChange: (event: Event) => set({ container: (event.target as HTMLSelectElement).value, previous: "" }) },
-          pod.containers.map((item) => h("option", { value: item.name, selected: item.name === chosen?.name, key: item.name }, containerTitle(item))))),
-      h("div", { class: "field" }, h("label", { for: "tail" }, "Lines"),
-        h("select", { id: "tail", onChange: (event: Event) => set({ tail: (event.target as HTMLSelectElement).value }) },
-          TAILS.map((lines) => h("option", { value: lines, selected: lines === tail, key: lines }, `last ${count(Number(lines))}`)))),
-      h("div", { class: "field" }, h("label", { for: "contains" }, "Lines that contain"),
-        h("input", { id: "contains", type: "search", value: contains, "data-search": true, placeholder: "any text", onChange: (event: Event) => set({ contains: (event.target as HTMLInputElement).value }) })),
-      check("previous", "Previous container", previous === "1", chosen?.previous !== true && previous !== "1", () => this.toggle("previous")),
-      check("follow", "Follow", still !== "1" && previous !== "1", previous === "1", () => this.toggle("still")),
-      check("wrap", "Break long lines", wrap === "1", false, () => this.toggle("wrap")));
+    const chosen =
+      pod?.containers.find(({ name }) => name === container) ?? pod?.containers.find(({ initial }) => !initial);
+    return h(
+      "form",
+      { class: "filters", "aria-label": "Which log", onSubmit: (event: Event) => event.preventDefault() },
+      choiceField({
+        id: "pod",
+        label: "Pod",
+        value: pod?.name ?? "",
+        options: pod === undefined ? [["", "choose"]] : [],
+        groups: components.map((name) => podGroup(name, pods)),
+        change: (value) => set({ pod: value, run: "", component: "", container: "", previous: "" }),
+      }),
+      pod !== undefined &&
+        pod.containers.length > 1 &&
+        choiceField({
+          id: "container",
+          label: "Container",
+          value: chosen?.name ?? "",
+          options: pod.containers.map((item) => [item.name, containerTitle(item)] as const),
+          change: (value) => set({ container: value, previous: "" }),
+        }),
+      choiceField({ id: "tail", label: "Lines", value: tail, options: TAILS, change: (value) => set({ tail: value }) }),
+      textField({
+        id: "contains",
+        label: "Lines that contain",
+        value: contains,
+        type: "search",
+        placeholder: "any text",
+        search: true,
+        change: (value) => set({ contains: value }),
+      }),
+      tick(
+        "previous",
+        "Previous container",
+        previous === "1",
+        () => this.toggle("previous"),
+        chosen?.previous !== true && previous !== "1",
+      ),
+      tick("follow", "Follow", still !== "1" && previous !== "1", () => this.toggle("still"), previous === "1"),
+      tick("wrap", "Break long lines", wrap === "1", () => this.toggle("wrap")),
+    );
   }
 
   private logText(pod: Pod): Child {
     const { log } = this;
     const { contains = "", wrap = "" } = this.page.route.query;
-    const container = pod.containers.find(({ name }) => name === this.page.route.query.container) ?? pod.containers.find(({ initial }) => !initial);
+    const container =
+      pod.containers.find(({ name }) => name === this.page.route.query.container) ??
+      pod.containers.find(({ initial }) => !initial);
     return [
-      h("div", { class: "panel-head" }, h("h2", null, pod.name), podBadge(pod),
-        container !== undefined && container.restarts > 0 && badge("warn", `restarted ${plural(container.restarts, "time")}`),
-        h("div", { class: "end" },
-          log !== undefined && h("button", { type: "button", "aria-pressed": String(log.frozen), onClick: () => this.toggleFreeze() },
-            log.frozen ? `▶ Go on${log.waiting.length > 0 ? ` (${count(log.waiting.length)} new)` : ""}` : "‖ Hold"),
-          h("a", { class: "button", href: this.live.client.url(["pods", pod.name, "logs"], { container: container?.name, previous: this.page.route.query.previous === "1", tail: 10_000 }), download: `${pod.name}.log` }, "Download"))),
-      log === undefined || log.loading ? notice("loading", "The log: loading") : [
-        log.problem !== undefined && problemNotice(log.problem, "The log"),
-        log.lines.length === 0 && log.problem === undefined
-          ? notice("empty", contains === "" ? "The log is empty so far" : `No line contains “${contains}”`)
-          : text(log.lines, contains, wrap === "1"),
-        h("p", { class: "soft" }, `${plural(log.lines.length, "line")}${log.lines.length >= MOST_LINES ? ", older ones are not kept here" : ""}${log.ended ? "; the container has ended" : ""}`),
-      ],
-    ];
-  }
-
-  private eventList(pod: Pod | undefined): Child {
-    const { all = "" } = this.page.route.query;
-    return [
-      h("div", { class: "panel-head" }, h("h2", null, "Events"), h("div", { class: "end" }, check("all", "Of everything", all === "1", false, () => this.toggle("all")))),
-      held(this.events.held, "Events", ({ events, kubectl }) => {
-        const shown = events.filter(({ object }) => all === "1" || pod === undefined || object.endsWith(`/${pod.name}`));
-        return [
-          shown.length === 0 ? notice("empty", all === "1" ? "There are no events" : "There are no events of this pod", h("p", null, "Kubernetes keeps events for an hour.")) : eventTable(shown),
-          command(kubectl),
-        ];
-      }, () => this.events.again()),
+      h(
+        "div",
+        { class: "panel-head" },
+        h("h2", null, pod.name),
+        podBadge(pod),
+        container !== undefined &&
+          container.restarts > 0 &&
+          badge("warn", `restarted ${plural(container.restarts, "time")}`),
+        h(
+          "div",
+          { class: "end" },
+          log !== undefined &&
+            h(
+              "button",
+              { type: "button", "aria-pressed": String(log.frozen), onClick: () => this.toggleFreeze() },
+              log.frozen ? `▶ Go on${log.waiting.length > 0 ? ` (${count(log.waiting.length)} new)` : ""}` : "‖ Hold",
+            ),
+          h(
+            "a",
+            {
+              class: "button",
+              href: this.live.client.url(["pods", pod.name, "logs"], {
+                container: container?.name,
+                previous: this.page.route.query.previous === "1",
+                tail: 10_000,
+              }),
+              download: `${pod.name}.log`,
+            },
+            "Download",
+          ),
+        ),
+      ),
+      log === undefined || log.loading
+        ? notice("loading", "The log: loading")
+        : [
+            log.problem !== undefined && problemNotice(log.problem, "The log"),
+            log.lines.length === 0 && log.problem === undefined
+              ? notice("empty", contains === "" ? "The log is empty so far" : `No line contains “${contains}”`)
+              : text(log.lines, contains, wrap === "1"),
+            h(
+              "p",
+              { class: "soft" },
+              `${plural(log.lines.length, "line")}${log.lines.length >= MOST_LINES ? ", older ones are not kept here" : ""}${log.ended ? "; the container has ended" : ""}`,
+            ),
+          ],
     ];
   }
 }
 
-function check(id: string, label: string, checked: boolean, disabled: boolean, toggle: () => void): VNode {
-  return h("label", { class: "check", for: `check-${id}` }, h("input", { id: `check-${id}`, type: "checkbox", checked, disabled, onChange: toggle }), label);
+function podGroup(component: string, pods: readonly Pod[]): { name: string; options: Option[] } {
+  const options = pods.filter((pod) => pod.component === component).map((pod): Option => [pod.name, podTitle(pod)]);
+  return { name: component, options };
 }
 
 function podTitle({ name, phase, ready, terminating, reason }: Pod): string {
@@ -188,7 +294,14 @@ function podBadge({ phase, ready, terminating, reason }: Pod): VNode {
 }
 
 function containerTitle({ name, initial, state, restarts }: Container): string {
-  return [name, initial ? "initial" : "", state?.toLowerCase() ?? "unknown", restarts > 0 ? plural(restarts, "restart") : ""].filter((part) => part !== "").join(" · ");
+  return [
+    name,
+    initial ? "initial" : "",
+    state?.toLowerCase() ?? "unknown",
+    restarts > 0 ? plural(restarts, "restart") : "",
+  ]
+    .filter((part) => part !== "")
+    .join(" · ");
 }
 
 /** The end of the log stays in sight as long as it was in sight. */
@@ -200,25 +313,29 @@ function text(lines: readonly Line[], wanted: string, wrap: boolean): VNode {
     if (element !== null && atEnd) element.scrollTop = element.scrollHeight;
   });
   const shown = lines.slice(-1000);
-  return h("pre", {
-    class: wrap ? "log wrap" : "log", tabindex: 0, role: "log", "aria-live": "off", "aria-label": "Lines of the log",
-    onScroll: (event: Event) => {
-      const element = event.currentTarget as HTMLElement;
-      atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
+  return h(
+    "pre",
+    {
+      class: wrap ? "log wrap" : "log",
+      tabindex: 0,
+      role: "log",
+      "aria-live": "off",
+      "aria-label": "Lines of the log",
+      onScroll: (event: Event) => {
+        const element = event.currentTarget as HTMLElement;
+        atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
+      },
     },
-  }, lines.length > shown.length && h("span", { class: "soft" }, `${count(lines.length - shown.length)} older lines are in the download\n`),
-    shown.map(({ time, text: line, tone }) => h("span", { class: tone === "" ? undefined : tone },
-      time !== "" && h("span", { class: "time", title: time }, `${clock(time, Date.now())} `),
-      split(line, wanted).map((part, index) => (index % 2 === 1 ? h("mark", null, part) : part)), "\n")));
-}
-
-function eventTable(events: readonly ApiEvent[]): VNode {
-  const now = Date.now();
-  return h("div", { class: "tall" }, table<ApiEvent>({
-    caption: "Events", rows: events, key: ({ object, reason, time, message }) => `${object} ${reason} ${time ?? ""} ${message}`,
-    columns: [
-      { head: "When", class: "nowrap", cell: ({ time, count: times }) => [h("span", { title: exact(time) }, ago(time, now)), times > 1 && h("div", { class: "soft" }, `${count(times)} times`)] },
-      { head: "What", class: "wide", cell: ({ type, reason, object, message }) => [badge(type === "Warning" ? "warn" : "ok", reason), h("div", { class: "soft" }, object), h("div", null, message)] },
-    ],
-  }));
+    lines.length > shown.length &&
+      h("span", { class: "soft" }, `${count(lines.length - shown.length)} older lines are in the download\n`),
+    shown.map(({ time, text: line, tone }) =>
+      h(
+        "span",
+        { class: tone === "" ? undefined : tone },
+        time !== "" && h("span", { class: "time", title: time }, `${clock(time, Date.now())} `),
+        split(line, wanted).map((part, index) => (index % 2 === 1 ? h("mark", null, part) : part)),
+        "\n",
+      ),
+    ),
+  );
 }

@@ -10,6 +10,7 @@ import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
 import { problemOf } from "../net/problem";
 import { command } from "../parts/command";
+import { choiceField, type Option, textField, type TextOptions } from "../parts/fields";
 import { preview } from "../parts/json";
 import { held, notice, problemNotice, stale } from "../parts/state";
 import { type Column, table } from "../parts/table";
@@ -42,7 +43,10 @@ class MessagesView {
   private tail: Tail | undefined;
   private tailing = "";
 
-  constructor(private readonly page: Page, private readonly live: Live) {
+  constructor(
+    private readonly page: Page,
+    private readonly live: Live,
+  ) {
     this.topics = new Poll<Topics>(30, live.client.topics, () => this.moved());
   }
 
@@ -76,7 +80,11 @@ class MessagesView {
     this.asked = wanted;
     this.more = [];
     this.found?.stop();
-    this.found = new Poll<Messages>(0, (signal) => this.live.client.messages(signal, search.topic, request(search, undefined)), () => this.page.redraw());
+    this.found = new Poll<Messages>(
+      0,
+      (signal) => this.live.client.messages(signal, search.topic, request(search, undefined)),
+      () => this.page.redraw(),
+    );
   }
 
   private follow(search: Search): void {
@@ -84,7 +92,12 @@ class MessagesView {
     if (this.tail !== undefined && this.tailing === `${wanted} live`) return;
     this.tail?.stop();
     this.tailing = `${wanted} live`;
-    this.tail = new Tail(this.live.client, search, () => this.page.redraw(), () => this.page.expired());
+    this.tail = new Tail(
+      this.live.client,
+      search,
+      () => this.page.redraw(),
+      () => this.page.expired(),
+    );
   }
 
   toggleLive(): void {
@@ -133,15 +146,27 @@ class MessagesView {
     return [
       h("header", null, h("h1", null, "Messages"), h("div", { class: "end" }, this.buttons(search))),
       forbidden
-        ? problemNotice({ kind: "forbidden", message: "It needs the right: get streamingpipelines/messages" }, "Messages")
-        : held(this.topics.held, "The topics", (topics) => [this.filterForm(search, topics), this.body(search, topics)], () => this.topics.again()),
+        ? problemNotice(
+            { kind: "forbidden", message: "It needs the right: get streamingpipelines/messages" },
+            "Messages",
+          )
+        : held(
+            this.topics.held,
+            "The topics",
+            (topics) => [this.filterForm(search, topics), this.body(search, topics)],
+            () => this.topics.again(),
+          ),
     ];
   }
 
   private buttons(search: Search): Child {
     if (search.live) {
       return [
-        h("button", { type: "button", "aria-pressed": String(this.tail?.frozen === true), onClick: () => this.toggleFreeze() }, this.tail?.frozen === true ? "▶ Go on" : "‖ Hold"),
+        h(
+          "button",
+          { type: "button", "aria-pressed": String(this.tail?.frozen === true), onClick: () => this.toggleFreeze() },
+          this.tail?.frozen === true ? "▶ Go on" : "‖ Hold",
+        ),
         h("button", { type: "button", class: "primary", onClick: () => this.stopTail() }, "■ Stop the tail"),
       ];
     }
@@ -156,49 +181,93 @@ class MessagesView {
   private filterForm(search: Search, { topics }: Topics): VNode {
     const locked = search.live;
     const change = (changes: Record<string, string>): void => this.page.setQuery({ at: "", ...changes });
-    const text = (name: keyof Search, label: string, placeholder: string, props: Record<string, string | boolean> = {}): VNode =>
-      h("div", { class: "field", key: name }, h("label", { for: `filter-${name}` }, label),
-        h("input", {
-          id: `filter-${name}`, value: String(search[name]), placeholder, disabled: locked, spellcheck: "false", autocomplete: "off", ...props,
-          onChange: (event: Event) => change({ [name]: (event.target as HTMLInputElement).value }),
-        }));
-    const select = (name: keyof Search, label: string, options: [string, string][]): VNode =>
-      h("div", { class: "field", key: name }, h("label", { for: `filter-${name}` }, label),
-        h("select", { id: `filter-${name}`, disabled: locked, onChange: (event: Event) => change({ [name]: (event.target as HTMLSelectElement).value }) },
-          options.map(([value, title]) => h("option", { value, selected: value === search[name], key: value }, title))));
+    const text = (name: keyof Search, label: string, placeholder: string, more: Partial<TextOptions> = {}): VNode =>
+      textField({
+        id: `filter-${name}`,
+        label,
+        value: String(search[name]),
+        placeholder,
+        disabled: locked,
+        change: (value) => change({ [name]: value }),
+        ...more,
+      });
+    const choice = (name: keyof Search, label: string, options: readonly Option[]): VNode =>
+      choiceField({
+        id: `filter-${name}`,
+        label,
+        value: String(search[name]),
+        options,
+        disabled: locked,
+        change: (value) => change({ [name]: value }),
+      });
     const partitions = topics.find(({ name }) => name === search.topic)?.partitions ?? 0;
-    return h("form", { class: "filters panel", key: "filters", "aria-label": "What is looked for", onSubmit: (event: Event) => event.preventDefault() },
-      select("topic", "Topic", topics.map(({ name, records, deadLetters }) => [name, `${name}${deadLetters ? " (dead letters)" : ""} · ${count(records)}`])),
-      select("from", "Begin", FROM),
-      search.from === "offset" && text("offset", "Offset", "0", { class: "short", inputmode: "numeric" }),
-      search.from === "time" && text("time", "Time", "", { type: "datetime-local", step: "1" }),
-      select("partition", "Partition", [["", "all"], ...Array.from({ length: partitions }, (_, index): [string, string] => [String(index), String(index)])]),
+    return h(
+      "form",
+      {
+        class: "filters panel",
+        key: "filters",
+        "aria-label": "What is looked for",
+        onSubmit: (event: Event) => event.preventDefault(),
+      },
+      choice(
+        "topic",
+        "Topic",
+        topics.map(({ name, records, deadLetters }) => [
+          name,
+          `${name}${deadLetters ? " (dead letters)" : ""} · ${count(records)}`,
+        ]),
+      ),
+      choice("from", "Begin", FROM),
+      search.from === "offset" && text("offset", "Offset", "0", { short: true }),
+      search.from === "time" && text("time", "Time", "", { type: "datetime-local" }),
+      choice("partition", "Partition", [
+        ["", "all"],
+        ...Array.from({ length: partitions }, (_, index) => String(index)),
+      ]),
       text("key", "Key is", "any"),
-      text("contains", "Value contains", "any text", { "data-search": true, type: "search" }),
+      text("contains", "Value contains", "any text", { search: true, type: "search" }),
       text("header", "Header", "name or name=value"),
       text("run", "Run", "any"),
-      locked && h("p", { class: "soft" }, "Stop the tail to change what is looked for."));
+      locked && h("p", { class: "soft" }, "Stop the tail to change what is looked for."),
+    );
   }
 
   private body(search: Search, topics: Topics): Child {
-    if (topics.topics.length === 0) return notice("empty", "The pipeline has no topic", h("p", null, "Its spec declares none."));
+    if (topics.topics.length === 0)
+      return notice("empty", "The pipeline has no topic", h("p", null, "Its spec declares none."));
     const wrong = searchProblem(search);
     if (wrong !== undefined) return notice("failed", wrong);
     const unknown = topics.unknown ?? null;
     return [
-      unknown !== null && h("p", { class: "stale", role: "status", key: "unknown" }, `Offsets are unknown for now: ${unknown}`),
+      unknown !== null &&
+        h("p", { class: "stale", role: "status", key: "unknown" }, `Offsets are unknown for now: ${unknown}`),
       this.tail !== undefined ? this.tailed(this.tail, search) : this.listed(search),
     ];
   }
 
   private tailed(tail: Tail, search: Search): Child {
     const { messages, skipped, seen, problem, frozen } = tail;
-    const state = search.live ? (frozen ? "Held; records go on coming." : "Live.") : "Stopped; the rows stay until you look for something else.";
+    const state = search.live
+      ? frozen
+        ? "Held; records go on coming."
+        : "Live."
+      : "Stopped; the rows stay until you look for something else.";
     return [
-      h("p", { class: "soft", key: "tail-state" }, `${state} ${plural(seen, "record")} came`,
-        skipped > 0 && `, ${count(skipped)} more were too many to show`, `; the newest ${MOST_ROWS} are kept.`),
+      h(
+        "p",
+        { class: "soft", key: "tail-state" },
+        `${state} ${plural(seen, "record")} came`,
+        skipped > 0 && `, ${count(skipped)} more were too many to show`,
+        `; the newest ${MOST_ROWS} are kept.`,
+      ),
       problem !== undefined && problemNotice(problem, "Newer messages"),
-      messages.length === 0 ? notice("loading", "Waiting for the next record", h("p", null, "The tail shows what comes from now on and fits the filter.")) : this.rows(messages, search),
+      messages.length === 0
+        ? notice(
+            "loading",
+            "Waiting for the next record",
+            h("p", null, "The tail shows what comes from now on and fits the filter."),
+          )
+        : this.rows(messages, search),
     ];
   }
 
@@ -206,7 +275,13 @@ class MessagesView {
     const found = this.found;
     if (found === undefined) return notice("loading", "Messages: loading");
     const first = found.held.value;
-    if (first === undefined) return held(found.held, "The messages", () => null, () => found.again());
+    if (first === undefined)
+      return held(
+        found.held,
+        "The messages",
+        () => null,
+        () => found.again(),
+      );
     const pages = [first, ...this.more];
     const messages = pages.flatMap((part) => part.messages);
     const last = pages.at(-1) ?? first;
@@ -214,12 +289,28 @@ class MessagesView {
     return [
       stale(found.held, "The messages"),
       messages.length === 0
-        ? notice("empty", cursor === undefined ? "No message fits" : "No message fits among those looked at", h("p", null, `${plural(sum(pages), "record")} looked at.`))
+        ? notice(
+            "empty",
+            cursor === undefined ? "No message fits" : "No message fits among those looked at",
+            h("p", null, `${plural(sum(pages), "record")} looked at.`),
+          )
         : this.rows(messages, search),
-      h("div", { class: "row", key: "more" },
-        cursor !== undefined && h("button", { type: "button", disabled: this.loadingMore, onClick: () => void this.loadMore(cursor) }, this.loadingMore ? "Looking …" : "Look further"),
-        h("span", { class: "soft" }, `${plural(messages.length, "message")} of ${plural(sum(pages), "record")} looked at${cursor === undefined ? ", which is all" : ""}`,
-          first.maskedFields.length > 0 && `; masked for you: ${first.maskedFields.join(", ")}`)),
+      h(
+        "div",
+        { class: "row", key: "more" },
+        cursor !== undefined &&
+          h(
+            "button",
+            { type: "button", disabled: this.loadingMore, onClick: () => void this.loadMore(cursor) },
+            this.loadingMore ? "Looking …" : "Look further",
+          ),
+        h(
+          "span",
+          { class: "soft" },
+          `${plural(messages.length, "message")} of ${plural(sum(pages), "record")} looked at${cursor === undefined ? ", which is all" : ""}`,
+          first.maskedFields.length > 0 && `; masked for you: ${first.maskedFields.join(", ")}`,
+        ),
+      ),
       h("div", { key: "command" }, command(first.kubectl)),
     ];
   }
@@ -228,15 +319,27 @@ class MessagesView {
     const at = this.page.route.query.at ?? "";
     const selected = messages.find((message) => place(message) === at);
     const frozen = search.live && this.tail !== undefined;
-    return h("div", { class: selected === undefined ? "split" : "split open", key: "rows" },
-      h("div", { class: "panel tall" }, table({
-        caption: "Messages", columns: columns(this.live), rows: messages, key: place, selected: at,
-        open: (message) => {
-          if (frozen) this.tail?.freeze(true);
-          this.page.setQuery({ at: place(message) }, true);
-        },
-      })),
-      selected !== undefined && messageDetail(this.live, search.topic, selected, () => this.page.setQuery({ at: "" }, true)));
+    return h(
+      "div",
+      { class: selected === undefined ? "split" : "split open", key: "rows" },
+      h(
+        "div",
+        { class: "panel tall" },
+        table({
+          caption: "Messages",
+          columns: columns(this.live),
+          rows: messages,
+          key: place,
+          selected: at,
+          open: (message) => {
+            if (frozen) this.tail?.freeze(true);
+            this.page.setQuery({ at: place(message) }, true);
+          },
+        }),
+      ),
+      selected !== undefined &&
+        messageDetail(this.live, search.topic, selected, () => this.page.setQuery({ at: "" }, true)),
+    );
   }
 }
 
@@ -251,12 +354,23 @@ function place({ partition, offset }: Message): string {
 function columns(live: Live): Column<Message>[] {
   const now = Date.now();
   return [
-    { head: "Time", class: "nowrap number", cell: ({ timestamp }) => h("span", { title: exact(timestamp) }, timestamp ? clock(timestamp, now) : "none") },
+    {
+      head: "Time",
+      class: "nowrap number",
+      cell: ({ timestamp }) => h("span", { title: exact(timestamp) }, timestamp ? clock(timestamp, now) : "none"),
+    },
     { head: "Partition", numeric: true, cell: ({ partition }) => partition },
     { head: "Offset", numeric: true, cell: ({ offset }) => offset },
     { head: "Key", class: "nowrap", cell: ({ key }) => short(key, 40) },
     { head: "Value", class: "wide", cell: ({ value }) => h("span", { class: "value-line" }, short(value, 220)) },
-    { head: "Run", class: "nowrap", cell: ({ run }) => (run ? h("a", { href: viewUrl(live.namespace, live.name, "runs", { run }) }, run) : h("span", { class: "soft" }, "–")) },
+    {
+      head: "Run",
+      class: "nowrap",
+      cell: ({ run }) =>
+        run
+          ? h("a", { href: viewUrl(live.namespace, live.name, "runs", { run }) }, run)
+          : h("span", { class: "soft" }, "–"),
+    },
   ];
 }
 

@@ -17,8 +17,18 @@ import type { ApiNode, Bottleneck, Condition, PipelineView } from "../types";
 export function overviewView(page: Page, live: Live): View {
   return {
     draw: () => [
-      h("header", null, h("h1", null, live.name), live.view.value !== undefined && stateBadge(live.view.value.summary.state)),
-      held(live.view, "The pipeline", (view) => content(page, live, view), () => void live.again()),
+      h(
+        "header",
+        null,
+        h("h1", null, live.name),
+        live.view.value !== undefined && stateBadge(live.view.value.summary.state),
+      ),
+      held(
+        live.view,
+        "The pipeline",
+        (view) => content(page, live, view),
+        () => void live.again(),
+      ),
     ],
   };
 }
@@ -28,10 +38,17 @@ function content(_page: Page, live: Live, view: PipelineView): Child {
     why(live, view),
     figures(view),
     view.graph.nodes.length === 0
-      ? notice("empty", "There is nothing to draw yet", h("p", null, "The pipeline has no source, topic or table that the operator knows of."))
+      ? notice(
+          "empty",
+          "There is nothing to draw yet",
+          h("p", null, "The pipeline has no source, topic or table that the operator knows of."),
+        )
       : graph({
-          nodes: view.graph.nodes, edges: view.graph.edges, label: "The pipeline from its sources to its tables, with the stores under it",
-          draw: drawNode, href: (node) => nodeUrl(live, node),
+          nodes: view.graph.nodes,
+          edges: view.graph.edges,
+          label: "The pipeline from its sources to its tables, with the stores under it",
+          draw: drawNode,
+          href: (node) => nodeUrl(live, node),
         }),
     h("div", { class: "columns" }, conditions(view.conditions), planned(view)),
     command(view.kubectl),
@@ -39,18 +56,37 @@ function content(_page: Page, live: Live, view: PipelineView): Child {
 }
 
 function why(live: Live, { why: { state, sentence, bottlenecks, unknown }, graph: { nodes } }: PipelineView): VNode {
-  return h("section", { class: `panel why ${state}`, "aria-label": "Why", key: "why" },
-    h("div", null,
+  return h(
+    "section",
+    { class: `panel why ${state}`, "aria-label": "Why", key: "why" },
+    h(
+      "div",
+      null,
       h("p", { class: "sentence", role: "status" }, sentence),
-      bottlenecks.length > 0 && h("ol", { "aria-label": "What holds it up, worst first" }, bottlenecks.map((item) => h("li", null, bottleneck(live, item, nodes)))),
-      unknown.length > 0 && h("p", { class: "soft" }, h("strong", null, "Unknown for now: "), unknown.join("; "))));
+      bottlenecks.length > 0 &&
+        h(
+          "ol",
+          { "aria-label": "What holds it up, worst first" },
+          bottlenecks.map((item) => h("li", null, bottleneck(live, item, nodes))),
+        ),
+      unknown.length > 0 && h("p", { class: "soft" }, h("strong", null, "Unknown for now: "), unknown.join("; ")),
+    ),
+  );
 }
 
-function bottleneck(live: Live, { node: id, message, worsening, severity }: Bottleneck, nodes: readonly ApiNode[]): Child {
+function bottleneck(
+  live: Live,
+  { node: id, message, worsening, severity }: Bottleneck,
+  nodes: readonly ApiNode[],
+): Child {
   const node = nodes.find((candidate) => candidate.id === id);
-  const trend = worsening === true ? badge("bad", "getting worse") : worsening === false ? badge("ok", "not getting worse") : null;
+  const trend =
+    worsening === true ? badge("bad", "getting worse") : worsening === false ? badge("ok", "not getting worse") : null;
   return [
-    node === undefined ? null : [h("a", { href: nodeUrl(live, node) }, node.name), ": "], message, " ", trend,
+    node === undefined ? null : [h("a", { href: nodeUrl(live, node) }, node.name), ": "],
+    message,
+    " ",
+    trend,
     h("span", { class: "soft", title: "How bad it is, from 0 to 100" }, ` ${Math.round(severity * 100)}`),
   ];
 }
@@ -59,18 +95,30 @@ function figures({ summary, signals }: PipelineView): VNode {
   const age = signals.find(({ ageP50Seconds }) => typeof ageP50Seconds === "number");
   const figure = (name: string, text: string, title: string): VNode =>
     h("div", { class: "figure", title }, h("div", { class: "value" }, known(text)), h("div", { class: "name" }, name));
-  return h("div", { class: "figures panel", key: "figures" },
+  return h(
+    "div",
+    { class: "figures panel", key: "figures" },
     figure("into Kafka", rate(summary.inRate), "Records acknowledged by Kafka a second"),
     figure("into tables", rate(summary.outRate), "Rows acknowledged by Cassandra a second"),
     figure("errors", rate(summary.errorRate), "All stages together"),
     figure("records behind", count(summary.lagRecords), "Records that no processor has committed"),
     figure("oldest of them", seconds(summary.lagSeconds), "Age of the oldest record that is not committed"),
-    figure("record age, median", seconds(age?.ageP50Seconds), "From handing a record to Kafka until its row is readable"),
-    figure("record age, p99", seconds(age?.ageP99Seconds), "All but one in a hundred are younger"));
+    figure(
+      "record age, median",
+      seconds(age?.ageP50Seconds),
+      "From handing a record to Kafka until its row is readable",
+    ),
+    figure("record age, p99", seconds(age?.ageP99Seconds), "All but one in a hundred are younger"),
+  );
 }
 
 const KINDS: Record<ApiNode["kind"], string> = {
-  Source: "source", Topic: "topic", Query: "query", Table: "table", DeadLetters: "dead letters", Store: "store",
+  Source: "source",
+  Topic: "topic",
+  Query: "query",
+  Table: "table",
+  DeadLetters: "dead letters",
+  Store: "store",
 };
 
 function drawNode(node: ApiNode): Child {
@@ -79,11 +127,24 @@ function drawNode(node: ApiNode): Child {
   return [
     h("span", { class: "head" }, h("span", { class: "kind" }, KINDS[node.kind]), stateBadge(node.state)),
     h("span", { class: "name", title: node.name }, node.name),
-    h("span", { class: "line" }, [members ? readyText(node) + (node.desired === 0 ? "" : " ready") : "", node.detail].filter((part) => part !== "").join(" · ")),
+    h(
+      "span",
+      { class: "line" },
+      [members ? readyText(node) + (node.desired === 0 ? "" : " ready") : "", node.detail]
+        .filter((part) => part !== "")
+        .join(" · "),
+    ),
     node.kind !== "Store" && h("span", { class: "line" }, rates(node)),
     errors && h("span", { class: "line errors" }, `${rate(node.errorRate)} errors`),
-    !errors && node.reason !== null && node.reason !== undefined && node.state !== "Ok" && h("span", { class: "line" }, node.reason),
-    !errors && node.state === "Ok" && node.kind === "Query" && h("span", { class: "line" }, `${count(node.lagRecords)} behind`),
+    !errors &&
+      node.reason !== null &&
+      node.reason !== undefined &&
+      node.state !== "Ok" &&
+      h("span", { class: "line" }, node.reason),
+    !errors &&
+      node.state === "Ok" &&
+      node.kind === "Query" &&
+      h("span", { class: "line" }, `${count(node.lagRecords)} behind`),
   ];
 }
 
@@ -112,24 +173,59 @@ function nodeUrl({ namespace, name }: Live, node: ApiNode): string {
 
 export function conditions(items: readonly Condition[]): VNode {
   const now = Date.now();
-  return h("section", { class: "panel", key: "conditions" }, h("h2", null, "Conditions"),
+  return h(
+    "section",
+    { class: "panel", key: "conditions" },
+    h("h2", null, "Conditions"),
     items.length === 0
-      ? notice("unknown", "The operator has not said anything yet", h("p", null, "Is it running, and does it watch this namespace?"))
+      ? notice(
+          "unknown",
+          "The operator has not said anything yet",
+          h("p", null, "Is it running, and does it watch this namespace?"),
+        )
       : table({
-          caption: "Conditions", rows: items, key: ({ type }) => type,
+          caption: "Conditions",
+          rows: items,
+          key: ({ type }) => type,
           columns: [
-            { head: "Condition", class: "nowrap", cell: (condition) => badge(conditionTone(condition), condition.type) },
-            { head: "Reason and message", class: "wide", cell: ({ reason, message, status }) => [`${status}, ${reason}`, h("div", { class: "soft" }, message)] },
-            { head: "Since", class: "nowrap", cell: ({ since }) => h("span", { title: exact(since) }, ago(since, now)) },
+            {
+              head: "Condition",
+              class: "nowrap",
+              cell: (condition) => badge(conditionTone(condition), condition.type),
+            },
+            {
+              head: "Reason and message",
+              class: "wide",
+              cell: ({ reason, message, status }) => [`${status}, ${reason}`, h("div", { class: "soft" }, message)],
+            },
+            {
+              head: "Since",
+              class: "nowrap",
+              cell: ({ since }) => h("span", { title: exact(since) }, ago(since, now)),
+            },
           ],
-        }));
+        }),
+  );
 }
 
 function planned({ plannedActions, generation, observedGeneration }: PipelineView): VNode {
-  return h("section", { class: "panel", key: "planned" }, h("h2", null, "What the operator is about to do"),
+  return h(
+    "section",
+    { class: "panel", key: "planned" },
+    h("h2", null, "What the operator is about to do"),
     plannedActions.length === 0
       ? h("p", { class: "soft" }, "Nothing: what runs is what the operator wants.")
-      : h("ol", null, plannedActions.map((action) => h("li", null, action))),
-    observedGeneration !== generation && h("p", null, badge("busy", "Behind"),
-      ` The spec is at generation ${generation}, the operator speaks of ${observedGeneration ?? "none yet"}.`));
+      : h(
+          "ol",
+          null,
+          plannedActions.map((action) => h("li", null, action)),
+        ),
+    observedGeneration !== generation &&
+      h(
+        "p",
+        null,
+        badge("busy", "Behind"),
+        ` The spec is at generation ${generation}, the operator speaks of ${observedGeneration ?? "none yet"}.`,
+      ),
+  );
 }

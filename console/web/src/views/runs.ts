@@ -10,6 +10,7 @@ import { Poll } from "../net/poll";
 import { type Problem, problemOf } from "../net/problem";
 import { announce } from "../parts/announce";
 import { command } from "../parts/command";
+import { choiceField } from "../parts/fields";
 import { held, known, notice, problemNotice } from "../parts/state";
 import { table } from "../parts/table";
 import { isFinal, runBadge } from "../parts/words";
@@ -43,7 +44,10 @@ class RunsView {
   private problem: Problem | undefined;
   private done: Done | undefined;
 
-  constructor(private readonly page: Page, private readonly live: Live) {
+  constructor(
+    private readonly page: Page,
+    private readonly live: Live,
+  ) {
     this.runs = new Poll<Runs>(3, live.client.runs, () => page.redraw());
     this.moved();
   }
@@ -59,7 +63,14 @@ class RunsView {
     if (run === this.oneName) return;
     this.one?.stop();
     this.oneName = run;
-    this.one = run === "" ? undefined : new Poll<Run>(2, (signal) => this.live.client.run(signal, run), () => this.page.redraw());
+    this.one =
+      run === ""
+        ? undefined
+        : new Poll<Run>(
+            2,
+            (signal) => this.live.client.run(signal, run),
+            () => this.page.redraw(),
+          );
   }
 
   runFirst(): void {
@@ -68,7 +79,14 @@ class RunsView {
   }
 
   private ask(source: SourceView, earlier: Record<string, string> = {}): void {
-    this.open = new TriggerDialog(this.page, this.live, source, () => this.close(), (done) => this.created(done), earlier);
+    this.open = new TriggerDialog(
+      this.page,
+      this.live,
+      source,
+      () => this.close(),
+      (done) => this.created(done),
+      earlier,
+    );
     this.page.redraw();
   }
 
@@ -107,25 +125,55 @@ class RunsView {
     return [
       h("header", null, h("h1", null, "Runs")),
       this.problem !== undefined && problemNotice(this.problem, "The action"),
-      this.done !== undefined && h("section", { class: "panel", key: "done" },
-        h("div", { class: "panel-head" }, h("p", null, `✓ ${this.done.message}`),
-          h("div", { class: "end" }, h("button", { type: "button", class: "quiet", "aria-label": "Close", onClick: () => this.forget() }, "✕"))),
-        command(this.done.kubectl),
-        this.done.manifest !== null && this.done.manifest !== undefined && command(this.done.manifest, "What it reads")),
-      view !== undefined && h("section", { class: "panel", key: "sources" }, h("h2", null, "Sources"),
-        view.sources.length === 0
-          ? notice("empty", "The pipeline has no source", h("p", null, "Its topics are filled by others."))
-          : sourcesTable(this.live, view.sources, {
-              rights: view.rights,
-              run: (source) => this.ask(source),
-              backfill: (source) => {
-                this.open = new BackfillDialog(this.page, this.live, source, () => this.close(), () => this.runs.again());
-                this.page.redraw();
-              },
-              pause: (source, paused) => void this.act(() => this.live.client.pause(source.name, paused)),
-              working: this.working,
-            })),
-      held(this.runs.held, "The runs", (runs) => this.list(runs), () => this.runs.again()),
+      this.done !== undefined &&
+        h(
+          "section",
+          { class: "panel", key: "done" },
+          h(
+            "div",
+            { class: "panel-head" },
+            h("p", null, `✓ ${this.done.message}`),
+            h(
+              "div",
+              { class: "end" },
+              h("button", { type: "button", class: "quiet", "aria-label": "Close", onClick: () => this.forget() }, "✕"),
+            ),
+          ),
+          command(this.done.kubectl),
+          this.done.manifest !== null &&
+            this.done.manifest !== undefined &&
+            command(this.done.manifest, "What it reads"),
+        ),
+      view !== undefined &&
+        h(
+          "section",
+          { class: "panel", key: "sources" },
+          h("h2", null, "Sources"),
+          view.sources.length === 0
+            ? notice("empty", "The pipeline has no source", h("p", null, "Its topics are filled by others."))
+            : sourcesTable(this.live, view.sources, {
+                rights: view.rights,
+                run: (source) => this.ask(source),
+                backfill: (source) => {
+                  this.open = new BackfillDialog(
+                    this.page,
+                    this.live,
+                    source,
+                    () => this.close(),
+                    () => this.runs.again(),
+                  );
+                  this.page.redraw();
+                },
+                pause: (source, paused) => void this.act(() => this.live.client.pause(source.name, paused)),
+                working: this.working,
+              }),
+        ),
+      held(
+        this.runs.held,
+        "The runs",
+        (runs) => this.list(runs),
+        () => this.runs.again(),
+      ),
       this.open?.draw(),
     ];
   }
@@ -138,49 +186,123 @@ class RunsView {
   private list({ runs, kubectl }: Runs): Child {
     const { source = "", phase = "", run = "" } = this.page.route.query;
     if (runs.length === 0 && run === "") {
-      return [notice("empty", "Nothing has been run yet", h("p", null, "A run fetches a source once. A schedule makes them, or somebody who asks.")), command(kubectl)];
+      return [
+        notice(
+          "empty",
+          "Nothing has been run yet",
+          h("p", null, "A run fetches a source once. A schedule makes them, or somebody who asks."),
+        ),
+        command(kubectl),
+      ];
     }
-    const shown = runs.filter((item) => (source === "" || item.source === source) && (phase === "" || item.phase === phase));
+    const shown = runs.filter(
+      (item) => (source === "" || item.source === source) && (phase === "" || item.phase === phase),
+    );
     return [
-      h("section", { class: "panel", key: "grid" },
-        h("div", { class: "panel-head" }, h("h2", null, "Over time"), h("span", { class: "soft" }, "the newest right; the higher, the longer"), h("div", { class: "end" }, this.filter(runs))),
+      h(
+        "section",
+        { class: "panel", key: "grid" },
+        h(
+          "div",
+          { class: "panel-head" },
+          h("h2", null, "Over time"),
+          h("span", { class: "soft" }, "the newest right; the higher, the longer"),
+          h("div", { class: "end" }, this.filter(runs)),
+        ),
         shown.length === 0
           ? notice("empty", "No run is of this source and phase")
-          : runGrid(shown, this.live.view.value?.sources.map(({ name }) => name) ?? [], run, (item) => runUrl(this.live, item.name))),
-      h("div", { class: run === "" ? "split" : "split open", key: "rows" },
+          : runGrid(shown, this.live.view.value?.sources.map(({ name }) => name) ?? [], run, (item) =>
+              runUrl(this.live, item.name),
+            ),
+      ),
+      h(
+        "div",
+        { class: run === "" ? "split" : "split open", key: "rows" },
         h("div", { class: "panel tall" }, this.table(shown.slice(0, MOST_ROWS), run)),
-        run !== "" && this.detail()),
+        run !== "" && this.detail(),
+      ),
       h("div", { key: "command" }, command(kubectl)),
     ];
   }
 
   private filter(runs: readonly Run[]): VNode {
     const { source = "", phase = "" } = this.page.route.query;
-    const select = (id: string, label: string, value: string, options: string[]): VNode =>
-      h("div", { class: "row" }, h("label", { for: id }, label),
-        h("select", { id, onChange: (event: Event) => this.page.setQuery({ [id]: (event.target as HTMLSelectElement).value }) },
-          ["", ...options].map((option) => h("option", { value: option, selected: option === value, key: option }, option === "" ? "all" : option))));
+    const choice = (id: string, label: string, value: string, options: string[]): VNode =>
+      choiceField({
+        id,
+        label,
+        value,
+        options: [["", "all"], ...options],
+        beside: true,
+        change: (chosen) => this.page.setQuery({ [id]: chosen }),
+      });
     const sources = [...new Set([...runs.map((item) => item.source), ...(source === "" ? [] : [source])])].sort();
-    return h("div", { class: "row" }, select("source", "Source", source, sources), select("phase", "Phase", phase, ["Pending", "Running", "Succeeded", "Failed", "Cancelled"]));
+    return h(
+      "div",
+      { class: "row" },
+      choice("source", "Source", source, sources),
+      choice("phase", "Phase", phase, ["Pending", "Running", "Succeeded", "Failed", "Cancelled"]),
+    );
   }
 
   private table(runs: readonly Run[], selected: string): VNode {
     const now = Date.now();
     const open = selected !== "";
     return table<Run>({
-      caption: "Runs", rows: runs, key: ({ name }) => name, selected, open: ({ name }) => this.page.setQuery({ run: name }),
+      caption: "Runs",
+      rows: runs,
+      key: ({ name }) => name,
+      selected,
+      open: ({ name }) => this.page.setQuery({ run: name }),
       columns: [
-        { head: "Run", class: "nowrap", cell: (run) => [h("a", { href: runUrl(this.live, run.name) }, run.name), !open && h("div", { class: "soft" }, Object.entries(run.params).map(([name, value]) => `${name}=${value}`).join(" "))] },
+        {
+          head: "Run",
+          class: "nowrap",
+          cell: (run) => [
+            h("a", { href: runUrl(this.live, run.name) }, run.name),
+            !open &&
+              h(
+                "div",
+                { class: "soft" },
+                Object.entries(run.params)
+                  .map(([name, value]) => `${name}=${value}`)
+                  .join(" "),
+              ),
+          ],
+        },
         { head: "Phase", cell: runBadge },
         ...(open ? [] : [{ head: "Source", class: "nowrap", cell: ({ source }: Run) => source }]),
-        { head: "Created", class: "nowrap", cell: ({ created }) => h("span", { title: exact(created) }, ago(created, now)) },
-        { head: "Took", class: "nowrap", cell: (run) => { const length = runSeconds(run, now); return length === undefined ? h("span", { class: "soft" }, "not begun") : seconds(isFinal(run) ? length : Math.round(length)); } },
+        {
+          head: "Created",
+          class: "nowrap",
+          cell: ({ created }) => h("span", { title: exact(created) }, ago(created, now)),
+        },
+        {
+          head: "Took",
+          class: "nowrap",
+          cell: (run) => {
+            const length = runSeconds(run, now);
+            return length === undefined
+              ? h("span", { class: "soft" }, "not begun")
+              : seconds(isFinal(run) ? length : Math.round(length));
+          },
+        },
         { head: "Attempts", numeric: true, cell: ({ attempts }) => attempts.length },
-        { head: "Produced", numeric: true, cell: ({ recordsProduced }) => known(count(recordsProduced), "Known when an attempt has ended and its result was read") },
-        ...(open ? [] : [
-          { head: "Rejected", numeric: true, cell: ({ recordsRejected }: Run) => known(count(recordsRejected)) },
-          { head: "Asked for by", cell: ({ requestedBy }: Run) => known(userName(requestedBy), requestedBy ?? undefined) },
-        ]),
+        {
+          head: "Produced",
+          numeric: true,
+          cell: ({ recordsProduced }) =>
+            known(count(recordsProduced), "Known when an attempt has ended and its result was read"),
+        },
+        ...(open
+          ? []
+          : [
+              { head: "Rejected", numeric: true, cell: ({ recordsRejected }: Run) => known(count(recordsRejected)) },
+              {
+                head: "Asked for by",
+                cell: ({ requestedBy }: Run) => known(userName(requestedBy), requestedBy ?? undefined),
+              },
+            ]),
       ],
     });
   }
@@ -190,18 +312,29 @@ class RunsView {
     if (one === undefined) return null;
     const close = (): void => this.page.setQuery({ run: "" });
     if (one.held.value === undefined) {
-      return h("aside", { class: "panel side", key: "run-detail" }, held(one.held, `The run ${this.oneName}`, () => null, () => one.again()), h("button", { type: "button", onClick: close }, "Close"));
+      return h(
+        "aside",
+        { class: "panel side", key: "run-detail" },
+        held(
+          one.held,
+          `The run ${this.oneName}`,
+          () => null,
+          () => one.again(),
+        ),
+        h("button", { type: "button", onClick: close }, "Close"),
+      );
     }
     return runDetail(this.live, one.held.value, {
       rights: this.live.view.value?.rights,
       working: this.working,
       close,
       cancel: (run) => void this.act(() => this.live.client.cancel(run.name)),
-      rerun: (run) => void this.act(async () => {
-        const done = await this.live.client.rerun(run.name);
-        if (done.name !== null && done.name !== undefined) this.page.setQuery({ run: done.name });
-        return done;
-      }),
+      rerun: (run) =>
+        void this.act(async () => {
+          const done = await this.live.client.rerun(run.name);
+          if (done.name !== null && done.name !== undefined) this.page.setQuery({ run: done.name });
+          return done;
+        }),
       edit: (run) => {
         const source = this.live.view.value?.sources.find(({ name }) => name === run.source);
         if (source !== undefined) this.ask(source, run.params);

@@ -8,13 +8,19 @@ import { plural } from "../format";
 import type { Live } from "../net/live";
 import { Poll } from "../net/poll";
 import { command } from "../parts/command";
+import { choiceField, type Option, textField } from "../parts/fields";
 import { MASK, preview } from "../parts/json";
 import { saveFile } from "../parts/save";
 import { held, notice, problemNotice } from "../parts/state";
 import { table } from "../parts/table";
 import type { Column, Rows, Table, Tables } from "../types";
 
-const LIMITS = ["20", "50", "200", "500"];
+const LIMITS: Option[] = [
+  ["20", "20 rows"],
+  ["50", "50 rows"],
+  ["200", "200 rows"],
+  ["500", "500 rows"],
+];
 
 export function tablesView(page: Page, live: Live): View {
   const view = new TablesView(page, live);
@@ -39,10 +45,13 @@ export function keyProblem(columns: readonly Column[], query: Record<string, str
   const parts = columns.filter(({ role }) => role !== "Regular");
   if (!parts.some(({ name }) => given(name))) return undefined;
   const missing = parts.filter(({ role, name }) => role === "Partition" && !given(name));
-  if (missing.length > 0) return `The whole partition key is needed: ${missing.map(({ name }) => name).join(", ")} too.`;
+  if (missing.length > 0)
+    return `The whole partition key is needed: ${missing.map(({ name }) => name).join(", ")} too.`;
   const clustering = parts.filter(({ role }) => role === "Clustering").map(({ name }) => given(name));
   const hole = clustering.indexOf(false);
-  return hole >= 0 && clustering.indexOf(true, hole) >= 0 ? "Of the clustering key, the columns are given from the first on." : undefined;
+  return hole >= 0 && clustering.indexOf(true, hole) >= 0
+    ? "Of the clustering key, the columns are given from the first on."
+    : undefined;
 }
 
 class TablesView {
@@ -50,7 +59,10 @@ class TablesView {
   private rows: Poll<Rows> | undefined;
   private asked = "";
 
-  constructor(private readonly page: Page, private readonly live: Live) {
+  constructor(
+    private readonly page: Page,
+    private readonly live: Live,
+  ) {
     this.tables = new Poll<Tables>(60, live.client.tables, () => this.moved());
   }
 
@@ -79,7 +91,11 @@ class TablesView {
       if (wanted !== this.asked) {
         this.asked = wanted;
         this.rows?.stop();
-        this.rows = new Poll<Rows>(0, (signal) => this.live.client.rows(signal, chosen.name, query), () => this.page.redraw());
+        this.rows = new Poll<Rows>(
+          0,
+          (signal) => this.live.client.rows(signal, chosen.name, query),
+          () => this.page.redraw(),
+        );
       }
     }
     this.page.redraw();
@@ -88,16 +104,27 @@ class TablesView {
   draw(): Child {
     const forbidden = this.live.view.value?.rights.rows === false;
     return [
-      h("header", null, h("h1", null, "Tables"), h("div", { class: "end" }, h("button", { type: "button", onClick: () => this.again() }, "↻ Read again"))),
+      h(
+        "header",
+        null,
+        h("h1", null, "Tables"),
+        h("div", { class: "end" }, h("button", { type: "button", onClick: () => this.again() }, "↻ Read again")),
+      ),
       forbidden
         ? problemNotice({ kind: "forbidden", message: "It needs the right: get streamingpipelines/rows" }, "Rows")
-        : held(this.tables.held, "The tables", (tables) => this.content(tables), () => this.tables.again()),
+        : held(
+            this.tables.held,
+            "The tables",
+            (tables) => this.content(tables),
+            () => this.tables.again(),
+          ),
     ];
   }
 
   private content({ keyspace, tables }: Tables): Child {
     const chosen = this.table();
-    if (chosen === undefined) return notice("empty", "The pipeline has no table", h("p", null, "Its spec declares none."));
+    if (chosen === undefined)
+      return notice("empty", "The pipeline has no table", h("p", null, "Its spec declares none."));
     const problem = keyProblem(chosen.columns, this.page.route.query);
     return [
       this.choice(keyspace, tables, chosen),
@@ -108,35 +135,88 @@ class TablesView {
   private choice(keyspace: string, tables: readonly Table[], chosen: Table): VNode {
     const { query } = this.page.route;
     const keys = chosen.columns.filter(({ role }) => role !== "Regular");
-    const clear = Object.fromEntries(Object.keys(query).filter((name) => name.startsWith("key.")).map((name) => [name, ""]));
-    return h("form", { class: "filters panel", key: "choice", "aria-label": "Which rows", onSubmit: (event: Event) => event.preventDefault() },
-      h("div", { class: "field" }, h("label", { for: "table" }, `Table of ${keyspace}`),
-        h("select", { id: "table", onChange: (event: Event) => this.page.setQuery({ ...clear, table: (event.target as HTMLSelectElement).value }) },
-          tables.map(({ name }) => h("option", { value: name, selected: name === chosen.name, key: name }, name)))),
-      keys.map(({ name, type, role }, index) => h("div", { class: "field", key: name },
-        h("label", { for: `key-${name}` }, `${name} is`),
-        h("input", {
-          id: `key-${name}`, value: query[`key.${name}`] ?? "", placeholder: `${type}${role === "Clustering" ? ", if you like" : ""}`, spellcheck: "false", "data-search": index === 0,
-          onChange: (event: Event) => this.page.setQuery({ [`key.${name}`]: (event.target as HTMLInputElement).value }),
-        }))),
-      h("div", { class: "field" }, h("label", { for: "limit" }, "At most"),
-        h("select", { id: "limit", onChange: (event: Event) => this.page.setQuery({ limit: (event.target as HTMLSelectElement).value }) },
-          LIMITS.map((limit) => h("option", { value: limit, selected: limit === (query.limit ?? "50"), key: limit }, `${limit} rows`)))));
+    const clear = Object.fromEntries(
+      Object.keys(query)
+        .filter((name) => name.startsWith("key."))
+        .map((name) => [name, ""]),
+    );
+    return h(
+      "form",
+      {
+        class: "filters panel",
+        key: "choice",
+        "aria-label": "Which rows",
+        onSubmit: (event: Event) => event.preventDefault(),
+      },
+      choiceField({
+        id: "table",
+        label: `Table of ${keyspace}`,
+        value: chosen.name,
+        options: tables.map(({ name }) => name),
+        change: (table) => this.page.setQuery({ ...clear, table }),
+      }),
+      keys.map(({ name, type, role }, index) =>
+        textField({
+          id: `key-${name}`,
+          label: `${name} is`,
+          value: query[`key.${name}`] ?? "",
+          placeholder: `${type}${role === "Clustering" ? ", if you like" : ""}`,
+          search: index === 0,
+          change: (value) => this.page.setQuery({ [`key.${name}`]: value }),
+        }),
+      ),
+      choiceField({
+        id: "limit",
+        label: "At most",
+        value: query.limit ?? "50",
+        options: LIMITS,
+        change: (limit) => this.page.setQuery({ limit }),
+      }),
+    );
   }
 
   private found(chosen: Table): Child {
     const { rows } = this;
     if (rows === undefined) return notice("loading", "Rows: loading");
-    return held(rows.held, "The rows", (value) => [
-      value.rows.length === 0
-        ? notice("empty", keyOf(chosen.columns, this.page.route.query) === undefined ? "The table has no row yet" : "There is no row of this key")
-        : h("section", { class: "panel tall", key: "rows" }, rowTable(value)),
-      h("div", { class: "row", key: "more" },
-        h("span", { class: "soft" }, `${plural(value.rows.length, "row")}${value.more ? "; there are more than are shown" : ", which is all"}. ${
-          keyOf(chosen.columns, this.page.route.query) === undefined ? "They come in the order of their keys' hashes, not of time." : ""}`),
-        h("button", { type: "button", class: "small", disabled: value.rows.length === 0, onClick: () => saveRows(chosen.name, value) }, "Download")),
-      h("div", { class: "columns", key: "command" }, command(value.cql, "The statement"), command(value.kubectl)),
-    ], () => rows.again());
+    return held(
+      rows.held,
+      "The rows",
+      (value) => [
+        value.rows.length === 0
+          ? notice(
+              "empty",
+              keyOf(chosen.columns, this.page.route.query) === undefined
+                ? "The table has no row yet"
+                : "There is no row of this key",
+            )
+          : h("section", { class: "panel tall", key: "rows" }, rowTable(value)),
+        h(
+          "div",
+          { class: "row", key: "more" },
+          h(
+            "span",
+            { class: "soft" },
+            `${plural(value.rows.length, "row")}${value.more ? "; there are more than are shown" : ", which is all"}. ${
+              keyOf(chosen.columns, this.page.route.query) === undefined
+                ? "They come in the order of their keys' hashes, not of time."
+                : ""
+            }`,
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "small",
+              disabled: value.rows.length === 0,
+              onClick: () => saveRows(chosen.name, value),
+            },
+            "Download",
+          ),
+        ),
+        h("div", { class: "columns", key: "command" }, command(value.cql, "The statement"), command(value.kubectl)),
+      ],
+      () => rows.again(),
+    );
   }
 }
 
@@ -144,7 +224,9 @@ class TablesView {
 export function rowTable({ columns, rows }: Rows): VNode {
   const indexed = rows.map((cells, index) => ({ cells, index }));
   return table<{ cells: unknown[]; index: number }>({
-    caption: "Rows", rows: indexed, key: ({ index }) => String(index),
+    caption: "Rows",
+    rows: indexed,
+    key: ({ index }) => String(index),
     columns: columns.map((column, at) => ({
       head: column.name + (column.role === "Partition" ? " ●" : column.role === "Clustering" ? " ○" : ""),
       title: `${column.type}${column.role === "Regular" ? "" : `, of the ${column.role.toLowerCase()} key`}`,
@@ -154,13 +236,16 @@ export function rowTable({ columns, rows }: Rows): VNode {
 }
 
 function cell(value: unknown, masked: boolean): Child {
-  if (masked) return h("span", { class: "masked", title: "Masked: you lack the right to see this field" }, `${MASK} masked`);
+  if (masked)
+    return h("span", { class: "masked", title: "Masked: you lack the right to see this field" }, `${MASK} masked`);
   if (value === null || value === undefined) return h("span", { class: "soft" }, "null");
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return h("code", { title: text.length > 120 ? text : undefined }, preview(text, 120));
 }
 
 function saveRows(name: string, { columns, rows }: Rows): void {
-  const lines = rows.map((cells) => JSON.stringify(Object.fromEntries(columns.map((column, index) => [column.name, cells[index] ?? null]))));
+  const lines = rows.map((cells) =>
+    JSON.stringify(Object.fromEntries(columns.map((column, index) => [column.name, cells[index] ?? null]))),
+  );
   saveFile(`${name}.ndjson`, "application/x-ndjson", `${lines.join("\n")}\n`);
 }

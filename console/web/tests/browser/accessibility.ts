@@ -34,7 +34,14 @@ export async function accessibility(task: Task): Promise<void> {
 /** Waits until nothing is loading any more. */
 export async function settle({ page }: Visit): Promise<void> {
   await page.locator("main > *").first().waitFor();
-  await page.waitForFunction(() => ![...document.querySelectorAll(".notice.loading .title")].some((title) => title.textContent?.endsWith(": loading")), undefined, { timeout: 30_000 });
+  await page.waitForFunction(
+    () =>
+      ![...document.querySelectorAll(".notice.loading .title")].some((title) =>
+        title.textContent?.endsWith(": loading"),
+      ),
+    undefined,
+    { timeout: 30_000 },
+  );
   await page.waitForTimeout(300);
 }
 
@@ -73,6 +80,10 @@ async function faults({ page }: Visit): Promise<Fault[]> {
     const results = await (window as unknown as { axe: typeof axe }).axe.run(document, { resultTypes: ["violations"] });
     return results.violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, impact, nodes }) => ({ id, impact: String(impact), nodes: nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary ?? ""}`) }));
+      .map(({ id, impact, nodes }) => ({
+        id,
+        impact: String(impact),
+        nodes: nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary ?? ""}`),
+      }));
   });
 }

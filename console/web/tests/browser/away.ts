@@ -16,11 +16,19 @@ export async function away(task: Task): Promise<void> {
   await page.route("**/api/**", (route) => route.abort());
   await context.setOffline(true);
   await page.locator(".banner.bad", { hasText: "Disconnected since" }).waitFor({ timeout: 60_000 });
-  assert.deepEqual(await page.locator(".figures .figure").allTextContents(), before, "the figures changed while nobody answered");
+  assert.deepEqual(
+    await page.locator(".figures .figure").allTextContents(),
+    before,
+    "the figures changed while nobody answered",
+  );
 
   await page.unroute("**/api/**");
   await context.setOffline(false);
-  await until("the page is back", async () => ((await page.locator(".banner.bad").count()) === 0 ? true : undefined), 60_000);
+  await until(
+    "the page is back",
+    async () => ((await page.locator(".banner.bad").count()) === 0 ? true : undefined),
+    60_000,
+  );
   await page.locator(".live", { hasText: "Live" }).waitFor();
   await visit.close();
 }

@@ -26,7 +26,9 @@ const task: Task = {
   token,
   namespace,
   pipeline,
-  params: Object.fromEntries(params.map((param) => [param.slice(0, param.indexOf("=")), param.slice(param.indexOf("=") + 1)])),
+  params: Object.fromEntries(
+    params.map((param) => [param.slice(0, param.indexOf("=")), param.slice(param.indexOf("=") + 1)]),
+  ),
   state: {},
 };
 
@@ -40,7 +42,10 @@ for (const [name, part] of Object.entries(PARTS)) {
   } catch (cause) {
     failed = true;
     console.log(`FAILED ${name}: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}`);
-    await Visit.last?.page.screenshot({ path: "build/failed.png" }).then(() => console.log("what was shown: console/web/build/failed.png"), () => undefined);
+    await Visit.last?.page.screenshot({ path: "build/failed.png" }).then(
+      () => console.log("what was shown: console/web/build/failed.png"),
+      () => undefined,
+    );
     break;
   }
 }

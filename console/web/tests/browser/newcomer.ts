@@ -39,7 +39,15 @@ async function refusesAWrongToken(task: Task): Promise<void> {
 }
 
 async function keepsTheTokenToItself(visit: Visit): Promise<void> {
-  const kept = await visit.page.evaluate(() => [location.href, document.cookie, JSON.stringify(localStorage), JSON.stringify(sessionStorage), document.documentElement.outerHTML].join("\n"));
+  const kept = await visit.page.evaluate(() =>
+    [
+      location.href,
+      document.cookie,
+      JSON.stringify(localStorage),
+      JSON.stringify(sessionStorage),
+      document.documentElement.outerHTML,
+    ].join("\n"),
+  );
   assert.ok(!kept.includes(visit.task.token), "the token is still in the address, in storage or in the page");
   assert.ok(!kept.includes("token="), "the address still has the fragment");
 }
@@ -58,24 +66,30 @@ async function seesTheGraphLive(visit: Visit): Promise<void> {
   await page.getByRole("link", { name: task.pipeline, exact: true }).click();
   const graph = page.getByRole("region", { name: /^The pipeline from its sources/ });
   await graph.waitFor();
-  for (const kind of ["Source", "Topic", "Query", "Table", "Store"]) assert.ok((await graph.locator(`a.node.${kind}`).count()) > 0, `no node of the kind ${kind}`);
+  for (const kind of ["Source", "Topic", "Query", "Table", "Store"])
+    assert.ok((await graph.locator(`a.node.${kind}`).count()) > 0, `no node of the kind ${kind}`);
   assert.notEqual(await page.locator(".why .sentence").textContent(), "");
 
   // Live: the stream brings views and samples without a reload, and what they bring is drawn.
-  const seen = await page.evaluate(() => new Promise<string[]>((resolve) => {
-    const names: string[] = [];
-    const source = new EventSource(`/api/v1/namespaces/${location.pathname.split("/")[1]}/pipelines/${location.pathname.split("/")[2]}/live`);
-    const note = (event: Event): void => {
-      names.push(event.type);
-      if (names.includes("view") && names.includes("sample")) {
-        source.close();
-        resolve(names);
-      }
-    };
-    source.addEventListener("view", note);
-    source.addEventListener("sample", note);
-    setTimeout(() => resolve(names), 20_000);
-  }));
+  const seen = await page.evaluate(
+    () =>
+      new Promise<string[]>((resolve) => {
+        const names: string[] = [];
+        const source = new EventSource(
+          `/api/v1/namespaces/${location.pathname.split("/")[1]}/pipelines/${location.pathname.split("/")[2]}/live`,
+        );
+        const note = (event: Event): void => {
+          names.push(event.type);
+          if (names.includes("view") && names.includes("sample")) {
+            source.close();
+            resolve(names);
+          }
+        };
+        source.addEventListener("view", note);
+        source.addEventListener("sample", note);
+        setTimeout(() => resolve(names), 20_000);
+      }),
+  );
   assert.ok(seen.includes("view") && seen.includes("sample"), `the stream brought ${seen.join(", ") || "nothing"}`);
   await page.locator(".live", { hasText: "Live" }).waitFor();
 }
@@ -83,7 +97,8 @@ async function seesTheGraphLive(visit: Visit): Promise<void> {
 /** The source with a cron schedule, which can be run and paused. */
 async function choose(visit: Visit): Promise<SourceView> {
   const { sources } = await visit.view();
-  const source = sources.find(({ runnable, schedule }) => runnable && schedule?.cron) ?? sources.find(({ runnable }) => runnable);
+  const source =
+    sources.find(({ runnable, schedule }) => runnable && schedule?.cron) ?? sources.find(({ runnable }) => runnable);
   assert.ok(source !== undefined, "the pipeline has no source that can be run");
   return source;
 }
@@ -106,14 +121,21 @@ async function runs(visit: Visit, source: SourceView): Promise<Run> {
   await dialog.getByRole("button", { name: "Run it" }).click();
   await dialog.waitFor({ state: "detached" });
   await page.getByText("kubectl create").first().waitFor();
-  const name = await until("the address of the new run", async () => new URL(page.url()).searchParams.get("run") ?? undefined);
+  const name = await until(
+    "the address of the new run",
+    async () => new URL(page.url()).searchParams.get("run") ?? undefined,
+  );
   const run = await until("the end of the run", async () => {
     const now = await visit.ask<Run>(`/runs/${name}`);
     assert.notEqual(now.phase, "Failed", now.message ?? "the run failed");
     return now.phase === "Succeeded" ? now : undefined;
   });
   assert.ok((run.recordsProduced ?? 0) > 0, "the run produced nothing");
-  await page.getByRole("complementary", { name: `Run ${name}` }).getByText("Succeeded").first().waitFor();
+  await page
+    .getByRole("complementary", { name: `Run ${name}` })
+    .getByText("Succeeded")
+    .first()
+    .waitFor();
   console.log(`      ${name} produced ${run.recordsProduced} records`);
   return run;
 }
@@ -125,9 +147,17 @@ async function findsItsRecords(visit: Visit, run: Run): Promise<Message> {
   await rows.first().waitFor();
   const found = await visit.ask<Messages>(`/topics/${run.topic}/messages?run=${run.name}&limit=5`);
   const [message] = found.messages;
-  assert.ok(message !== undefined && found.messages.every((item) => item.run === run.name), "the filter lets other runs' records through");
+  assert.ok(
+    message !== undefined && found.messages.every((item) => item.run === run.name),
+    "the filter lets other runs' records through",
+  );
   await rows.first().click();
   await page.getByRole("complementary", { name: "The message" }).getByText(run.name).first().waitFor();
+
+  // What is being typed outlives the redraws that go on meanwhile.
+  await page.getByLabel("Value contains").pressSequentially("half a word");
+  await page.waitForTimeout(7000);
+  assert.equal(await page.getByLabel("Value contains").inputValue(), "half a word");
 
   // The control: of a run that there never was, there is no record.
   const none = await visit.ask<Messages>(`/topics/${run.topic}/messages?run=${run.name}-never&limit=5`);
@@ -159,7 +189,12 @@ async function followsOne(visit: Visit, run: Run, message: Message): Promise<voi
 }
 
 async function step(steps: Locator, kind: string, state: RegExp): Promise<boolean> {
-  return (await steps.filter({ has: steps.page().locator("strong", { hasText: kind }) }).filter({ hasText: state }).count()) > 0;
+  return (
+    (await steps
+      .filter({ has: steps.page().locator("strong", { hasText: kind }) })
+      .filter({ hasText: state })
+      .count()) > 0
+  );
 }
 
 async function readsItsLogs(visit: Visit, run: Run): Promise<void> {

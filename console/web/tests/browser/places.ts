@@ -20,7 +20,10 @@ export function places({ namespace, pipeline, state: { run, message } }: Task): 
     ["logs", `${base}/logs`],
     ["tables", `${base}/tables`],
     ["letters", `${base}/letters`],
-    ["follow", `${base}/follow${message === undefined ? "" : query({ topic, partition: String(message.partition), offset: String(message.offset) })}`],
+    [
+      "follow",
+      `${base}/follow${message === undefined ? "" : query({ topic, partition: String(message.partition), offset: String(message.offset) })}`,
+    ],
     ["resource", `${base}/resource`],
   ];
 }

@@ -27,7 +27,11 @@ export class Visit {
   /** What the browser complained of: errors of the page's own script, and breaches of its Content-Security-Policy. */
   readonly complaints: string[] = [];
 
-  private constructor(readonly task: Task, readonly context: BrowserContext, readonly page: Page) {
+  private constructor(
+    readonly task: Task,
+    readonly context: BrowserContext,
+    readonly page: Page,
+  ) {
     page.on("pageerror", (error) => this.complaints.push(error.stack ?? error.message));
     page.on("console", (message) => {
       if (/content security policy/i.test(message.text())) this.complaints.push(message.text());
@@ -38,7 +42,11 @@ export class Visit {
 
   /** Opens a window; with a token it is signed in. */
   static async open(task: Task, token: string | undefined, scheme: "light" | "dark" = "light"): Promise<Visit> {
-    const context = await task.browser.newContext({ viewport: { width: 1360, height: 860 }, colorScheme: scheme, reducedMotion: "reduce" });
+    const context = await task.browser.newContext({
+      viewport: { width: 1360, height: 860 },
+      colorScheme: scheme,
+      reducedMotion: "reduce",
+    });
     const visit = new Visit(task, context, await context.newPage());
     await visit.page.goto(token === undefined ? task.url : `${task.url}/#token=${encodeURIComponent(token)}`);
     if (token !== undefined) await visit.page.getByRole("button", { name: "Sign out" }).waitFor();
@@ -54,7 +62,9 @@ export class Visit {
   async go(view: string, query: Record<string, string> = {}): Promise<void> {
     const { url, namespace, pipeline } = this.task;
     const search = new URLSearchParams(query).toString();
-    await this.page.goto(`${url}/${namespace}/${pipeline}${view === "overview" ? "" : `/${view}`}${search === "" ? "" : `?${search}`}`);
+    await this.page.goto(
+      `${url}/${namespace}/${pipeline}${view === "overview" ? "" : `/${view}`}${search === "" ? "" : `?${search}`}`,
+    );
     await this.page.locator("main h1").waitFor();
   }
 

@@ -23,7 +23,10 @@ function withoutColours(text: string): string {
 
 /** Levels as the workers, Kafka, ZooKeeper and Cassandra write them: a word of its own near the begin, or a JSON field. */
 function toneOf(text: string): Line["tone"] {
-  const word = /"level":\s*"(\w+)"/.exec(text)?.[1]?.toUpperCase() ?? /\b(ERROR|FATAL|WARN|WARNING)\b/.exec(text.slice(0, 80))?.[1] ?? "";
+  const word =
+    /"level":\s*"(\w+)"/.exec(text)?.[1]?.toUpperCase() ??
+    /\b(ERROR|FATAL|WARN|WARNING)\b/.exec(text.slice(0, 80))?.[1] ??
+    "";
   if (word === "ERROR" || word === "FATAL") return "bad";
   return word.startsWith("WARN") ? "warn" : "";
 }
@@ -45,5 +48,8 @@ export function split(text: string, wanted: string): string[] {
 
 /** Returns the lines of a log's text. */
 export function linesOf(text: string): Line[] {
-  return text.split("\n").filter((line) => line !== "").map(parseLine);
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map(parseLine);
 }

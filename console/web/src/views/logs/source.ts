@@ -24,7 +24,14 @@ export class LogSource {
   private stream: Stream | undefined;
   private readonly request = new AbortController();
 
-  constructor(client: PipelineClient, pod: string, query: Query, follow: boolean, private readonly changed: () => void, private readonly expired: () => void) {
+  constructor(
+    client: PipelineClient,
+    pod: string,
+    query: Query,
+    follow: boolean,
+    private readonly changed: () => void,
+    private readonly expired: () => void,
+  ) {
     if (follow) this.follow(client, pod, query);
     else void this.read(client, pod, query);
   }
@@ -52,10 +59,14 @@ export class LogSource {
   }
 
   private follow(client: PipelineClient, pod: string, query: Query): void {
-    this.stream = new Stream(client.url(["pods", pod, "logs", "follow"], query), ["lines", "end", "problem", "expired"], {
-      event: (name, data) => this.event(name, data),
-      state: (open) => this.state(open, client, pod, query),
-    });
+    this.stream = new Stream(
+      client.url(["pods", pod, "logs", "follow"], query),
+      ["lines", "end", "problem", "expired"],
+      {
+        event: (name, data) => this.event(name, data),
+        state: (open) => this.state(open, client, pod, query),
+      },
+    );
   }
 
   private state(open: boolean, client: PipelineClient, pod: string, query: Query): void {

@@ -19,12 +19,40 @@ export interface Search {
   live: boolean;
 }
 
-export const FROM: [string, string][] = [["newest", "newest first"], ["oldest", "oldest first"], ["offset", "from an offset"], ["time", "from a time"]];
+export const FROM: [string, string][] = [
+  ["newest", "newest first"],
+  ["oldest", "oldest first"],
+  ["offset", "from an offset"],
+  ["time", "from a time"],
+];
 
 /** Returns the search of a view's address; the first topic if none is named. */
 export function searchOf(query: Record<string, string>, topics: readonly string[]): Search {
-  const { topic = topics[0] ?? "", from = "newest", offset = "", time = "", partition = "", key = "", contains = "", header = "", run = "", limit = "" } = query;
-  return { topic, from: FROM.some(([name]) => name === from) ? from : "newest", offset, time, partition, key, contains, header, run, limit, live: query.live === "1" };
+  const {
+    topic = topics[0] ?? "",
+    from = "newest",
+    offset = "",
+    time = "",
+    partition = "",
+    key = "",
+    contains = "",
+    header = "",
+    run = "",
+    limit = "",
+  } = query;
+  return {
+    topic,
+    from: FROM.some(([name]) => name === from) ? from : "newest",
+    offset,
+    time,
+    partition,
+    key,
+    contains,
+    header,
+    run,
+    limit,
+    live: query.live === "1",
+  };
 }
 
 /** Returns the filters of a search, as both a request and a tail take them. */

@@ -23,18 +23,27 @@ export class Tail {
   private waiting: Message[] = [];
   private readonly stream: Stream;
 
-  constructor(client: PipelineClient, search: Search, private readonly changed: () => void, expired: () => void) {
-    this.stream = new Stream(client.url(["topics", search.topic, "tail"], filters(search)), ["messages", "problem", "expired"], {
-      event: (name, data) => {
-        if (name === "expired") expired();
-        else if (name === "problem") this.fail(data as ApiProblem);
-        else this.take(data as TailBatch);
+  constructor(
+    client: PipelineClient,
+    search: Search,
+    private readonly changed: () => void,
+    expired: () => void,
+  ) {
+    this.stream = new Stream(
+      client.url(["topics", search.topic, "tail"], filters(search)),
+      ["messages", "problem", "expired"],
+      {
+        event: (name, data) => {
+          if (name === "expired") expired();
+          else if (name === "problem") this.fail(data as ApiProblem);
+          else this.take(data as TailBatch);
+        },
+        state: (open) => {
+          if (open) this.problem = undefined;
+          this.changed();
+        },
       },
-      state: (open) => {
-        if (open) this.problem = undefined;
-        this.changed();
-      },
-    });
+    );
   }
 
   stop(): void {

@@ -26,17 +26,48 @@ export interface RunActions {
 
 export function runDetail(live: Live, run: Run, actions: RunActions): VNode {
   const now = Date.now();
-  return h("aside", { class: "panel side stack", "aria-label": `Run ${run.name}`, key: "run-detail" },
-    h("div", { class: "panel-head" }, h("h2", null, run.name), runBadge(run),
-      h("div", { class: "end" }, h("button", { type: "button", class: "quiet", "aria-label": "Close the run", onClick: actions.close }, "✕"))),
-    (run.message ?? "") !== "" && h("p", { role: run.phase === "Failed" ? "alert" : undefined, class: run.phase === "Failed" ? "field-problem" : undefined }, run.message),
+  return h(
+    "aside",
+    { class: "panel side stack", "aria-label": `Run ${run.name}`, key: "run-detail" },
+    h(
+      "div",
+      { class: "panel-head" },
+      h("h2", null, run.name),
+      runBadge(run),
+      h(
+        "div",
+        { class: "end" },
+        h("button", { type: "button", class: "quiet", "aria-label": "Close the run", onClick: actions.close }, "✕"),
+      ),
+    ),
+    (run.message ?? "") !== "" &&
+      h(
+        "p",
+        {
+          role: run.phase === "Failed" ? "alert" : undefined,
+          class: run.phase === "Failed" ? "field-problem" : undefined,
+        },
+        run.message,
+      ),
     h("div", { class: "row" }, buttons(live, run, actions)),
     facts([
       ["Source", run.source],
       ["Asked for by", known(userName(run.requestedBy), run.requestedBy ?? undefined)],
-      run.scheduled ? ["Due", h("span", { title: exact(run.scheduled) }, clock(run.scheduled, now))] : ["Created", h("span", { title: exact(run.created) }, ago(run.created, now))],
+      run.scheduled
+        ? ["Due", h("span", { title: exact(run.scheduled) }, clock(run.scheduled, now))]
+        : ["Created", h("span", { title: exact(run.created) }, ago(run.created, now))],
       ["Took", took(run, now)],
-      ["Records", [known(count(run.recordsProduced)), " in Kafka, ", known(count(run.recordsRead)), " read, ", known(count(run.recordsRejected)), " rejected"]],
+      [
+        "Records",
+        [
+          known(count(run.recordsProduced)),
+          " in Kafka, ",
+          known(count(run.recordsRead)),
+          " read, ",
+          known(count(run.recordsRejected)),
+          " rejected",
+        ],
+      ],
       ["Bytes", known(bytes(run.bytes))],
       ["Limits", limits(run)],
       ["Trace", run.traceId ? h("code", null, run.traceId) : h("span", { class: "soft" }, "none yet")],
@@ -47,17 +78,55 @@ export function runDetail(live: Live, run: Run, actions: RunActions): VNode {
     attempts(live, run, now),
     ranges(live, run),
     command(run.kubectl),
-    !isFinal(run) && command(`kubectl patch irun ${run.name} --namespace ${live.namespace} --type merge --patch '{"spec":{"cancel":true}}'`, "To cancel it"));
+    !isFinal(run) &&
+      command(
+        `kubectl patch irun ${run.name} --namespace ${live.namespace} --type merge --patch '{"spec":{"cancel":true}}'`,
+        "To cancel it",
+      ),
+  );
 }
 
 function buttons({ namespace, name }: Live, run: Run, { rights, cancel, rerun, edit, working }: RunActions): Child {
   const { topic } = run;
   return [
-    topic ? h("a", { class: "button", href: viewUrl(namespace, name, "messages", { topic, run: run.name }) }, "Its records") : null,
+    topic
+      ? h("a", { class: "button", href: viewUrl(namespace, name, "messages", { topic, run: run.name }) }, "Its records")
+      : null,
     h("a", { class: "button", href: viewUrl(namespace, name, "logs", { run: run.name }) }, "Its logs"),
-    isFinal(run) && h("button", { type: "button", disabled: working || rights?.trigger !== true, title: why(rights?.trigger, "create ingestionruns"), onClick: () => rerun(run) }, "Run again"),
-    isFinal(run) && h("button", { type: "button", disabled: rights?.trigger !== true, title: why(rights?.trigger, "create ingestionruns"), onClick: () => edit(run) }, "Again with changes"),
-    !isFinal(run) && h("button", { type: "button", class: "danger", disabled: working || run.cancelling || rights?.cancel !== true, title: why(rights?.cancel, "patch ingestionruns"), onClick: () => cancel(run) }, "Cancel"),
+    isFinal(run) &&
+      h(
+        "button",
+        {
+          type: "button",
+          disabled: working || rights?.trigger !== true,
+          title: why(rights?.trigger, "create ingestionruns"),
+          onClick: () => rerun(run),
+        },
+        "Run again",
+      ),
+    isFinal(run) &&
+      h(
+        "button",
+        {
+          type: "button",
+          disabled: rights?.trigger !== true,
+          title: why(rights?.trigger, "create ingestionruns"),
+          onClick: () => edit(run),
+        },
+        "Again with changes",
+      ),
+    !isFinal(run) &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "danger",
+          disabled: working || run.cancelling || rights?.cancel !== true,
+          title: why(rights?.cancel, "patch ingestionruns"),
+          onClick: () => cancel(run),
+        },
+        "Cancel",
+      ),
   ];
 }
 
@@ -74,40 +143,91 @@ function took(run: Run, now: number): Child {
 }
 
 function limits({ maxRecords, duration }: Run): string {
-  const parts = [typeof maxRecords === "number" ? `at most ${count(maxRecords)} records` : "", duration ? `for ${duration}` : ""].filter((part) => part !== "");
+  const parts = [
+    typeof maxRecords === "number" ? `at most ${count(maxRecords)} records` : "",
+    duration ? `for ${duration}` : "",
+  ].filter((part) => part !== "");
   return parts.length === 0 ? "none" : parts.join(", ");
 }
 
 function attempts({ namespace, name }: Live, run: Run, now: number): Child {
   if (run.attempts.length === 0) return h("p", { class: "soft" }, "No attempt has begun.");
-  return h("section", null, h("h3", null, "Attempts"), table<Attempt>({
-    caption: "Attempts", rows: run.attempts, key: ({ number }) => String(number),
-    columns: [
-      { head: "", class: "nowrap", cell: ({ number, ended, error }) => badge(error ? "bad" : ended ? "ok" : "busy", String(number), error ? "failed" : ended ? "ended well" : "under way") },
-      { head: "Began", class: "nowrap", cell: ({ started }) => h("span", { title: exact(started) }, clock(started, now)) },
-      { head: "Took", class: "nowrap", cell: ({ started, ended }) => seconds(secondsSince(started, ended ? Date.parse(ended) : now)) },
-      { head: "Produced", numeric: true, cell: ({ recordsProduced }) => known(count(recordsProduced)) },
-      {
-        head: "Error or logs", class: "wide",
-        cell: ({ error, pod }) => [error && h("div", { class: "field-problem" }, error), pod && h("a", { href: viewUrl(namespace, name, "logs", { pod }) }, "logs")],
-      },
-    ],
-  }));
+  return h(
+    "section",
+    null,
+    h("h3", null, "Attempts"),
+    table<Attempt>({
+      caption: "Attempts",
+      rows: run.attempts,
+      key: ({ number }) => String(number),
+      columns: [
+        {
+          head: "",
+          class: "nowrap",
+          cell: ({ number, ended, error }) =>
+            badge(
+              error ? "bad" : ended ? "ok" : "busy",
+              String(number),
+              error ? "failed" : ended ? "ended well" : "under way",
+            ),
+        },
+        {
+          head: "Began",
+          class: "nowrap",
+          cell: ({ started }) => h("span", { title: exact(started) }, clock(started, now)),
+        },
+        {
+          head: "Took",
+          class: "nowrap",
+          cell: ({ started, ended }) => seconds(secondsSince(started, ended ? Date.parse(ended) : now)),
+        },
+        { head: "Produced", numeric: true, cell: ({ recordsProduced }) => known(count(recordsProduced)) },
+        {
+          head: "Error or logs",
+          class: "wide",
+          cell: ({ error, pod }) => [
+            error && h("div", { class: "field-problem" }, error),
+            pod && h("a", { href: viewUrl(namespace, name, "logs", { pod }) }, "logs"),
+          ],
+        },
+      ],
+    }),
+  );
 }
 
 function ranges({ namespace, name }: Live, { topic, topicRanges, topicRangesIncomplete, name: run }: Run): Child {
   if (topicRanges.length === 0) return null;
-  return h("section", null, h("h3", null, `Where its records stand in ${topic ?? "the topic"}`), table<TopicRange>({
-    caption: "Ranges of offsets", rows: topicRanges, key: ({ partition }) => String(partition),
-    columns: [
-      {
-        head: "Partition", numeric: true,
-        cell: ({ partition, firstOffset }) => h("a", {
-          href: viewUrl(namespace, name, "messages", { topic: topic ?? "", partition: String(partition), from: "offset", offset: String(firstOffset), run }),
-        }, partition),
-      },
-      { head: "First offset", numeric: true, cell: ({ firstOffset }) => firstOffset },
-      { head: "Last offset", numeric: true, cell: ({ lastOffset }) => lastOffset },
-    ],
-  }), topicRangesIncomplete && h("p", { class: "soft" }, "There are more partitions than the worker could tell of."));
+  return h(
+    "section",
+    null,
+    h("h3", null, `Where its records stand in ${topic ?? "the topic"}`),
+    table<TopicRange>({
+      caption: "Ranges of offsets",
+      rows: topicRanges,
+      key: ({ partition }) => String(partition),
+      columns: [
+        {
+          head: "Partition",
+          numeric: true,
+          cell: ({ partition, firstOffset }) =>
+            h(
+              "a",
+              {
+                href: viewUrl(namespace, name, "messages", {
+                  topic: topic ?? "",
+                  partition: String(partition),
+                  from: "offset",
+                  offset: String(firstOffset),
+                  run,
+                }),
+              },
+              partition,
+            ),
+        },
+        { head: "First offset", numeric: true, cell: ({ firstOffset }) => firstOffset },
+        { head: "Last offset", numeric: true, cell: ({ lastOffset }) => lastOffset },
+      ],
+    }),
+    topicRangesIncomplete && h("p", { class: "soft" }, "There are more partitions than the worker could tell of."),
+  );
 }

@@ -3,8 +3,9 @@
  * that nobody waits for it. Pure but for the drawing.
  */
 
-import { type Child, h, type VNode } from "../../dom";
+import type { VNode } from "../../dom";
 import { parseDuration } from "../../format";
+import { choiceField, textField } from "../../parts/fields";
 import type { ParamView } from "../../types";
 
 export type Values = Record<string, string>;
@@ -22,7 +23,9 @@ export function paramProblem(param: ParamView, value: string): string | undefine
     case "integer":
       return /^[+-]?\d+$/.test(value) ? boundsProblem(param, Number(value)) : "A whole number is needed.";
     case "number":
-      return Number.isFinite(Number(value)) && value.trim() === value ? boundsProblem(param, Number(value)) : "A number is needed.";
+      return Number.isFinite(Number(value)) && value.trim() === value
+        ? boundsProblem(param, Number(value))
+        : "A number is needed.";
     case "boolean":
       return value === "true" || value === "false" ? undefined : "true or false.";
     case "timestamp":
@@ -39,7 +42,10 @@ function boundsProblem({ minimum, maximum }: ParamView, value: number): string |
 }
 
 function isMoment(value: string): boolean {
-  return /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/.test(value) && !Number.isNaN(Date.parse(value));
+  return (
+    /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/.test(value) &&
+    !Number.isNaN(Date.parse(value))
+  );
 }
 
 /** Patterns are those of Rust; where the browser reads them otherwise, the server's word counts. */
@@ -68,52 +74,28 @@ export function countProblem(text: string, least = 1): string | undefined {
   return text === "" || (/^\d+$/.test(text) && Number(text) >= least) ? undefined : `A whole number from ${least}.`;
 }
 
-export interface FieldOptions {
-  id: string;
-  label: string;
-  value: string;
-  change(value: string): void;
-  hint?: Child;
-  problem?: string | undefined;
-  placeholder?: string;
-  required?: boolean;
-  type?: string;
-  choices?: readonly string[];
-}
-
-/** Returns a field with its label, hint and problem. */
-export function field(options: FieldOptions): VNode {
-  const { id, label, value, hint, problem } = options;
-  const described = [hint === undefined ? "" : `${id}-hint`, problem === undefined ? "" : `${id}-problem`].join(" ").trim();
-  const props = {
-    id, value, required: options.required, "aria-invalid": problem !== undefined ? "true" : undefined, "aria-describedby": described === "" ? undefined : described,
-    onInput: (event: Event) => options.change((event.target as HTMLInputElement).value),
-  };
-  return h("div", { class: "field", key: id },
-    h("label", { for: id }, label, options.required === true && h("span", { class: "soft" }, " (needed)")),
-    options.choices !== undefined
-      ? h("select", props, options.choices.map((choice) => h("option", { value: choice, selected: choice === value, key: choice }, choice === "" ? "–" : choice)))
-      : h("input", { ...props, type: options.type, placeholder: options.placeholder, autocomplete: "off", spellcheck: "false" }),
-    hint !== undefined && h("span", { class: "hint", id: `${id}-hint` }, hint),
-    problem !== undefined && h("span", { class: "field-problem", id: `${id}-problem` }, problem));
-}
-
 /** Returns the fields of a source's params. */
-export function paramFields(params: readonly ParamView[], values: Values, told: Values, change: (name: string, value: string) => void): VNode[] {
+export function paramFields(
+  params: readonly ParamView[],
+  values: Values,
+  told: Values,
+  change: (name: string, value: string) => void,
+): VNode[] {
   return params.map((param) => {
     const value = values[param.name] ?? "";
     const fixed = param.type === "boolean" ? ["true", "false"] : param.choices;
-    const needed = (param.default ?? null) === null;
-    return field({
+    const required = (param.default ?? null) === null;
+    const common = {
       id: `param-${param.name}`,
       label: param.name,
       value,
-      change: (typed) => change(param.name, typed),
+      required,
       hint: hintOf(param),
       problem: told[param.name] ?? (value === "" ? undefined : paramProblem(param, value)),
-      required: needed,
-      ...(fixed.length > 0 ? { choices: needed ? ["", ...fixed] : fixed } : {}),
-    });
+      change: (typed: string) => change(param.name, typed),
+    };
+    if (fixed.length === 0) return textField({ ...common, typing: true });
+    return choiceField({ ...common, options: required ? [["", "–"], ...fixed] : fixed });
   });
 }
 
@@ -121,6 +103,12 @@ function hintOf({ type, description, minimum, maximum, pattern, default: value }
   const low = typeof minimum === "number";
   const high = typeof maximum === "number";
   const range = low && high ? `${minimum} to ${maximum}` : low ? `from ${minimum}` : high ? `up to ${maximum}` : "";
-  const parts = [description ?? "", type, range, pattern ? `looks like ${pattern}` : "", (value ?? null) === null ? "" : `default ${value === "" ? "empty" : (value ?? "")}`];
+  const parts = [
+    description ?? "",
+    type,
+    range,
+    pattern ? `looks like ${pattern}` : "",
+    (value ?? null) === null ? "" : `default ${value === "" ? "empty" : (value ?? "")}`,
+  ];
   return parts.filter((part) => part !== "").join(" · ");
 }

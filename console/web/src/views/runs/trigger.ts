@@ -9,10 +9,19 @@ import { type Problem, problemOf } from "../../net/problem";
 import { announce } from "../../parts/announce";
 import { command } from "../../parts/command";
 import { dialog } from "../../parts/dialog";
+import { textField } from "../../parts/fields";
 import { notice } from "../../parts/state";
 import { viewUrl } from "../../router";
 import type { Done, SourceView, Trigger } from "../../types";
-import { countProblem, durationProblem, field, givenParams, initialValues, paramFields, paramProblem, type Values } from "./form";
+import {
+  countProblem,
+  durationProblem,
+  givenParams,
+  initialValues,
+  paramFields,
+  paramProblem,
+  type Values,
+} from "./form";
 
 export class TriggerDialog {
   private values: Values;
@@ -36,7 +45,12 @@ export class TriggerDialog {
   private wrong(): string[] {
     const params = this.source.params.flatMap((param) => paramProblem(param, this.values[param.name] ?? "") ?? []);
     const { maxRecords, duration, retryLimit, timeout } = this.limits;
-    const limits = [countProblem(maxRecords), durationProblem(duration), countProblem(retryLimit, 0), durationProblem(timeout)];
+    const limits = [
+      countProblem(maxRecords),
+      durationProblem(duration),
+      countProblem(retryLimit, 0),
+      durationProblem(timeout),
+    ];
     return [...params, ...limits.filter((problem) => problem !== undefined)];
   }
 
@@ -84,37 +98,52 @@ export class TriggerDialog {
   draw(): VNode {
     const { name, params, topic } = this.source;
     const wrong = this.wrong().length > 0 || this.working;
-    return dialog({
-      title: `Run ${name}`,
-      close: this.closed,
-      foot: [
-        h("button", { type: "button", onClick: this.closed }, "Close"),
-        h("button", { type: "button", disabled: wrong, onClick: () => void this.send(true) }, "Check only"),
-        h("button", { type: "submit", form: "trigger", class: "primary", disabled: wrong }, this.working ? "Asking …" : "Run it"),
-      ],
-    },
-      h("p", { class: "soft" }, `Fetches the source once into ${topic}. What is left empty has its default.`),
-      h("form", {
-        id: "trigger", class: "form",
-        onSubmit: (event: Event) => {
-          event.preventDefault();
-          void this.send(false);
-        },
+    return dialog(
+      {
+        title: `Run ${name}`,
+        close: this.closed,
+        foot: [
+          h("button", { type: "button", onClick: this.closed }, "Close"),
+          h("button", { type: "button", disabled: wrong, onClick: () => void this.send(true) }, "Check only"),
+          h(
+            "button",
+            { type: "submit", form: "trigger", class: "primary", disabled: wrong },
+            this.working ? "Asking …" : "Run it",
+          ),
+        ],
       },
+      h("p", { class: "soft" }, `Fetches the source once into ${topic}. What is left empty has its default.`),
+      h(
+        "form",
+        {
+          id: "trigger",
+          class: "form",
+          onSubmit: (event: Event) => {
+            event.preventDefault();
+            void this.send(false);
+          },
+        },
         params.length === 0 && h("p", null, "The source declares no params."),
         paramFields(params, this.values, told(this.problem), (param, value) => {
           this.values = { ...this.values, [param]: value };
           this.change();
         }),
-        h("details", null, h("summary", null, "Limits and retries"), h("div", { class: "form" }, this.limitFields()))),
+        h("details", null, h("summary", null, "Limits and retries"), h("div", { class: "form" }, this.limitFields())),
+      ),
       this.problem !== undefined && notice("failed", "Not run", h("p", null, this.problem.message)),
-      this.checked !== undefined && checkedBox(this.checked));
+      this.checked !== undefined && checkedBox(this.checked),
+    );
   }
 
   private limitFields(): Child {
     const limit = (name: keyof typeof this.limits, label: string, hint: string, problem: string | undefined): VNode =>
-      field({
-        id: `limit-${name}`, label, hint, problem, value: this.limits[name],
+      textField({
+        id: `limit-${name}`,
+        label,
+        hint,
+        problem,
+        value: this.limits[name],
+        typing: true,
         change: (value) => {
           this.limits = { ...this.limits, [name]: value.trim() };
           this.change();
@@ -122,12 +151,23 @@ export class TriggerDialog {
       });
     const { maxRecords, duration, retryLimit, timeout } = this.limits;
     return [
-      h("div", { class: "pair" },
-        limit("maxRecords", "At most records", "Ends well when so many are in Kafka. Empty: no limit.", countProblem(maxRecords)),
-        limit("duration", "For how long", "Such as 10m. Empty: until the source ends.", durationProblem(duration))),
-      h("div", { class: "pair" },
+      h(
+        "div",
+        { class: "pair" },
+        limit(
+          "maxRecords",
+          "At most records",
+          "Ends well when so many are in Kafka. Empty: no limit.",
+          countProblem(maxRecords),
+        ),
+        limit("duration", "For how long", "Such as 10m. Empty: until the source ends.", durationProblem(duration)),
+      ),
+      h(
+        "div",
+        { class: "pair" },
         limit("retryLimit", "Attempts after the first", "Empty: 3.", countProblem(retryLimit, 0)),
-        limit("timeout", "Longest attempt", "Such as 1h, which it is if empty.", durationProblem(timeout))),
+        limit("timeout", "Longest attempt", "Such as 1h, which it is if empty.", durationProblem(timeout)),
+      ),
     ];
   }
 }
@@ -135,14 +175,19 @@ export class TriggerDialog {
 /** Returns the messages of the fields that the server refused, by param. */
 export function told(problem: Problem | undefined): Values {
   const fields = problem?.fields ?? [];
-  return Object.fromEntries(fields.map(({ field: path, message }) => [path.replace(/^(spec\.)?params\./, ""), message]));
+  return Object.fromEntries(
+    fields.map(({ field: path, message }) => [path.replace(/^(spec\.)?params\./, ""), message]),
+  );
 }
 
 function checkedBox({ message, kubectl, manifest }: Done): VNode {
-  return h("section", { class: "stack" },
+  return h(
+    "section",
+    { class: "stack" },
     h("p", { role: "status" }, `✓ ${message}`),
     command(kubectl),
-    manifest !== null && manifest !== undefined && command(manifest, "What it reads"));
+    manifest !== null && manifest !== undefined && command(manifest, "What it reads"),
+  );
 }
 
 /** Returns the address of a run. */
