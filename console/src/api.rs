@@ -40,7 +40,7 @@
 //! PUT    P/sources/{source}/paused        runs::Paused       -> actions::Done
 //! ```
 //!
-//! Server-sent events:
+//! Server-sent events; each stream has a `ping` at least every 10 s:
 //!
 //! ```text
 //! P/live                  view     pipeline::PipelineView   at once, and whenever it has changed

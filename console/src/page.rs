@@ -12,32 +12,31 @@ struct Page;
 /// The page itself; every path that is no file is a view of it.
 const INDEX: &str = "index.html";
 
+/// Where the files with a digest in their names are: what has such a name never changes.
+const ASSETS: &str = "assets/";
+
 /// Gives a file of the page, or the page.
 pub async fn file(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path.starts_with("api/") {
         return crate::refusal::Refusal::NotFound { what: format!("route '{}'", uri.path()) }.into_response();
     }
-    match (Page::get(path).filter(|_| !path.is_empty()), path.contains('.')) {
-        (Some(file), _) => answer(path, &file, &headers),
-        // A view's path has no dot in its last part but in names; a file that is not there is not the page.
-        (None, true) if is_asset(path) => StatusCode::NOT_FOUND.into_response(),
-        (None, _) => match Page::get(INDEX) {
+    match Page::get(path).filter(|_| !path.is_empty()) {
+        Some(file) => answer(path, &file, &headers),
+        // A file that is not there is not the page.
+        None if path.starts_with(ASSETS) => StatusCode::NOT_FOUND.into_response(),
+        None => match Page::get(INDEX) {
             Some(index) => answer(INDEX, &index, &headers),
             None => StatusCode::NOT_FOUND.into_response(),
         },
     }
 }
 
-fn is_asset(path: &str) -> bool {
-    [".js", ".css", ".map", ".svg", ".png", ".ico", ".woff2"].iter().any(|ending| path.ends_with(ending))
-}
-
 fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let digest: String = file.metadata.sha256_hash().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{digest}\"");
-    // Another release has other files under the same names: ask each time, and mostly be told that nothing has changed.
-    let cached = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
+    let kept = if path.starts_with(ASSETS) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cached = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, kept.to_owned())];
     if headers.get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, cached).into_response();
     }
@@ -72,11 +71,22 @@ mod tests {
     #[tokio::test]
     async fn every_view_is_the_page_and_nothing_else_is() {
         let html = Some("text/html; charset=utf-8".to_owned());
-        for path in ["/", "/index.html", "/namespaces/shop/pipelines/users", "/ns/a.b/runs"] {
+        for path in ["/", "/index.html", "/shop/users/graph", "/shop/users/logs?pod=a.js"] {
             assert_eq!(status(path).await, (StatusCode::OK, html.clone()), "{path}");
         }
-        assert_eq!(status("/missing.js").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(status("/assets/missing.js").await.0, StatusCode::NOT_FOUND);
         assert_eq!(status("/api/v1/missing").await, (StatusCode::NOT_FOUND, Some("application/problem+json".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn files_whose_names_have_a_digest_are_kept_and_the_page_is_asked_for_each_time() {
+        let kept = |path: String| async move {
+            let uri = path.parse().expect("a path");
+            file(uri, HeaderMap::new()).await.headers()[header::CACHE_CONTROL].clone()
+        };
+        let asset = Page::iter().find(|name| name.starts_with(ASSETS)).expect("the page has files");
+        assert!(kept(format!("/{asset}")).await.to_str().expect("text").contains("immutable"));
+        assert_eq!(kept("/".to_owned()).await, "no-cache");
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use crate::refusal::Refusal;
 
 /// Events that a slow viewer may be behind before the sender waits.
 const BEHIND: usize = 8;
-/// From one sign of life to the next where there is nothing to send.
-const ALIVE: Duration = Duration::from_secs(15);
+/// From one sign of life to the next where there is nothing to send. It is an event, since a page cannot see comments.
+const ALIVE: Duration = Duration::from_secs(10);
 
 /// The sender's end of a stream.
 pub struct Sender(mpsc::Sender<Event>);
@@ -56,5 +56,6 @@ where
     let events = futures::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|event| (Ok(event), receiver))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
+    let alive = Event::default().event("ping").data("{}");
+    Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE).event(alive))
 }
