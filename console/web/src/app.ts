@@ -3,7 +3,7 @@
  */
 
 import { type Child, render } from "./dom";
-import { endSession, readSession } from "./net/client";
+import { endSession, onSignedOut, readSession } from "./net/client";
 import { onConnectionChange } from "./net/connection";
 import { Live } from "./net/live";
 import { type Problem, problemOf } from "./net/problem";
@@ -62,6 +62,7 @@ export class App implements Page {
     addEventListener("popstate", () => this.arrive());
     document.addEventListener("click", (event) => this.followLink(event));
     document.addEventListener("visibilitychange", () => this.redraw());
+    onSignedOut(() => this.expired());
     onConnectionChange((regained) => {
       if (regained && this.session.kind === "failed") void this.start();
       this.redraw();

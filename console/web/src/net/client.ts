@@ -11,6 +11,12 @@ export type Query = Record<string, string | number | boolean | null | undefined>
 /** Header and value that whatever changes something must carry; known since the session was read. */
 const CSRF_HEADER = "x-millrace-csrf";
 let csrf = "";
+let signedOut = (): void => undefined;
+
+/** Calls `listener` when an answer says that the session has ended. */
+export function onSignedOut(listener: () => void): void {
+  signedOut = listener;
+}
 
 /** Returns the session, or fails with `signedOut`. */
 export async function readSession(): Promise<api.Session> {
@@ -134,6 +140,7 @@ async function request<T>(method: string, path: string, options: RequestOptions 
   if (options.body !== undefined) init.body = JSON.stringify(options.body);
 
   const response = await send(path, init);
+  if (response.status === 401) signedOut();
   if (!response.ok) throw new Failure(await problem(response));
   if (response.status === 204) return undefined as T;
   return (options.text === true ? await response.text() : await response.json()) as T;

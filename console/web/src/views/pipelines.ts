@@ -21,10 +21,7 @@ export function pipelinesView(page: Page): View {
   const poll = new Poll<Pipelines>(
     5,
     (signal) => readPipelines(signal, namespace()),
-    () => {
-      if (poll.held.problem?.kind === "signedOut") page.expired();
-      page.redraw();
-    },
+    () => page.redraw(),
   );
   let asked = namespace();
   return {

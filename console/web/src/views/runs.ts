@@ -160,7 +160,10 @@ class RunsView {
                     this.live,
                     source,
                     () => this.close(),
-                    () => this.runs.again(),
+                    (done) => {
+                      this.done = done;
+                      this.runs.again();
+                    },
                   );
                   this.page.redraw();
                 },

@@ -43,7 +43,7 @@ export class Visit {
   /** Opens a window; with a token it is signed in. */
   static async open(task: Task, token: string | undefined, scheme: "light" | "dark" = "light"): Promise<Visit> {
     const context = await task.browser.newContext({
-      viewport: { width: 1360, height: 860 },
+      viewport: { width: 1280, height: 800 },
       colorScheme: scheme,
       reducedMotion: "reduce",
     });

@@ -13,7 +13,7 @@ import { dialog } from "../../parts/dialog";
 import { choiceField, type Option, textField, type TextOptions } from "../../parts/fields";
 import { badge, notice } from "../../parts/state";
 import { table } from "../../parts/table";
-import type { Backfill, BackfillAnswer, BackfillRun, SourceView } from "../../types";
+import type { Backfill, BackfillAnswer, BackfillRun, Done, SourceView } from "../../types";
 import { moment } from "../messages/query";
 import {
   countProblem,
@@ -38,7 +38,7 @@ export class BackfillDialog {
     private readonly live: Live,
     private readonly source: SourceView,
     private readonly closed: () => void,
-    private readonly created: () => void,
+    private readonly created: (done: Done | undefined) => void,
   ) {
     this.values = initialValues(source.params);
     if ((source.schedule?.cron ?? null) !== null) this.range.step = "";
@@ -96,8 +96,8 @@ export class BackfillDialog {
       this.listed = answer;
       if (!dryRun) {
         announce(answer.done?.message ?? `${plural(answer.runs.length, "run")} created.`);
-        this.created();
         this.closed();
+        this.created(answer.done ?? undefined);
       }
     } catch (cause) {
       this.problem = problemOf(cause);
