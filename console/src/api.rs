@@ -67,14 +67,31 @@ pub mod runs;
 pub mod session;
 pub mod trace;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// Header that whatever changes something must carry: the session's CSRF token.
 pub const CSRF_HEADER: &str = "x-millrace-csrf";
 
+/// A moment, as the document describes it: RFC 3339.
+pub(crate) struct Moment;
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "format": "date-time"})
+    }
+}
+
 /// Why a request was not answered. Content type `application/problem+json`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// The HTTP status.
@@ -94,7 +111,7 @@ pub struct Problem {
 }
 
 /// Kinds of problems.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum ProblemReason {
     /// There is no session, or it has ended: log in.
     Unauthenticated,
@@ -115,7 +132,7 @@ pub enum ProblemReason {
 }
 
 /// What is wrong with a field of a request.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct FieldProblem {
     /// Path of the field, such as `params.day`.
     pub field: String,

@@ -38,6 +38,11 @@ impl Cluster {
         Ok(Self { client, context })
     }
 
+    /// Returns the context of the kubeconfig.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
     /// Runs kubectl and returns what it prints.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("kubectl");

@@ -7,6 +7,7 @@
 //! live       a pipeline in the cluster: apply, wait, look
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
 //! process    signals to the real processes inside containers
+//! console    the console through a port-forward, as somebody with a token
 //! cut        packets between pods dropped on their node
 //! disk       a store's own disk, to be filled and slowed down
 //! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
@@ -17,6 +18,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod console;
 pub mod cut;
 pub mod disk;
 pub mod events;

@@ -1,21 +1,21 @@
 //! What was measured: the last hour as columns, the latest sample, and the lag of each partition.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
+use super::Moment;
 use super::pipeline::Stage;
 
 /// Which part of the history is wanted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 pub struct Span {
     /// The last so many seconds. Absent: 3600, all there is.
     pub seconds: Option<u32>,
 }
 
 /// Columns of equal length, as charts take them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
     /// Seconds from one sample to the next.
@@ -29,7 +29,7 @@ pub struct History {
 }
 
 /// One measure over time.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Series {
     /// What is measured.
@@ -39,7 +39,7 @@ pub struct Series {
 }
 
 /// What is measured.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesKey {
     /// The measure.
@@ -53,7 +53,7 @@ pub struct SeriesKey {
 }
 
 /// Measures.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 pub enum Measure {
     /// Records in a second.
     InRate,
@@ -82,7 +82,7 @@ pub enum Measure {
 }
 
 /// The latest value of every series.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// When it was taken, in seconds since the Unix epoch.
@@ -94,7 +94,7 @@ pub struct Sample {
 }
 
 /// The latest value of a series.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SampleValue {
     /// What is measured.
@@ -104,12 +104,13 @@ pub struct SampleValue {
 }
 
 /// How far the processors are behind.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
     /// Consumer group of the processors.
     pub group: String,
     /// When this was measured. `null`: never yet.
+    #[schemars(with = "Option<Moment>")]
     pub measured: Option<DateTime<Utc>>,
     /// Records that are not committed, in all partitions. `null`: unknown.
     pub total_records: Option<i64>,
@@ -124,7 +125,7 @@ pub struct Lag {
 }
 
 /// How far the processors are behind in a partition.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionLag {
     /// Topic.

@@ -1,21 +1,21 @@
 //! Dead letters: the records that no query could use.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
+use super::Moment;
 use super::messages::Message;
 
 /// How many dead letters are wanted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 pub struct Query {
     /// Most letters of the answer, 1 to 500. Absent: 100.
     pub limit: Option<u32>,
 }
 
 /// The newest dead letters.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetters {
     /// The dead-letter topic.
@@ -35,7 +35,7 @@ pub struct DeadLetters {
 }
 
 /// How many of the answer's letters have a reason.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct ReasonCount {
     /// Stable name of the reason.
     pub reason: String,
@@ -44,7 +44,7 @@ pub struct ReasonCount {
 }
 
 /// A dead letter.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// Stable name of the reason.
@@ -60,6 +60,7 @@ pub struct DeadLetter {
     /// Its offset there. `null`: the letter does not say.
     pub offset: Option<i64>,
     /// When the letter was written. `null`: unknown.
+    #[schemars(with = "Option<Moment>")]
     pub timestamp: Option<DateTime<Utc>>,
     /// The offending record, at its place in the dead-letter topic.
     pub record: Message,

@@ -1,11 +1,13 @@
 //! Messages of topics: what is looked for, and what was found.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+
+use super::Moment;
 
 /// The topics of a pipeline.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Topics {
     /// The topics that the pipeline declares, and its dead-letter topic.
@@ -15,7 +17,7 @@ pub struct Topics {
 }
 
 /// A topic.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Topic {
     /// Name.
@@ -29,15 +31,15 @@ pub struct Topic {
 }
 
 /// Which messages are wanted. Everything together must hold.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
 pub struct Query {
     /// Where to begin. Absent: `newest`.
     pub from: Option<From>,
     /// With `from=offset`: the offset.
     pub offset: Option<i64>,
     /// With `from=time`: the first record at or after it, RFC 3339.
+    #[schemars(with = "Option<Moment>")]
     pub time: Option<DateTime<Utc>>,
     /// Only this partition.
     pub partition: Option<i32>,
@@ -56,8 +58,7 @@ pub struct Query {
 }
 
 /// Which messages of a live tail are wanted.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct Filter {
     /// Only this partition.
     pub partition: Option<i32>,
@@ -72,7 +73,7 @@ pub struct Filter {
 }
 
 /// Where to begin.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum From {
     /// The newest, going back.
@@ -87,7 +88,7 @@ pub enum From {
 }
 
 /// Messages that were found.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Messages {
     /// The messages, in the order that `from` asks for.
@@ -105,7 +106,7 @@ pub struct Messages {
 }
 
 /// A message.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// Partition.
@@ -113,6 +114,7 @@ pub struct Message {
     /// Offset.
     pub offset: i64,
     /// Its timestamp. `null`: it has none.
+    #[schemars(with = "Option<Moment>")]
     pub timestamp: Option<DateTime<Utc>>,
     /// Its key. `null`: it has none.
     pub key: Option<Text>,
@@ -129,7 +131,7 @@ pub struct Message {
 }
 
 /// A header of a message.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct MessageHeader {
     /// Name.
     pub name: String,
@@ -138,7 +140,7 @@ pub struct MessageHeader {
 }
 
 /// Bytes for people.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Text {
     /// How `text` stands for the bytes.
     pub encoding: Encoding,
@@ -151,7 +153,7 @@ pub struct Text {
 }
 
 /// How a text stands for bytes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum Encoding {
     /// They are UTF-8.
     Utf8,
@@ -160,7 +162,7 @@ pub enum Encoding {
 }
 
 /// What a live tail has found since the last batch.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct TailBatch {
     /// The newest messages, newest first.
     pub messages: Vec<Message>,

@@ -1,11 +1,20 @@
 //! Pipelines: the list, and one as a graph with its rates and the sentence that says why.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+
+use super::Moment;
+
+/// Which pipelines are wanted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct Wanted {
+    /// Only those of this namespace. Absent: all that the viewer may list.
+    pub namespace: Option<String>,
+}
 
 /// All pipelines that the viewer may list.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pipelines {
     /// The pipelines, by namespace and name.
@@ -20,7 +29,7 @@ pub struct Pipelines {
 }
 
 /// One line of the list of pipelines.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineSummary {
     /// Namespace.
@@ -28,6 +37,7 @@ pub struct PipelineSummary {
     /// Name.
     pub name: String,
     /// When it was created.
+    #[schemars(with = "Moment")]
     pub created: DateTime<Utc>,
     /// How it is.
     pub state: State,
@@ -54,7 +64,7 @@ pub struct PipelineSummary {
 }
 
 /// Members of a component.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentSummary {
     /// Which component.
@@ -66,7 +76,7 @@ pub struct ComponentSummary {
 }
 
 /// The components of a pipeline.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 pub enum Component {
     /// The ZooKeeper ensemble.
     ZooKeeper,
@@ -81,7 +91,7 @@ pub enum Component {
 }
 
 /// How something is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum State {
     /// As it should be.
     Ok,
@@ -100,7 +110,7 @@ pub enum State {
 }
 
 /// A condition as Kubernetes has it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Type, such as `KafkaReady`.
@@ -113,11 +123,12 @@ pub struct Condition {
     /// What a person can act on.
     pub message: String,
     /// Since when it is so.
+    #[schemars(with = "Moment")]
     pub since: DateTime<Utc>,
 }
 
 /// One pipeline.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineView {
     /// What the list says of it.
@@ -149,7 +160,7 @@ pub struct PipelineView {
 }
 
 /// What the viewer may do with a pipeline. `null`: could not be asked.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rights {
     /// Read messages: `get streamingpipelines/messages`.
@@ -171,7 +182,7 @@ pub struct Rights {
 }
 
 /// A pipeline as a graph; it has no cycles.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Graph {
     /// The nodes.
@@ -181,7 +192,7 @@ pub struct Graph {
 }
 
 /// A node of the graph.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
     /// Identity within the graph, such as `topic/users_created`.
@@ -215,7 +226,7 @@ pub struct Node {
 }
 
 /// Kinds of nodes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum NodeKind {
     /// Where records come from.
     Source,
@@ -232,7 +243,7 @@ pub enum NodeKind {
 }
 
 /// An edge of the graph.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
     /// Identity of the node it leaves.
@@ -246,7 +257,7 @@ pub struct Edge {
 }
 
 /// Kinds of edges.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum EdgeKind {
     /// Records go along it.
     Flow,
@@ -255,7 +266,7 @@ pub enum EdgeKind {
 }
 
 /// Why a pipeline is as it is.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     /// How the pipeline is.
@@ -269,7 +280,7 @@ pub struct Why {
 }
 
 /// Something that holds a pipeline up.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bottleneck {
     /// Identity of the node in the graph. `null`: the pipeline as a whole.
@@ -283,7 +294,7 @@ pub struct Bottleneck {
 }
 
 /// A stage of a pipeline.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 pub enum Stage {
     /// Fetching a source and sending it to Kafka.
     Source,
@@ -294,7 +305,7 @@ pub enum Stage {
 }
 
 /// The golden signals of a stage, over the last minute. Each is `null` where unknown or without meaning for the stage.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageSignals {
     /// The stage.
@@ -326,7 +337,7 @@ pub struct StageSignals {
 }
 
 /// A source of a pipeline.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceView {
     /// Its name.
@@ -346,7 +357,7 @@ pub struct SourceView {
 }
 
 /// A param of a source.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParamView {
     /// Its name.
@@ -369,7 +380,7 @@ pub struct ParamView {
 }
 
 /// The schedule of a source.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduleView {
     /// Cron expression of five fields. `null`: only on demand.
@@ -383,14 +394,17 @@ pub struct ScheduleView {
     /// None, Latest or All.
     pub catch_up: String,
     /// Next due time. `null`: none, or unknown.
+    #[schemars(with = "Option<Moment>")]
     pub next: Option<DateTime<Utc>>,
     /// Latest due time that has a run. `null`: none yet, or unknown.
+    #[schemars(with = "Option<Moment>")]
     pub last: Option<DateTime<Utc>>,
     /// That run. `null`: none yet, or unknown.
     pub last_run: Option<String>,
     /// Due times without a run so far. `null`: unknown.
     pub missed: Option<i64>,
     /// The latest of them. `null`: none.
+    #[schemars(with = "Option<Moment>")]
     pub last_missed: Option<DateTime<Utc>>,
     /// Why: Late, Superseded, StillRunning, CatchUpLimit or Paused. `null`: none.
     pub last_missed_reason: Option<String>,

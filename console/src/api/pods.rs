@@ -1,11 +1,13 @@
 //! Pods, their logs, and events.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+
+use super::Moment;
 
 /// The pods of a pipeline, those of its runs included.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Pods {
     /// The pods, by component and name.
     pub pods: Vec<Pod>,
@@ -14,7 +16,7 @@ pub struct Pods {
 }
 
 /// A pod.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
     /// Name.
@@ -34,13 +36,14 @@ pub struct Pod {
     /// Node that it runs on. `null`: none yet.
     pub node: Option<String>,
     /// When it was created.
+    #[schemars(with = "Moment")]
     pub created: DateTime<Utc>,
     /// Its containers, the initial ones first.
     pub containers: Vec<Container>,
 }
 
 /// A container of a pod.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
     /// Name.
@@ -60,9 +63,8 @@ pub struct Container {
 }
 
 /// Which part of a log is wanted.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
 pub struct LogQuery {
     /// Container. Absent: the first that is not initial.
     pub container: Option<String>,
@@ -78,14 +80,14 @@ pub struct LogQuery {
 }
 
 /// Lines of a log, each with its time in front as Kubernetes writes it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct LogLines {
     /// The lines, oldest first.
     pub lines: Vec<String>,
 }
 
 /// Events of a pipeline, its pods and its runs.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Events {
     /// The events, newest first.
     pub events: Vec<Event>,
@@ -94,10 +96,11 @@ pub struct Events {
 }
 
 /// An event.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When it last happened. `null`: unknown.
+    #[schemars(with = "Option<Moment>")]
     pub time: Option<DateTime<Utc>>,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]

@@ -1,12 +1,12 @@
 //! The custom resource: as it is written, and how that differs from what runs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::pipeline::{Component, Condition};
 
 /// The custom resource.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// The whole resource as YAML, without managed fields.
@@ -32,7 +32,7 @@ pub struct Resource {
 }
 
 /// A difference between the spec and what runs.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// The component.
     pub component: Component,

@@ -1,10 +1,10 @@
 //! Rows of tables: read-only and limited.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
 /// The tables of a pipeline, as it declares them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Tables {
     /// Keyspace.
     pub keyspace: String,
@@ -13,7 +13,7 @@ pub struct Tables {
 }
 
 /// A table.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Table {
     /// Name.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct Table {
 }
 
 /// A column.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Column {
     /// Name.
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Column {
 }
 
 /// Part of a column in the primary key.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum Role {
     /// Of the partition key.
     Partition,
@@ -47,8 +47,7 @@ pub enum Role {
 }
 
 /// Which rows are wanted.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct Query {
     /// Most rows of the answer, 1 to 500. Absent: 50.
     pub limit: Option<u32>,
@@ -58,7 +57,7 @@ pub struct Query {
 }
 
 /// Rows that were found.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rows {
     /// Columns, in the order of the cells.

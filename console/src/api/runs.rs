@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use super::Moment;
 use super::actions::Done;
 
 /// The runs of a pipeline, newest first.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct Runs {
     /// The runs.
     pub runs: Vec<Run>,
@@ -18,7 +19,7 @@ pub struct Runs {
 }
 
 /// A run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Name.
@@ -34,14 +35,19 @@ pub struct Run {
     /// Its backfill. `null`: none.
     pub backfill: Option<String>,
     /// The due time that it stands for. `null`: it was asked for by itself.
+    #[schemars(with = "Option<Moment>")]
     pub scheduled: Option<DateTime<Utc>>,
     /// When it was created.
+    #[schemars(with = "Moment")]
     pub created: DateTime<Utc>,
     /// When its first attempt began. `null`: none has.
+    #[schemars(with = "Option<Moment>")]
     pub started: Option<DateTime<Utc>>,
     /// When it ended. `null`: it has not.
+    #[schemars(with = "Option<Moment>")]
     pub ended: Option<DateTime<Utc>>,
     /// When its next attempt begins. `null`: none is planned.
+    #[schemars(with = "Option<Moment>")]
     pub next_attempt: Option<DateTime<Utc>>,
     /// Whether somebody wants it to end.
     pub cancelling: bool,
@@ -74,7 +80,7 @@ pub struct Run {
 }
 
 /// Records of a run in a partition.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicRange {
     /// Partition.
@@ -86,14 +92,16 @@ pub struct TopicRange {
 }
 
 /// An attempt of a run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Number, from 1.
     pub number: i32,
     /// When it began.
+    #[schemars(with = "Moment")]
     pub started: DateTime<Utc>,
     /// When it ended. `null`: it is under way.
+    #[schemars(with = "Option<Moment>")]
     pub ended: Option<DateTime<Utc>>,
     /// Its pod. `null`: there was none yet.
     pub pod: Option<String>,
@@ -108,7 +116,7 @@ pub struct Attempt {
 }
 
 /// A run that is asked for.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Trigger {
     /// Source.
@@ -134,7 +142,7 @@ pub struct Trigger {
 }
 
 /// Runs that are asked for, over a range of time.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backfill {
     /// Source.
@@ -143,8 +151,10 @@ pub struct Backfill {
     #[serde(default)]
     pub name: Option<String>,
     /// Begin of the range.
+    #[schemars(with = "Moment")]
     pub from: DateTime<Utc>,
     /// End of the range.
+    #[schemars(with = "Moment")]
     pub to: DateTime<Utc>,
     /// Length of a step, such as `24h`. Absent: the due times of the source's schedule.
     #[serde(default)]
@@ -167,7 +177,7 @@ pub struct Backfill {
 }
 
 /// The runs of a backfill.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackfillAnswer {
     /// Name of the backfill.
@@ -179,13 +189,15 @@ pub struct BackfillAnswer {
 }
 
 /// A run of a backfill.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 pub struct BackfillRun {
     /// Name.
     pub name: String,
     /// Begin of its step.
+    #[schemars(with = "Moment")]
     pub from: DateTime<Utc>,
     /// End of its step.
+    #[schemars(with = "Moment")]
     pub to: DateTime<Utc>,
     /// Its params.
     pub params: BTreeMap<String, String>,
@@ -194,7 +206,7 @@ pub struct BackfillRun {
 }
 
 /// Whether a source's schedule is paused.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Paused {
     /// Whether it is.

@@ -1,11 +1,13 @@
 //! Logging in, and who the viewer is.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+
+use super::Moment;
 
 /// What somebody logs in with.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// A Kubernetes bearer token of the viewer. It stays in the console's memory, for as long as the session.
@@ -13,7 +15,7 @@ pub struct Login {
 }
 
 /// Who is logged in.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// User name, as Kubernetes has it.
@@ -23,8 +25,10 @@ pub struct Session {
     /// Value of the header `x-millrace-csrf` of whatever changes something.
     pub csrf: String,
     /// When the session ends if nothing is asked until then.
+    #[schemars(with = "Moment")]
     pub idle_end: DateTime<Utc>,
     /// When the session ends in any case.
+    #[schemars(with = "Moment")]
     pub end: DateTime<Utc>,
     /// Version of the console.
     pub version: String,

@@ -1,15 +1,15 @@
 //! One record followed: from its run and source through partition and offset to its row.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 
+use super::Moment;
 use super::messages::Message;
 use super::rows::Rows;
 
 /// Which record is followed.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Query {
     /// Topic.
     pub topic: String,
@@ -20,7 +20,7 @@ pub struct Query {
 }
 
 /// A record's way.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
     /// The steps, in order; several queries of one topic have steps of their own.
@@ -30,7 +30,7 @@ pub struct Trace {
 }
 
 /// A step of a record's way.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// What the step is.
@@ -40,6 +40,7 @@ pub struct Step {
     /// What became of the record there.
     pub outcome: Outcome,
     /// When. `null`: unknown.
+    #[schemars(with = "Option<Moment>")]
     pub time: Option<DateTime<Utc>>,
     /// Seconds since the step before it that has a time. `null`: unknown.
     pub seconds: Option<f64>,
@@ -52,7 +53,7 @@ pub struct Step {
 }
 
 /// Kinds of steps.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum StepKind {
     /// The run that fetched it.
     Run,
@@ -69,7 +70,7 @@ pub enum StepKind {
 }
 
 /// What became of a record at a step.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub enum Outcome {
     /// It is through.
     Done,
@@ -86,7 +87,7 @@ pub enum Outcome {
 }
 
 /// A fact of a step.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Fact {
     /// What.
     pub name: String,

@@ -13,7 +13,7 @@ use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate, v
 use serde_json::json;
 
 use super::runs;
-use crate::api::{FieldProblem, Problem};
+use crate::api::FieldProblem;
 use crate::api::actions::Done;
 use crate::api::runs::{Paused, Trigger};
 use crate::audit;
@@ -27,7 +27,6 @@ const LONGEST_STEM: usize = 50;
 pub const MANAGER: &str = "millrace-console";
 
 /// Creates a run.
-#[utoipa::path(post, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/runs", operation_id = "actions_trigger", params(("namespace" = String, Path), ("pipeline" = String, Path)), request_body = Trigger, responses((status = 201, body = Done), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn trigger(
     viewer: Viewer,
     Path((namespace, name)): Path<(String, String)>,
@@ -61,7 +60,6 @@ async fn triggered(viewer: &Viewer, names: &Names, wanted: &Trigger) -> Result<D
 }
 
 /// Creates a run like another.
-#[utoipa::path(post, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/runs/{run}/rerun", operation_id = "actions_rerun", params(("namespace" = String, Path), ("pipeline" = String, Path), ("run" = String, Path)), responses((status = 201, body = Done), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn rerun(
     viewer: Viewer,
     Path((namespace, name, run)): Path<(String, String, String)>,
@@ -142,7 +140,6 @@ pub fn forbidden(refusal: Refusal, right: &str) -> Refusal {
 }
 
 /// Ends a run.
-#[utoipa::path(post, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/runs/{run}/cancel", operation_id = "actions_cancel", params(("namespace" = String, Path), ("pipeline" = String, Path), ("run" = String, Path)), responses((status = 200, body = Done), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn cancel(
     viewer: Viewer,
     Path((namespace, name, run)): Path<(String, String, String)>,
@@ -172,7 +169,6 @@ async fn cancelled(viewer: &Viewer, names: &Names, run: &str) -> Result<Done, Re
 }
 
 /// Pauses or resumes a schedule.
-#[utoipa::path(put, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/sources/{source}/paused", operation_id = "actions_paused", params(("namespace" = String, Path), ("pipeline" = String, Path), ("source" = String, Path)), request_body = Paused, responses((status = 200, body = Done), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn paused(
     viewer: Viewer,
     Path((namespace, name, source)): Path<(String, String, String)>,

@@ -18,7 +18,6 @@ use millrace_api::{IngestionRun, StreamingPipeline};
 
 use super::actions::{MANAGER, check, forbidden, manifest};
 use super::runs;
-use crate::api::Problem;
 use crate::api::actions::Done;
 use crate::api::runs::{Backfill, BackfillAnswer, BackfillRun as Shown};
 use crate::audit;
@@ -33,7 +32,6 @@ const LONGEST_NAME: usize = 20;
 const MANIFESTS: usize = 50;
 
 /// Lists the runs of a backfill, and creates them unless it is a dry run.
-#[utoipa::path(post, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/backfills", operation_id = "backfill", params(("namespace" = String, Path), ("pipeline" = String, Path)), request_body = Backfill, responses((status = 200, body = BackfillAnswer), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn backfill(
     viewer: Viewer,
     Path((namespace, name)): Path<(String, String)>,

@@ -7,7 +7,6 @@ use axum::extract::{Path, Query};
 use tokio::time::timeout;
 
 use super::messages::{kafka_of, permitted, refusal};
-use crate::api::Problem;
 use crate::api::letters::{DeadLetter, DeadLetters, Query as Written, ReasonCount};
 use crate::api::messages::Message;
 use crate::messages::cursor::{Cursor, Direction};
@@ -34,7 +33,6 @@ const OFFSET: &str = "millrace-dead-letter-offset";
 const QUERY: &str = "millrace-dead-letter-query";
 
 /// Shows the newest dead letters.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/dead-letters", operation_id = "letters", params(("namespace" = String, Path), ("pipeline" = String, Path), Written), responses((status = 200, body = DeadLetters), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn letters(
     viewer: Viewer,
     Path((namespace, name)): Path<(String, String)>,

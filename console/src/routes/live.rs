@@ -9,7 +9,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::pipelines;
 use super::stream::{Sender, answer};
-use crate::api::Problem;
 use crate::refusal::Refusal;
 use crate::view::signals::sample;
 use crate::viewer::Viewer;
@@ -20,7 +19,6 @@ const TOGETHER: Duration = Duration::from_millis(500);
 const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Shows a pipeline live.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/live", operation_id = "live", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn live(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<impl IntoResponse, Refusal> {
     // What can be refused is refused before the stream begins.
     let first = pipelines::read(&viewer, &namespace, &name).await?;

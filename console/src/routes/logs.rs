@@ -12,7 +12,6 @@ use kube::Api;
 use kube::api::LogParams;
 
 use super::stream::{Sender, answer};
-use crate::api::Problem;
 use crate::api::pods::{LogLines, LogQuery};
 use crate::refusal::Refusal;
 use crate::viewer::Viewer;
@@ -29,7 +28,6 @@ const TOGETHER: usize = 500;
 const GATHERED: Duration = Duration::from_millis(250);
 
 /// Gives a log as a text.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/pods/{pod}/logs", operation_id = "logs", params(("namespace" = String, Path), ("pipeline" = String, Path), ("pod" = String, Path), LogQuery), responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn logs(
     viewer: Viewer,
     Path((namespace, name, pod)): Path<(String, String, String)>,
@@ -49,7 +47,6 @@ pub async fn logs(
 }
 
 /// Follows a log.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/pods/{pod}/logs/follow", operation_id = "logs_follow", params(("namespace" = String, Path), ("pipeline" = String, Path), ("pod" = String, Path), LogQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn follow(
     viewer: Viewer,
     Path((namespace, name, pod)): Path<(String, String, String)>,

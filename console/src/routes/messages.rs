@@ -9,7 +9,6 @@ use millrace_api::names::Names;
 use millrace_stores::kafka::{AskKafka, Kafka};
 use tokio::time::timeout;
 
-use crate::api::Problem;
 use crate::access::Right;
 use crate::api::messages::{Filter as WrittenFilter, From, Messages, Query as Written, Topic, Topics};
 use crate::messages::cursor::{Cursor, Direction};
@@ -29,7 +28,6 @@ const MOST: u32 = 500;
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Lists the topics.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/topics", operation_id = "messages_topics", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Topics), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn topics(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Topics>, Refusal> {
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let mut kafka = kafka_of(&viewer, &names);
@@ -74,7 +72,6 @@ pub fn topics_of(resource: &StreamingPipeline, names: &Names) -> Vec<String> {
 }
 
 /// Shows messages.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/topics/{topic}/messages", operation_id = "messages_page", params(("namespace" = String, Path), ("pipeline" = String, Path), ("topic" = String, Path), Written), responses((status = 200, body = Messages), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn page(
     viewer: Viewer,
     Path((namespace, name, topic)): Path<(String, String, String)>,
@@ -84,7 +81,6 @@ pub async fn page(
 }
 
 /// Gives messages as a file, one a line.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/topics/{topic}/messages/file", operation_id = "messages_file", params(("namespace" = String, Path), ("pipeline" = String, Path), ("topic" = String, Path), Written), responses((status = 200, body = String, content_type = "application/x-ndjson"), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn file(
     viewer: Viewer,
     Path((namespace, name, topic)): Path<(String, String, String)>,

@@ -11,12 +11,9 @@ use kube::{Api, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::Names;
 use millrace_operator::labels::instance_selector;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
-use crate::api::Problem;
 use crate::api::history::{History, Lag, PartitionLag, Series, Span};
-use crate::api::pipeline::{PipelineView, Pipelines};
+use crate::api::pipeline::{PipelineView, Pipelines, Wanted};
 use crate::api::resource::Resource;
 use crate::measure::history::{SAMPLES, STEP_SECONDS};
 use crate::measure::values::{partition_rates, total};
@@ -31,16 +28,7 @@ const AT_ONCE: usize = 8;
 /// Most pipelines of one list.
 const MOST: u32 = 500;
 
-/// Which pipelines are wanted.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Wanted {
-    /// Only those of this namespace. Absent: all that the viewer may list.
-    namespace: Option<String>,
-}
-
 /// Lists what the viewer may list.
-#[utoipa::path(get, path = "/api/v1/pipelines", operation_id = "pipelines_all", params(Wanted), responses((status = 200, body = Pipelines), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn all(viewer: Viewer, Query(wanted): Query<Wanted>) -> Result<Json<Pipelines>, Refusal> {
     let scope = viewer.app.cluster.scope().to_vec();
     let mut answer = Pipelines { pipelines: Vec::new(), scope: scope.clone(), forbidden: Vec::new(), problem: None };
@@ -109,7 +97,6 @@ async fn list(viewer: &Viewer, namespace: Option<&str>) -> Result<Vec<StreamingP
 }
 
 /// Shows one pipeline.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}", operation_id = "pipelines_one", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = PipelineView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn one(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<PipelineView>, Refusal> {
     read(&viewer, &namespace, &name).await.map(Json)
 }
@@ -139,7 +126,6 @@ pub async fn read(viewer: &Viewer, namespace: &str, name: &str) -> Result<Pipeli
 }
 
 /// Shows what was measured.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/history", operation_id = "pipelines_history", params(("namespace" = String, Path), ("pipeline" = String, Path), Span), responses((status = 200, body = History), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn history(
     viewer: Viewer,
     Path((namespace, name)): Path<(String, String)>,
@@ -157,7 +143,6 @@ pub async fn history(
 }
 
 /// Shows how far the processors are behind.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/lag", operation_id = "pipelines_lag", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Lag), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn lag(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Lag>, Refusal> {
     let (names, _) = viewer.pipeline(&namespace, &name).await?;
     Ok(Json(lag_of(&viewer, &names)))
@@ -211,7 +196,6 @@ fn lag_of(viewer: &Viewer, names: &Names) -> Lag {
 }
 
 /// Shows the resource.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/resource", operation_id = "pipelines_resource", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Resource), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn resource(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Resource>, Refusal> {
     let (names, written) = viewer.pipeline(&namespace, &name).await?;
     let api: Api<Pod> = Api::namespaced(viewer.client().clone(), &namespace);

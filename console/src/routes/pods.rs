@@ -8,7 +8,6 @@ use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
 use millrace_operator::labels::instance_selector;
 
-use crate::api::Problem;
 use crate::api::pods::{Events, Pods};
 use crate::refusal::Refusal;
 use crate::view;
@@ -19,7 +18,6 @@ use crate::viewer::Viewer;
 const MOST_EVENTS: u32 = 2_000;
 
 /// Lists pods.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/pods", operation_id = "pods", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Pods), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn pods(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Pods>, Refusal> {
     let (names, _) = viewer.pipeline(&namespace, &name).await?;
     let api: Api<Pod> = Api::namespaced(viewer.client().clone(), &namespace);
@@ -32,7 +30,6 @@ pub async fn pods(viewer: Viewer, Path((namespace, name)): Path<(String, String)
 }
 
 /// Lists events.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/events", operation_id = "pods_events", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Events), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn events(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Events>, Refusal> {
     viewer.pipeline(&namespace, &name).await?;
     let api: Api<Event> = Api::namespaced(viewer.client().clone(), &namespace);

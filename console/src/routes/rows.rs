@@ -9,7 +9,6 @@ use millrace_api::crd;
 use millrace_api::names::Names;
 use serde_json::Value;
 
-use crate::api::Problem;
 use crate::access::Right;
 use crate::api::rows::{Column, Query as Written, Role, Rows, Table, Tables};
 use crate::mask::{MASK, Mask};
@@ -25,7 +24,6 @@ const MOST: u32 = 500;
 const LONGEST_CELL: usize = 16 << 10;
 
 /// Lists the tables.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/tables", operation_id = "rows_tables", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Tables), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn tables(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Tables>, Refusal> {
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let mask = viewer.mask(&names, &resource).await;
@@ -62,7 +60,6 @@ fn role(table: &crd::Table, column: &str) -> Role {
 }
 
 /// Shows rows.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/tables/{table}/rows", operation_id = "rows", params(("namespace" = String, Path), ("pipeline" = String, Path), ("table" = String, Path), Written), responses((status = 200, body = Rows), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn rows(
     viewer: Viewer,
     Path((namespace, name, table)): Path<(String, String, String)>,

@@ -7,7 +7,6 @@ use kube::api::ListParams;
 use millrace_api::IngestionRun;
 use millrace_api::names::Names;
 
-use crate::api::Problem;
 use crate::api::runs::{Run, Runs};
 use crate::refusal::Refusal;
 use crate::view;
@@ -19,7 +18,6 @@ const CHUNK: u32 = 500;
 const MOST: usize = 5_000;
 
 /// Lists runs.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/runs", operation_id = "runs", params(("namespace" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Runs), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn runs(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Runs>, Refusal> {
     let (names, _) = viewer.pipeline(&namespace, &name).await?;
     let mut runs: Vec<Run> = list(&viewer, &names).await?.iter().map(view::runs::run).collect();
@@ -45,7 +43,6 @@ pub async fn list(viewer: &Viewer, names: &Names) -> Result<Vec<IngestionRun>, R
 }
 
 /// Shows a run.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/runs/{run}", operation_id = "runs_run", params(("namespace" = String, Path), ("pipeline" = String, Path), ("run" = String, Path)), responses((status = 200, body = Run), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn run(
     viewer: Viewer,
     Path((namespace, name, run)): Path<(String, String, String)>,

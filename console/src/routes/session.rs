@@ -13,7 +13,6 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::api::Problem;
 use crate::access::Access;
 use crate::api::document;
 use crate::api::session::{Login, Session};
@@ -27,7 +26,6 @@ use crate::viewer::{Viewer, comes_from_here, secret_of};
 const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Begins a session with a Kubernetes token.
-#[utoipa::path(post, path = "/api/v1/session", operation_id = "session_begin", request_body = Login, responses((status = 200, body = Session), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn begin(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
@@ -55,13 +53,11 @@ pub async fn begin(
 }
 
 /// Says who is logged in.
-#[utoipa::path(get, path = "/api/v1/session", operation_id = "session_read", responses((status = 200, body = Session), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn read(viewer: Viewer) -> Json<Session> {
     Json(described(&viewer.app, &viewer.session))
 }
 
 /// Ends the session.
-#[utoipa::path(delete, path = "/api/v1/session", operation_id = "session_end", responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn end(viewer: Viewer, headers: HeaderMap) -> Response {
     if let Some(secret) = secret_of(&headers) {
         viewer.app.sessions.end(&secret);

@@ -7,7 +7,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::messages::permitted;
 use super::stream::{Sender, answer};
-use crate::api::Problem;
 use crate::access::Right;
 use crate::api::messages::{Filter as Written, TailBatch};
 use crate::messages::filter::Filter;
@@ -29,7 +28,6 @@ struct Following {
 }
 
 /// Follows a topic.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/topics/{topic}/tail", operation_id = "tail", params(("namespace" = String, Path), ("pipeline" = String, Path), ("topic" = String, Path), Written), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn tail(
     viewer: Viewer,
     Path((namespace, name, topic)): Path<(String, String, String)>,

@@ -18,7 +18,6 @@ use tokio::time::timeout;
 
 use super::messages::{kafka_of, masking, permitted, refusal};
 use super::rows;
-use crate::api::Problem;
 use crate::access::Right;
 use crate::api::trace::{Fact, Outcome, Query as Written, Step, StepKind, Trace};
 use crate::messages::render::render;
@@ -38,7 +37,6 @@ const WAIT: std::time::Duration = std::time::Duration::from_millis(250);
 const FIRST_TIMESTAMP: &str = "millrace-first-timestamp";
 
 /// Follows a record.
-#[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/trace", operation_id = "trace", params(("namespace" = String, Path), ("pipeline" = String, Path), Written), responses((status = 200, body = Trace), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn trace(
     viewer: Viewer,
     Path((namespace, name)): Path<(String, String)>,

@@ -5,6 +5,7 @@ mod scenario;
 
 mod chaos;
 mod chart;
+mod console;
 mod controls;
 mod foreign;
 mod generated;
