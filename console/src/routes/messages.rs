@@ -214,10 +214,6 @@ fn silent() -> Refusal {
 }
 
 fn kubectl(names: &Names, topic: &str, limit: u32) -> String {
-    format!(
-        "kubectl exec -n {} {}-kafka-0 -- kafka-console-consumer.sh --bootstrap-server localhost:9092 --topic {} --from-beginning --max-messages {limit}",
-        names.namespace(),
-        names.pipeline(),
-        quoted(topic)
-    )
+    let (pipeline, namespace) = (names.pipeline(), names.namespace());
+    format!("kubectl millrace peek {} --pipeline {pipeline} -n {namespace} -l {limit}", quoted(topic))
 }

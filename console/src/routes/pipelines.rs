@@ -150,11 +150,7 @@ pub async fn lag(viewer: Viewer, Path((namespace, name)): Path<(String, String)>
 
 fn lag_of(viewer: &Viewer, names: &Names) -> Lag {
     let group = names.consumer_group();
-    let kubectl = format!(
-        "kubectl exec -n {} {}-kafka-0 -- kafka-consumer-groups.sh --bootstrap-server localhost:9092 --describe --group {group}",
-        names.namespace(),
-        names.pipeline()
-    );
+    let kubectl = format!("kubectl millrace lag {} -n {}", names.pipeline(), names.namespace());
     let mut lag =
         Lag { group, measured: None, total_records: None, total_seconds: None, partitions: Vec::new(), unknown: None, kubectl };
     let Some(facts) = viewer.app.measured.lag(names) else {
