@@ -134,7 +134,8 @@ impl Access {
             return Ok(());
         }
         let right = right.as_text();
-        let message = format!("you may not '{right}' for pipeline '{}' in namespace '{}'", names.pipeline(), names.namespace());
+        let message =
+            format!("you may not '{right}' for pipeline '{}' in namespace '{}'", names.pipeline(), names.namespace());
         Err(Refusal::Forbidden { right: Some(right), message })
     }
 

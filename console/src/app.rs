@@ -82,7 +82,9 @@ pub fn without_credentials(config: &Config) -> Config {
 /// Returns whether a page of this origin may send changes to this host: it is the host's own.
 pub fn is_same_origin(origin: &str, host: &str) -> bool {
     let parsed: Option<Uri> = origin.parse().ok();
-    parsed.and_then(|uri| uri.authority().map(|authority| authority.as_str().eq_ignore_ascii_case(host))).unwrap_or(false)
+    parsed
+        .and_then(|uri| uri.authority().map(|authority| authority.as_str().eq_ignore_ascii_case(host)))
+        .unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -92,7 +94,8 @@ mod tests {
     #[test]
     fn only_the_page_s_own_origin_is_the_same() {
         assert!(is_same_origin("http://127.0.0.1:8080", "127.0.0.1:8080"));
-        for origin in ["http://127.0.0.1:8081", "http://evil.example", "null", "", "http://127.0.0.1:8080.evil.example"] {
+        for origin in ["http://127.0.0.1:8081", "http://evil.example", "null", "", "http://127.0.0.1:8080.evil.example"]
+        {
             assert!(!is_same_origin(origin, "127.0.0.1:8080"), "{origin}");
         }
     }

@@ -122,7 +122,10 @@ impl Cluster {
     /// Returns the addresses of the brokers, by ordinal.
     pub fn brokers(&self, names: &Names) -> BTreeMap<u32, IpAddr> {
         let pods = self.pods(names);
-        pods.iter().filter(|pod| is_of(pod, Component::Kafka)).filter_map(|pod| Some((ordinal(pod)?, address(pod)?))).collect()
+        pods.iter()
+            .filter(|pod| is_of(pod, Component::Kafka))
+            .filter_map(|pod| Some((ordinal(pod)?, address(pod)?)))
+            .collect()
     }
 
     /// Returns the addresses of the Cassandra nodes that are ready, then of the others, by rack and ordinal.
@@ -131,7 +134,9 @@ impl Cluster {
             .pods(names)
             .iter()
             .filter(|pod| is_of(pod, Component::Cassandra))
-            .filter_map(|pod| Some((!is_ready(pod), pod.labels().get(RACK_LABEL)?.clone(), ordinal(pod)?, address(pod)?)))
+            .filter_map(|pod| {
+                Some((!is_ready(pod), pod.labels().get(RACK_LABEL)?.clone(), ordinal(pod)?, address(pod)?))
+            })
             .collect();
         nodes.sort();
         nodes.into_iter().map(|(_, _, _, address)| address).collect()

@@ -88,7 +88,8 @@ async fn main() -> ExitCode {
         Command::Run(flags) => {
             // The Cassandra driver tells at level info of every connection that it opens.
             let quiet = "scylla=warn".parse().expect("a constant directive parses");
-            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")).add_directive(quiet);
+            let filter =
+                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")).add_directive(quiet);
             tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).init();
             match run(flags).await {
                 Ok(()) => ExitCode::SUCCESS,

@@ -75,7 +75,10 @@ mod tests {
             assert_eq!(status(path).await, (StatusCode::OK, html.clone()), "{path}");
         }
         assert_eq!(status("/assets/missing.js").await.0, StatusCode::NOT_FOUND);
-        assert_eq!(status("/api/v1/missing").await, (StatusCode::NOT_FOUND, Some("application/problem+json".to_owned())));
+        assert_eq!(
+            status("/api/v1/missing").await,
+            (StatusCode::NOT_FOUND, Some("application/problem+json".to_owned()))
+        );
     }
 
     #[tokio::test]
@@ -93,7 +96,9 @@ mod tests {
     async fn a_file_that_has_not_changed_is_not_sent_again() {
         let first = file(Uri::from_static("/"), HeaderMap::new()).await;
         let tag = first.headers()[header::ETAG].clone();
-        let ask = |tag| async { file(Uri::from_static("/"), HeaderMap::from_iter([(header::IF_NONE_MATCH, tag)])).await.status() };
+        let ask = |tag| async {
+            file(Uri::from_static("/"), HeaderMap::from_iter([(header::IF_NONE_MATCH, tag)])).await.status()
+        };
         assert_eq!(ask(tag).await, StatusCode::NOT_MODIFIED);
         assert_eq!(ask("\"other\"".parse().expect("a value")).await, StatusCode::OK);
     }

@@ -98,7 +98,9 @@ impl Refusal {
         };
         let message = status.message.clone();
         match status.code {
-            401 => Self::Unauthenticated { message: "Kubernetes does not take the token any more; log in again".into() },
+            401 => {
+                Self::Unauthenticated { message: "Kubernetes does not take the token any more; log in again".into() }
+            }
             403 => Self::Forbidden { right: None, message },
             404 => Self::NotFound { what: what.to_owned() },
             409 => Self::Conflict { message },

@@ -174,7 +174,9 @@ fn silent() -> Refusal {
 fn refusal(error: &PreviewTable) -> Refusal {
     match error {
         PreviewTable::Ask { .. } => Refusal::unavailable("Cassandra cannot be asked", error),
-        PreviewTable::FindTable { table, .. } => Refusal::NotFound { what: format!("table '{table}' in Cassandra yet") },
+        PreviewTable::FindTable { table, .. } => {
+            Refusal::NotFound { what: format!("table '{table}' in Cassandra yet") }
+        }
         PreviewTable::FindColumn { .. } | PreviewTable::KeyColumn { .. } | PreviewTable::WholeKey { .. } => {
             Refusal::field("key", error)
         }

@@ -115,7 +115,8 @@ impl History {
         self.series -= held - track.series.len();
         track.unknown = unknown;
         if track.left_out {
-            let full = format!("the console keeps no more than {MOST_SERIES} series; some of this pipeline are left out");
+            let full =
+                format!("the console keeps no more than {MOST_SERIES} series; some of this pipeline are left out");
             track.unknown.push(full);
         }
     }
@@ -171,7 +172,14 @@ impl History {
         let Some(ring) = self.tracks.get(names).and_then(|track| track.series.get(key)) else {
             return Vec::new();
         };
-        let mut values: Vec<Option<f32>> = ring.values.iter().rev().take(samples).step_by(every).map(|value| Some(*value).filter(|value| !value.is_nan())).collect();
+        let mut values: Vec<Option<f32>> = ring
+            .values
+            .iter()
+            .rev()
+            .take(samples)
+            .step_by(every)
+            .map(|value| Some(*value).filter(|value| !value.is_nan()))
+            .collect();
         values.reverse();
         values
     }

@@ -81,7 +81,8 @@ pub fn rates(
         return Err(format!("no {} runs", components[0]));
     }
     for answer in of_these {
-        let reading = answer.reading.as_ref().map_err(|cause| format!("{} does not tell its metrics: {cause}", answer.pod))?;
+        let reading =
+            answer.reading.as_ref().map_err(|cause| format!("{} does not tell its metrics: {cause}", answer.pod))?;
         let zero = Reading::default();
         let (since, earlier) = match (before.get(&answer.uid), last_sample, answer.started) {
             (Some((since, earlier)), _, _) => (*since, earlier),
@@ -129,7 +130,13 @@ mod tests {
     }
 
     fn answer(uid: &str, reading: Result<Reading, String>) -> Answer {
-        Answer { pod: format!("pod-{uid}"), uid: uid.to_owned(), component: Component::Processor, started: Some(50), reading }
+        Answer {
+            pod: format!("pod-{uid}"),
+            uid: uid.to_owned(),
+            component: Component::Processor,
+            started: Some(50),
+            reading,
+        }
     }
 
     fn consumed(answers: &[Answer], before: &Before) -> Result<f64, String> {
@@ -151,7 +158,10 @@ mod tests {
     #[test]
     fn one_worker_that_does_not_answer_makes_the_sum_unknown() {
         let answers = [answer("a", Ok(reading(150.0))), answer("b", Err("connection refused".to_owned()))];
-        assert_eq!(consumed(&answers, &before(50.0)), Err("pod-b does not tell its metrics: connection refused".to_owned()));
+        assert_eq!(
+            consumed(&answers, &before(50.0)),
+            Err("pod-b does not tell its metrics: connection refused".to_owned())
+        );
     }
 
     #[test]

@@ -153,8 +153,9 @@ mod tests {
     use super::*;
 
     /// What the worker's own test holds as its contract; see worker/src/telemetry/snapshots.
-    const CONTRACT: &str =
-        include_str!("../../../worker/src/telemetry/snapshots/millrace_worker__telemetry__metrics__tests__names_are_a_contract.snap");
+    const CONTRACT: &str = include_str!(
+        "../../../worker/src/telemetry/snapshots/millrace_worker__telemetry__metrics__tests__names_are_a_contract.snap"
+    );
 
     #[test]
     fn reads_what_the_worker_writes() {
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn quantiles_lie_in_their_bucket_and_are_unknown_without_observations() {
-        let histogram = |counts: &[f64]| Histogram { bounds: vec![1.0, 2.0, 4.0, f64::INFINITY], counts: counts.to_vec() };
+        let histogram =
+            |counts: &[f64]| Histogram { bounds: vec![1.0, 2.0, 4.0, f64::INFINITY], counts: counts.to_vec() };
         assert_eq!(histogram(&[0.0, 10.0, 10.0, 10.0]).quantile(0.5), Some(1.5));
         assert_eq!(histogram(&[0.0, 0.0, 0.0, 0.0]).quantile(0.5), None);
         assert_eq!(Histogram::default().quantile(0.99), None);

@@ -201,7 +201,10 @@ pub fn partition_rates(now: &Offsets, before: Option<(&[Offsets], f64)>) -> (Opt
 /// Returns the records that are not committed and the age of the oldest; unknown if any partition's is.
 pub fn total(offsets: &[Offsets], now: i64) -> (Option<i64>, Option<f64>) {
     let records = offsets.iter().map(Offsets::records).sum();
-    let seconds = offsets.iter().map(|offsets| offsets.seconds(now)).try_fold(0.0, |oldest: f64, seconds| Some(oldest.max(seconds?)));
+    let seconds = offsets
+        .iter()
+        .map(|offsets| offsets.seconds(now))
+        .try_fold(0.0, |oldest: f64, seconds| Some(oldest.max(seconds?)));
     (records, seconds)
 }
 

@@ -37,7 +37,8 @@ impl Cursor {
             Direction::Back => "back",
             Direction::On => "on",
         };
-        let stretches: Vec<String> = self.left.iter().map(|(index, (from, to))| format!("{index}.{from}.{to}")).collect();
+        let stretches: Vec<String> =
+            self.left.iter().map(|(index, (from, to))| format!("{index}.{from}.{to}")).collect();
         (!stretches.is_empty()).then(|| format!("{direction}_{}", stretches.join("_")))
     }
 
@@ -53,7 +54,8 @@ impl Cursor {
         let mut left = BTreeMap::new();
         for part in parts {
             let mut numbers = part.split('.');
-            let mut next = || numbers.next().and_then(|number| number.parse::<i64>().ok()).filter(|number| *number >= 0);
+            let mut next =
+                || numbers.next().and_then(|number| number.parse::<i64>().ok()).filter(|number| *number >= 0);
             let (Some(index), Some(from), Some(to), None) = (next(), next(), next(), next()) else {
                 return Err(wrong());
             };

@@ -54,8 +54,7 @@ impl Filter {
         // Cheap questions first: most records of a search are not wanted.
         let key_fits = self.key.as_ref().is_none_or(|key| record.key.as_deref() == Some(key.as_bytes()));
         let run_fits = self.run.as_ref().is_none_or(|run| has_header(record, RUN_HEADER, Some(run)));
-        let header_fits =
-            self.header.as_ref().is_none_or(|(name, value)| has_header(record, name, value.as_deref()));
+        let header_fits = self.header.as_ref().is_none_or(|(name, value)| has_header(record, name, value.as_deref()));
         if !(key_fits && run_fits && header_fits) {
             return None;
         }
@@ -132,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_masked_cannot_be_found_out_by_searching() {
-        let search = |text: &str, masking| wants(Written { contains: Some(text.to_owned()), ..Written::default() }, masking);
+        let search =
+            |text: &str, masking| wants(Written { contains: Some(text.to_owned()), ..Written::default() }, masking);
         assert!(search("ann@b", &masking(&[])));
         assert!(!search("ann@b", &masking(&["email"])));
         assert!(search("Ulm", &masking(&["email"])));

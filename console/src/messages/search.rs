@@ -227,14 +227,20 @@ mod tests {
         render(&record, &Masking::default())
     }
 
-    fn page(direction: Direction, found: &[(i32, i64, i64)], left: &[(i32, (i64, i64))], limit: usize) -> (Vec<(i32, i64)>, Option<String>) {
+    fn page(
+        direction: Direction,
+        found: &[(i32, i64, i64)],
+        left: &[(i32, (i64, i64))],
+        limit: usize,
+    ) -> (Vec<(i32, i64)>, Option<String>) {
         let (filter, masking) = (Filter::default(), Masking::default());
         let wanted = Wanted { topic: "t", filter: &filter, masking: &masking, limit };
         let mut queues: BTreeMap<i32, VecDeque<Message>> = BTreeMap::new();
         for (partition, offset, time) in found {
             queues.entry(*partition).or_default().push_back(message(*partition, *offset, *time));
         }
-        let search = Search { wanted, found: queues, count: 0, found_bytes: 0, scanned: 0, bytes: 0, begun: Instant::now() };
+        let search =
+            Search { wanted, found: queues, count: 0, found_bytes: 0, scanned: 0, bytes: 0, begun: Instant::now() };
         let page = merged(search, direction, left.iter().copied().collect());
         let places = page.messages.iter().map(|message| (message.partition, message.offset)).collect();
         (places, page.cursor.and_then(|cursor| cursor.text()))

@@ -105,11 +105,7 @@ impl Taps {
 }
 
 /// Reads what came since the last look; the first one only learns where the topic ends.
-async fn look(
-    kafka: &mut Kafka,
-    topic: &str,
-    positions: &mut Option<BTreeMap<i32, i64>>,
-) -> Result<Look, AskKafka> {
+async fn look(kafka: &mut Kafka, topic: &str, positions: &mut Option<BTreeMap<i32, i64>>) -> Result<Look, AskKafka> {
     let bounds = kafka.log_bounds(topic).await?;
     let ends: BTreeMap<i32, i64> = bounds.into_iter().map(|(index, (_, end))| (index, end)).collect();
     let Some(before) = positions else {

@@ -228,7 +228,8 @@ mod tests {
 
     fn pipeline(schedule: Value) -> StreamingPipeline {
         let mut pipeline = fixtures::pipeline(Value::Null);
-        let source = json!({"name": "orders", "topic": "t", "key": "id", "http": {"url": "http://a/"}, "schedule": schedule});
+        let source =
+            json!({"name": "orders", "topic": "t", "key": "id", "http": {"url": "http://a/"}, "schedule": schedule});
         pipeline.spec.producer.sources.push(serde_json::from_value(source).expect("a source"));
         pipeline
     }

@@ -110,7 +110,9 @@ fn plan(pipeline: &StreamingPipeline, names: &Names, wanted: &Backfill) -> Resul
         (None, Some(crd)) if crd.cron.is_some() => {
             let cron = crd.cron.as_deref().unwrap_or_default();
             let table = Timetable::parse(cron, &crd.time_zone);
-            Step::Due(table.map_err(|(field, problem)| Refusal::rejected(format!("the schedule's {field}: {problem}")))?)
+            Step::Due(
+                table.map_err(|(field, problem)| Refusal::rejected(format!("the schedule's {field}: {problem}")))?,
+            )
         }
         (None, _) => return Err(Refusal::field("step", "the source has no due times; say how long a step is")),
     };
@@ -185,7 +187,8 @@ mod tests {
     use crate::view::pipeline::fixtures;
 
     fn wanted(change: Value) -> Backfill {
-        let mut written = json!({"source": "made-up", "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T12:00:00Z", "step": "24h"});
+        let mut written =
+            json!({"source": "made-up", "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T12:00:00Z", "step": "24h"});
         written.as_object_mut().expect("an object").extend(change.as_object().cloned().expect("an object"));
         serde_json::from_value(written).expect("a backfill")
     }

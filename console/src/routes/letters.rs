@@ -65,7 +65,10 @@ pub async fn letters(
     let letters: Vec<DeadLetter> = page.messages.into_iter().map(letter).collect();
     let worker = format!("kubectl exec -n {namespace} deploy/{name}-processor -- worker letters");
     let reasons = counted(&letters);
-    let redrive = reasons.iter().map(|reason| format!("{worker} redrive --reason {} --dry-run", quoted(&reason.reason))).collect();
+    let redrive = reasons
+        .iter()
+        .map(|reason| format!("{worker} redrive --reason {} --dry-run", quoted(&reason.reason)))
+        .collect();
     Ok(Json(DeadLetters { topic, total, reasons, letters, more, redrive, kubectl: format!("{worker} count") }))
 }
 
@@ -107,8 +110,10 @@ mod tests {
     use crate::messages::render::{Masking, render};
 
     fn message(headers: &[(&str, &'static str)]) -> Message {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Some(Bytes::from_static(value.as_bytes()))));
-        let record = Record { partition: 0, offset: 3, time: Some(0), key: None, value: None, headers: headers.collect() };
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), Some(Bytes::from_static(value.as_bytes()))));
+        let record =
+            Record { partition: 0, offset: 3, time: Some(0), key: None, value: None, headers: headers.collect() };
         render(&record, &Masking::default())
     }
 
@@ -133,7 +138,8 @@ mod tests {
     #[test]
     fn reasons_are_counted_most_first() {
         let letters = ["A", "B", "B"].map(|reason| letter(message(&[(REASON, reason)])));
-        let reasons: Vec<(String, u32)> = counted(&letters).into_iter().map(|reason| (reason.reason, reason.count)).collect();
+        let reasons: Vec<(String, u32)> =
+            counted(&letters).into_iter().map(|reason| (reason.reason, reason.count)).collect();
         assert_eq!(reasons, [("B".to_owned(), 2), ("A".to_owned(), 1)]);
     }
 }

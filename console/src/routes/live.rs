@@ -19,7 +19,10 @@ const TOGETHER: Duration = Duration::from_millis(500);
 const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Shows a pipeline live.
-pub async fn live(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<impl IntoResponse, Refusal> {
+pub async fn live(
+    viewer: Viewer,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Refusal> {
     // What can be refused is refused before the stream begins.
     let first = pipelines::read(&viewer, &namespace, &name).await?;
     let permits = viewer.stream()?;
@@ -31,7 +34,13 @@ pub async fn live(viewer: Viewer, Path((namespace, name)): Path<(String, String)
     }))
 }
 
-async fn follow(viewer: &Viewer, sender: &Sender, namespace: &str, name: &str, mut shown: crate::api::pipeline::PipelineView) {
+async fn follow(
+    viewer: &Viewer,
+    sender: &Sender,
+    namespace: &str,
+    name: &str,
+    mut shown: crate::api::pipeline::PipelineView,
+) {
     let names = Names::new(namespace, name);
     let mut changes = viewer.app.cluster.changes();
     let mut ticks = viewer.app.ticks.clone();
@@ -60,7 +69,9 @@ async fn follow(viewer: &Viewer, sender: &Sender, namespace: &str, name: &str, m
         }
         if sampled {
             let sample = viewer.app.measured.history(|history| sample(&names, history));
-            if let Some(sample) = sample && !sender.send("sample", &sample).await {
+            if let Some(sample) = sample
+                && !sender.send("sample", &sample).await
+            {
                 return;
             }
             continue;

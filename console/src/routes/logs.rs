@@ -36,7 +36,8 @@ pub async fn logs(
     viewer.pipeline(&namespace, &name).await?;
     let params = params(&query, false)?;
     let api: Api<Pod> = Api::namespaced(viewer.client().clone(), &namespace);
-    let log = api.log_stream(&pod, &params).await.map_err(|error| viewer.kube(&error, &format!("log of pod '{pod}'")))?;
+    let log =
+        api.log_stream(&pod, &params).await.map_err(|error| viewer.kube(&error, &format!("log of pod '{pod}'")))?;
     let contains = query.contains.filter(|text| !text.is_empty()).map(|text| text.to_lowercase());
     let lines = log.lines().try_filter_map(move |line| {
         let wanted = contains.as_ref().is_none_or(|text| line.to_lowercase().contains(text));
@@ -56,7 +57,8 @@ pub async fn follow(
     let params = params(&query, true)?;
     let permits = viewer.stream()?;
     let api: Api<Pod> = Api::namespaced(viewer.client().clone(), &namespace);
-    let log = api.log_stream(&pod, &params).await.map_err(|error| viewer.kube(&error, &format!("log of pod '{pod}'")))?;
+    let log =
+        api.log_stream(&pod, &params).await.map_err(|error| viewer.kube(&error, &format!("log of pod '{pod}'")))?;
     let contains = query.contains.filter(|text| !text.is_empty()).map(|text| text.to_lowercase());
     Ok(answer(move |sender| async move {
         let _permits = permits;

@@ -96,7 +96,13 @@ pub async fn file(
     Ok((headers, lines.join("\n") + "\n").into_response())
 }
 
-async fn find(viewer: &Viewer, namespace: &str, name: &str, topic: &str, written: Written) -> Result<Messages, Refusal> {
+async fn find(
+    viewer: &Viewer,
+    namespace: &str,
+    name: &str,
+    topic: &str,
+    written: Written,
+) -> Result<Messages, Refusal> {
     let (names, masking) = permitted(viewer, namespace, name, topic).await?;
     viewer.count_search()?;
     let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
@@ -186,7 +192,8 @@ async fn begin(kafka: &mut Kafka, topic: &str, written: &Written) -> Result<Curs
             let time = written.time.ok_or_else(|| Refusal::field("time", "from=time wants it"))?;
             let found = kafka.offsets_at(topic, time.timestamp_millis()).await;
             let found = found.map_err(|error| refusal(&SearchTopic::Ask { source: error }))?;
-            let logs = logs.into_iter().filter_map(|(index, (_, end))| Some((index, (found.get(&index).copied()??, end))));
+            let logs =
+                logs.into_iter().filter_map(|(index, (_, end))| Some((index, (found.get(&index).copied()??, end))));
             Ok(Cursor::new(Direction::On, logs))
         }
     }

@@ -46,16 +46,18 @@ pub async fn all(viewer: Viewer, Query(wanted): Query<Wanted>) -> Result<Json<Pi
                 answer.forbidden.push("*".to_owned());
                 // Of these, only those that the viewer may list come to light.
                 let pipelines = viewer.app.cluster.pipelines();
-                let namespaces: BTreeSet<String> = pipelines.iter().filter_map(|pipeline| pipeline.namespace()).collect();
+                let namespaces: BTreeSet<String> =
+                    pipelines.iter().filter_map(|pipeline| pipeline.namespace()).collect();
                 found = one_by_one(&viewer, namespaces.into_iter(), &mut answer, false).await?;
             }
             Err(refusal) => return Err(refusal),
         },
         None => found = one_by_one(&viewer, scope.into_iter(), &mut answer, true).await?,
     }
-    answer.pipelines = viewer.app.measured.history(|history| {
-        found.iter().map(|pipeline| view::pipeline::summary(pipeline, history)).collect()
-    });
+    answer.pipelines = viewer
+        .app
+        .measured
+        .history(|history| found.iter().map(|pipeline| view::pipeline::summary(pipeline, history)).collect());
     answer.pipelines.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     Ok(Json(answer))
 }
@@ -97,7 +99,10 @@ async fn list(viewer: &Viewer, namespace: Option<&str>) -> Result<Vec<StreamingP
 }
 
 /// Shows one pipeline.
-pub async fn one(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<PipelineView>, Refusal> {
+pub async fn one(
+    viewer: Viewer,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<PipelineView>, Refusal> {
     read(&viewer, &namespace, &name).await.map(Json)
 }
 
@@ -151,8 +156,15 @@ pub async fn lag(viewer: Viewer, Path((namespace, name)): Path<(String, String)>
 fn lag_of(viewer: &Viewer, names: &Names) -> Lag {
     let group = names.consumer_group();
     let kubectl = format!("kubectl millrace lag {} -n {}", names.pipeline(), names.namespace());
-    let mut lag =
-        Lag { group, measured: None, total_records: None, total_seconds: None, partitions: Vec::new(), unknown: None, kubectl };
+    let mut lag = Lag {
+        group,
+        measured: None,
+        total_records: None,
+        total_seconds: None,
+        partitions: Vec::new(),
+        unknown: None,
+        kubectl,
+    };
     let Some(facts) = viewer.app.measured.lag(names) else {
         lag.unknown = Some("nothing was measured yet".to_owned());
         return lag;
@@ -192,11 +204,13 @@ fn lag_of(viewer: &Viewer, names: &Names) -> Lag {
 }
 
 /// Shows the resource.
-pub async fn resource(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Resource>, Refusal> {
+pub async fn resource(
+    viewer: Viewer,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Resource>, Refusal> {
     let (names, written) = viewer.pipeline(&namespace, &name).await?;
     let api: Api<Pod> = Api::namespaced(viewer.client().clone(), &namespace);
     let pods = api.list(&ListParams::default().labels(&instance_selector(&names))).await;
     let pods = pods.map(|pods| pods.items).map_err(|error| viewer.kube(&error, "pods").to_string());
     Ok(Json(view::resource::resource(&written, &names, pods.as_deref().map_err(Clone::clone))))
 }
-

@@ -28,7 +28,8 @@ pub async fn tables(viewer: Viewer, Path((namespace, name)): Path<(String, Strin
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let mask = viewer.mask(&names, &resource).await;
     let cassandra = &resource.spec.cassandra;
-    let tables = cassandra.tables.iter().map(|table| Table { name: table.name.clone(), columns: columns(table, &mask) });
+    let tables =
+        cassandra.tables.iter().map(|table| Table { name: table.name.clone(), columns: columns(table, &mask) });
     Ok(Json(Tables { keyspace: cassandra.keyspace.name.clone(), tables: tables.collect() }))
 }
 
@@ -102,7 +103,8 @@ pub async fn read(
     mask: &Mask,
 ) -> Result<Rows, Refusal> {
     let declared = resource.spec.cassandra.tables.iter().find(|declared| declared.name == table);
-    let declared = declared.ok_or_else(|| Refusal::NotFound { what: format!("table '{table}' in pipeline '{}'", names.pipeline()) })?;
+    let declared = declared
+        .ok_or_else(|| Refusal::NotFound { what: format!("table '{table}' in pipeline '{}'", names.pipeline()) })?;
     let keyspace = &resource.spec.cassandra.keyspace.name;
     let cluster = &viewer.app.cluster;
     let preview = viewer.app.tables.preview(cluster, names, keyspace, table, key, limit as usize).await?;
@@ -124,7 +126,12 @@ pub async fn read(
     Ok(Rows {
         rows: rows.collect(),
         more: preview.more,
-        kubectl: format!("kubectl exec -n {} {} -c cassandra -- cqlsh -e {}", names.namespace(), first_node(names, resource), quoted(&cql)),
+        kubectl: format!(
+            "kubectl exec -n {} {} -c cassandra -- cqlsh -e {}",
+            names.namespace(),
+            first_node(names, resource),
+            quoted(&cql)
+        ),
         cql,
         columns,
     })
@@ -153,14 +160,16 @@ fn shown(mut cell: Value, masked: bool, mask: &Mask) -> Value {
 fn statement(keyspace: &str, table: &str, columns: &[Column], key: &BTreeMap<String, Value>, limit: u32) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let of_key = columns.iter().filter_map(|column| Some((column, key.get(&column.name)?)));
-    let conditions: Vec<String> = of_key.map(|(column, value)| format!("{} = {}", column.name, literal(value, &column.kind))).collect();
+    let conditions: Vec<String> =
+        of_key.map(|(column, value)| format!("{} = {}", column.name, literal(value, &column.kind))).collect();
     let wanted = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
     format!("SELECT {} FROM {keyspace}.{table}{wanted} LIMIT {limit}", names.join(", "))
 }
 
 /// Writes a value as people type it; what is executed binds it.
 fn literal(value: &Value, kind: &str) -> String {
-    let bare = ["uuid", "timeuuid", "int", "bigint", "smallint", "tinyint", "varint", "decimal", "double", "float", "boolean"];
+    let bare =
+        ["uuid", "timeuuid", "int", "bigint", "smallint", "tinyint", "varint", "decimal", "double", "float", "boolean"];
     match value {
         Value::String(text) if bare.contains(&kind) => text.clone(),
         Value::String(text) => format!("'{}'", text.replace('\'', "''")),
@@ -184,7 +193,10 @@ mod tests {
         let mask = Mask::new(&["email".to_owned()], None);
         assert_eq!(shown(json!("ann@b"), true, &mask), json!(MASK));
         assert_eq!(shown(Value::Null, true, &mask), Value::Null);
-        assert_eq!(shown(json!({"email": "ann@b", "city": "Ulm"}), false, &mask), json!({"email": MASK, "city": "Ulm"}));
+        assert_eq!(
+            shown(json!({"email": "ann@b", "city": "Ulm"}), false, &mask),
+            json!({"email": MASK, "city": "Ulm"})
+        );
         assert_eq!(shown(json!("ann@b"), false, &mask), json!("ann@b"));
     }
 
@@ -197,7 +209,12 @@ mod tests {
 
     #[test]
     fn the_statement_that_is_shown_cannot_be_broken_out_of() {
-        let column = |name: &str, kind: &str| Column { name: name.to_owned(), kind: kind.to_owned(), role: Role::Partition, masked: false };
+        let column = |name: &str, kind: &str| Column {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            role: Role::Partition,
+            masked: false,
+        };
         let columns = [column("id", "text"), column("n", "int")];
         let key = BTreeMap::from([("id".to_owned(), json!("a'; DROP")), ("n".to_owned(), json!(5))]);
         assert_eq!(

@@ -96,18 +96,19 @@ async fn identify(app: &App, token: &str) -> Result<(Identity, Viewing), Refusal
     let answer = api.create(&PostParams::default(), &review).await.map_err(|error| {
         match Refusal::of_kube(&error, "token review") {
             // The console's own rights are not the viewer's fault.
-            Refusal::Unauthenticated { message } | Refusal::Forbidden { message, .. } => {
-                Refusal::Broken { message: "the console may not ask whose token it is".to_owned(), causes: vec![message] }
-            }
+            Refusal::Unauthenticated { message } | Refusal::Forbidden { message, .. } => Refusal::Broken {
+                message: "the console may not ask whose token it is".to_owned(),
+                causes: vec![message],
+            },
             other => other,
         }
     })?;
     let status = answer.status.filter(|status| status.authenticated == Some(true)).ok_or_else(unknown)?;
     let user = status.user.ok_or_else(unknown)?;
-    let identity =
-        Identity { user: user.username.ok_or_else(unknown)?, groups: user.groups.unwrap_or_default() };
-    let client = app.client_of(token.to_owned()).map_err(|error| {
-        Refusal::Broken { message: "no client can be made".to_owned(), causes: crate::refusal::chain(&error) }
+    let identity = Identity { user: user.username.ok_or_else(unknown)?, groups: user.groups.unwrap_or_default() };
+    let client = app.client_of(token.to_owned()).map_err(|error| Refusal::Broken {
+        message: "no client can be made".to_owned(),
+        causes: crate::refusal::chain(&error),
     })?;
     Ok((identity, Viewing { client, access: Access::default() }))
 }

@@ -82,7 +82,8 @@ impl Following {
     }
 
     fn batch(&self, look: &Look) -> TailBatch {
-        let of_partition = look.records.iter().filter(|record| self.partition.is_none_or(|only| only == record.partition));
+        let of_partition =
+            look.records.iter().filter(|record| self.partition.is_none_or(|only| only == record.partition));
         let mut messages: Vec<_> = of_partition.filter_map(|record| self.filter.take(record, &self.masking)).collect();
         let beyond = messages.len().saturating_sub(MOST);
         messages.truncate(MOST);

@@ -55,7 +55,8 @@ pub async fn trace(
     let message = render(&record, &masking);
     let mut steps = origin(&viewer, &names, &resource, &written.topic, message.run.as_deref()).await;
     steps.push(place(&written, &record));
-    let following = Following { viewer: &viewer, names: &names, resource: &resource, record: &record, mask: &masking.mask };
+    let following =
+        Following { viewer: &viewer, names: &names, resource: &resource, record: &record, mask: &masking.mask };
     for query in resource.spec.processor.queries.iter().filter(|query| query.from == written.topic) {
         following.through(query, &mut steps).await;
     }
@@ -73,14 +74,21 @@ async fn fetch(viewer: &Viewer, names: &Names, written: &Written) -> Result<Opti
     })?;
     let fetched = fetched.map_err(|error| refusal(&SearchTopic::Ask { source: error }))?;
     let Some(found) = fetched.into_iter().find(|(partition, _)| *partition == written.partition) else {
-        let message = format!("partition {} of topic '{}' has no leader, or is not there", written.partition, written.topic);
+        let message =
+            format!("partition {} of topic '{}' has no leader, or is not there", written.partition, written.topic);
         return Err(Refusal::Unavailable { message, causes: Vec::new() });
     };
     Ok(found.1.records.into_iter().find(|record| record.offset == written.offset))
 }
 
 /// Returns the steps before Kafka: the run, and the source.
-async fn origin(viewer: &Viewer, names: &Names, resource: &StreamingPipeline, topic: &str, run: Option<&str>) -> Vec<Step> {
+async fn origin(
+    viewer: &Viewer,
+    names: &Names,
+    resource: &StreamingPipeline,
+    topic: &str,
+    run: Option<&str>,
+) -> Vec<Step> {
     let sources = || resource.spec.producer.sources.iter().filter(|source| source.topic == topic);
     let Some(run) = run else {
         let mut filling: Vec<String> = sources().map(|source| source.name.clone()).collect();
@@ -160,13 +168,17 @@ impl Following<'_> {
     async fn row(&self, query: &crd::Query, committed: Option<bool>) -> Step {
         match self.found(query, committed).await {
             Ok(step) => step,
-            Err(why) => step(StepKind::Row, &query.into, Outcome::Unknown, format!("the row cannot be looked for: {why}")),
+            Err(why) => {
+                step(StepKind::Row, &query.into, Outcome::Unknown, format!("the row cannot be looked for: {why}"))
+            }
         }
     }
 
     async fn found(&self, query: &crd::Query, committed: Option<bool>) -> Result<Step, String> {
         let said = |refusal: Refusal| match refusal {
-            Refusal::Unavailable { message, causes } => std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": "),
+            Refusal::Unavailable { message, causes } => {
+                std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ")
+            }
             other => other.to_string(),
         };
         self.viewer.require(self.names, Right::Rows).await.map_err(said)?;
@@ -174,10 +186,15 @@ impl Following<'_> {
         let table = tables.iter().find(|table| table.name == query.into).ok_or("the table is not declared")?;
         let key = key_of(self.record, table, query)?;
         let keyed: BTreeMap<String, Value> = key.iter().cloned().collect();
-        let rows = rows::read(self.viewer, self.names, self.resource, &table.name, &keyed, 1, self.mask).await.map_err(said)?;
+        let rows = rows::read(self.viewer, self.names, self.resource, &table.name, &keyed, 1, self.mask)
+            .await
+            .map_err(said)?;
         if rows.rows.is_empty() {
             let (outcome, message) = match committed {
-                Some(true) => (Outcome::Missing, "there is no row of its key: it became a dead letter, was filtered, has expired or was deleted"),
+                Some(true) => (
+                    Outcome::Missing,
+                    "there is no row of its key: it became a dead letter, was filtered, has expired or was deleted",
+                ),
                 Some(false) => (Outcome::Waiting, "there is no row of its key yet"),
                 None => (Outcome::Unknown, "there is no row of its key, and nobody can say whether one is to come"),
             };
@@ -226,7 +243,9 @@ impl Following<'_> {
 fn judged(wanted: Option<i64>, written: Option<i64>) -> (Outcome, &'static str) {
     match (wanted, written) {
         (Some(wanted), Some(written)) if wanted == written => (Outcome::Done, "the row is this record's"),
-        (Some(wanted), Some(written)) if written > wanted => (Outcome::Superseded, "a later record of the same key has written over it"),
+        (Some(wanted), Some(written)) if written > wanted => {
+            (Outcome::Superseded, "a later record of the same key has written over it")
+        }
         (Some(_), Some(_)) => (Outcome::Waiting, "the row is an earlier record's; this one has not come yet"),
         (_, _) => (Outcome::Unknown, "there is a row of its key; nobody can say whether it is this record's"),
     }
@@ -234,7 +253,8 @@ fn judged(wanted: Option<i64>, written: Option<i64>) -> (Outcome, &'static str) 
 
 /// Returns the values of a table's key columns as the record has them, or why it does not.
 fn key_of(record: &Record, table: &crd::Table, query: &crd::Query) -> Result<Vec<(String, Value)>, String> {
-    let value: Value = serde_json::from_slice(record.value.as_deref().unwrap_or_default()).map_err(|_| "the record is no JSON")?;
+    let value: Value =
+        serde_json::from_slice(record.value.as_deref().unwrap_or_default()).map_err(|_| "the record is no JSON")?;
     let key = &table.primary_key;
     key.partition
         .iter()

@@ -28,7 +28,10 @@ impl Subjects {
         match kind {
             "StreamingPipeline" => name == self.pipeline,
             "IngestionRun" => self.runs.contains(name),
-            _ => PARTS.iter().any(|part| follows(&format!("{}-{part}", self.pipeline))) || self.runs.iter().any(|run| follows(run)),
+            _ => {
+                PARTS.iter().any(|part| follows(&format!("{}-{part}", self.pipeline)))
+                    || self.runs.iter().any(|run| follows(run))
+            }
         }
     }
 }
@@ -86,6 +89,9 @@ mod tests {
             resource("Pod", "other", "2026-01-01T00:00:05Z"),
         ];
         let objects: Vec<String> = events(&resources, &subjects).into_iter().map(|event| event.object).collect();
-        assert_eq!(objects, ["IngestionRun/orders-1", "Pod/users-kafka-0", "Job/orders-1-2", "StreamingPipeline/users"]);
+        assert_eq!(
+            objects,
+            ["IngestionRun/orders-1", "Pod/users-kafka-0", "Job/orders-1-2", "StreamingPipeline/users"]
+        );
     }
 }

@@ -32,7 +32,9 @@ impl Facts<'_> {
             component,
             state: component_state(component, status),
             reason: condition.map(|condition| condition.reason.clone()),
-            message: condition.filter(|condition| condition.status != "True").map(|condition| condition.message.clone()),
+            message: condition
+                .filter(|condition| condition.status != "True")
+                .map(|condition| condition.message.clone()),
             ready: members.as_ref().and_then(|members| members.ready),
             desired: members.as_ref().and_then(|members| members.desired),
             in_rate: None,
@@ -69,7 +71,9 @@ impl Facts<'_> {
         let mut node = self.node(NodeKind::Topic, Component::Kafka, name);
         // The condition of the topics says more of a topic than that of the brokers.
         let status = self.resource.status.as_ref();
-        if let Some(topics) = status.and_then(|status| of(&status.conditions, "TopicsReady")).filter(|_| node.state == State::Ok) {
+        if let Some(topics) =
+            status.and_then(|status| of(&status.conditions, "TopicsReady")).filter(|_| node.state == State::Ok)
+        {
             node.reason = Some(topics.reason.clone());
             if topics.status != "True" {
                 node.state = if topics.status == "Unknown" { State::Unknown } else { State::Degraded };
@@ -116,7 +120,8 @@ pub fn graph(resource: &StreamingPipeline, names: &Names, history: &History) -> 
     let dead_letters = dead_letter_topic(resource, names);
     let mut graph = Graph::default();
     let flow = |from: String, to: String, rate| Edge { from, to, kind: EdgeKind::Flow, rate };
-    let rests = |from: String, to: &str| Edge { from, to: id(NodeKind::Store, to), kind: EdgeKind::RestsOn, rate: None };
+    let rests =
+        |from: String, to: &str| Edge { from, to: id(NodeKind::Store, to), kind: EdgeKind::RestsOn, rate: None };
     for source in &spec.producer.sources {
         let node = facts.source(source);
         graph.edges.push(flow(node.id.clone(), id(NodeKind::Topic, &source.topic), node.out_rate));
@@ -211,7 +216,8 @@ mod tests {
         let graph = graph(&resource, &names, &History::default());
         let nodes: BTreeSet<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
         assert_eq!(nodes.len(), graph.nodes.len(), "an identity stands for two nodes");
-        let joined: BTreeSet<&str> = graph.edges.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]).collect();
+        let joined: BTreeSet<&str> =
+            graph.edges.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]).collect();
         assert_eq!(joined, nodes);
     }
 
@@ -221,7 +227,12 @@ mod tests {
         let names = crate::cluster::names_of(&resource);
         let graph = graph(&resource, &names, &History::default());
         for node in &graph.nodes {
-            assert_eq!((node.in_rate, node.out_rate, node.error_rate, node.lag_records), (None, None, None, None), "{}", node.id);
+            assert_eq!(
+                (node.in_rate, node.out_rate, node.error_rate, node.lag_records),
+                (None, None, None, None),
+                "{}",
+                node.id
+            );
         }
         assert!(graph.edges.iter().all(|edge| edge.rate.is_none()));
     }

@@ -228,6 +228,9 @@ mod tests {
     fn what_was_not_measured_is_unknown_in_the_list() {
         let summary = summary(&pipeline(status("True", "Running")), &History::default());
         assert_eq!((summary.lag_records, summary.in_rate, summary.error_rate), (None, None, None));
-        assert_eq!(summary.components[1], ComponentSummary { component: Component::Kafka, ready: Some(1), desired: Some(1) });
+        assert_eq!(
+            summary.components[1],
+            ComponentSummary { component: Component::Kafka, ready: Some(1), desired: Some(1) }
+        );
     }
 }

@@ -16,10 +16,20 @@ pub fn pod(resource: &Resource) -> Pod {
         statuses.iter().flatten().find(|status| status.name == name).cloned()
     };
     let initial = spec.init_containers.iter().flatten().map(|container| {
-        self::container(&container.name, container.image.as_ref(), true, statuses(&status.init_container_statuses, &container.name))
+        self::container(
+            &container.name,
+            container.image.as_ref(),
+            true,
+            statuses(&status.init_container_statuses, &container.name),
+        )
     });
     let lasting = spec.containers.iter().map(|container| {
-        self::container(&container.name, container.image.as_ref(), false, statuses(&status.container_statuses, &container.name))
+        self::container(
+            &container.name,
+            container.image.as_ref(),
+            false,
+            statuses(&status.container_statuses, &container.name),
+        )
     });
     let containers: Vec<Container> = initial.chain(lasting).collect();
     let waits = containers.iter().filter(|container| container.state.as_deref() != Some("Running"));
@@ -74,7 +84,10 @@ mod tests {
             "status": {"phase": "Pending", "containerStatuses": [{"name": "kafka", "image": "i:1", "imageID": "",
                 "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}});
         let pod = pod(&serde_json::from_value(resource).expect("a pod"));
-        assert_eq!((pod.component.as_str(), pod.ready, pod.reason.as_deref()), ("kafka", false, Some("CrashLoopBackOff")));
+        assert_eq!(
+            (pod.component.as_str(), pod.ready, pod.reason.as_deref()),
+            ("kafka", false, Some("CrashLoopBackOff"))
+        );
         assert!(pod.containers[0].previous);
     }
 

@@ -16,7 +16,8 @@ pub fn signals(names: &Names, sources: &[String], history: &History) -> Vec<Stag
 }
 
 fn of_stage(names: &Names, stage: Stage, name: Option<&str>, history: &History, unknown: &[String]) -> StageSignals {
-    let recent = |measure| history.recent(names, &SeriesKey { name: name.map(str::to_owned), ..series(Some(stage), measure) });
+    let recent =
+        |measure| history.recent(names, &SeriesKey { name: name.map(str::to_owned), ..series(Some(stage), measure) });
     let in_rate = recent(Measure::InRate);
     // Percentiles are over the last minute already.
     let latest = |measure| history.latest(names, &series(Some(stage), measure));

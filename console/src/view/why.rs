@@ -156,12 +156,18 @@ fn lag(facts: &Facts, found: &mut Vec<Bottleneck>) {
         (Some(held), _) if held >= HELD_UP => (
             Some(id(NodeKind::Store, CASSANDRA)),
             held,
-            format!("Cassandra takes rows more slowly than they come: processors wait for it {} of their time; {waiting}", percent(held)),
+            format!(
+                "Cassandra takes rows more slowly than they come: processors wait for it {} of their time; {waiting}",
+                percent(held)
+            ),
         ),
         (_, Some(busy)) if busy >= FULLY_USED => (
             query.cloned(),
             busy,
-            format!("processors work {} of their time; more of them would help as long as there are partitions; {waiting}", percent(busy)),
+            format!(
+                "processors work {} of their time; more of them would help as long as there are partitions; {waiting}",
+                percent(busy)
+            ),
         ),
         (_, _) => (query.cloned(), 0.0, format!("processors are behind; {waiting}")),
     };

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bounds, Columns, rangeOf } from "../src/net/history";
-import { columns as plotColumns, summary, unknownSpans } from "../src/parts/chart";
+import { columns as plotColumns, newest, summary, unknownSpans } from "../src/parts/chart";
 import { sparkPath } from "../src/parts/spark";
 import type { SeriesKey } from "../src/types";
 
@@ -83,6 +83,14 @@ test("spans without any value are unknown, also before the first and with none a
   ]);
   assert.deepEqual(unknownSpans({ ...frame, from: 10, series: line([0, 0, 0, 0, 0]) }), []);
   assert.deepEqual(unknownSpans({ times: [], from: 0, to: 30, series: line([]) }), [[0, 30]]);
+});
+
+test("when no sample has come for long, what is now is unknown", () => {
+  const frame = { times: [0, 5], from: 0, series: [{ label: "a", values: [1, 2] }] };
+  assert.deepEqual(unknownSpans({ ...frame, to: 12 }), []);
+  assert.equal(newest({ ...frame, to: 12 }, [1, 2]), 2);
+  assert.deepEqual(unknownSpans({ ...frame, to: 60 }), [[5, 60]]);
+  assert.equal(newest({ ...frame, to: 60 }, [1, 2]), undefined);
 });
 
 test("a chart says unknown to those who do not see it", () => {

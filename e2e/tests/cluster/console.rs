@@ -91,10 +91,15 @@ impl<'a> Scene<'a> {
         let (reader, editor) = (account(namespace, here, "reader").await?, account(namespace, here, "editor").await?);
         let stranger = account(namespace, other, "stranger").await?;
         let records = format!("{NAMESPACE}:{RELEASE}:records");
-        let grants =
-            [(here, "reader", "view"), (here, "reader", &records), (here, "editor", "admin"), (other, "stranger", "admin")];
+        let grants = [
+            (here, "reader", "view"),
+            (here, "reader", &records),
+            (here, "editor", "admin"),
+            (other, "stranger", "admin"),
+        ];
         for (number, (of, who, role)) in grants.into_iter().enumerate() {
-            let (name, role, who) = (format!("{who}-{number}"), format!("--clusterrole={role}"), format!("--serviceaccount={of}:{who}"));
+            let (name, role, who) =
+                (format!("{who}-{number}"), format!("--clusterrole={role}"), format!("--serviceaccount={of}:{who}"));
             cluster.kubectl(&["create", "rolebinding", &name, "-n", of, &role, &who]).await?;
         }
         Ok(Self {
@@ -121,7 +126,11 @@ impl<'a> Scene<'a> {
         let account = format!("system:serviceaccount:{}:reader", self.live.namespace.name);
         ensure!(self.reader.user == account, "the reader is '{}'", self.reader.user);
         let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
-        ensure!(view["rights"]["messages"] == json!(true) && view["rights"]["trigger"] == json!(false), "{}", view["rights"]);
+        ensure!(
+            view["rights"]["messages"] == json!(true) && view["rights"]["trigger"] == json!(false),
+            "{}",
+            view["rights"]
+        );
         Ok(())
     }
 
@@ -161,7 +170,8 @@ impl<'a> Scene<'a> {
         let dry = self.editor.ask(Method::POST, &self.at("/runs"), Some(dry)).await?.expect(StatusCode::CREATED)?;
         ensure!(dry["name"].is_null(), "a dry run created something: {dry}");
         let backfill = json!({"source": "people", "from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z", "step": "24h", "dryRun": true});
-        let listed = self.editor.ask(Method::POST, &self.at("/backfills"), Some(backfill)).await?.expect(StatusCode::OK)?;
+        let listed =
+            self.editor.ask(Method::POST, &self.at("/backfills"), Some(backfill)).await?.expect(StatusCode::OK)?;
         ensure!(listed["runs"].as_array().is_some_and(|runs| runs.len() == 2) && listed["done"].is_null(), "{listed}");
         let runs = self.editor.get(&self.at("/runs")).await?.expect(StatusCode::OK)?;
         ensure!(runs["runs"] == json!([]), "something was created: {runs}");
@@ -204,7 +214,8 @@ impl<'a> Scene<'a> {
         let followed = async || {
             let trace = self.reader.get(&self.at(&place)).await?.expect(StatusCode::OK)?;
             let steps = trace["steps"].as_array().cloned().unwrap_or_default();
-            let outcome = |kind: &str| steps.iter().find(|step| step["kind"] == json!(kind)).map(|step| step["outcome"].clone());
+            let outcome =
+                |kind: &str| steps.iter().find(|step| step["kind"] == json!(kind)).map(|step| step["outcome"].clone());
             let through = ["Run", "Source", "Topic", "Query", "Row"].map(|kind| outcome(kind) == Some(json!("Done")));
             ensure!(through == [true; 5], "{steps:?}");
             Ok(Some(()))
@@ -228,7 +239,10 @@ impl<'a> Scene<'a> {
             let messages = viewer.get(&search).await?.expect(StatusCode::OK)?;
             Ok(messages["messages"].as_array().map_or(0, Vec::len))
         };
-        ensure!((found(&self.editor).await?, found(&self.reader).await?) == (1, 0), "a masked value can be searched for");
+        ensure!(
+            (found(&self.editor).await?, found(&self.reader).await?) == (1, 0),
+            "a masked value can be searched for"
+        );
         let rows = self.reader.get(&self.at("/tables/created_users/rows")).await?.expect(StatusCode::OK)?;
         ensure!(!rows["rows"].to_string().contains('@'), "a row tells what is masked");
         self.say("a masked field is seen by right alone");
@@ -237,7 +251,20 @@ impl<'a> Scene<'a> {
 
     async fn strangers_see_nothing(&self) -> Result<()> {
         let messages = format!("/topics/{TOPIC}/messages");
-        let asked = ["", "/history", "/lag", "/topics", &messages, "/tables", "/tables/created_users/rows", "/dead-letters", "/resource", "/pods", "/events", "/runs"];
+        let asked = [
+            "",
+            "/history",
+            "/lag",
+            "/topics",
+            &messages,
+            "/tables",
+            "/tables/created_users/rows",
+            "/dead-letters",
+            "/resource",
+            "/pods",
+            "/events",
+            "/runs",
+        ];
         for rest in asked {
             let answer = self.stranger.get(&self.at(rest)).await?;
             answer.expect(StatusCode::FORBIDDEN).with_context(|| format!("a stranger asks for '{rest}'"))?;
@@ -246,7 +273,11 @@ impl<'a> Scene<'a> {
         }
         let run = self.stranger.ask(Method::POST, &self.at("/runs"), Some(json!({"source": "people"}))).await?;
         run.expect(StatusCode::FORBIDDEN)?;
-        let ours = |list: &Value| list["pipelines"].as_array().is_some_and(|pipelines| pipelines.iter().any(|pipeline| pipeline["namespace"] == json!(self.live.namespace.name)));
+        let ours = |list: &Value| {
+            list["pipelines"].as_array().is_some_and(|pipelines| {
+                pipelines.iter().any(|pipeline| pipeline["namespace"] == json!(self.live.namespace.name))
+            })
+        };
         let (seen, hidden) = (self.reader.get("/pipelines").await?, self.stranger.get("/pipelines").await?);
         ensure!(ours(&seen.expect(StatusCode::OK)?), "the reader's list lacks the pipeline");
         ensure!(!ours(&hidden.expect(StatusCode::OK)?), "the stranger's list has the pipeline");
@@ -256,13 +287,19 @@ impl<'a> Scene<'a> {
 
     async fn a_schedule_is_paused_and_resumed(&self) -> Result<()> {
         for paused in [true, false] {
-            let done = self.editor.ask(Method::PUT, &self.at("/sources/people/paused"), Some(json!({"paused": paused}))).await?;
+            let done = self
+                .editor
+                .ask(Method::PUT, &self.at("/sources/people/paused"), Some(json!({"paused": paused})))
+                .await?;
             let done = done.expect(StatusCode::OK)?;
             ensure!(done["kubectl"].as_str().is_some_and(|command| command.contains("--type=json")), "{done}");
             let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
             ensure!(view["sources"][0]["schedule"]["paused"] == json!(paused), "{}", view["sources"]);
             let sources = self.live.resource().await?.spec.producer.sources;
-            ensure!(sources[0].schedule.as_ref().is_some_and(|schedule| schedule.paused == paused), "the resource says otherwise");
+            ensure!(
+                sources[0].schedule.as_ref().is_some_and(|schedule| schedule.paused == paused),
+                "the resource says otherwise"
+            );
         }
         Ok(())
     }
@@ -271,7 +308,8 @@ impl<'a> Scene<'a> {
         let known = async || {
             let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
             let summary = &view["summary"];
-            let is_known = ["lagRecords", "lagSeconds", "inRate", "outRate"].iter().all(|field| summary[field].is_number());
+            let is_known =
+                ["lagRecords", "lagSeconds", "inRate", "outRate"].iter().all(|field| summary[field].is_number());
             Ok((is_known && summary["lagRecords"] == json!(0.0)).then_some(()))
         };
         eventually("lag and rates are known", WITHIN, known).await?;
@@ -281,7 +319,8 @@ impl<'a> Scene<'a> {
     async fn kafka_is_away(&self) -> Result<()> {
         self.away(Component::Kafka, &format!("/topics/{TOPIC}/messages"), async |lag: &Value| {
             // Unknown, with its cause; and not zero.
-            let unknown = lag["totalRecords"].is_null() && lag["totalSeconds"].is_null() && lag["partitions"] == json!([]);
+            let unknown =
+                lag["totalRecords"].is_null() && lag["totalSeconds"].is_null() && lag["partitions"] == json!([]);
             ensure!(unknown || lag["unknown"].is_null(), "{lag}");
             Ok(unknown && lag["unknown"].is_string())
         })
@@ -316,8 +355,12 @@ impl<'a> Scene<'a> {
     async fn is_noticed(&self, needs: &str, says: &impl AsyncFn(&Value) -> Result<bool>) -> Result<()> {
         let away = async || {
             let Answer { status, body } = self.reader.get(&self.at(needs)).await?;
-            ensure!(status != StatusCode::OK || body["messages"] != json!([]), "nothing is shown as if there were nothing");
-            let caused = body["reason"] == json!("Unavailable") && body["causes"].as_array().is_some_and(|causes| !causes.is_empty());
+            ensure!(
+                status != StatusCode::OK || body["messages"] != json!([]),
+                "nothing is shown as if there were nothing"
+            );
+            let caused = body["reason"] == json!("Unavailable")
+                && body["causes"].as_array().is_some_and(|causes| !causes.is_empty());
             Ok((status == StatusCode::SERVICE_UNAVAILABLE && caused).then_some(()))
         };
         eventually("what needs the store is unavailable, with its cause", NOTICED_WITHIN, away).await?;
@@ -335,7 +378,12 @@ impl<'a> Scene<'a> {
         let log = self.live.namespace.cluster.kubectl(&["logs", "-n", NAMESPACE, &deployment, "--tail=-1"]).await?;
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let acted = |action: &str, user: &str, outcome: &str| {
-            let of = |line: &&Value| line["target"] == json!("audit") && line["action"] == json!(action) && line["user"] == json!(user) && line["outcome"] == json!(outcome);
+            let of = |line: &&Value| {
+                line["target"] == json!("audit")
+                    && line["action"] == json!(action)
+                    && line["user"] == json!(user)
+                    && line["outcome"] == json!(outcome)
+            };
             lines.iter().filter(of).map(|line| line["object"].clone()).collect::<Vec<_>>()
         };
         let triggered = acted("trigger", &self.editor.user, "done");

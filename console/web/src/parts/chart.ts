@@ -35,6 +35,9 @@ const LIGHT = ["#0b6673", "#b4530a", "#5d43b3", "#17693f", "#b3232a", "#2f66a3",
 const DARK = ["#62c7d3", "#f0a35e", "#bcaaff", "#64cf95", "#ff8f8f", "#8ab8ef", "#d9c15c", "#e39bd0"];
 const HEIGHT = 168;
 
+/** A newest value that is older than so long is not what is now. */
+const STALE_SECONDS = 20;
+
 /** Returns a chart under its title, with the newest values in words. */
 export function chart(data: ChartData): VNode {
   return h(
@@ -61,7 +64,7 @@ export function summary({ title, series, times, from, to, format }: ChartData): 
       (value, index): value is number => value !== null && (times[index] ?? 0) >= from && (times[index] ?? 0) <= to,
     );
     if (seen.length === 0) return `${label}: ${UNKNOWN}`;
-    return `${label}: now ${format(values.at(-1))}, least ${format(Math.min(...seen))}, most ${format(Math.max(...seen))}`;
+    return `${label}: now ${format(newest({ times, to }, values))}, least ${format(Math.min(...seen))}, most ${format(Math.max(...seen))}`;
   });
   return `${title}. ${parts.join("; ")}.`;
 }
@@ -186,7 +189,7 @@ class Plot implements Mounted<ChartData> {
   /** The value under the cursor, or the newest. */
   private valueAt(series: number, at: number | null): number | null | undefined {
     const values = this.drawn.series[series]?.values;
-    return at === null || at === undefined ? values?.at(-1) : values?.[at];
+    return at === null || at === undefined ? newest(this.drawn, values ?? []) : values?.[at];
   }
 }
 
@@ -217,6 +220,14 @@ function shortClock(time: number): string {
   return clockTime.endsWith(":00") ? clockTime.slice(0, 5) : clockTime;
 }
 
+/** Returns the newest value; nothing if it is too old to be what is now. */
+export function newest(
+  { times, to }: Pick<ChartData, "times" | "to">,
+  values: readonly (number | null)[],
+): number | null | undefined {
+  return to - (times.at(-1) ?? 0) > STALE_SECONDS ? undefined : values.at(-1);
+}
+
 /** Returns the spans of time, within the range, in which no series has a value. */
 export function unknownSpans({
   times,
@@ -235,7 +246,11 @@ export function unknownSpans({
       since ??= times[index - 1] ?? time;
     }
   }
-  const end = Math.max(from, Math.min(to, times.at(-1) ?? from));
+  const last = times.at(-1) ?? from;
+  // Samples come a little late; when none has come for long, nobody knows what is now.
+  const stale = to - last > STALE_SECONDS;
+  if (stale) since ??= last;
+  const end = stale ? to : Math.max(from, Math.min(to, last));
   if (since !== undefined && times.length > 0 && end > since) spans.push([since, end]);
   if (times.length === 0) spans.push([from, to]);
   return spans
@@ -246,6 +261,7 @@ export function unknownSpans({
 function hatchUnknown(plot: uPlot, data: ChartData, ink: string): void {
   const { ctx, bbox } = plot;
   ctx.save();
+  ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   for (const [start, stop] of unknownSpans(data)) {
     const left = Math.max(bbox.left, plot.valToPos(start, "x", true));

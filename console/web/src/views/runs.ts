@@ -128,7 +128,7 @@ class RunsView {
       this.done !== undefined &&
         h(
           "section",
-          { class: "panel", key: "done" },
+          { class: "panel stack", key: "done" },
           h(
             "div",
             { class: "panel-head" },
