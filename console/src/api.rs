@@ -65,6 +65,7 @@ pub mod resource;
 pub mod rows;
 pub mod runs;
 pub mod session;
+pub mod sources;
 pub mod trace;
 
 use schemars::JsonSchema;

@@ -4,7 +4,7 @@ use millrace_api::StreamingPipeline;
 use millrace_api::crd::{self, Source};
 
 use super::moment;
-use crate::api::pipeline::{ParamView, ScheduleView, SourceView};
+use crate::api::sources::{ParamView, ScheduleView, SourceView};
 
 /// Returns the sources of a pipeline.
 pub fn sources(resource: &StreamingPipeline) -> Vec<SourceView> {
