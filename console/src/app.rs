@@ -69,14 +69,18 @@ pub struct App {
 impl App {
     /// Makes the client that acts with a viewer's token, and with nothing of the console's own.
     pub fn client_of(&self, token: String) -> Result<Client, kube::Error> {
-        let auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-        Client::try_from(Config { auth_info, ..self.api_server.clone() })
+        let mut config = self.api_server.clone();
+        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+        Client::try_from(config)
     }
 }
 
 /// Returns a configuration without the credentials of whoever it was made for.
 pub fn without_credentials(config: &Config) -> Config {
-    Config { auth_info: AuthInfo::default(), headers: Vec::new(), ..config.clone() }
+    let mut bare = config.clone();
+    bare.auth_info = AuthInfo::default();
+    bare.headers = Vec::new();
+    bare
 }
 
 /// Returns whether a page of this origin may send changes to this host: it is the host's own.

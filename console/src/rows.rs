@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use millrace_api::names::Names;
-use millrace_stores::cassandra::{Preview, PreviewTable, open, preview};
+use millrace_stores::cassandra::{AskCassandra, Preview, PreviewTable, open, preview, rows};
 use scylla::client::session::Session;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use serde_json::Value;
-use snafu::{ResultExt, Snafu};
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
@@ -25,20 +25,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
 const MOST: usize = 8;
 /// Time without a question after which a session is closed.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// Why the time of a cell could not be read.
-#[derive(Debug, Snafu)]
-#[allow(missing_docs, reason = "the messages say it")]
-enum ReadWriteTime {
-    #[snafu(display("Cassandra refused '{statement}'"))]
-    Execute { statement: String, source: Box<scylla::errors::ExecutionError> },
-    #[snafu(display("the answer holds no rows"))]
-    IntoRows { source: Box<scylla::errors::IntoRowsResultError> },
-    #[snafu(display("the answer holds no times"))]
-    ReadRows { source: Box<scylla::errors::RowsError> },
-    #[snafu(display("a row of the answer holds no time"))]
-    ReadRow { source: Box<scylla::errors::DeserializationError> },
-}
 
 struct Held {
     session: Arc<Session>,
@@ -93,17 +79,16 @@ impl Tables {
             conditions.join(" AND ")
         );
         let values: Vec<String> = key.iter().map(|(_, value)| value.to_string()).collect();
-        match timeout(ANSWER_TIMEOUT, write_time(&session, statement, values)).await {
-            Ok(Ok(time)) => Ok(time),
-            Ok(Err(error)) => {
-                self.forget(names);
-                Err(Refusal::unavailable("Cassandra cannot be asked", &error))
-            }
-            Err(_) => {
-                self.forget(names);
-                Err(silent())
-            }
-        }
+        let asked = rows::<(Option<i64>,)>(&session, &statement, values);
+        let Ok(answer) = timeout(ANSWER_TIMEOUT, asked).await else {
+            self.forget(names);
+            return Err(silent());
+        };
+        let times = answer.map_err(|error| {
+            self.forget(names);
+            Refusal::unavailable("Cassandra cannot be asked", &error)
+        })?;
+        Ok(times.first().and_then(|(time,)| *time))
     }
 
     async fn session(&self, cluster: &Cluster, names: &Names) -> Result<Arc<Session>, Refusal> {
@@ -154,18 +139,6 @@ impl Tables {
     }
 }
 
-async fn write_time(session: &Session, statement: String, values: Vec<String>) -> Result<Option<i64>, ReadWriteTime> {
-    let answer = session
-        .query_unpaged(statement.as_str(), values)
-        .await
-        .map_err(Box::new)
-        .with_context(|_| ExecuteSnafu { statement: statement.clone() })?;
-    let rows = answer.into_rows_result().map_err(Box::new).context(IntoRowsSnafu)?;
-    let mut times = rows.rows::<(Option<i64>,)>().map_err(Box::new).context(ReadRowsSnafu)?;
-    let (time,) = times.next().transpose().map_err(Box::new).context(ReadRowSnafu)?.unwrap_or_default();
-    Ok(time)
-}
-
 fn silent() -> Refusal {
     let causes = vec![format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())];
     Refusal::Unavailable { message: "Cassandra does not answer".to_owned(), causes }
@@ -173,6 +146,11 @@ fn silent() -> Refusal {
 
 fn refusal(error: &PreviewTable) -> Refusal {
     match error {
+        // What was typed as a key is no value of its type.
+        PreviewTable::Ask { source: AskCassandra::Execute { source, .. } } if is_invalid(source) => {
+            let said = chain(source.as_ref());
+            Refusal::field("key", said.last().cloned().unwrap_or_default())
+        }
         PreviewTable::Ask { .. } => Refusal::unavailable("Cassandra cannot be asked", error),
         PreviewTable::FindTable { table, .. } => {
             Refusal::NotFound { what: format!("table '{table}' in Cassandra yet") }
@@ -182,4 +160,8 @@ fn refusal(error: &PreviewTable) -> Refusal {
         }
         PreviewTable::ReadJson { .. } => Refusal::Broken { message: error.to_string(), causes: chain(error) },
     }
+}
+
+fn is_invalid(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
 }
