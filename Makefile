@@ -35,6 +35,13 @@ images: ## builds our images, and puts them on the nodes if there is a cluster; 
 test-images: ## checks the store images against the contract that the operator relies on
 	@cluster/contract-test.sh
 
+##@ Command (docs/command.md)
+
+.PHONY: install-command
+install-command: ## installs `millrace` where cargo installs, and links it as `kubectl millrace`
+	@cargo install --locked --path cli
+	@ln -sf millrace "$${CARGO_HOME:-$$HOME/.cargo}/bin/kubectl-millrace"
+
 ##@ Demo
 
 .PHONY: demo demo-down

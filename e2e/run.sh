@@ -9,6 +9,7 @@
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
 # E2E_IDLE_SECONDS=600    how long the idle test watches
 # E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` sets hours
+# E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed
 # E2E_KEEP=1              keeps the namespace of a failed test
 # E2E_BACKTRACE=1         errors with backtraces
 set -euo pipefail
@@ -60,6 +61,7 @@ restore() {
 
 # The tests are compiled once and their programs called, so that several can run beside each other.
 program() {
+  cargo build -q --workspace --bin millrace
   cargo test -q --workspace --test cluster --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
@@ -109,16 +111,15 @@ main() {
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
   in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
-    runs_are_accounted the_console
+    runs_are_accounted the_command_shows the_console
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.
   in_turn heavy-2 "$program" pushed_filed_and_copied full_and_slow_disks faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  # Last and alone: an operator that has compiled SQL has more code in memory, which is measured apart; the others stop the
-  # operator of all namespaces, and switch faults on for all pipelines.
-  in_turn controls "$program" queries_with_sql scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
+  # Last and alone: they measure the operator, stop or kill it, and switch faults on for all pipelines.
+  in_turn controls "$program" queries_with_sql scheduled_runs scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
   sum "$program"
 }
 

@@ -8,13 +8,15 @@
 //! params    a declaration and a text -> a value of its type
 //! schedule  due times of a schedule; the runs of a backfill
 //! template  texts with `${…}` in them
+//! labels    labels of the operator's objects, and selectors
 //! names     every name that is derived from a pipeline, born in one place
 //! reference a resource's reference as Markdown, from its CRD
 //! ```
 //!
-//! Shared by the operator now, by the console and the command line later; no network, no librdkafka.
+//! Shared by operator, console and command line; no network, no librdkafka.
 
 pub mod crd;
+pub mod labels;
 pub mod names;
 pub mod params;
 pub mod pipeline;
@@ -25,9 +27,10 @@ pub mod template;
 pub mod validate;
 
 pub use crd::{IngestionRun, StreamingPipeline};
+pub use millrace_sql::{Position, Problem};
 pub use pipeline::Pipeline;
 pub use run::{Run, validate_run};
-pub use validate::{Rejected, Validated, validate};
+pub use validate::{Rejected, SqlQuestion, Validated, validate, validate_sources, validate_with};
 
 /// API group of all Millrace resources.
 pub const GROUP: &str = "millrace.dev";

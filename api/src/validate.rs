@@ -28,6 +28,7 @@ use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
     SecretKey, Storage, Topic, ZooKeeper, default_replication_factor,
 };
+pub use queries::SqlQuestion;
 
 /// A user error: where it is and what to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,6 +70,19 @@ pub struct Validated {
 
 /// Validates a resource.
 pub fn validate(resource: &StreamingPipeline) -> Validated {
+    validate_with(resource, &mut |question| question.compile())
+}
+
+/// Validates all but the SQL of its queries: what runs and schedules need to know of a pipeline.
+pub fn validate_sources(resource: &StreamingPipeline) -> Validated {
+    validate_with(resource, &mut |_| Vec::new())
+}
+
+/// Validates a resource whose SQL somebody else compiles: `compile` returns what is wrong with it.
+pub fn validate_with(
+    resource: &StreamingPipeline,
+    compile: &mut dyn FnMut(SqlQuestion) -> Vec<millrace_sql::Problem>,
+) -> Validated {
     let mut parse = Parse::default();
     let pipeline = parse.pipeline(resource);
     if !parse.rejected.is_empty() {
@@ -77,7 +91,7 @@ pub fn validate(resource: &StreamingPipeline) -> Validated {
     let mut pipeline = pipeline;
     let mut of_sources = fields::check(&resource.spec, &pipeline);
     of_sources.extend(params::check(&resource.spec, &mut pipeline));
-    let of_queries = queries::check(&pipeline);
+    let of_queries = queries::check(&pipeline, compile);
     let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
     let sources = faulty(&of_sources);
     pipeline.producer.sources.retain(|source| !sources.contains(&source.name));

@@ -38,7 +38,7 @@ impl Cluster {
         Ok(Self { client, context })
     }
 
-    /// Returns the context of the kubeconfig.
+    /// Returns the kubeconfig context.
     pub fn context(&self) -> &str {
         &self.context
     }

@@ -6,6 +6,7 @@
 //! spec       pipelines as test data
 //! live       a pipeline in the cluster: apply, wait, look
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
+//! command    the built command `millrace`
 //! process    signals to the real processes inside containers
 //! console    the console through a port-forward, as somebody with a token
 //! cut        packets between pods dropped on their node
@@ -18,6 +19,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod command;
 pub mod console;
 pub mod cut;
 pub mod disk;

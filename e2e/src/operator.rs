@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +16,7 @@ use crate::audit::{self, Write};
 use crate::cluster::{repository, target};
 use crate::live::address;
 use crate::metrics::{MEBIBYTE, Metrics, scrape};
-use crate::{Cluster, Live, eventually};
+use crate::{Cluster, Live, TestNamespace, eventually};
 
 /// Where the release is installed.
 pub const NAMESPACE: &str = "millrace-system";
@@ -24,6 +24,8 @@ pub const NAMESPACE: &str = "millrace-system";
 pub const RELEASE: &str = "millrace";
 /// The Lease by which operators choose their leader.
 const LEASE: &str = "millrace-operator";
+/// What an operator may have resident, in MiB.
+const MOST_RESIDENT: f64 = 40.0;
 /// The variable that switches faults on in workers.
 const SABOTAGE: &str = "MILLRACE_SABOTAGE";
 
@@ -45,11 +47,15 @@ pub async fn metrics(cluster: &Cluster) -> Result<BTreeMap<String, Metrics>> {
     Ok(all)
 }
 
-/// Returns what the largest of the operator's pods has resident, in MiB; the leader's, which does the work.
-pub async fn resident(cluster: &Cluster) -> Result<f64> {
-    let all = metrics(cluster).await?;
+/// Ensures that the largest of the operator's pods, the leader's, has no more resident than promised, and writes the
+/// figure down.
+pub async fn ensure_small(namespace: &TestNamespace, figure: &str) -> Result<()> {
+    let all = metrics(&namespace.cluster).await?;
     let bytes = all.values().map(|metrics| metrics.sum("millrace_resident_memory_bytes")).fold(0.0, f64::max);
-    Ok(bytes / MEBIBYTE)
+    let resident = bytes / MEBIBYTE;
+    namespace.figure(figure, resident, "MiB")?;
+    ensure!(resident > 1.0 && resident <= MOST_RESIDENT, "an operator has {resident:.1} MiB resident");
+    Ok(())
 }
 
 /// Returns the name of the pod that leads; `None`: nobody does right now.

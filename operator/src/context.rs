@@ -1,7 +1,9 @@
 //! Everything impure that the road needs: client, events, telemetry, and what the administrator set.
 
 use kube::Client;
+use millrace_api::names::Names;
 
+use crate::compiler::Compiler;
 use crate::desire::Administration;
 use crate::events::Events;
 use crate::lease::Fence;
@@ -18,6 +20,8 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// What the administrator set for all pipelines.
     pub administration: Administration,
+    /// Compiles the SQL of queries, beside this process.
+    pub compiler: Compiler,
     /// Closed when another operator may lead; every write asks it first.
     pub fence: Fence,
 }
@@ -31,6 +35,13 @@ impl Context {
         telemetry: Telemetry,
         fence: Fence,
     ) -> Self {
-        Self { events: Events::new(client.clone(), instance), client, telemetry, administration, fence }
+        let events = Events::new(client.clone(), instance);
+        Self { client, events, telemetry, administration, compiler: Compiler::default(), fence }
+    }
+
+    /// Forgets what is known of a pipeline that is gone.
+    pub fn forget(&self, names: &Names) {
+        self.telemetry.pipeline_gone(names);
+        self.compiler.forget(names);
     }
 }

@@ -20,7 +20,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Names;
-use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated, validate};
+use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
 use snafu::Snafu;
 use tracing::Instrument;
 
@@ -55,6 +55,8 @@ type Watched = DeserializeGuard<StreamingPipeline>;
 pub enum Reconcile {
     #[snafu(display("cannot observe"), context(false))]
     Observe { source: crate::observe::Observe },
+    #[snafu(display("cannot judge a query"), context(false))]
+    Compile { source: crate::compiler::Compile },
     #[snafu(display("cannot publish"), context(false))]
     Publish { source: Publish },
     #[snafu(display("the reconcile panicked, which is a bug: {message}"))]
@@ -127,7 +129,7 @@ impl Shared {
     fn forget(&self, gone: &ObjectRef<DynamicObject>) {
         let names = Names::new(gone.namespace.clone().unwrap_or_default(), gone.name.clone());
         self.failures.forget(&names);
-        self.ctx.telemetry.pipeline_gone(&names);
+        self.ctx.forget(&names);
     }
 }
 
@@ -191,14 +193,14 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 /// Walks the road once. Returns how it ended, and how long to wait when nothing else wakes us.
 async fn pass(ctx: &Context, names: &Names) -> Result<(Ended, Option<Duration>), Reconcile> {
     let Some(resource) = read_pipeline(ctx, names).await? else {
-        ctx.telemetry.pipeline_gone(names);
+        ctx.forget(names);
         return Ok((Ended::Gone, None));
     };
     if resource.metadata.deletion_timestamp.is_some() {
         // Owner references and the StatefulSets' volume retention do the rest; there is no finalizer to hang.
         return Ok((Ended::Gone, None));
     }
-    let Validated { pipeline, rejected } = validate(&resource);
+    let Validated { pipeline, rejected } = ctx.compiler.validate(&resource).await?;
     let Some(pipeline) = pipeline else {
         let status = report(&resource, &Outcome::Unparsable { rejected: &rejected }, chrono::Utc::now());
         publish(ctx, &resource, &status, &Applied::default()).await?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! observe (ctx, &pipeline)          -> Observed      reads: children, quorum, ISR, ring, lag
-//! validate(&resource)               -> Validated     pure; in `millrace-api`: every user error with its path
+//! validate(&resource)               -> Validated     pure; in `millrace-api`: every user error with its path;
+//!                                                    `compiler` has the SQL compiled beside the process
 //! scale   (&pipeline, &observed)    -> Replicas      pure
 //! desire  (&pipeline, &inputs)      -> Desired       pure, cannot fail
 //! plan    (&pipeline, desired, &observed) -> Plan    pure; apply / hold / act
@@ -18,11 +19,11 @@
 
 pub mod apply;
 pub mod chain;
+pub mod compiler;
 pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
-pub mod labels;
 pub mod lease;
 pub mod observe;
 pub mod plan;
@@ -34,3 +35,5 @@ pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;
+
+pub use millrace_api::labels;

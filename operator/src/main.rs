@@ -14,7 +14,7 @@ use millrace_operator::lease::Leadership;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
-use millrace_operator::{controller, runs, schedules};
+use millrace_operator::{compiler, controller, runs, schedules};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,6 +35,9 @@ enum Command {
     Crd,
     /// Print the reference of the custom resources as Markdown.
     Reference,
+    /// Compile one query: a question as JSON on standard input, what is wrong with it on standard output.
+    #[command(hide = true)]
+    Compile,
     /// Create a small pipeline, wait for its record in Cassandra, and delete it again.
     SmokeTest(smoke::Flags),
 }
@@ -89,6 +92,7 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(flags) => run(*flags).await,
         Command::Reference => print(Ok(definitions().each_ref().map(millrace_api::reference::markdown).join("\n"))),
+        Command::Compile => print(compiler::answer_one()),
         Command::Crd => print(print_definitions().map_err(Into::into)),
         Command::SmokeTest(flags) => smoke::run(flags).await.map_err(Into::into),
     };

@@ -9,6 +9,7 @@
 //! The order of the writes is the promise: a run is made before its due time is noted as decided, and deleted only after
 //! that is noted. A run's name follows from its due time, so whoever is killed in between makes it again in vain.
 
+pub mod clock;
 pub mod plan;
 
 use std::collections::BTreeSet;
@@ -25,12 +26,14 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::crd::ScheduleStatus;
-use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate};
+use millrace_api::names::Names;
+use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::context::Context;
 use crate::controller::{chain_of, scoped};
+use clock::Clock;
 use plan::{Missed, ScheduleWorld, SourcePlan, Write, plan, writes};
 
 /// Field manager of `.status.schedules`, which is no part of the status that the pipelines' own road writes.
@@ -115,8 +118,12 @@ async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Durat
     let readable: Api<DeserializeGuard<IngestionRun>> = Api::namespaced(ctx.client.clone(), namespace);
     let listed = readable.list(&ListParams::default()).await.map_err(Box::new).context(ReadSnafu { name })?;
     let listed: Vec<IngestionRun> = listed.items.into_iter().filter_map(|run| run.0.ok()).collect();
-    let now = Utc::now();
-    let Some(plans) = plans(&pipeline, &listed, now) else {
+    let clock = Clock::of(&pipeline);
+    let planned = match &clock {
+        Ok(clock) => plans(&pipeline, &listed, clock.at(Utc::now())),
+        Err(why) => Some(kept.into_iter().flatten().map(|old| SourcePlan::held(old, why)).collect()),
+    };
+    let Some(plans) = planned else {
         // The spec cannot be parsed: nothing is decided until it can, and then by the rules for what is late.
         return Ok(Some(LONGEST_WAIT));
     };
@@ -125,13 +132,16 @@ async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Durat
         carry_out(ctx, &pipeline, &runs, &write).await?;
     }
     let next = plans.iter().filter_map(|plan| plan.next).min();
-    let until = next.map(|next| (next - now).to_std().unwrap_or_default() + Duration::from_millis(50));
+    let until = clock.ok().zip(next).map(|(clock, next)| {
+        let left = next - clock.at(Utc::now());
+        clock.wait(left) + Duration::from_millis(50)
+    });
     Ok(Some(until.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)))
 }
 
 /// Plans every schedule of a pipeline. `None`: its spec cannot be parsed.
 pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<Utc>) -> Option<Vec<SourcePlan>> {
-    let Validated { pipeline: model, rejected } = validate(pipeline);
+    let Validated { pipeline: model, rejected } = validate_sources(pipeline);
     let model = model?;
     let statuses = pipeline.status.as_ref().and_then(|status| status.schedules.as_deref()).unwrap_or_default();
     let mut plans = Vec::new();
@@ -145,7 +155,7 @@ pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<
             }
             None => {
                 let why = rejected.first().map(ToString::to_string).unwrap_or_default();
-                plans.extend(old.map(|old| SourcePlan::held(old, why)));
+                plans.extend(old.map(|old| SourcePlan::held(old, &why)));
             }
         }
     }
@@ -186,6 +196,10 @@ async fn carry_out(
         Write::Status { schedules, missed } => {
             let name = pipeline.name_any();
             write_status(ctx, pipeline, schedules).await.map_err(Box::new).context(WriteStatusSnafu { name })?;
+            let names = Names::new(pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+            for Missed { source, reason, count, latest: _ } in missed {
+                ctx.telemetry.due_times_missed(&names, source, *reason, *count);
+            }
             tell_missed(ctx, pipeline, missed).await;
             Ok(())
         }

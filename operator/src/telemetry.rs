@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use millrace_api::crd::RunPhase;
 use millrace_api::names::Names;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::schedules::plan::MissedReason;
 
 /// How a reconcile ended; the label's value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +56,22 @@ struct PipelineLabel {
     pipeline: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RunLabel {
+    namespace: String,
+    pipeline: String,
+    source: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct MissedLabel {
+    namespace: String,
+    pipeline: String,
+    source: String,
+    reason: &'static str,
+}
+
 /// The metrics, cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
@@ -61,6 +80,8 @@ pub struct Telemetry {
     reconcile_seconds: Histogram,
     writes: Family<KindLabel, Counter>,
     ready: Family<PipelineLabel, Gauge>,
+    runs: Family<RunLabel, Counter>,
+    missed: Family<MissedLabel, Counter>,
     leader: Gauge,
     resident: Gauge<f64, AtomicU64>,
 }
@@ -72,15 +93,29 @@ impl Default for Telemetry {
         let reconcile_seconds = Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let writes = Family::default();
         let ready = Family::default();
+        let runs = Family::default();
+        let missed = Family::default();
         let leader = Gauge::default();
         let resident = Gauge::<f64, AtomicU64>::default();
         registry.register("reconciles", "Reconciles by outcome", reconciles.clone());
         registry.register("reconcile_duration_seconds", "Time that a reconcile took", reconcile_seconds.clone());
         registry.register("api_writes", "Writes to the API server by kind, without leases", writes.clone());
         registry.register("pipeline_ready", "1 while the pipeline's condition Ready is True", ready.clone());
+        registry.register("ingestion_runs_ended", "IngestionRuns that ended, by phase", runs.clone());
+        registry.register("schedule_missed", "Due times that passed without a run, by reason", missed.clone());
         registry.register("leader", "1 while this operator holds the lease", leader.clone());
         registry.register("resident_memory_bytes", "Resident memory of the operator", resident.clone());
-        Self { registry: Arc::new(registry), reconciles, reconcile_seconds, writes, ready, leader, resident }
+        Self {
+            registry: Arc::new(registry),
+            reconciles,
+            reconcile_seconds,
+            writes,
+            ready,
+            runs,
+            missed,
+            leader,
+            resident,
+        }
     }
 }
 
@@ -106,6 +141,20 @@ impl Telemetry {
     /// The pipeline is gone.
     pub fn pipeline_gone(&self, names: &Names) {
         self.ready.remove(&pipeline_label(names));
+    }
+
+    /// A run of a source has ended.
+    pub fn run_ended(&self, names: &Names, source: &str, phase: RunPhase) {
+        let PipelineLabel { namespace, pipeline } = pipeline_label(names);
+        let label = RunLabel { namespace, pipeline, source: source.to_owned(), phase: phase.as_str() };
+        self.runs.get_or_create(&label).inc();
+    }
+
+    /// Due times of a source's schedule have passed without a run.
+    pub fn due_times_missed(&self, names: &Names, source: &str, reason: MissedReason, count: u64) {
+        let PipelineLabel { namespace, pipeline } = pipeline_label(names);
+        let label = MissedLabel { namespace, pipeline, source: source.to_owned(), reason: reason.as_str() };
+        self.missed.get_or_create(&label).inc_by(count);
     }
 
     /// Leadership was won.

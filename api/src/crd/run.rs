@@ -86,7 +86,7 @@ pub struct IngestionRunSpec {
     #[x_kube(validation = rules::immutable("params", "create another run"))]
     pub params: BTreeMap<String, String>,
 
-    /// The run succeeds when so many records are in Kafka. Absent: no such limit.
+    /// The run succeeds when so many records were read, those included that cannot be mapped. Absent: no such limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     #[x_kube(validation = rules::immutable("maxRecords", "create another run"))]

@@ -11,8 +11,7 @@ use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// What an operator and a worker may have resident at rest.
-const OPERATOR_RESIDENT: f64 = 40.0;
+/// What a worker may have resident at rest, in MiB.
 const WORKER_RESIDENT: f64 = 64.0;
 /// How long nothing may be written; `E2E_IDLE_SECONDS` overrides it.
 const IDLE: u64 = 600;
@@ -44,9 +43,7 @@ async fn an_idle_pipeline_is_left_alone() -> Result<()> {
 }
 
 async fn memory_is_small(namespace: &TestNamespace, live: &Live) -> Result<()> {
-    let largest = operator::resident(&namespace.cluster).await?;
-    namespace.figure("operator_resident", largest, "MiB")?;
-    ensure!(largest > 1.0 && largest <= OPERATOR_RESIDENT, "an operator has {largest:.1} MiB resident");
+    operator::ensure_small(namespace, "operator_resident").await?;
     for (component, figure) in
         [(Component::Producer, "producer_resident"), (Component::Processor, "processor_resident")]
     {

@@ -5,6 +5,7 @@ mod scenario;
 
 mod chaos;
 mod chart;
+mod command;
 mod console;
 mod controls;
 mod foreign;
@@ -16,6 +17,7 @@ mod idle;
 mod one;
 mod recreated;
 mod runs;
+mod scheduled;
 mod scope;
 mod sources;
 mod sql;

@@ -9,8 +9,8 @@ use kube::Api;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use millrace_api::IngestionRun;
-use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::IngestionRunStatus;
+use millrace_api::crd::{RunPhase, ScheduleStatus};
 use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
 use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ const GENERATED: i64 = 500;
 async fn runs_are_accounted_for() -> Result<()> {
     in_namespace("runs", async |namespace| {
         let live = Live::apply(namespace, &pipeline()).await?;
-        let runs = Runs { live: &live, api: Api::namespaced(namespace.cluster.client.clone(), &namespace.name) };
+        let runs = Runs::of(&live);
         live.await_ready(READY_WITHIN).await?;
         runs.fails_twice_then_works().await?;
         runs.never_works().await?;
@@ -65,12 +65,41 @@ fn pipeline() -> Spec {
     Spec::one().readable_topics().sources([flaky, broken, slow, minutely])
 }
 
-struct Runs<'a> {
-    live: &'a Live,
-    api: Api<IngestionRun>,
+/// The runs of a pipeline.
+pub(crate) struct Runs<'a> {
+    pub(crate) live: &'a Live,
+    pub(crate) api: Api<IngestionRun>,
 }
 
-impl Runs<'_> {
+/// Records of a topic that carry a run's name, and the bounds of their offsets by partition.
+#[derive(Debug, Default)]
+pub(crate) struct InTopic {
+    pub(crate) count: i64,
+    bounds: BTreeMap<i32, (i64, i64)>,
+}
+
+impl InTopic {
+    /// Fails unless the run's status says the same.
+    pub(crate) fn agrees_with(&self, name: &str, status: &IngestionRunStatus) -> Result<()> {
+        let Self { count, bounds } = self;
+        ensure!(
+            status.records_produced == Some(*count),
+            "'{name}': {:?} produced, {count} in the topic",
+            status.records_produced
+        );
+        let ranges = status.topic_ranges.iter();
+        let said: BTreeMap<i32, (i64, i64)> =
+            ranges.map(|range| (range.partition, (range.first_offset, range.last_offset))).collect();
+        ensure!(said == *bounds, "'{name}': the status says {said:?}, the topic {bounds:?}");
+        Ok(())
+    }
+}
+
+impl<'a> Runs<'a> {
+    pub(crate) fn of(live: &'a Live) -> Self {
+        Self { live, api: Api::namespaced(live.namespace.cluster.client.clone(), &live.namespace.name) }
+    }
+
     async fn ask(&self, name: &str, source: &str, spec: Value) -> Result<()> {
         let mut wanted = json!({"pipeline": self.live.names.pipeline(), "source": source});
         wanted.as_object_mut().context("an object")?.extend(spec.as_object().cloned().unwrap_or_default());
@@ -98,31 +127,24 @@ impl Runs<'_> {
         Ok(status)
     }
 
-    /// Returns how many records of the topic carry the run, and the bounds of their offsets by partition.
-    async fn in_topic(&self, name: &str) -> Result<(i64, BTreeMap<i32, (i64, i64)>)> {
-        let mut bounds: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
-        let mut count = 0;
+    /// Returns what the topic holds of each run.
+    pub(crate) async fn in_topic(&self) -> Result<BTreeMap<String, InTopic>> {
+        let mut runs: BTreeMap<String, InTopic> = BTreeMap::new();
         for record in self.live.kafka().await?.read(TOPIC).await? {
-            if record.headers.get("millrace-run").is_some_and(|run| run == name) {
-                count += 1;
-                ensure!(record.headers.contains_key("traceparent"), "a record of '{name}' has no trace context");
-                let bound = bounds.entry(record.partition).or_insert((record.offset, record.offset));
-                *bound = (bound.0.min(record.offset), bound.1.max(record.offset));
-            }
+            let Some(name) = record.headers.get("millrace-run") else { continue };
+            ensure!(record.headers.contains_key("traceparent"), "a record of '{name}' has no trace context");
+            let run = runs.entry(name.clone()).or_default();
+            run.count += 1;
+            let bound = run.bounds.entry(record.partition).or_insert((record.offset, record.offset));
+            *bound = (bound.0.min(record.offset), bound.1.max(record.offset));
         }
-        Ok((count, bounds))
+        Ok(runs)
     }
 
     async fn agrees_with_topic(&self, name: &str, status: &IngestionRunStatus) -> Result<i64> {
-        let (count, bounds) = self.in_topic(name).await?;
-        ensure!(status.records_produced == Some(count), "{:?} produced, {count} in the topic", status.records_produced);
-        let said: BTreeMap<i32, (i64, i64)> = status
-            .topic_ranges
-            .iter()
-            .map(|range| (range.partition, (range.first_offset, range.last_offset)))
-            .collect();
-        ensure!(said == bounds, "the status says {said:?}, the topic {bounds:?}");
-        Ok(count)
+        let found = self.in_topic().await?.remove(name).unwrap_or_default();
+        found.agrees_with(name, status)?;
+        Ok(found.count)
     }
 
     async fn fails_twice_then_works(&self) -> Result<()> {
@@ -165,7 +187,7 @@ impl Runs<'_> {
     async fn cancelled(&self) -> Result<()> {
         self.ask("slow", "slow", json!({"duration": "10m"})).await?;
         self.await_phase("slow", RunPhase::Running).await?;
-        let some = async || Ok((self.in_topic("slow").await?.0 > 100).then_some(()));
+        let some = async || Ok((self.in_topic().await?.get("slow").is_some_and(|run| run.count > 100)).then_some(()));
         eventually("records of the run are in the topic", WITHIN, some).await?;
         let cancel = json!({"spec": {"cancel": true}});
         self.api.patch("slow", &PatchParams::default(), &Patch::Merge(cancel)).await.context("cannot cancel")?;
@@ -199,7 +221,8 @@ impl Runs<'_> {
         Ok(())
     }
 
-    async fn schedule(&self) -> Result<millrace_api::crd::ScheduleStatus> {
+    /// Returns what is noted of the schedule of source `minutely`.
+    pub(crate) async fn schedule(&self) -> Result<ScheduleStatus> {
         let known = async || {
             let schedules = self.live.resource().await?.status.and_then(|status| status.schedules).unwrap_or_default();
             Ok(schedules.into_iter().find(|schedule| schedule.source == "minutely"))

@@ -19,8 +19,6 @@ use crate::scenario::replay::rewind;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const CHANGED_WITHIN: Duration = Duration::from_secs(180);
-/// What an operator may have resident once it has compiled SQL, in MiB: DataFusion's code is in memory from then on.
-const OPERATOR_RESIDENT: f64 = 48.0;
 
 const PROJECTED: &str = "SELECT id, home->'city' AS city, home->'tags' AS tags FROM users_created";
 const COMPUTED: &str = "SELECT id, upper(name) || '!' AS name,
@@ -215,10 +213,7 @@ async fn a_broken_query_is_refused_and_the_others_go_on(live: &Live, spec: &Spec
     live.change(&with_query(spec, &BROKEN.replace("uper", "upper"))).await?;
     live.await_ready(READY_WITHIN).await?;
     live.namespace.say("mended, it runs");
-    let resident = operator::resident(&live.namespace.cluster).await?;
-    live.namespace.figure("operator_resident_with_sql", resident, "MiB")?;
-    ensure!(resident > 1.0 && resident <= OPERATOR_RESIDENT, "an operator has {resident:.1} MiB resident");
-    Ok(())
+    operator::ensure_small(&live.namespace, "operator_resident_with_sql").await
 }
 
 /// As a person would, in the image that they run.

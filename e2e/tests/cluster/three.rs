@@ -94,7 +94,7 @@ async fn victim(live: &Live, component: Component) -> Result<Pod> {
             Some(leader.context("no ZooKeeper server leads")?.0)
         }
         Component::Kafka => live.kafka().await?.facts().await?.controller.map(i32::unsigned_abs),
-        Component::Cassandra | Component::Producer | Component::Processor => None,
+        Component::Cassandra | Component::Producer | Component::Processor | Component::Run => None,
     };
     let pods = live.pods(component).await?;
     let is_it = |pod: &&Pod| ordinal.is_none_or(|ordinal| pod.name_any().ends_with(&format!("-{ordinal}")));

@@ -8,6 +8,7 @@ use kube::{Api, Resource, ResourceExt};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::IngestionRunStatus;
+use millrace_api::names::Names;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -134,6 +135,10 @@ pub async fn publish(ctx: &Context, resource: &IngestionRun, status: &IngestionR
         // The run went away while we looked at it; there is nobody to tell.
         Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
         Err(error) => return Err(Box::new(error)).context(WriteStatusSnafu { name }),
+    }
+    if let Some(phase) = status.phase.filter(|phase| phase.is_final() && old.phase != Some(*phase)) {
+        let names = Names::new(resource.namespace().unwrap_or_default(), &resource.spec.pipeline);
+        ctx.telemetry.run_ended(&names, &resource.spec.source, phase);
     }
     announce(ctx, resource, &old, status).await;
     Ok(())

@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::run::moment_of;
-use millrace_api::{IngestionRun, Rejected, Run, StreamingPipeline, validate, validate_run};
+use millrace_api::{IngestionRun, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
 use worker_settings::{RunOutcome, RunResult};
 
 use super::endings::PodSeen;
@@ -250,7 +250,7 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
     if let Some((reason, message)) = waits_for_others(world, &run) {
         return waiting(reason, message);
     }
-    let model = validate(pipeline).pipeline.expect("a run of a pipeline that cannot be parsed is rejected");
+    let model = validate_sources(pipeline).pipeline.expect("a run of a pipeline that cannot be parsed is rejected");
     let message = format!("attempt {number} begins");
     let mut judgement = Judgement::of(RunPhase::Pending, "AttemptBegins", message);
     judgement.wait = Some(WAITING);
@@ -272,7 +272,7 @@ fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Run), Judgement> {
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Err(waiting("PipelineDeleted", format!("StreamingPipeline '{name}' is being deleted")));
     }
-    let run = validate_run(&world.resource, pipeline, &validate(pipeline)).map_err(|rejected| {
+    let run = validate_run(&world.resource, pipeline, &validate_sources(pipeline)).map_err(|rejected| {
         let words: Vec<String> = rejected.iter().map(Rejected::to_string).collect();
         Judgement::of(RunPhase::Failed, "Rejected", words.join("; "))
     })?;

@@ -65,7 +65,7 @@ pub struct SourcePlan {
 
 impl SourcePlan {
     /// Leaves a schedule as it is while its source is rejected.
-    pub fn held(old: &ScheduleStatus, why: String) -> Self {
+    pub fn held(old: &ScheduleStatus, why: &str) -> Self {
         let status = ScheduleStatus { message: Some(format!("no run is made: {why}")), ..old.clone() };
         Self { cancel: Vec::new(), create: Vec::new(), status, missed: Vec::new(), delete: Vec::new(), next: None }
     }
@@ -101,7 +101,7 @@ pub enum MissedReason {
 
 impl MissedReason {
     /// Returns the reason as status and events have it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Late => "Late",
             Self::Superseded => "Superseded",

@@ -181,7 +181,8 @@ mod tests {
     use super::*;
 
     fn table() -> TableFacts {
-        let columns = [("tenant", "text"), ("day", "date"), ("at", "timestamp"), ("Cost", "decimal"), ("big", "varint")];
+        let columns =
+            [("tenant", "text"), ("day", "date"), ("at", "timestamp"), ("Cost", "decimal"), ("big", "varint")];
         TableFacts {
             columns: columns.map(|(name, cql)| (name.to_owned(), cql.to_owned())).into(),
             partition_key: vec!["tenant".to_owned(), "day".to_owned()],
@@ -196,8 +197,7 @@ mod tests {
         statement_of("streams", "visits", &table, &columns_of(&table), &key, 11).map_err(|error| error.to_string())
     }
 
-    const SELECTED: &str =
-        "SELECT JSON \"tenant\", \"day\", \"at\", \"Cost\", \"big\" FROM \"streams\".\"visits\"";
+    const SELECTED: &str = "SELECT JSON \"tenant\", \"day\", \"at\", \"Cost\", \"big\" FROM \"streams\".\"visits\"";
 
     #[test]
     fn asks_for_first_rows_or_by_key_with_bound_values() {

@@ -202,7 +202,7 @@ impl Kafka {
             });
             let looked_at = looked_at.collect();
             // A window is read whole, or its newest records would be left out.
-            self.read(looked_at, search, Search::is_exhausted).await?;
+            self.read(looked_at, search, |search| search.is_exhausted()).await?;
             window = window.saturating_mul(2);
         }
     }

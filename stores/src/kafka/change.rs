@@ -105,4 +105,3 @@ fn alterable(name: &str, operation: i8, value: Option<&str>) -> AlterableConfig 
         .with_config_operation(operation)
         .with_value(value.map(|value| StrBytes::from_string(value.to_owned())))
 }
-

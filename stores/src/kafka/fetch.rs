@@ -132,10 +132,7 @@ fn request_of(topic: &str, wanted: &[(i32, i64)], partitions: usize, bounds: &Bo
     let wanted = wanted
         .iter()
         .map(|(index, offset)| {
-            FetchPartition::default()
-                .with_partition(*index)
-                .with_fetch_offset(*offset)
-                .with_partition_max_bytes(share)
+            FetchPartition::default().with_partition(*index).with_fetch_offset(*offset).with_partition_max_bytes(share)
         })
         .collect();
     FetchRequest::default()
@@ -154,8 +151,9 @@ fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<Fetched, As
     let mut size = 0;
     while let Some((mut batch, behind)) = next_batch(&mut batches) {
         let unpack = |packed: &mut Bytes, compression| unpacked(packed, compression).map_err(Into::into);
-        let set = RecordBatchDecoder::decode_with_custom_compression(&mut batch, Some(unpack))
-            .map_err(|error| AskKafka::Decode { place: format!("{partition}:{}", fetched.next), reason: format!("{error:#}") })?;
+        let set = RecordBatchDecoder::decode_with_custom_compression(&mut batch, Some(unpack)).map_err(|error| {
+            AskKafka::Decode { place: format!("{partition}:{}", fetched.next), reason: format!("{error:#}") }
+        })?;
         // A batch may begin before the offset that was asked for.
         let wanted = set.records.into_iter().filter(|record| record.offset >= offset && !record.control);
         for record in wanted {

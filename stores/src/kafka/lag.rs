@@ -87,12 +87,7 @@ impl Kafka {
         Ok(GroupFacts { stable: group.group_state.as_str() == "Stable", members: group.members.len() })
     }
 
-    pub(super) async fn lag(
-        &mut self,
-        group: &str,
-        topics: &[String],
-        facts: &KafkaFacts,
-    ) -> Result<i64, AskKafka> {
+    pub(super) async fn lag(&mut self, group: &str, topics: &[String], facts: &KafkaFacts) -> Result<i64, AskKafka> {
         let known = topics.iter().filter_map(|name| Some((name, facts.topics.get(name)?)));
         let partitions = known
             .map(|(name, topic)| (name.clone(), topic.partitions.iter().map(|partition| partition.index).collect()))

@@ -159,7 +159,7 @@ const HONEST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"results\":
 async fn an_answer_shorter_than_it_says_gives_no_record_and_is_asked_for_again() {
     let short = "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"results\":[{\"id\":1}]}";
     let port = serve_bytes(&[short, HONEST], Duration::ZERO).await;
-    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing(), &Variables::default()).expect("good settings");
     let error = source.next().await.expect_err("900 bytes were promised");
     assert_eq!(error.outcome(), "Unavailable");
     assert_eq!(fetched(&mut source).await, [json!({"id": 1})]);
@@ -169,7 +169,7 @@ async fn an_answer_shorter_than_it_says_gives_no_record_and_is_asked_for_again()
 async fn an_answer_longer_than_it_says_gives_no_record() {
     let long = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"results\":[{\"id\":1}]}";
     let port = serve_bytes(&[long], Duration::ZERO).await;
-    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing(), &Variables::default()).expect("good settings");
     let error = source.next().await.expect_err("15 bytes are no document");
     assert_eq!(error.outcome(), "BadAnswer");
     assert!(error.to_string().contains("something that is not JSON"), "{error}");
@@ -178,12 +178,12 @@ async fn an_answer_longer_than_it_says_gives_no_record() {
 #[tokio::test]
 async fn an_answer_that_drips_is_given_up_in_time() {
     let port = serve_bytes(&[HONEST], Duration::from_secs(3600)).await;
-    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing(), &Variables::default()).expect("good settings");
     let error = source.next().await.expect_err("the half of it");
     assert_eq!(error.to_string(), "'127.0.0.1' cannot be read: no complete answer within 300 ms");
     // The negative control: halves that come soon enough are one answer.
     let port = serve_bytes(&[HONEST], Duration::from_millis(20)).await;
-    let mut source = HttpSource::new(&settings(port, "/"), &allowing()).expect("good settings");
+    let mut source = HttpSource::new(&settings(port, "/"), &allowing(), &Variables::default()).expect("good settings");
     assert_eq!(fetched(&mut source).await, [json!({"id": 1})]);
 }
 

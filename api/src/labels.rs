@@ -1,6 +1,6 @@
 //! The labels of every object that the operator owns, and the selectors that find them again.
 
-use millrace_api::names::{Component, Names};
+use crate::names::{Component, Names};
 
 /// Label with the application's name: [`APPLICATION`].
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";

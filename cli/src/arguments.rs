@@ -1,0 +1,370 @@
+//! What is typed. Flags that only a source declares become `--param NAME=VALUE` before anything is parsed: `params.rs`.
+
+mod params;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use worker_settings::Duration;
+
+use crate::screen::Format;
+use params::with_params;
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 something wrong was found: a pipeline that is not ready, an \
+                          invalid file, a run that failed; 2 a mistake in what was typed, or no such thing; 3 cannot \
+                          be reached, or is forbidden.";
+
+/// Looks at Millrace pipelines and runs their sources, with your own rights.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "millrace", version, about, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Namespace; that of the kubeconfig context otherwise.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig; its current one otherwise.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// How to write it.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// A command.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Show what is ready, and if not, why: the readiness chain as a tree.
+    Status(Status),
+    /// Show how far the processors are behind, by partition, in records and time.
+    Lag(OfPipeline),
+    /// Show records of a topic, the newest first.
+    Peek(Peek),
+    /// Show the records that come into a topic, until you stop it.
+    Tail(Tail),
+    /// Show rows of a table.
+    Rows(Rows),
+    /// Show what the pods of a pipeline have logged.
+    Logs(Logs),
+    /// Check files against the rules of admission and of the operator, without a cluster.
+    Validate(Validate),
+    /// Run a source once. Params of the source can be given as flags: --day 2026-01-31.
+    Trigger(Trigger),
+    /// List, show and cancel runs.
+    Runs(Runs),
+    /// Run a source for each step of a range of time.
+    Backfill(Backfill),
+    /// Let due times of a schedule pass without a run.
+    Pause(OneSource),
+    /// Let a schedule make runs again.
+    Resume(OneSource),
+    /// Open the console through a port-forward, and print its address.
+    Console(Console),
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Flags of `status`.
+#[derive(Args, Clone, Debug)]
+pub struct Status {
+    /// The pipeline; all of the namespace otherwise.
+    pub pipeline: Option<String>,
+    /// Look into every namespace.
+    #[arg(short = 'A', long, conflicts_with = "pipeline")]
+    pub all_namespaces: bool,
+}
+
+/// A pipeline.
+#[derive(Args, Clone, Debug)]
+pub struct OfPipeline {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+}
+
+/// Which records are wanted.
+#[derive(Args, Clone, Debug)]
+pub struct Which {
+    /// The topic.
+    pub topic: String,
+    /// The pipeline; may be left out where only one has the topic.
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Only this partition.
+    #[arg(long, value_name = "NUMBER")]
+    pub partition: Option<i32>,
+    /// Only records with this key.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only records whose value contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub contains: Option<String>,
+    /// Show headers, too.
+    #[arg(long)]
+    pub headers: bool,
+}
+
+/// Flags of `peek`.
+#[derive(Args, Clone, Debug)]
+pub struct Peek {
+    /// Which records.
+    #[command(flatten)]
+    pub which: Which,
+    /// Most records to show.
+    #[arg(short = 'l', long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Begin at this offset, oldest first.
+    #[arg(long, value_name = "OFFSET", conflicts_with_all = ["since", "from_start"])]
+    pub from_offset: Option<i64>,
+    /// Begin where the topic begins, oldest first.
+    #[arg(long, conflicts_with = "since")]
+    pub from_start: bool,
+    /// Begin so long ago, such as 10m, or at a moment, such as 2026-01-31T12:00:00Z; oldest first.
+    #[arg(long, value_name = "AGE|TIME")]
+    pub since: Option<String>,
+    /// Most records to look at in search of those that match.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub scan: u32,
+}
+
+/// Flags of `tail`.
+#[derive(Args, Clone, Debug)]
+pub struct Tail {
+    /// Which records.
+    #[command(flatten)]
+    pub which: Which,
+    /// Stop after so many records.
+    #[arg(short = 'l', long)]
+    pub limit: Option<u64>,
+    /// Stop after so long, such as 30s.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub limit_time: Option<Duration>,
+}
+
+/// Flags of `rows`.
+#[derive(Args, Clone, Debug)]
+pub struct Rows {
+    /// The table.
+    pub table: String,
+    /// The pipeline; may be left out where only one has the table.
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Column of the key and its value: the whole partition key, and perhaps a beginning of the clustering key. A value
+    /// is text, or JSON where the column is no text.
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = pair)]
+    pub key: Vec<(String, String)>,
+    /// Most rows to show.
+    #[arg(short = 'l', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+/// A part of a pipeline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[allow(missing_docs, reason = "each names itself")]
+pub enum Component {
+    Zookeeper,
+    Kafka,
+    Cassandra,
+    Producer,
+    Processor,
+    /// Pods of runs.
+    Run,
+}
+
+/// Flags of `logs`.
+#[derive(Args, Clone, Debug)]
+pub struct Logs {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// Only pods of this component.
+    #[arg(long, value_enum)]
+    pub component: Option<Component>,
+    /// Only pods of this run.
+    #[arg(long, value_name = "NAME", conflicts_with = "component")]
+    pub run: Option<String>,
+    /// Show what containers said before they were started again.
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
+    /// Go on as they log.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Lines of each container to begin with.
+    #[arg(long, default_value_t = 50)]
+    pub tail: u32,
+}
+
+/// Flags of `validate`.
+#[derive(Args, Clone, Debug)]
+pub struct Validate {
+    /// YAML or JSON files; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// A source of a pipeline.
+#[derive(Args, Clone, Debug)]
+pub struct OneSource {
+    /// The source.
+    pub source: String,
+    /// The pipeline; may be left out where only one has the source.
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// Flags of `trigger`.
+#[derive(Args, Clone, Debug)]
+pub struct Trigger {
+    /// The source.
+    #[command(flatten)]
+    pub source: OneSource,
+    /// Value of a param of the source; also --NAME VALUE.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// Succeed when so many records are in Kafka.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    pub max_records: Option<i64>,
+    /// Go on for so long, and then succeed.
+    #[arg(long)]
+    pub duration: Option<String>,
+    /// Longest that an attempt may take.
+    #[arg(long)]
+    pub timeout: Option<String>,
+    /// Attempts after the first.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..=99))]
+    pub retries: Option<i32>,
+    /// Name of the run; the cluster makes one up otherwise.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Show what params the source takes, and run nothing.
+    #[arg(long)]
+    pub params: bool,
+    /// Print the run instead of asking for it.
+    #[arg(long, conflicts_with = "follow")]
+    pub dry_run: bool,
+    /// Wait for its end; the exit code says how it ended.
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Flags of `runs`.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Runs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: Option<RunsAction>,
+    /// Which to list.
+    #[command(flatten)]
+    pub list: ListRuns,
+}
+
+/// What to do with runs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RunsAction {
+    /// List them, the newest first.
+    List(ListRuns),
+    /// Show one with its attempts.
+    Show {
+        /// The run.
+        name: String,
+    },
+    /// End some; what is under way is drained.
+    Cancel {
+        /// The runs.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// Flags of `runs list`.
+#[derive(Args, Clone, Debug)]
+pub struct ListRuns {
+    /// Only runs of this pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Only runs of this source.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Look into every namespace.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+/// Flags of `backfill`.
+#[derive(Args, Clone, Debug)]
+pub struct Backfill {
+    /// The source.
+    #[command(flatten)]
+    pub source: OneSource,
+    /// Begin of the range: 2026-01-01 or 2026-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// End of the range.
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// Length of a step, such as 24h; the due times of the source's schedule otherwise.
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<Duration>,
+    /// Param that gets the begin of each step; expressions have it as run.time in any case.
+    #[arg(long, value_name = "PARAM")]
+    pub from_param: Option<String>,
+    /// Param that gets the end of each step.
+    #[arg(long, value_name = "PARAM")]
+    pub to_param: Option<String>,
+    /// Value of a param for all runs; also --NAME VALUE.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// Runs that may be under way at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_active: u32,
+    /// Name of the backfill; made of the range otherwise. The same name and range make the same runs.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// List the runs, and make none.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `console`.
+#[derive(Args, Clone, Debug)]
+pub struct Console {
+    /// Namespace that Millrace is installed in.
+    #[arg(long, default_value = "millrace-system", value_name = "NAME")]
+    pub release_namespace: String,
+    /// Service of the console there.
+    #[arg(long, default_value = "millrace-console", value_name = "NAME")]
+    pub service: String,
+    /// Local port; a free one otherwise.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Be this ServiceAccount of the namespace (-n), where the kubeconfig has no token but a certificate.
+    #[arg(long, value_name = "NAME")]
+    pub service_account: Option<String>,
+    /// Print the address only, without words.
+    #[arg(long)]
+    pub print_url: bool,
+}
+
+/// Parses what was typed.
+pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let typed: Vec<OsString> = typed.into_iter().collect();
+    Arguments::try_parse_from(with_params(typed, &Arguments::command()))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}

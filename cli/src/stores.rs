@@ -1,0 +1,95 @@
+//! Kafka and Cassandra of a pipeline, reached through port-forwards to their pods.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use millrace_api::labels::pod_selector;
+use millrace_api::names::{Component, Names};
+use millrace_stores::cassandra::{NATIVE_PORT, open_at};
+use millrace_stores::kafka::{BROKER_PORT, Kafka};
+use scylla::client::session::Session;
+
+use crate::Failure;
+use crate::cluster::Cluster;
+use crate::forward::{Forward, forward};
+
+/// A client, and the port-forwards that it needs for as long as it lives.
+pub struct Reached<T> {
+    /// The client.
+    pub client: T,
+    _forwards: Vec<Forward>,
+}
+
+/// Reaches the brokers that run.
+pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, Failure> {
+    let api: Api<Pod> = cluster.api();
+    let pods = running(&api, names, Component::Kafka).await?;
+    let opened = join_all(pods.iter().map(|pod| async {
+        let broker = ordinal(pod)?;
+        Some((broker, forward(&api, pod, BROKER_PORT, 0).await))
+    }));
+    let mut addresses = BTreeMap::new();
+    let mut forwards = Vec::new();
+    let mut last = None;
+    for (broker, opened) in opened.await.into_iter().flatten() {
+        match opened {
+            Ok(forward) => {
+                addresses.insert(broker, forward.address);
+                forwards.push(forward);
+            }
+            Err(failure) => last = Some(failure),
+        }
+    }
+    match (addresses.is_empty(), last) {
+        (false, _) => Ok(Reached { client: Kafka::at(addresses), _forwards: forwards }),
+        (true, Some(failure)) => Err(failure),
+        (true, None) => Err(nothing_runs(names, Component::Kafka)),
+    }
+}
+
+/// Opens a session with the first Cassandra node that answers.
+pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<Session>, Failure> {
+    let api: Api<Pod> = cluster.api();
+    let mut last = nothing_runs(names, Component::Cassandra);
+    for pod in running(&api, names, Component::Cassandra).await? {
+        let forward = match forward(&api, &pod, NATIVE_PORT, 0).await {
+            Ok(forward) => forward,
+            Err(failure) => {
+                last = failure;
+                continue;
+            }
+        };
+        match open_at(forward.address).await {
+            Ok(client) => return Ok(Reached { client, _forwards: vec![forward] }),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+fn nothing_runs(names: &Names, component: Component) -> Failure {
+    Failure::away(format!("no pod of {component} of pipeline '{}' runs", names.pipeline()))
+}
+
+/// Returns the names of a component's running pods.
+async fn running(api: &Api<Pod>, names: &Names, component: Component) -> Result<Vec<String>, Failure> {
+    let selected = ListParams::default().labels(&pod_selector(names, component));
+    let listed = api.list(&selected).await.map_err(Failure::asking("list pods"))?;
+    let mut pods: Vec<String> = listed.iter().filter(|pod| is_running(pod)).map(ResourceExt::name_any).collect();
+    pods.sort();
+    Ok(pods)
+}
+
+/// Returns whether a pod runs and is not about to end.
+pub fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// A broker's id is its pod's ordinal.
+fn ordinal(pod: &str) -> Option<i32> {
+    pod.rsplit_once('-')?.1.parse().ok()
+}

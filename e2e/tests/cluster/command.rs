@@ -1,0 +1,235 @@
+//! The command `millrace` on a small pipeline: what it shows is held against what is there, and what it must refuse, or
+//! cannot reach, ends with the exit code that docs/command.md promises.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millrace_e2e::cluster::repository;
+use millrace_e2e::command::Millrace;
+use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
+use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use serde_json::{Value, json};
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Longest that a record takes to its row on a busy machine.
+const ARRIVED_WITHIN: Duration = Duration::from_secs(90);
+/// Records of a run of the generator.
+const GENERATED: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn the_command_shows_what_is_there() -> Result<()> {
+    in_namespace("command", async |namespace| {
+        let live = Live::apply(namespace, &pipeline()).await?;
+        let millrace = Millrace::new(namespace)?;
+        files_are_judged_without_a_cluster(&millrace).await?;
+        the_chain_is_told(&live, &millrace).await?;
+        let id = a_run_is_followed_to_its_row(&millrace).await?;
+        namespace.say(format!("followed the record {id} to its row"));
+        runs_fail_and_are_refused(&millrace).await?;
+        records_come_in(&millrace).await?;
+        the_schedule_is_paused(&millrace).await?;
+        a_backfill_is_listed_before_it_is_made(&millrace).await?;
+        what_does_not_exist_is_a_mistake(&millrace).await?;
+        a_stranger_is_told_what_is_missing(namespace, &millrace).await
+    })
+    .await
+}
+
+/// Sources that only run when somebody asks, and one with due times that are far away.
+fn pipeline() -> Spec {
+    let mut keyed = http_source("keyed", "");
+    keyed["http"] = json!({
+        "url": format!("{SAMPLE_SOURCE}/fail-first"),
+        "query": {"n": "params.failures", "key": "params.key"},
+        "records": "/results",
+    });
+    keyed["params"] = json!([
+        {"name": "failures", "type": "integer", "default": "0", "minimum": 0, "maximum": 9},
+        {"name": "key", "pattern": "[a-z0-9-]+", "description": "Makes the run one of its own."},
+    ]);
+    keyed["schedule"] = json!({});
+    let mut broken = http_source("broken", "");
+    broken["http"]["url"] = json!(format!("{SAMPLE_SOURCE}/status/500"));
+    broken["schedule"] = json!({});
+    let made = json!({
+        "name": "made", "topic": TOPIC, "key": "id", "generator": {"seed": 7, "count": GENERATED},
+        "schedule": {"cron": "0 0 1 1 *"},
+    });
+    Spec::one().sources([keyed, broken, made])
+}
+
+async fn files_are_judged_without_a_cluster(millrace: &Millrace) -> Result<()> {
+    let nowhere = millrace.with_kubeconfig(PathBuf::from("/dev/null"));
+    let sample = |name: &str| repository().join("e2e/samples").join(name).display().to_string();
+    let told = nowhere.says(&["validate", &sample("refused/zookeeper-even.yaml")], 1, "must be odd").await?;
+    ensure!(told.contains('^') && told.contains("zookeeper-even.yaml:"), "no mark below the place: {told}");
+    nowhere.says(&["validate", &sample("accepted/one-of-each.yaml")], 0, "1 resource, valid").await?;
+    nowhere.says(&["validate", "/does/not/exist.yaml"], 2, "cannot read").await?;
+    // Control: what does need a cluster cannot do without.
+    nowhere.says(&["status"], 3, "error: ").await.map(drop)
+}
+
+async fn the_chain_is_told(live: &Live, millrace: &Millrace) -> Result<()> {
+    let pipeline = live.names.pipeline();
+    // The stores of a new pipeline need longer than this command.
+    millrace.says(&["status", pipeline], 1, "ready").await?;
+    live.await_ready(READY_WITHIN).await?;
+    let tree = millrace.says(&["status"], 0, "is ready").await?;
+    for link in ["producers", "processors", "topics", "brokers", "zookeeper", "cassandra"] {
+        ensure!(tree.contains(link), "the tree has no {link}: {tree}");
+    }
+    ensure!(!tree.contains('\u{1b}') && !tree.contains("the cause"), "{tree}");
+    let report = millrace.json(&["status", pipeline]).await?;
+    ensure!(report["ready"] == "met" && report["chain"].as_array().is_some_and(|chain| chain.len() == 6), "{report}");
+    millrace.says(&["logs", pipeline, "--component", "kafka"], 0, "-kafka-0 ").await?;
+    millrace.says(&["logs", pipeline, "--component", "zookeeper", "--previous"], 2, "no previous log").await.map(drop)
+}
+
+/// Follows a run, finds its record in the topic by its header, and the row of that. Returns the row's key.
+async fn a_run_is_followed_to_its_row(millrace: &Millrace) -> Result<String> {
+    let key = format!("k-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let asked = ["trigger", "keyed", "--key", &key, "--failures", "0", "--follow"];
+    let told = millrace.says(&asked, 0, "Succeeded").await?;
+    let run = told.split(':').next().unwrap_or_default().to_owned();
+    ensure!(run.starts_with("keyed-"), "the run has no name: {told}");
+    let shown = millrace.json(&["runs", "show", &run]).await?;
+    let asked_by = shown["metadata"]["annotations"]["millrace.dev/requested-by"].as_str();
+    ensure!(asked_by.is_some_and(|user| !user.is_empty()), "nobody asked: {shown}");
+
+    let records = millrace.json(&["peek", TOPIC, "--headers"]).await?;
+    let of_run = |record: &&Value| record["headers"]["millrace-run"] == run.as_str();
+    let record = records.as_array().and_then(|records| records.iter().find(of_run));
+    let record = record.with_context(|| format!("no record of run '{run}' in {records}"))?;
+    let id = record["value"]["id"].as_str().context("the value has no id")?.to_owned();
+    let offset = record["offset"].to_string();
+    let partition = record["partition"].to_string();
+    let seek = ["peek", TOPIC, "--partition", &partition, "--from-offset", &offset, "--key", &id];
+    let sought = millrace.json(&seek).await?;
+    ensure!(sought[0] == *record, "by its place it is another: {sought}");
+    let none = millrace.json(&["peek", TOPIC, "--contains", "nothing like this"]).await?;
+    ensure!(none == json!([]), "a filter lets everything pass: {none}");
+
+    let key = format!("id={id}");
+    let row = async || {
+        let rows = millrace.json(&["rows", "created_users", "--key", &key]).await?;
+        Ok((rows[0]["email"] == record["value"]["email"]).then_some(rows))
+    };
+    let (rows, _) = eventually("the record is a row", ARRIVED_WITHIN, row).await?;
+    ensure!(rows.as_array().is_some_and(|rows| rows.len() == 1), "{rows}");
+    let other = format!("id={}", uuid::Uuid::new_v4());
+    let none = millrace.json(&["rows", "created_users", "--key", &other]).await?;
+    ensure!(none == json!([]), "a row that is not there: {none}");
+    let committed = async || {
+        let lag = millrace.run(&["lag", "-o", "json"]).await?;
+        let lag: Value = serde_json::from_str(&lag.out).context("no JSON")?;
+        Ok((lag["records"] == 0).then_some(()))
+    };
+    eventually("the lag is 0", ARRIVED_WITHIN, committed).await?;
+    Ok(id)
+}
+
+async fn runs_fail_and_are_refused(millrace: &Millrace) -> Result<()> {
+    let broken = ["trigger", "broken", "--retries", "0", "--follow"];
+    millrace.says(&broken, 1, "answers 500").await?;
+    let before = millrace.json(&["runs"]).await?;
+    let refused = ["trigger", "keyed", "--key", "a", "--failures", "10"];
+    millrace.says(&refused, 2, "--failures: '10' is above the maximum 9").await?;
+    millrace.says(&["trigger", "keyed"], 2, "--key: the param has no default").await?;
+    millrace.says(&["trigger", "keyed", "--key", "a", "--colour", "red"], 2, "no such param").await?;
+    ensure!(millrace.json(&["runs"]).await? == before, "a refused run was asked for all the same");
+    millrace.says(&["trigger", "keyed", "--params"], 0, "Makes the run one of its own.").await.map(drop)
+}
+
+/// Tails the topic while a run fills it.
+async fn records_come_in(millrace: &Millrace) -> Result<()> {
+    let tail = ["tail", TOPIC, "--limit", "5", "--for", "120s", "-o", "json"];
+    let fill = async {
+        // Until the tail has five records: it may begin after any one run has ended.
+        for _ in 0..5 {
+            millrace.says(&["trigger", "made", "--follow"], 0, "Succeeded").await?;
+        }
+        anyhow::Ok(())
+    };
+    let (tailed, filled) = tokio::join!(millrace.says(&tail, 0, ""), fill);
+    filled?;
+    let tailed = tailed?;
+    let seen: Vec<Value> =
+        tailed.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("no JSON lines")?;
+    ensure!(seen.len() == 5, "{} records of 5", seen.len());
+    let none = millrace.says(&["tail", TOPIC, "--for", "2s"], 0, "").await?;
+    ensure!(none.is_empty(), "records come in although nothing runs: {none}");
+    Ok(())
+}
+
+async fn the_schedule_is_paused(millrace: &Millrace) -> Result<()> {
+    millrace.says(&["pause", "made"], 0, "is paused").await?;
+    millrace.says(&["pause", "made"], 0, "already").await?;
+    let paused = async || Ok(millrace.run(&["status"]).await?.out.contains("made: PAUSED").then_some(()));
+    eventually("the pause is in the status", ARRIVED_WITHIN, paused).await?;
+    millrace.says(&["resume", "made"], 0, "makes runs").await?;
+    let resumed = async || Ok(millrace.run(&["status"]).await?.out.contains("made: next ").then_some(()));
+    eventually("the next due time is in the status", ARRIVED_WITHIN, resumed).await.map(drop)
+}
+
+async fn a_backfill_is_listed_before_it_is_made(millrace: &Millrace) -> Result<()> {
+    let range = ["backfill", "made", "--from", "2026-01-01", "--to", "2026-01-03", "--step", "24h", "--name", "again"];
+    let count = async || {
+        let runs = millrace.json(&["runs", "--source", "made"]).await?;
+        let runs = runs.as_array().cloned().unwrap_or_default();
+        anyhow::Ok(runs.iter().filter(|run| run["metadata"]["labels"]["millrace.dev/backfill"] == "again").count())
+    };
+    let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
+    millrace.says(&dry, 0, "2026-01-02T00:00:00Z").await?;
+    ensure!(count().await? == 0, "a dry run made runs");
+    millrace.says(&range, 0, "2 runs of backfill 'again'").await?;
+    millrace.says(&range, 0, "2 were there already").await?;
+    ensure!(count().await? == 2, "not two runs");
+    let ended = async || {
+        let runs = millrace.json(&["runs", "--source", "made"]).await?;
+        let runs = runs.as_array().cloned().unwrap_or_default();
+        Ok(runs.iter().all(|run| run["status"]["phase"] == "Succeeded").then_some(()))
+    };
+    eventually("the backfill has succeeded", Duration::from_secs(180), ended).await.map(drop)
+}
+
+async fn what_does_not_exist_is_a_mistake(millrace: &Millrace) -> Result<()> {
+    millrace.says(&["status", "nobody"], 2, "no pipeline 'nobody'").await?;
+    millrace.says(&["peek", "nothing"], 2, "no pipeline of namespace").await?;
+    millrace.says(&["peek", TOPIC, "--partition", "99"], 2, "has no partition 99").await?;
+    millrace.says(&["rows", "created_users", "--key", "nobody=1"], 2, "no column 'nobody'").await?;
+    millrace.says(&["trigger", "nobody"], 2, "source 'nobody'").await?;
+    millrace.says(&["runs", "cancel", "nobody"], 2, "cannot read run 'nobody'").await?;
+    millrace.says(&["console", "--service", "nobody"], 2, "no Service 'nobody'").await?;
+    millrace.says(&["lag", "--nothing"], 2, "unexpected argument").await.map(drop)
+}
+
+/// An account without rights is told which it lacks, and one that may read pipelines sees no more than those.
+async fn a_stranger_is_told_what_is_missing(namespace: &TestNamespace, millrace: &Millrace) -> Result<()> {
+    let kubectl = async |words: &[&str]| {
+        let words: Vec<&str> = ["-n", &namespace.name].into_iter().chain(words.iter().copied()).collect();
+        namespace.cluster.kubectl(&words).await
+    };
+    kubectl(&["create", "serviceaccount", "stranger"]).await?;
+    let token = kubectl(&["create", "token", "stranger"]).await?;
+    let view = kubectl(&["config", "view", "--minify", "--flatten", "-o", "json"]).await?;
+    let mut kubeconfig: Value = serde_json::from_str(&view).context("a kubeconfig is JSON")?;
+    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+    let file = std::env::temp_dir().join(format!("millrace-stranger-{}", namespace.name));
+    fs::write(&file, kubeconfig.to_string()).context("cannot write a kubeconfig")?;
+    let stranger = millrace.with_kubeconfig(file.clone());
+    stranger.says(&["status"], 3, "forbidden").await?;
+    kubectl(&["create", "role", "reads", "--verb=get,list", "--resource=streamingpipelines.millrace.dev"]).await?;
+    let account = format!("--serviceaccount={}:stranger", namespace.name);
+    kubectl(&["create", "rolebinding", "reads", "--role=reads", &account]).await?;
+    let allowed = async || Ok((stranger.run(&["status"]).await?.code == 0).then_some(()));
+    eventually("a reader sees the status", ARRIVED_WITHIN, allowed).await?;
+    stranger.says(&["peek", TOPIC], 3, "cannot list pods").await?;
+    stranger.says(&["pause", "made"], 3, "forbidden").await?;
+    stranger.says(&["trigger", "made"], 3, "forbidden").await?;
+    // Control: the pipeline's own user may.
+    millrace.says(&["peek", TOPIC], 0, "").await?;
+    fs::remove_file(file).context("cannot remove a kubeconfig")
+}
