@@ -5,9 +5,9 @@ export interface components {
       reason: components["schemas"]["ProblemReason"];
       message: string;
       causes: string[];
-      right?: string | null;
+      right: string | null;
       fields: components["schemas"]["FieldProblem"][];
-      retryAfter?: number | null;
+      retryAfter: number | null;
     };
     ProblemReason: "Unauthenticated" | "Forbidden" | "NotFound" | "Rejected" | "Conflict" | "Limited" | "Unavailable" | "Bug";
     FieldProblem: {
@@ -16,9 +16,12 @@ export interface components {
     };
     Done: {
       message: string;
-      name?: string | null;
+      name: string | null;
       kubectl: string;
-      manifest?: string | null;
+      manifest: string | null;
+    };
+    Span: {
+      seconds: number | null;
     };
     History: {
       stepSeconds: number;
@@ -32,9 +35,9 @@ export interface components {
     };
     SeriesKey: {
       measure: components["schemas"]["Measure"];
-      stage?: components["schemas"]["Stage"] | null;
-      name?: string | null;
-      partition?: number | null;
+      stage: components["schemas"]["Stage"] | null;
+      name: string | null;
+      partition: number | null;
     };
     Measure: "InRate" | "OutRate" | "ErrorRate" | "LagRecords" | "LagSeconds" | "Busy" | "Idle" | "BackPressured" | "LatencyP50" | "LatencyP99" | "AgeP50" | "AgeP99";
     Sample: {
@@ -44,31 +47,34 @@ export interface components {
     };
     SampleValue: {
       key: components["schemas"]["SeriesKey"];
-      value?: number | null;
+      value: number | null;
     };
     Lag: {
       group: string;
-      measured?: string | null;
-      totalRecords?: number | null;
-      totalSeconds?: number | null;
+      measured: string | null;
+      totalRecords: number | null;
+      totalSeconds: number | null;
       partitions: components["schemas"]["PartitionLag"][];
-      unknown?: string | null;
+      unknown: string | null;
       kubectl: string;
     };
     PartitionLag: {
       topic: string;
       partition: number;
-      startOffset?: number | null;
-      endOffset?: number | null;
-      committedOffset?: number | null;
-      lagRecords?: number | null;
-      lagSeconds?: number | null;
-      inRate?: number | null;
-      outRate?: number | null;
+      startOffset: number | null;
+      endOffset: number | null;
+      committedOffset: number | null;
+      lagRecords: number | null;
+      lagSeconds: number | null;
+      inRate: number | null;
+      outRate: number | null;
+    };
+    Query: {
+      limit: number | null;
     };
     DeadLetters: {
       topic: string;
-      total?: number | null;
+      total: number | null;
       reasons: components["schemas"]["ReasonCount"][];
       letters: components["schemas"]["DeadLetter"][];
       more: boolean;
@@ -81,47 +87,66 @@ export interface components {
     };
     DeadLetter: {
       reason: string;
-      message?: string | null;
-      query?: string | null;
-      topic?: string | null;
-      partition?: number | null;
-      offset?: number | null;
-      timestamp?: string | null;
+      message: string | null;
+      query: string | null;
+      topic: string | null;
+      partition: number | null;
+      offset: number | null;
+      timestamp: string | null;
       record: components["schemas"]["Message"];
     };
     Topics: {
       topics: components["schemas"]["Topic"][];
-      unknown?: string | null;
+      unknown: string | null;
     };
     Topic: {
       name: string;
-      partitions?: number | null;
-      records?: number | null;
+      partitions: number | null;
+      records: number | null;
       deadLetters: boolean;
+    };
+    Query: {
+      from: components["schemas"]["From"] | null;
+      offset: number | null;
+      time: string | null;
+      partition: number | null;
+      key: string | null;
+      contains: string | null;
+      header: string | null;
+      run: string | null;
+      limit: number | null;
+      cursor: string | null;
+    };
+    Filter: {
+      partition: number | null;
+      key: string | null;
+      contains: string | null;
+      header: string | null;
+      run: string | null;
     };
     From: "newest" | "oldest" | "offset" | "time";
     Messages: {
       messages: components["schemas"]["Message"][];
       scanned: number;
       complete: boolean;
-      cursor?: string | null;
+      cursor: string | null;
       maskedFields: string[];
       kubectl: string;
     };
     Message: {
       partition: number;
       offset: number;
-      timestamp?: string | null;
-      key?: components["schemas"]["Text"] | null;
-      value?: components["schemas"]["Text"] | null;
-      json?: unknown | null;
+      timestamp: string | null;
+      key: components["schemas"]["Text"] | null;
+      value: components["schemas"]["Text"] | null;
+      json: unknown | null;
       headers: components["schemas"]["MessageHeader"][];
-      run?: string | null;
+      run: string | null;
       bytes: number;
     };
     MessageHeader: {
       name: string;
-      value?: components["schemas"]["Text"] | null;
+      value: components["schemas"]["Text"] | null;
     };
     Text: {
       encoding: components["schemas"]["Encoding"];
@@ -134,32 +159,35 @@ export interface components {
       messages: components["schemas"]["Message"][];
       skipped: number;
     };
+    Wanted: {
+      namespace: string | null;
+    };
     Pipelines: {
       pipelines: components["schemas"]["PipelineSummary"][];
       scope: string[];
       forbidden: string[];
-      problem?: string | null;
+      problem: string | null;
     };
     PipelineSummary: {
       namespace: string;
       name: string;
       created: string;
       state: components["schemas"]["State"];
-      ready?: components["schemas"]["Condition"] | null;
-      phase?: string | null;
+      ready: components["schemas"]["Condition"] | null;
+      phase: string | null;
       components: components["schemas"]["ComponentSummary"][];
-      lagRecords?: number | null;
-      lagSeconds?: number | null;
-      inRate?: number | null;
-      outRate?: number | null;
-      errorRate?: number | null;
+      lagRecords: number | null;
+      lagSeconds: number | null;
+      inRate: number | null;
+      outRate: number | null;
+      errorRate: number | null;
       pausedSources: string[];
       lagSparkline: (number | null)[];
     };
     ComponentSummary: {
       component: components["schemas"]["Component"];
-      ready?: number | null;
-      desired?: number | null;
+      ready: number | null;
+      desired: number | null;
     };
     Component: "ZooKeeper" | "Kafka" | "Cassandra" | "Producer" | "Processor";
     State: "Ok" | "Waiting" | "Degraded" | "Failed" | "Paused" | "Empty" | "Unknown";
@@ -182,18 +210,18 @@ export interface components {
       rights: components["schemas"]["Rights"];
       maskedFields: string[];
       generation: number;
-      observedGeneration?: number | null;
+      observedGeneration: number | null;
       kubectl: string;
     };
     Rights: {
-      messages?: boolean | null;
-      rows?: boolean | null;
-      unmasked?: boolean | null;
-      logs?: boolean | null;
-      runs?: boolean | null;
-      trigger?: boolean | null;
-      cancel?: boolean | null;
-      pause?: boolean | null;
+      messages: boolean | null;
+      rows: boolean | null;
+      unmasked: boolean | null;
+      logs: boolean | null;
+      runs: boolean | null;
+      trigger: boolean | null;
+      cancel: boolean | null;
+      pause: boolean | null;
     };
     Graph: {
       nodes: components["schemas"]["Node"][];
@@ -205,14 +233,14 @@ export interface components {
       name: string;
       component: components["schemas"]["Component"];
       state: components["schemas"]["State"];
-      reason?: string | null;
-      message?: string | null;
-      ready?: number | null;
-      desired?: number | null;
-      inRate?: number | null;
-      outRate?: number | null;
-      errorRate?: number | null;
-      lagRecords?: number | null;
+      reason: string | null;
+      message: string | null;
+      ready: number | null;
+      desired: number | null;
+      inRate: number | null;
+      outRate: number | null;
+      errorRate: number | null;
+      lagRecords: number | null;
       detail: string;
     };
     NodeKind: "Source" | "Topic" | "Query" | "Table" | "DeadLetters" | "Store";
@@ -220,7 +248,7 @@ export interface components {
       from: string;
       to: string;
       kind: components["schemas"]["EdgeKind"];
-      rate?: number | null;
+      rate: number | null;
     };
     EdgeKind: "Flow" | "RestsOn";
     Why: {
@@ -230,60 +258,26 @@ export interface components {
       unknown: string[];
     };
     Bottleneck: {
-      node?: string | null;
+      node: string | null;
       severity: number;
-      worsening?: boolean | null;
+      worsening: boolean | null;
       message: string;
     };
     Stage: "Source" | "Processor" | "Sink";
     StageSignals: {
       stage: components["schemas"]["Stage"];
       name: string;
-      inRate?: number | null;
-      outRate?: number | null;
-      errorRate?: number | null;
-      p50Seconds?: number | null;
-      p99Seconds?: number | null;
-      busy?: number | null;
-      idle?: number | null;
-      backPressured?: number | null;
-      ageP50Seconds?: number | null;
-      ageP99Seconds?: number | null;
-      unknown?: string | null;
-    };
-    SourceView: {
-      name: string;
-      kind: string;
-      topic: string;
-      runnable: boolean;
-      notRunnable?: string | null;
-      params: components["schemas"]["ParamView"][];
-      schedule?: components["schemas"]["ScheduleView"] | null;
-    };
-    ParamView: {
-      name: string;
-      type: string;
-      default?: string | null;
-      description?: string | null;
-      minimum?: number | null;
-      maximum?: number | null;
-      choices: string[];
-      pattern?: string | null;
-    };
-    ScheduleView: {
-      cron?: string | null;
-      timeZone: string;
-      paused: boolean;
-      concurrencyPolicy: string;
-      catchUp: string;
-      next?: string | null;
-      last?: string | null;
-      lastRun?: string | null;
-      missed?: number | null;
-      lastMissed?: string | null;
-      lastMissedReason?: string | null;
-      active?: number | null;
-      message?: string | null;
+      inRate: number | null;
+      outRate: number | null;
+      errorRate: number | null;
+      p50Seconds: number | null;
+      p99Seconds: number | null;
+      busy: number | null;
+      idle: number | null;
+      backPressured: number | null;
+      ageP50Seconds: number | null;
+      ageP99Seconds: number | null;
+      unknown: string | null;
     };
     Pods: {
       pods: components["schemas"]["Pod"][];
@@ -292,12 +286,12 @@ export interface components {
     Pod: {
       name: string;
       component: string;
-      run?: string | null;
+      run: string | null;
       phase: string;
       ready: boolean;
       terminating: boolean;
-      reason?: string | null;
-      node?: string | null;
+      reason: string | null;
+      node: string | null;
       created: string;
       containers: components["schemas"]["Container"][];
     };
@@ -305,10 +299,17 @@ export interface components {
       name: string;
       image: string;
       initial: boolean;
-      state?: string | null;
-      reason?: string | null;
+      state: string | null;
+      reason: string | null;
       restarts: number;
       previous: boolean;
+    };
+    LogQuery: {
+      container: string | null;
+      previous: boolean;
+      tail: number | null;
+      sinceSeconds: number | null;
+      contains: string | null;
     };
     LogLines: {
       lines: string[];
@@ -318,7 +319,7 @@ export interface components {
       kubectl: string;
     };
     Event: {
-      time?: string | null;
+      time: string | null;
       type: string;
       reason: string;
       object: string;
@@ -329,7 +330,7 @@ export interface components {
       yaml: string;
       spec: unknown;
       generation: number;
-      observedGeneration?: number | null;
+      observedGeneration: number | null;
       conditions: components["schemas"]["Condition"][];
       differences: components["schemas"]["Difference"][];
       unknown: string[];
@@ -358,6 +359,10 @@ export interface components {
       masked: boolean;
     };
     Role: "Partition" | "Clustering" | "Regular";
+    Query: {
+      limit: number | null;
+      key: string | null;
+    };
     Rows: {
       columns: components["schemas"]["Column"][];
       rows: unknown[][];
@@ -372,27 +377,27 @@ export interface components {
     Run: {
       name: string;
       source: string;
-      phase?: string | null;
-      message?: string | null;
-      requestedBy?: string | null;
-      backfill?: string | null;
-      scheduled?: string | null;
+      phase: string | null;
+      message: string | null;
+      requestedBy: string | null;
+      backfill: string | null;
+      scheduled: string | null;
       created: string;
-      started?: string | null;
-      ended?: string | null;
-      nextAttempt?: string | null;
+      started: string | null;
+      ended: string | null;
+      nextAttempt: string | null;
       cancelling: boolean;
       params: { [key: string]: string };
-      maxRecords?: number | null;
-      duration?: string | null;
-      recordsRead?: number | null;
-      recordsProduced?: number | null;
-      recordsRejected?: number | null;
-      bytes?: number | null;
-      topic?: string | null;
+      maxRecords: number | null;
+      duration: string | null;
+      recordsRead: number | null;
+      recordsProduced: number | null;
+      recordsRejected: number | null;
+      bytes: number | null;
+      topic: string | null;
       topicRanges: components["schemas"]["TopicRange"][];
       topicRangesIncomplete: boolean;
-      traceId?: string | null;
+      traceId: string | null;
       attempts: components["schemas"]["Attempt"][];
       kubectl: string;
     };
@@ -404,12 +409,12 @@ export interface components {
     Attempt: {
       number: number;
       started: string;
-      ended?: string | null;
-      pod?: string | null;
-      error?: string | null;
-      recordsRead?: number | null;
-      recordsProduced?: number | null;
-      recordsRejected?: number | null;
+      ended: string | null;
+      pod: string | null;
+      error: string | null;
+      recordsRead: number | null;
+      recordsProduced: number | null;
+      recordsRejected: number | null;
     };
     Trigger: {
       source: string;
@@ -435,7 +440,7 @@ export interface components {
     BackfillAnswer: {
       name: string;
       runs: components["schemas"]["BackfillRun"][];
-      done?: components["schemas"]["Done"] | null;
+      done: components["schemas"]["Done"] | null;
     };
     BackfillRun: {
       name: string;
@@ -458,19 +463,58 @@ export interface components {
       end: string;
       version: string;
     };
+    SourceView: {
+      name: string;
+      kind: string;
+      topic: string;
+      runnable: boolean;
+      notRunnable: string | null;
+      params: components["schemas"]["ParamView"][];
+      schedule: components["schemas"]["ScheduleView"] | null;
+    };
+    ParamView: {
+      name: string;
+      type: string;
+      default: string | null;
+      description: string | null;
+      minimum: number | null;
+      maximum: number | null;
+      choices: string[];
+      pattern: string | null;
+    };
+    ScheduleView: {
+      cron: string | null;
+      timeZone: string;
+      paused: boolean;
+      concurrencyPolicy: string;
+      catchUp: string;
+      next: string | null;
+      last: string | null;
+      lastRun: string | null;
+      missed: number | null;
+      lastMissed: string | null;
+      lastMissedReason: string | null;
+      active: number | null;
+      message: string | null;
+    };
+    Query: {
+      topic: string;
+      partition: number;
+      offset: number;
+    };
     Trace: {
       steps: components["schemas"]["Step"][];
-      record?: components["schemas"]["Message"] | null;
+      record: components["schemas"]["Message"] | null;
     };
     Step: {
       kind: components["schemas"]["StepKind"];
       name: string;
       outcome: components["schemas"]["Outcome"];
-      time?: string | null;
-      seconds?: number | null;
+      time: string | null;
+      seconds: number | null;
       message: string;
       facts: components["schemas"]["Fact"][];
-      row?: components["schemas"]["Rows"] | null;
+      row: components["schemas"]["Rows"] | null;
     };
     StepKind: "Run" | "Source" | "Topic" | "Query" | "Row" | "DeadLetter";
     Outcome: "Done" | "Waiting" | "Missing" | "Superseded" | "Rejected" | "Unknown";

@@ -128,15 +128,26 @@ test("short and long runs both show in the grid", () => {
 });
 
 test("sources stand left, tables right, and stores under what rests on them", () => {
+  const nothing = {
+    reason: null,
+    message: null,
+    ready: null,
+    desired: null,
+    inRate: null,
+    outRate: null,
+    errorRate: null,
+    lagRecords: null,
+    detail: "",
+  };
   const node = (id: string, kind: ApiNode["kind"]): ApiNode => ({
     id,
     kind,
     name: id,
     component: "Kafka",
     state: "Ok",
-    detail: "",
+    ...nothing,
   });
-  const edge = (from: string, to: string, kind: Edge["kind"]): Edge => ({ from, to, kind });
+  const edge = (from: string, to: string, kind: Edge["kind"]): Edge => ({ from, to, kind, rate: null });
   const nodes = [
     node("source", "Source"),
     node("topic", "Topic"),
