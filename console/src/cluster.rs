@@ -83,7 +83,8 @@ impl Cluster {
         let listed = async {
             for cache in self.caches.iter() {
                 let (pipelines, pods) = (cache.pipelines.wait_until_ready(), cache.pods.wait_until_ready());
-                if tokio::join!(pipelines, pods) != (Ok(()), Ok(())) {
+                let (pipelines, pods) = tokio::join!(pipelines, pods);
+                if pipelines.is_err() || pods.is_err() {
                     return false;
                 }
             }

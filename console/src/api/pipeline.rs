@@ -295,7 +295,7 @@ pub struct Bottleneck {
 }
 
 /// A stage of a pipeline.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, JsonSchema)]
 pub enum Stage {
     /// Fetching a source and sending it to Kafka.
     Source,

@@ -84,24 +84,29 @@ pub async fn run(cluster: Cluster, measured: Measured, client: reqwest::Client, 
         memories.retain(|names, _| there.contains(names));
         measured.write_history().keep(|names| there.contains(names));
         measured.write_lags().retain(|names, _| there.contains(names));
-        let asked: Vec<(Names, Arc<StreamingPipeline>, Memory)> = pipelines
+        let asked: Vec<_> = pipelines
             .into_iter()
             .map(|pipeline| {
                 let names = names_of(&pipeline);
                 let memory = memories.remove(&names).unwrap_or_default();
-                (names, pipeline, memory)
+                remembered(cluster.clone(), measured.clone(), client.clone(), names, pipeline, memory)
             })
             .collect();
-        let sampled = futures::stream::iter(asked).map(|(names, pipeline, mut memory)| {
-            let (cluster, measured, client) = (&cluster, &measured, &client);
-            async move {
-                sample(cluster, measured, client, &names, &pipeline, &mut memory).await;
-                (names, memory)
-            }
-        });
-        memories = sampled.buffer_unordered(AT_ONCE).collect().await;
+        memories = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
         ticks.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+async fn remembered(
+    cluster: Cluster,
+    measured: Measured,
+    client: reqwest::Client,
+    names: Names,
+    pipeline: Arc<StreamingPipeline>,
+    mut memory: Memory,
+) -> (Names, Memory) {
+    sample(&cluster, &measured, &client, &names, &pipeline, &mut memory).await;
+    (names, memory)
 }
 
 async fn sample(

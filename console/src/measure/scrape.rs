@@ -34,16 +34,14 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
 
 /// Asks all workers at once.
 pub async fn workers(client: &reqwest::Client, workers: &[Worker]) -> Vec<Answer> {
-    join_all(workers.iter().map(|worker| async {
-        Answer {
-            pod: worker.name.clone(),
-            uid: worker.uid.clone(),
-            component: worker.component,
-            started: worker.started,
-            reading: one(client, worker.address).await,
-        }
-    }))
-    .await
+    let asked: Vec<_> = workers.iter().cloned().map(|worker| ask(client.clone(), worker)).collect();
+    join_all(asked).await
+}
+
+async fn ask(client: reqwest::Client, worker: Worker) -> Answer {
+    let reading = one(&client, worker.address).await;
+    let Worker { name, uid, component, address: _, started } = worker;
+    Answer { pod: name, uid, component, started, reading }
 }
 
 async fn one(client: &reqwest::Client, address: IpAddr) -> Result<Reading, String> {

@@ -8,8 +8,8 @@ use axum::extract::Path;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 use millrace_api::crd::run::{BACKFILL_LABEL, MAX_ACTIVE, REQUESTED_BY, default_run_timeout};
 use millrace_api::crd::{IngestionRunSpec, Retries, RunTemplate};
 use millrace_api::names::Names;
@@ -80,17 +80,20 @@ async fn made(viewer: &Viewer, names: &Names, wanted: &Backfill) -> Result<Backf
 
 /// Creates runs, oldest first; one that exists already is taken for created.
 async fn create(viewer: &Viewer, names: &Names, missing: &[&IngestionRun]) -> Result<(), Refusal> {
-    let api = runs::api(viewer, names);
-    let params = PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) };
-    let created = futures::stream::iter(missing.iter().map(|run| api.create(&params, run))).buffered(AT_ONCE);
-    let mut created = std::pin::pin!(created);
+    let asked: Vec<_> = missing.iter().map(|run| one(runs::api(viewer, names), (*run).clone())).collect();
+    let mut created = std::pin::pin!(futures::stream::iter(asked).buffered(AT_ONCE));
     while let Some(created) = created.next().await {
         match created.map_err(|error| forbidden(viewer.kube(&error, "run"), "create ingestionruns")) {
-            Ok(_) | Err(Refusal::Conflict { .. }) => (),
+            Ok(()) | Err(Refusal::Conflict { .. }) => (),
             Err(refusal) => return Err(refusal),
         }
     }
     Ok(())
+}
+
+async fn one(api: Api<IngestionRun>, run: IngestionRun) -> Result<(), kube::Error> {
+    let params = PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) };
+    api.create(&params, &run).await.map(drop)
 }
 
 /// The runs of a backfill.

@@ -68,12 +68,9 @@ async fn one_by_one(
     answer: &mut Pipelines,
     tells: bool,
 ) -> Result<Vec<StreamingPipeline>, Refusal> {
-    let asked = futures::stream::iter(namespaces.take(MOST_NAMESPACES)).map(|namespace| async move {
-        let listed = list(viewer, Some(&namespace)).await;
-        (namespace, listed)
-    });
+    let asked: Vec<_> = namespaces.take(MOST_NAMESPACES).map(|namespace| named(viewer.clone(), namespace)).collect();
     let mut found = Vec::new();
-    let listed: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+    let listed: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
     for (namespace, listed) in listed {
         match listed {
             Ok(pipelines) => found.extend(pipelines),
@@ -86,6 +83,11 @@ async fn one_by_one(
         }
     }
     Ok(found)
+}
+
+async fn named(viewer: Viewer, namespace: String) -> (String, Result<Vec<StreamingPipeline>, Refusal>) {
+    let listed = list(&viewer, Some(&namespace)).await;
+    (namespace, listed)
 }
 
 async fn list(viewer: &Viewer, namespace: Option<&str>) -> Result<Vec<StreamingPipeline>, Refusal> {
