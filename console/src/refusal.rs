@@ -88,7 +88,9 @@ impl Refusal {
 
     /// Makes the refusal of a request that needs something which does not answer.
     pub fn unavailable(message: impl Display, cause: &(dyn Error + 'static)) -> Self {
-        Self::Unavailable { message: message.to_string(), causes: chain(cause) }
+        let message = message.to_string();
+        let causes = chain(cause).into_iter().filter(|cause| *cause != message).collect();
+        Self::Unavailable { message, causes }
     }
 
     /// Judges what the API server said to a question about `what`.

@@ -163,5 +163,9 @@ fn refusal(error: &PreviewTable) -> Refusal {
 }
 
 fn is_invalid(error: &ExecutionError) -> bool {
-    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) = error else {
+        return false;
+    };
+    // A value is read by fromJson, which is a function to Cassandra.
+    matches!(error, DbError::Invalid | DbError::FunctionFailure { .. })
 }

@@ -33,7 +33,9 @@ const ONE_RECORD: usize = 64 << 10;
 /// How long a broker may wait for a record that should be there.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Header of a redriven record with the time that its cells have; the worker's own, a test holds them together.
+/// Header with the source that a record came from; this and the next are the worker's own, a test holds them together.
+const SOURCE_HEADER: &str = "millrace-source";
+/// Header of a redriven record with the time that its cells have.
 const FIRST_TIMESTAMP: &str = "millrace-first-timestamp";
 
 /// Follows a record.
@@ -53,7 +55,8 @@ pub async fn trace(
         return Ok(Json(Trace { steps: vec![step], record: None }));
     };
     let message = render(&record, &masking);
-    let mut steps = origin(&viewer, &names, &resource, &written.topic, message.run.as_deref()).await;
+    let source = text_of(&record, SOURCE_HEADER);
+    let mut steps = origin(&viewer, &names, source.as_deref(), message.run.as_deref()).await;
     steps.push(place(&written, &record));
     let following =
         Following { viewer: &viewer, names: &names, resource: &resource, record: &record, mask: &masking.mask };
@@ -82,23 +85,13 @@ async fn fetch(viewer: &Viewer, names: &Names, written: &Written) -> Result<Opti
 }
 
 /// Returns the steps before Kafka: the run, and the source.
-async fn origin(
-    viewer: &Viewer,
-    names: &Names,
-    resource: &StreamingPipeline,
-    topic: &str,
-    run: Option<&str>,
-) -> Vec<Step> {
-    let sources = || resource.spec.producer.sources.iter().filter(|source| source.topic == topic);
+async fn origin(viewer: &Viewer, names: &Names, source: Option<&str>, run: Option<&str>) -> Vec<Step> {
     let Some(run) = run else {
-        let mut filling: Vec<String> = sources().map(|source| source.name.clone()).collect();
-        let name = if filling.len() == 1 { filling.remove(0) } else { String::new() };
-        let message = match name.is_empty() {
-            true => "it is of no run; several sources fill the topic, or none".to_owned(),
-            false => format!("source '{name}' was fetched continuously, without a run"),
+        let (outcome, message) = match source {
+            Some(source) => (Outcome::Done, format!("source '{source}' was fetched continuously, without a run")),
+            None => (Outcome::Unknown, "the record does not say where it comes from".to_owned()),
         };
-        let outcome = if name.is_empty() { Outcome::Unknown } else { Outcome::Done };
-        return vec![step(StepKind::Source, &name, outcome, message)];
+        return vec![step(StepKind::Source, source.unwrap_or_default(), outcome, message)];
     };
     let api: Api<IngestionRun> = Api::namespaced(viewer.client().clone(), names.namespace());
     match api.get(run).await {
@@ -112,7 +105,7 @@ async fn origin(
                 of_run.facts.push(fact("trace id", trace_id));
             }
             let mut of_source =
-                step(StepKind::Source, &found.source, Outcome::Done, format!("attempt of run '{run}' fetched it"));
+                step(StepKind::Source, &found.source, Outcome::Done, format!("an attempt of run '{run}' fetched it"));
             of_source.time = found.started;
             vec![of_run, of_source]
         }
@@ -216,8 +209,7 @@ impl Following<'_> {
         let topics = self.resource.status.iter().flat_map(|status| &status.kafka).flat_map(|kafka| &kafka.topics);
         let base = topics.into_iter().find(|found| found.name == topic)?.write_timestamp_base;
         let own = base + self.record.offset;
-        let headers = self.record.headers.iter().rfind(|(name, _)| name == FIRST_TIMESTAMP);
-        let first = headers.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()?.parse().ok());
+        let first = text_of(self.record, FIRST_TIMESTAMP).and_then(|text| text.parse().ok());
         Some(first.unwrap_or(own).min(own))
     }
 
@@ -269,6 +261,12 @@ fn key_of(record: &Record, table: &crd::Table, query: &crd::Query) -> Result<Vec
         .collect()
 }
 
+/// Returns the text of a header; the last one of that name counts.
+fn text_of(record: &Record, header: &str) -> Option<String> {
+    let (_, value) = record.headers.iter().rfind(|(name, _)| name == header)?;
+    std::str::from_utf8(value.as_deref()?).ok().map(str::to_owned)
+}
+
 /// Fills in how long each step took since the one before that has a time.
 fn spread(steps: &mut [Step]) {
     let mut before: Option<DateTime<Utc>> = None;
@@ -313,7 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn the_header_s_name_is_the_one_that_the_worker_writes() {
+    fn names_of_headers_are_those_that_the_worker_writes() {
+        assert_eq!(SOURCE_HEADER, millrace_worker::message::SOURCE_HEADER);
         assert_eq!(FIRST_TIMESTAMP, millrace_worker::process::dead_letter::FIRST_TIMESTAMP);
     }
 
