@@ -9,7 +9,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use millrace_api::crd::run::{REQUESTED_BY, default_run_timeout};
 use millrace_api::crd::{IngestionRunSpec, Retries};
 use millrace_api::names::Names;
-use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate, validate_run};
+use millrace_api::validate::validate_sources;
+use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate_run};
 use serde_json::json;
 
 use super::runs;
@@ -109,9 +110,9 @@ async fn create(
     Ok(Done { message, name, kubectl, manifest: Some(manifest) })
 }
 
-/// Applies the operator's own rules first: what it would refuse later is refused now, with its field.
+/// Applies the operator's own rules first, but for SQL, on which no source depends: what it would refuse later is refused now, with its field.
 pub fn check(run: &IngestionRun, pipeline: &StreamingPipeline) -> Result<(), Refusal> {
-    let Err(rejected) = validate_run(run, pipeline, &validate(pipeline)) else {
+    let Err(rejected) = validate_run(run, pipeline, &validate_sources(pipeline)) else {
         return Ok(());
     };
     let message = rejected.first().map(ToString::to_string).unwrap_or_default();
