@@ -10,7 +10,7 @@ import { layout } from "../src/parts/graph";
 import { known } from "../src/parts/state";
 import { conditionTone, readyText } from "../src/parts/words";
 import type { ApiNode, Condition, Edge, Trace } from "../src/types";
-import { placeOf, settled, wholeWay } from "../src/views/follow";
+import { placeOf, settled, timedWay } from "../src/views/follow";
 import { parseLine, split } from "../src/views/logs/lines";
 import { cellHeight } from "../src/views/runs/grid";
 
@@ -87,8 +87,17 @@ test("a log's line is time, text and how grave it is", () => {
   const line = parseLine("2026-01-31T12:00:00.123456789Z \u001b[31mERROR\u001b[0m cassandra is away");
   assert.deepEqual(line, { time: "2026-01-31T12:00:00.123456789Z", text: "ERROR cassandra is away", tone: "bad" });
   assert.equal(parseLine("2026-01-31T12:00:00Z INFO no error here").tone, "");
-  assert.equal(parseLine('{"level":"warn","message":"x"}').tone, "warn");
+  assert.equal(parseLine('{"level":"WARN","message":"x"}').tone, "warn");
   assert.equal(parseLine("plain").time, "");
+});
+
+test("a worker's line is level, message and fields, whatever else is JSON stays as it is", () => {
+  const line = parseLine(
+    '2026-01-31T12:00:00Z {"timestamp":"x","level":"WARN","message":"waits","target":"worker","partition":3}',
+  );
+  assert.deepEqual([line.text, line.tone], [" WARN waits target=worker partition=3", "warn"]);
+  assert.equal(parseLine('{"a":1}').text, '{"a":1}');
+  assert.equal(parseLine('{"level":').text, '{"level":');
 });
 
 test("found parts of a line take turns with the others", () => {
@@ -105,10 +114,10 @@ test("a record is followed until nothing of its way will change", () => {
   ): Trace["steps"][number] => ({ kind, name: "n", outcome, time, seconds: null, message: "", facts: [], row: null });
   const done = [step("Topic", "Done", "2026-01-31T12:00:00Z"), step("Row", "Done", "2026-01-31T12:00:00.250Z")];
   assert.equal(settled({ steps: done, record: null }), true);
-  assert.equal(wholeWay(done), 0.25);
+  assert.equal(timedWay(done)?.seconds, 0.25);
   assert.equal(settled({ steps: [step("Topic", "Done", null), step("Row", "Waiting", null)], record: null }), false);
   assert.equal(settled({ steps: [step("Row", "Unknown", null)], record: null }), false);
-  assert.equal(wholeWay([step("Topic", "Done", null), step("Row", "Done", "2026-01-31T12:00:00Z")]), undefined);
+  assert.equal(timedWay([step("Topic", "Done", null), step("Row", "Done", "2026-01-31T12:00:00Z")]), undefined);
 });
 
 test("a record is named by topic, partition and offset, all of them", () => {

@@ -41,16 +41,16 @@ export function layout(nodes: readonly ApiNode[], edges: readonly Edge[]): Layou
     flowNodes,
     edges.filter(({ kind }) => kind === "Flow"),
   );
+  // The dead letters stand in Kafka as every topic does; a line of their own would only cross the others.
+  const letters = new Set(nodes.filter(({ kind }) => kind === "DeadLetters").map(({ id }) => id));
+  const resting = edges.filter(({ kind, from }) => kind === "RestsOn" && !letters.has(from));
   const stores = layStores(
     nodes.filter(({ kind }) => kind === "Store"),
-    edges.filter(({ kind }) => kind === "RestsOn"),
+    resting,
     flow.nodes,
   );
   const placed = [...flow.nodes, ...stores];
-  const rests = restEdges(
-    edges.filter(({ kind }) => kind === "RestsOn"),
-    placed,
-  );
+  const rests = restEdges(resting, placed);
   return {
     width: Math.max(...placed.map(({ x, width }) => x + width), 0) + SPACE,
     height: Math.max(...placed.map(({ y, height }) => y + height), 0) + SPACE,

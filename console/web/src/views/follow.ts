@@ -13,7 +13,7 @@ import { facts } from "../parts/table";
 import { type ViewName, viewUrl } from "../router";
 import type { Message, Messages, Step, Topics, Trace } from "../types";
 import { messageDetail } from "./messages/detail";
-import { rowTable } from "./tables";
+import { rowFacts } from "./tables";
 
 interface Place {
   topic: string;
@@ -227,7 +227,7 @@ class FollowView {
       ),
       h("p", null, message),
       more.length > 0 && facts(more.map(({ name: fact, value }): [string, Child] => [fact, h("code", null, value)])),
-      row !== null && row !== undefined && rowTable(row),
+      row !== null && row !== undefined && rowFacts(row),
     );
   }
 
@@ -274,30 +274,29 @@ export function settled({ steps }: Trace): boolean {
   return steps.length > 0 && steps.every(({ outcome }) => outcome !== "Waiting" && outcome !== "Unknown");
 }
 
-/** Returns the seconds from the first known moment of a record's way to its row, if both are known. Pure. */
-export function wholeWay(steps: readonly Step[]): number | undefined {
-  const topic = steps.find(({ kind, time }) => kind === "Topic" && time);
-  const row = steps.find(({ kind, time, outcome }) => kind === "Row" && outcome === "Done" && time);
-  if (!topic?.time || !row?.time) return undefined;
-  return (Date.parse(row.time) - Date.parse(topic.time)) / 1000;
+/** Returns the part of a record's way of which both moments are known, the longest such part; nothing if there is none. Pure. */
+export function timedWay(steps: readonly Step[]): { from: Step; to: Step; seconds: number } | undefined {
+  const timed = steps.filter(({ time, outcome }) => outcome === "Done" && time !== null);
+  const [from] = timed;
+  const to = timed.at(-1);
+  if (from === undefined || to === undefined || from === to) return undefined;
+  return { from, to, seconds: (Date.parse(to.time ?? "") - Date.parse(from.time ?? "")) / 1000 };
 }
 
 function total(steps: readonly Step[]): VNode {
   const done = steps.filter(({ outcome }) => outcome === "Done").length;
+  const way = timedWay(steps);
+  const figure = (value: Child, name: string): VNode =>
+    h("div", { class: "figure" }, h("div", { class: "value" }, value), h("div", { class: "name" }, name));
   return h(
     "div",
     { class: "figures" },
-    h(
-      "div",
-      { class: "figure" },
-      h("div", { class: "value" }, known(seconds(wholeWay(steps)))),
-      h("div", { class: "name" }, "from the topic to its row"),
-    ),
-    h(
-      "div",
-      { class: "figure" },
-      h("div", { class: "value" }, `${count(done)} of ${count(steps.length)}`),
-      h("div", { class: "name" }, "steps done"),
-    ),
+    figure(`${count(done)} of ${count(steps.length)}`, "steps done"),
+    way === undefined
+      ? figure(known("unknown"), "how long it took")
+      : figure(
+          seconds(way.seconds),
+          `from ${KINDS[way.from.kind].toLowerCase()} to ${KINDS[way.to.kind].toLowerCase()}`,
+        ),
   );
 }

@@ -87,14 +87,16 @@ function content(
         h(
           "span",
           { class: "soft" },
-          `at most ${count(total)} records are kept in ${topic}; the reasons are of the newest ${plural(letters.length, "letter")}`,
+          `in ${topic}`,
+          letters.length > 0 &&
+            `, which keeps at most ${plural(total ?? Number.NaN, "record")}; the reasons are of the newest ${count(letters.length)}`,
         ),
       ),
       letters.length === 0
         ? notice(
             "empty",
             "There is no dead letter",
-            h("p", null, "Every record that the queries read so far became a row."),
+            h("p", null, "No record was refused, as far back as the topic keeps them."),
           )
         : h(
             "ul",

@@ -327,7 +327,7 @@ class MessagesView {
         { class: "panel tall" },
         table({
           caption: "Messages",
-          columns: columns(this.live),
+          columns: columns(this.live, selected !== undefined),
           rows: messages,
           key: place,
           selected: at,
@@ -351,7 +351,7 @@ function place({ partition, offset }: Message): string {
   return `${partition}:${offset}`;
 }
 
-function columns(live: Live): Column<Message>[] {
+function columns(live: Live, open: boolean): Column<Message>[] {
   const now = Date.now();
   return [
     {
@@ -361,7 +361,7 @@ function columns(live: Live): Column<Message>[] {
     },
     { head: "Partition", numeric: true, cell: ({ partition }) => partition },
     { head: "Offset", numeric: true, cell: ({ offset }) => offset },
-    { head: "Key", class: "nowrap", cell: ({ key }) => short(key, 40) },
+    { head: "Key", class: "nowrap", cell: ({ key }) => short(key, open ? 14 : 40) },
     { head: "Value", class: "wide", cell: ({ value }) => h("span", { class: "value-line" }, short(value, 220)) },
     {
       head: "Run",

@@ -79,7 +79,6 @@ function list(page: Page, value: Pipelines): Child {
     value.problem !== null &&
       value.problem !== undefined &&
       notice("unknown", "Some pipelines are unknown for now", h("p", null, value.problem)),
-    value.forbidden.length > 0 && forbidden(value),
     shown.length > 0 &&
       h(
         "div",
@@ -92,6 +91,7 @@ function list(page: Page, value: Pipelines): Child {
           open: ({ namespace: space, name }) => page.go(viewUrl(space, name, "overview")),
         }),
       ),
+    value.forbidden.length > 0 && forbidden(value),
     shown.length === 0 &&
       value.pipelines.length > 0 &&
       notice("empty", `No pipeline's name or reason contains “${search}”`),
@@ -113,15 +113,13 @@ export function matches({ namespace, name, ready }: PipelineSummary, search: str
   return text.includes(search.trim().toLowerCase());
 }
 
-function forbidden({ forbidden: spaces }: Pipelines): Child {
+/** Where there are pipelines, what is missing is said in a line; else it is why there are none. */
+function forbidden({ forbidden: spaces, pipelines }: Pipelines): Child {
   const everywhere = spaces.includes("*");
-  return notice(
-    "forbidden",
-    everywhere
-      ? "You may not list the pipelines of all namespaces"
-      : `You may not list the pipelines of ${spaces.join(", ")}`,
-    h("p", null, everywhere ? "Write the namespace above whose pipelines you may see." : "What you may see is below."),
-  );
+  const title = `You may not list the pipelines of ${everywhere ? "all namespaces" : spaces.join(", ")}`;
+  const advice = everywhere ? "Write the namespace above whose pipelines you want to see." : "";
+  if (pipelines.length === 0) return notice("forbidden", title, advice === "" ? null : h("p", null, advice));
+  return h("p", { class: "soft", key: "forbidden" }, `${title}; those that you may are shown. ${advice}`);
 }
 
 function empty(namespace: string): Child {

@@ -290,7 +290,7 @@ class RunsView {
               : seconds(isFinal(run) ? length : Math.round(length));
           },
         },
-        { head: "Attempts", numeric: true, cell: ({ attempts }) => attempts.length },
+        ...(open ? [] : [{ head: "Attempts", numeric: true, cell: ({ attempts }: Run) => attempts.length }]),
         {
           head: "Produced",
           numeric: true,

@@ -12,7 +12,7 @@ import { choiceField, type Option, textField } from "../parts/fields";
 import { MASK, preview } from "../parts/json";
 import { saveFile } from "../parts/save";
 import { held, notice, problemNotice } from "../parts/state";
-import { table } from "../parts/table";
+import { facts, table } from "../parts/table";
 import type { Column, Rows, Table, Tables } from "../types";
 
 const LIMITS: Option[] = [
@@ -189,7 +189,7 @@ class TablesView {
                 ? "The table has no row yet"
                 : "There is no row of this key",
             )
-          : h("section", { class: "panel tall", key: "rows" }, rowTable(value)),
+          : h("section", { class: "panel tall rows", key: "rows" }, rowTable(value)),
         h(
           "div",
           { class: "row", key: "more" },
@@ -220,8 +220,8 @@ class TablesView {
   }
 }
 
-/** Returns rows as a table; also where one row is shown elsewhere. */
-export function rowTable({ columns, rows }: Rows): VNode {
+/** Returns rows as a table. */
+function rowTable({ columns, rows }: Rows): VNode {
   const indexed = rows.map((cells, index) => ({ cells, index }));
   return table<{ cells: unknown[]; index: number }>({
     caption: "Rows",
@@ -235,12 +235,18 @@ export function rowTable({ columns, rows }: Rows): VNode {
   });
 }
 
+/** Returns one row as its columns, one under the other. */
+export function rowFacts({ columns, rows }: Rows): VNode {
+  const [cells = []] = rows;
+  return facts(columns.map((column, at): [string, Child] => [column.name, cell(cells[at], column.masked)]));
+}
+
 function cell(value: unknown, masked: boolean): Child {
   if (masked)
     return h("span", { class: "masked", title: "Masked: you lack the right to see this field" }, `${MASK} masked`);
   if (value === null || value === undefined) return h("span", { class: "soft" }, "null");
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  return h("code", { title: text.length > 120 ? text : undefined }, preview(text, 120));
+  return h("code", { title: text.length > 30 ? text : undefined }, preview(text, 120));
 }
 
 function saveRows(name: string, { columns, rows }: Rows): void {

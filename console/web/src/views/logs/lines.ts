@@ -2,6 +2,8 @@
  * Lines of a log: time, text, how grave, and the parts that were looked for. Pure.
  */
 
+import { parseJson } from "../../parts/json";
+
 export interface Line {
   /** As Kubernetes writes it, RFC 3339. Empty: the line has none. */
   time: string;
@@ -12,8 +14,20 @@ export interface Line {
 /** Returns a line of a log whose lines begin with their time. */
 export function parseLine(line: string): Line {
   const match = /^(\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})) ?(.*)$/s.exec(line);
-  const text = withoutColours(match?.[2] ?? line);
+  const text = readable(withoutColours(match?.[2] ?? line));
   return { time: match?.[1] ?? "", text, tone: toneOf(text) };
+}
+
+/** Writes a JSON line of a worker as level, message and fields; anything else stays as it is. */
+function readable(text: string): string {
+  const record = text.startsWith("{") ? parseJson(text) : undefined;
+  if (record === null || typeof record !== "object" || Array.isArray(record)) return text;
+  const { timestamp: _time, level, message, ...fields } = record;
+  if (typeof level !== "string" || typeof message !== "string") return text;
+  const rest = Object.entries(fields).map(
+    ([name, value]) => ` ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
+  return `${level.padStart(5)} ${message}${rest.join("")}`;
 }
 
 /** Takes out the terminal's colours. */
@@ -21,12 +35,9 @@ function withoutColours(text: string): string {
   return text.replace(/\u001b\[[0-9;]*m/g, "");
 }
 
-/** Levels as the workers, Kafka, ZooKeeper and Cassandra write them: a word of its own near the begin, or a JSON field. */
+/** Levels as the workers, Kafka, ZooKeeper and Cassandra write them: a word of its own near the begin. */
 function toneOf(text: string): Line["tone"] {
-  const word =
-    /"level":\s*"(\w+)"/.exec(text)?.[1]?.toUpperCase() ??
-    /\b(ERROR|FATAL|WARN|WARNING)\b/.exec(text.slice(0, 80))?.[1] ??
-    "";
+  const word = /\b(ERROR|FATAL|WARN|WARNING)\b/.exec(text.slice(0, 80))?.[1] ?? "";
   if (word === "ERROR" || word === "FATAL") return "bad";
   return word.startsWith("WARN") ? "warn" : "";
 }
