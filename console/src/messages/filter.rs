@@ -131,8 +131,9 @@ mod tests {
 
     #[test]
     fn what_is_masked_cannot_be_found_out_by_searching() {
-        let search =
-            |text: &str, masking| wants(Written { contains: Some(text.to_owned()), ..Written::default() }, masking);
+        let search = |text: &str, masking: &Masking| {
+            wants(Written { contains: Some(text.to_owned()), ..Written::default() }, masking)
+        };
         assert!(search("ann@b", &masking(&[])));
         assert!(!search("ann@b", &masking(&["email"])));
         assert!(search("Ulm", &masking(&["email"])));
