@@ -227,7 +227,7 @@ class FollowView {
       ),
       h("p", null, message),
       more.length > 0 && facts(more.map(({ name: fact, value }): [string, Child] => [fact, h("code", null, value)])),
-      row !== null && row !== undefined && rowFacts(row),
+      row !== null && row !== undefined && [h("h3", null, "The row"), rowFacts(row)],
     );
   }
 

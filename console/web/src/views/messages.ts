@@ -363,15 +363,13 @@ function columns(live: Live, open: boolean): Column<Message>[] {
     { head: "Offset", numeric: true, cell: ({ offset }) => offset },
     { head: "Key", class: "nowrap", cell: ({ key }) => short(key, open ? 14 : 40) },
     { head: "Value", class: "wide", cell: ({ value }) => h("span", { class: "value-line" }, short(value, 220)) },
-    {
-      head: "Run",
-      class: "nowrap",
-      cell: ({ run }) =>
-        run
-          ? h("a", { href: viewUrl(live.namespace, live.name, "runs", { run }) }, run)
-          : h("span", { class: "soft" }, "–"),
-    },
+    ...(open ? [] : [runColumn(live)]),
   ];
+}
+
+function runColumn({ namespace, name }: Live): Column<Message> {
+  const link = (run: string): VNode => h("a", { href: viewUrl(namespace, name, "runs", { run }) }, run);
+  return { head: "Run", class: "nowrap", cell: ({ run }) => (run ? link(run) : h("span", { class: "soft" }, "–")) };
 }
 
 function short(text: ApiText | null | undefined, length: number): Child {
