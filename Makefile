@@ -68,7 +68,7 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-fast test-e2e chaos-data generate
+.PHONY: test test-fast test-e2e chaos-data generate console-page
 test: ## runs every test, on the real cluster at the end; what CI runs
 	@.ci/test
 
@@ -81,6 +81,9 @@ test-e2e: ## runs the tests that need the cluster
 chaos-data: ## lets faults happen for two hours, another seed each day, and compares every record; then a cut-off leader
 	@E2E_CHAOS_SECONDS=$${E2E_CHAOS_SECONDS:-7200} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
 	  e2e/run.sh faults_at_random a_cut_off_leader
+
+console-page: ## writes the console's OpenAPI document, the page's types and the built page anew; wants Node
+	@console/page.sh
 
 generate: ## writes CRD, chart CRD and CRD reference anew from the Rust types
 	@charts/generate.sh

@@ -28,7 +28,10 @@ count() { documents "$1" "$2" | grep -c '^---$'; }
 # --- what must hold of every rendering; each takes the file
 
 no_wildcard() { ! { for kind in Role ClusterRole; do documents $kind "$1"; done; } | grep -nE "[[:space:]\[\"',]\*([]\"',[:space:]]|$)"; }
-no_secrets() { ! { for kind in Role ClusterRole; do documents $kind "$1"; done; } | grep -niE 'secrets|impersonate|escalate|bind\b|pods/exec|tokenreview|nodes'; }
+# Whose token it is, the console may ask, and nobody else.
+no_secrets() { ! { for kind in Role ClusterRole; do documents $kind "$1"; done; } | awk 'BEGIN { RS = ORS = "---\n" } /component: console/ { sub(/resources: \[tokenreviews\]/, "") } 1' | grep -niE 'secrets|impersonate|escalate|bind\b|pods/exec|tokenreview|nodes'; }
+# The console changes nothing with its own account: it looks, and asks whose a token is.
+console_only_looks() { ! { for kind in Role ClusterRole; do documents $kind "$1"; done; } | awk 'BEGIN { RS = "---\n" } /component: console/' | grep -E '^ *verbs:' | grep -vE 'verbs: \[(create|get|list, watch)\]$' && ! { for kind in Role ClusterRole; do documents $kind "$1"; done; } | awk 'BEGIN { RS = "---\n" } /component: console/' | grep -B1 'verbs: \[create\]' | grep resources: | grep -v tokenreviews; }
 restricted() {
   local document line pods=0
   while IFS= read -r -d $'\x01' document; do
@@ -68,9 +71,11 @@ declare -A matrix=(
   [no-account]='--set serviceAccount.create=false'
   [replicas]='--set replicaCount=3,podDisruptionBudget.enabled=true'
   [closed]='--set networkPolicy.enabled=true,metrics.service.enabled=false'
+  [console]='--set console.enabled=true'
+  [console-namespaces]='--set console.enabled=true,scope=namespace,watchNamespaces={a,b},networkPolicy.enabled=true'
   [everything]='--values test-values.yaml'
 )
-if [ -f ../examples/demo-values.yaml ]; then matrix[demo]='--values ../examples/demo-values.yaml --set image.tag=t,worker.image.tag=t'; fi
+if [ -f ../examples/demo-values.yaml ]; then matrix[demo]='--values ../examples/demo-values.yaml --set image.tag=t,worker.image.tag=t,console.image.tag=t'; fi
 for name in "${!matrix[@]}"; do
   file=$work/$name.yaml
   # shellcheck disable=SC2086
@@ -79,6 +84,7 @@ for name in "${!matrix[@]}"; do
   holds "$name: no wildcard" no_wildcard "$file"
   holds "$name: no right to Secrets, nodes or more rights" no_secrets "$file"
   holds "$name: pods are restricted" restricted "$file"
+  holds "$name: the console only looks" console_only_looks "$file"
   if [ "$name" != no-rbac ]; then holds "$name: leases in the operator's namespace alone" leases_in_home_only "$file"; fi
 done
 
@@ -121,6 +127,18 @@ says everything '"--worker-image=registry.example.com/millrace/worker:1.2.3"'
 says everything '"--allowed-source-host=sample-source.demo.svc"'
 says everything '"--image-pull-secret=pipelines"'
 says everything '"--worker-env=RUST_LOG=debug"'
+counts defaults Role 2 # the lease, the test
+counts console Deployment 2
+counts console ClusterRole 6
+counts console ClusterRoleBinding 2
+says console 'image: "millrace/console:0.1.0"'
+lacks console '--masked-field'
+lacks console '--secure-cookies'
+counts console-namespaces ClusterRoleBinding 1
+counts console-namespaces Role 6 # a and b twice, the lease, the test
+counts console-namespaces NetworkPolicy 2
+says everything '"--masked-field=email"'
+says everything '--secure-cookies'
 says everything '"--extra"'
 says everything 'value: "info,kube=warn"'
 lacks everything 'helm.sh/resource-policy: keep'
@@ -141,7 +159,8 @@ holds 'no rendered label is too long' \
 for bad in repliccaCount=2 image.tga=1 image.pullPolicy=Sometimes scope=galaxy sources.allowedHost=x \
   sources.allowedHosts='{http://x}' crds.instal=true worker.env.A-B=1 tests.timeout=soon watchNamespaces='{a}' \
   resources.limit.memory=1Gi metrics.service.port=http image.digest=sha256:abc serviceAccount.nam=x \
-  podDisruptionBudget.enabled=maybe; do
+  podDisruptionBudget.enabled=maybe console.enabled=yes-please console.maskedField=x console.maskedFields='{a\,b}' \
+  console.service.port=0; do
   refuses "--set $bad is refused" render --set "$bad"
 done
 
@@ -153,6 +172,12 @@ sed 's/verbs: \[get, list, watch\]/verbs: [*]/' "$work/defaults.yaml" >"$work/ba
 refuses 'negative control: a wildcard verb' no_wildcard "$work/bad.yaml"
 sed 's/resources: \[pods\]/resources: [pods, secrets]/' "$work/defaults.yaml" >"$work/bad.yaml"
 refuses 'negative control: Secrets' no_secrets "$work/bad.yaml"
+sed 's/verbs: \[list, watch\]/verbs: [list, watch, delete]/' "$work/console.yaml" >"$work/bad.yaml"
+refuses 'negative control: a console that deletes' console_only_looks "$work/bad.yaml"
+sed 's/resources: \[tokenreviews\]/resources: [pods]/' "$work/console.yaml" >"$work/bad.yaml"
+refuses 'negative control: a console that creates pods' console_only_looks "$work/bad.yaml"
+sed 's/verbs: \[get, list, watch\]/verbs: [create]/; s/resources: \[pods\]/resources: [tokenreviews]/' "$work/defaults.yaml" >"$work/bad.yaml"
+refuses 'negative control: an operator that reviews tokens' no_secrets "$work/bad.yaml"
 for line in 'runAsNonRoot: true' 'type: RuntimeDefault' 'allowPrivilegeEscalation: false' 'readOnlyRootFilesystem: true' '- ALL'; do
   # Out of the last pod only, so that the first one cannot stand in for it.
   tac "$work/defaults.yaml" | awk -v line="$line" '!done && index($0, line) { done = 1; next } 1' | tac >"$work/bad.yaml"

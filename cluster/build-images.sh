@@ -13,7 +13,7 @@ set -euo pipefail
 . "$HERE/lib/engine.sh"
 . "$HERE/lib/kind.sh"
 
-readonly PROGRAMS=(operator worker sample-source)
+readonly PROGRAMS=(operator worker console sample-source)
 # Beyond the base layer, which every node has anyway.
 readonly LARGEST=$((60 * 1000 * 1000))
 readonly TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}

@@ -36,6 +36,7 @@ install() {
   helm --kube-context "$MILLRACE_CONTEXT" upgrade --install "$release" charts/millrace \
     --namespace "$home" --create-namespace --take-ownership --values examples/demo-values.yaml \
     --set "image.tag=${OPERATOR_IMAGE##*:}" --set "worker.image.tag=${WORKER_IMAGE##*:}" \
+    --set "console.image.tag=${CONSOLE_IMAGE##*:}" \
     --set replicaCount=2 --set-json 'worker.env={}' \
     --set "sources.allowedHosts={sample-source.millrace-demo.svc,sample-source.$source_home.svc}" \
     --wait --timeout 3m >"$logs/helm.log" 2>&1 || { cat "$logs/helm.log"; return 1; }
@@ -110,7 +111,7 @@ main() {
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
   in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
-    runs_are_accounted the_command_shows
+    runs_are_accounted the_command_shows the_console
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.

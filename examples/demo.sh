@@ -31,11 +31,15 @@ install() {
   . "$TARGET/images.env"
   say "operator: helm upgrade --install millrace charts/millrace"
   helm upgrade --install millrace charts/millrace --namespace "$SYSTEM" --create-namespace --take-ownership \
-    --values examples/demo-values.yaml --set "image.tag=${OPERATOR_IMAGE##*:},worker.image.tag=${WORKER_IMAGE##*:}" \
+    --values examples/demo-values.yaml --set "image.tag=${OPERATOR_IMAGE##*:},worker.image.tag=${WORKER_IMAGE##*:},console.image.tag=${CONSOLE_IMAGE##*:}" \
     --wait --timeout 3m >/dev/null
   say "source: a small server with the random-user API, in namespace $NAMESPACE"
   kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl label namespace "$NAMESPACE" pod-security.kubernetes.io/enforce=restricted --overwrite >/dev/null
+  # Who looks at the demo: an editor of its namespace.
+  kubectl create serviceaccount console-demo -n "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  kubectl create rolebinding console-demo -n "$NAMESPACE" --clusterrole=edit --serviceaccount="$NAMESPACE:console-demo" \
+    --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   sed "s#\${SAMPLE_SOURCE_IMAGE}#$SAMPLE_SOURCE_IMAGE#" examples/demo-source.yaml | kubectl apply -n "$NAMESPACE" -f - >/dev/null
   kubectl rollout status -n "$NAMESPACE" deployment/sample-source --timeout 2m >/dev/null
 }
@@ -77,6 +81,11 @@ What to try next:
   kubectl edit spl $PIPELINE -n $NAMESPACE                  add a column, a topic, a source
   kubectl exec -it -n $NAMESPACE $PIPELINE-cassandra-r1-0 -c cassandra -- cqlsh
   make demo-down                                         remove it all; the cluster stays
+
+The console: http://localhost:8080 while this runs
+  kubectl port-forward -n $SYSTEM service/millrace-console 8080:80
+and log in with a token; this one may change the demo's pipeline and see its records, for a day:
+  kubectl create token console-demo -n $NAMESPACE --duration 24h
 END
 }
 

@@ -8,6 +8,7 @@
 //! operator   the operator's pods and their lease; faults that are switched on through the chart
 //! command    the built command `millrace`
 //! process    signals to the real processes inside containers
+//! console    the console through a port-forward, as somebody with a token
 //! cut        packets between pods dropped on their node
 //! disk       a store's own disk, to be filled and slowed down
 //! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
@@ -19,6 +20,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod command;
+pub mod console;
 pub mod cut;
 pub mod disk;
 pub mod events;

@@ -33,6 +33,26 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{- define "millrace.consoleName" -}}
+{{- printf "%s-console" (include "millrace.fullname" .) -}}
+{{- end -}}
+
+{{- define "millrace.consoleLabels" -}}
+app.kubernetes.io/name: {{ include "millrace.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: console
+{{- end -}}
+
+{{/* What the console watches with its own account, for its history. What it shows, it reads with the viewer's. */}}
+{{- define "millrace.consoleRules" -}}
+- apiGroups: [millrace.dev]
+  resources: [streamingpipelines]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end -}}
+
 {{- define "millrace.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "millrace.fullname" .) .Values.serviceAccount.name -}}

@@ -6,6 +6,7 @@ mod scenario;
 mod chaos;
 mod chart;
 mod command;
+mod console;
 mod controls;
 mod foreign;
 mod generated;

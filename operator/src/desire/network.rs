@@ -26,7 +26,7 @@ const DNS: u16 = 53;
 /// Label that the chart gives every pod of its own, whatever the release is called: [`APPLICATION`].
 const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
 /// Components of the chart's pods that ask stores.
-const CHART_COMPONENTS: [&str; 2] = ["operator", "smoke-test"];
+const CHART_COMPONENTS: [&str; 3] = ["operator", "smoke-test", "console"];
 
 /// Addresses where clouds hand out credentials to whoever asks; no source lives there.
 const LINK_LOCAL: &str = "169.254.0.0/16";
@@ -139,7 +139,7 @@ pub fn pushers(pipeline: &Pipeline) -> Vec<NetworkPolicyPeer> {
     namespaces.iter().map(|namespace| peer(Some(named(namespace)))).collect()
 }
 
-/// Returns the operator's pods, and the pod of `helm test` beside them, which reads a row back.
+/// Returns the operator's pods and beside them the console's, and the pod of `helm test`, which reads a row back.
 pub fn operator(scope: &Scope<'_>) -> NetworkPolicyPeer {
     let namespace = scope.administration.operator_namespace.clone();
     let labels = BTreeMap::from([(NAMESPACE_NAME_LABEL.to_owned(), namespace)]);

@@ -14,6 +14,8 @@ use super::{AskKafka, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_b
 
 /// Most bytes that are read to learn the time of one record; a broker gives a whole batch in any case.
 const ONE_RECORD: usize = 1 << 10;
+/// Most questions for the times of first records: of more partitions that are behind, those of the rest stay unknown.
+const MOST_QUESTIONS: usize = 16;
 
 /// How far a group is behind in one partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,12 +69,22 @@ impl Kafka {
             })
             .collect();
         let behind = lags.iter().filter(|lag| lag.records().is_some_and(|records| records > 0));
-        let positions = behind.filter_map(|lag| Some((lag.partition, lag.committed?.max(lag.start?)))).collect();
+        let mut waiting: BTreeMap<i32, i64> =
+            behind.filter_map(|lag| Some((lag.partition, lag.committed?.max(lag.start?)))).collect();
         let bounds = Bounds { bytes: ONE_RECORD * lags.len(), wait: Duration::from_millis(500) };
-        let first = self.fetch(topic, &positions, &bounds).await?;
-        for lag in &mut lags {
-            let waiting = first.get(&lag.partition).and_then(|fetched| fetched.records.first());
-            lag.waiting_since = waiting.and_then(|record| record.time);
+        // A broker gives one batch in any case, and those of further partitions only as far as the bytes allow.
+        for _ in 0..MOST_QUESTIONS {
+            let left = waiting.len();
+            let first = self.fetch(topic, &waiting, &bounds).await?;
+            for lag in &mut lags {
+                if let Some(record) = first.get(&lag.partition).and_then(|fetched| fetched.records.first()) {
+                    lag.waiting_since = record.time;
+                    waiting.remove(&lag.partition);
+                }
+            }
+            if waiting.is_empty() || waiting.len() == left {
+                break;
+            }
         }
         Ok(lags)
     }

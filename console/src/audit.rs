@@ -1,0 +1,27 @@
+//! One line for each action, whoever asked for it and however it ended.
+
+use millrace_api::names::Names;
+use tracing::info;
+
+use crate::refusal::Refusal;
+use crate::viewer::Viewer;
+
+/// Says what a viewer did, or was refused.
+pub fn action<T>(viewer: &Viewer, action: &str, names: &Names, object: &str, outcome: &Result<T, Refusal>) {
+    let (outcome, cause) = match outcome {
+        Ok(_) => ("done", String::new()),
+        Err(refusal) => ("refused", refusal.to_string()),
+    };
+    let (namespace, pipeline) = (names.namespace(), names.pipeline());
+    info!(target: "audit", user = viewer.user(), action, namespace, pipeline, object, outcome, cause, "a viewer acted");
+}
+
+/// Says who logged in, or was not let in.
+pub fn login(address: &str, outcome: &Result<String, Refusal>) {
+    match outcome {
+        Ok(user) => info!(target: "audit", user, action = "login", address, outcome = "done", "a viewer logged in"),
+        Err(refusal) => {
+            info!(target: "audit", action = "login", address, outcome = "refused", cause = %refusal, "a login was refused");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Facts of a pipeline → one sentence, and what holds it up, worst first. Pure.
+
+use millrace_api::StreamingPipeline;
+use millrace_api::names::Names;
+
+use super::graph::{CASSANDRA, KAFKA, ZOOKEEPER, id};
+use super::pipeline::{of, paused, series, state};
+use crate::api::history::{Measure, SeriesKey};
+use crate::api::pipeline::{Bottleneck, NodeKind, Stage, State, Why};
+use crate::measure::history::{History, RECENT};
+
+/// Share of its time from which a processor counts as held up.
+const HELD_UP: f64 = 0.5;
+/// Share of its time from which it counts as fully used.
+const FULLY_USED: f64 = 0.8;
+/// Age of waiting records, in seconds, from which a table counts as stale: a few polls of a slow source.
+const STALE: f64 = 60.0;
+/// Growth of the lag within a minute that is more than noise.
+const GROWTH: f64 = 1.1;
+
+/// What the sentence is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// How the pipeline is.
+    pub state: Option<State>,
+    /// Reason and message of `Ready` where it is not true.
+    pub unready: Option<(String, String)>,
+    /// The conditions that are not true, in the order of the chain: the node, and the message.
+    pub broken: Vec<(String, String)>,
+    /// Sources: name, errors a second, records a second.
+    pub sources: Vec<(String, Option<f64>, Option<f64>)>,
+    /// Nodes of the queries.
+    pub queries: Vec<String>,
+    /// Records a second into Kafka.
+    pub in_rate: Option<f64>,
+    /// Rows a second into Cassandra.
+    pub out_rate: Option<f64>,
+    /// Records that wait.
+    pub lag: Option<f64>,
+    /// Records that waited a minute ago.
+    pub lag_before: Option<f64>,
+    /// For how long the oldest waits, in seconds.
+    pub lag_seconds: Option<f64>,
+    /// Share of time spent working.
+    pub busy: Option<f64>,
+    /// Share of time spent waiting for Cassandra.
+    pub back_pressured: Option<f64>,
+    /// Dead letters a second.
+    pub dead_letters: Option<f64>,
+    /// Failed writes a second.
+    pub write_failures: Option<f64>,
+    /// Sources whose schedule is paused.
+    pub paused: Vec<String>,
+    /// Whether no processor is wanted.
+    pub no_processor: bool,
+    /// Why something is unknown.
+    pub unknown: Vec<String>,
+}
+
+/// Gathers the facts.
+pub fn facts(resource: &StreamingPipeline, names: &Names, history: &History) -> Facts {
+    let recent = |stage, measure| history.recent(names, &series(Some(stage), measure));
+    let of_source = |name: &String, measure| {
+        history.recent(names, &SeriesKey { name: Some(name.clone()), ..series(Some(Stage::Source), measure) })
+    };
+    let lag = series(None, Measure::LagRecords);
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions).cloned().collect::<Vec<_>>();
+    let unready = of(&conditions, "Ready").filter(|condition| condition.status != "True");
+    let error_rates = [Stage::Source, Stage::Processor, Stage::Sink].map(|stage| recent(stage, Measure::ErrorRate));
+    let links = [
+        ("ZooKeeperReady", id(NodeKind::Store, ZOOKEEPER)),
+        ("KafkaReady", id(NodeKind::Store, KAFKA)),
+        ("TopicsReady", id(NodeKind::Store, KAFKA)),
+        ("CassandraReady", id(NodeKind::Store, CASSANDRA)),
+    ];
+    let query_nodes: Vec<String> =
+        resource.spec.processor.queries.iter().map(|query| id(NodeKind::Query, &query.name)).collect();
+    let source_node = resource.spec.producer.sources.first().map(|source| id(NodeKind::Source, &source.name));
+    let workers = [("ProcessorReady", query_nodes.first().cloned()), ("ProducerReady", source_node)];
+    let links = links.into_iter().chain(workers.into_iter().filter_map(|(kind, node)| Some((kind, node?))));
+    let broken = links.filter_map(|(kind, node)| {
+        let condition = of(&conditions, kind).filter(|condition| condition.status != "True")?;
+        Some((node, condition.message.clone()))
+    });
+    Facts {
+        state: Some(state(resource, error_rates.into_iter().sum())),
+        unready: unready.map(|condition| (condition.reason.clone(), condition.message.clone())),
+        broken: broken.collect(),
+        sources: resource
+            .spec
+            .producer
+            .sources
+            .iter()
+            .map(|source| {
+                let rate = |measure| of_source(&source.name, measure);
+                (source.name.clone(), rate(Measure::ErrorRate), rate(Measure::InRate))
+            })
+            .collect(),
+        queries: query_nodes,
+        in_rate: recent(Stage::Source, Measure::OutRate),
+        out_rate: recent(Stage::Sink, Measure::OutRate),
+        lag: history.latest(names, &lag),
+        lag_before: history.ago(names, &lag, RECENT),
+        lag_seconds: history.latest(names, &series(None, Measure::LagSeconds)),
+        busy: recent(Stage::Processor, Measure::Busy),
+        back_pressured: recent(Stage::Processor, Measure::BackPressured),
+        dead_letters: recent(Stage::Processor, Measure::ErrorRate),
+        write_failures: recent(Stage::Sink, Measure::ErrorRate),
+        paused: paused(resource),
+        no_processor: resource.spec.processor.replicas == 0,
+        unknown: history.unknown(names),
+    }
+}
+
+/// Says why.
+pub fn why(facts: &Facts) -> Why {
+    let mut bottlenecks = Vec::new();
+    broken_links(facts, &mut bottlenecks);
+    lag(facts, &mut bottlenecks);
+    errors(facts, &mut bottlenecks);
+    standing_still(facts, &mut bottlenecks);
+    bottlenecks.sort_by(|one, other| other.severity.total_cmp(&one.severity));
+    let state = facts.state.unwrap_or(State::Unknown);
+    Why { state, sentence: sentence(facts, state, &bottlenecks), bottlenecks, unknown: facts.unknown.clone() }
+}
+
+fn bottleneck(node: Option<&String>, severity: f64, worsening: Option<bool>, message: String) -> Bottleneck {
+    Bottleneck { node: node.cloned(), severity: severity.clamp(0.0, 1.0), worsening, message }
+}
+
+fn broken_links(facts: &Facts, found: &mut Vec<Bottleneck>) {
+    // The first broken link is the cause; what comes after it waits for it.
+    let severity = |place: usize| 1.0 - 0.05 * place as f64;
+    for (place, (node, message)) in facts.broken.iter().enumerate() {
+        found.push(bottleneck(Some(node), severity(place), None, message.clone()));
+    }
+    if let (Some((_, message)), true) = (&facts.unready, facts.broken.is_empty()) {
+        found.push(bottleneck(None, 1.0, None, message.clone()));
+    }
+}
+
+fn lag(facts: &Facts, found: &mut Vec<Bottleneck>) {
+    let Some(lag) = facts.lag.filter(|lag| *lag > 0.0) else {
+        return;
+    };
+    let worsening = facts.lag_before.map(|before| lag > before * GROWTH);
+    let stale = facts.lag_seconds.is_some_and(|seconds| seconds > STALE);
+    // What waits for a moment, and no more of it than before, is how a stream flows.
+    if worsening != Some(true) && !stale {
+        return;
+    }
+    let waiting = format!("{} records wait{}", count(lag), oldest(facts.lag_seconds));
+    let base = if worsening == Some(true) { 0.7 } else { 0.5 };
+    let query = facts.queries.first();
+    let (node, share, message) = match (facts.back_pressured, facts.busy) {
+        (Some(held), _) if held >= HELD_UP => (
+            Some(id(NodeKind::Store, CASSANDRA)),
+            held,
+            format!(
+                "Cassandra takes rows more slowly than they come: processors wait for it {} of their time; {waiting}",
+                percent(held)
+            ),
+        ),
+        (_, Some(busy)) if busy >= FULLY_USED => (
+            query.cloned(),
+            busy,
+            format!(
+                "processors work {} of their time; more of them would help as long as there are partitions; {waiting}",
+                percent(busy)
+            ),
+        ),
+        (_, _) => (query.cloned(), 0.0, format!("processors are behind; {waiting}")),
+    };
+    found.push(bottleneck(node.as_ref(), base + 0.2 * share, worsening, message));
+}
+
+fn errors(facts: &Facts, found: &mut Vec<Bottleneck>) {
+    for (name, errors, records) in &facts.sources {
+        if let Some(errors) = errors.filter(|errors| *errors > 0.0) {
+            let share = records.map_or(1.0, |records| errors / (errors + records));
+            let message = format!("source '{name}' has {} errors a second", rate(errors));
+            found.push(bottleneck(Some(&id(NodeKind::Source, name)), 0.3 + 0.5 * share, None, message));
+        }
+    }
+    if let Some(failures) = facts.write_failures.filter(|failures| *failures > 0.0) {
+        let message = format!("Cassandra does not acknowledge {} writes a second; each is tried again", rate(failures));
+        found.push(bottleneck(Some(&id(NodeKind::Store, CASSANDRA)), 0.75, None, message));
+    }
+    if let Some(letters) = facts.dead_letters.filter(|letters| *letters > 0.0) {
+        let share = facts.out_rate.map_or(1.0, |rows| letters / (letters + rows));
+        let message = format!("{} records a second cannot be used and become dead letters", rate(letters));
+        found.push(bottleneck(facts.queries.first(), 0.3 + 0.4 * share, None, message));
+    }
+}
+
+fn standing_still(facts: &Facts, found: &mut Vec<Bottleneck>) {
+    if facts.no_processor {
+        let message = "no processor is wanted: records stay in Kafka".to_owned();
+        found.push(bottleneck(facts.queries.first(), 0.9, None, message));
+    }
+    for name in &facts.paused {
+        let message = format!("the schedule of source '{name}' is paused");
+        found.push(bottleneck(Some(&id(NodeKind::Source, name)), 0.2, None, message));
+    }
+}
+
+fn sentence(facts: &Facts, state: State, bottlenecks: &[Bottleneck]) -> String {
+    let worst = bottlenecks.first().map(|bottleneck| bottleneck.message.as_str());
+    match (state, worst) {
+        (State::Unknown, _) => {
+            let cause = facts.unready.as_ref().map(|(_, message)| message.as_str());
+            format!("Nobody can say right now: {}.", cause.unwrap_or("the operator could not look"))
+        }
+        (State::Waiting, Some(worst)) => format!("It is being built: {worst}."),
+        (State::Waiting, None) => "It is being built: the operator has not said anything yet.".to_owned(),
+        (State::Failed, Some(worst)) => format!("It cannot work: {worst}."),
+        (State::Empty, _) => format!("Nothing is written: {}.", worst.unwrap_or("no processor is wanted")),
+        (State::Paused, _) => "Every source is paused; what was fetched is written.".to_owned(),
+        (State::Degraded, Some(worst)) if facts.unready.is_some() => format!("Not everything works: {worst}."),
+        (_, Some(worst)) => format!("It flows, but {worst}."),
+        (_, None) => flowing(facts),
+    }
+}
+
+fn flowing(facts: &Facts) -> String {
+    let records = facts.in_rate.map(|rate| format!("{} records a second come in", self::rate(rate)));
+    let rows = facts.out_rate.map(|rate| format!("{} rows a second are written", self::rate(rate)));
+    let lag = match facts.lag {
+        Some(0.0) => Some("none waits".to_owned()),
+        Some(lag) => Some(format!("{} wait{}", count(lag), oldest(facts.lag_seconds))),
+        None => None,
+    };
+    let said: Vec<String> = [records, rows, lag].into_iter().flatten().collect();
+    match (said.is_empty(), facts.unknown.first()) {
+        (true, Some(cause)) => format!("All parts are ready; how much flows is unknown: {cause}."),
+        (true, None) => "All parts are ready.".to_owned(),
+        (false, _) => format!("It flows: {}.", said.join(", ")),
+    }
+}
+
+fn oldest(seconds: Option<f64>) -> String {
+    seconds.map_or_else(String::new, |seconds| format!(", the oldest for {}", duration(seconds)))
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 5_400.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn count(number: f64) -> String {
+    format!("{number:.0}")
+}
+
+fn rate(number: f64) -> String {
+    if number >= 10.0 || number == 0.0 { format!("{number:.0}") } else { format!("{number:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        Facts {
+            state: Some(State::Ok),
+            sources: vec![("users".to_owned(), Some(0.0), Some(10.0))],
+            queries: vec!["query/users".to_owned()],
+            in_rate: Some(10.0),
+            out_rate: Some(10.0),
+            lag: Some(0.0),
+            lag_before: Some(0.0),
+            lag_seconds: Some(0.0),
+            busy: Some(0.2),
+            back_pressured: Some(0.1),
+            dead_letters: Some(0.0),
+            write_failures: Some(0.0),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn a_stream_that_flows_has_no_bottleneck() {
+        let why = why(&good());
+        assert_eq!(why.sentence, "It flows: 10 records a second come in, 10 rows a second are written, none waits.");
+        assert_eq!(why.bottlenecks, []);
+    }
+
+    #[test]
+    fn records_that_wait_for_a_moment_are_no_bottleneck() {
+        let facts = Facts { lag: Some(40.0), lag_before: Some(40.0), lag_seconds: Some(2.0), ..good() };
+        assert_eq!(why(&facts).bottlenecks, []);
+        assert!(why(&facts).sentence.ends_with("40 wait, the oldest for 2 s."), "{}", why(&facts).sentence);
+    }
+
+    #[test]
+    fn the_part_that_holds_the_others_up_is_named() {
+        let behind = Facts { lag: Some(9_000.0), lag_before: Some(3_000.0), lag_seconds: Some(300.0), ..good() };
+        let slow_store = Facts { back_pressured: Some(0.8), busy: Some(0.2), ..behind.clone() };
+        let worst = &why(&slow_store).bottlenecks[0];
+        assert_eq!(worst.node.as_deref(), Some("store/Cassandra"));
+        assert_eq!(worst.worsening, Some(true));
+        assert!(worst.message.contains("80 %") && worst.message.contains("the oldest for 5 min"), "{}", worst.message);
+        let full = Facts { back_pressured: Some(0.05), busy: Some(0.95), ..behind };
+        assert_eq!(why(&full).bottlenecks[0].node.as_deref(), Some("query/users"));
+        assert!(why(&full).sentence.starts_with("It flows, but processors work 95 % of their time"));
+    }
+
+    #[test]
+    fn the_first_broken_link_is_worse_than_what_waits_for_it() {
+        let facts = Facts {
+            state: Some(State::Degraded),
+            unready: Some(("WaitingForBrokers".to_owned(), "2 of 3 brokers are registered".to_owned())),
+            broken: vec![
+                ("store/Kafka".to_owned(), "2 of 3 brokers are registered".to_owned()),
+                ("query/users".to_owned(), "waits for Kafka".to_owned()),
+            ],
+            write_failures: Some(2.0),
+            ..good()
+        };
+        let why = why(&facts);
+        let nodes: Vec<&str> = why.bottlenecks.iter().filter_map(|bottleneck| bottleneck.node.as_deref()).collect();
+        assert_eq!(nodes, ["store/Kafka", "query/users", "store/Cassandra"]);
+        assert_eq!(why.sentence, "Not everything works: 2 of 3 brokers are registered.");
+    }
+
+    #[test]
+    fn errors_are_ranked_by_their_share() {
+        let facts = Facts {
+            state: Some(State::Degraded),
+            sources: vec![("a".to_owned(), Some(1.0), Some(99.0)), ("b".to_owned(), Some(1.0), Some(0.0))],
+            ..good()
+        };
+        let why = why(&facts);
+        let nodes: Vec<&str> = why.bottlenecks.iter().filter_map(|bottleneck| bottleneck.node.as_deref()).collect();
+        assert_eq!(nodes, ["source/b", "source/a"]);
+        assert_eq!(why.sentence, "It flows, but source 'b' has 1.00 errors a second.");
+    }
+
+    #[test]
+    fn unknown_is_never_told_as_zero() {
+        let facts = Facts { state: Some(State::Ok), unknown: vec!["no broker answers".to_owned()], ..Facts::default() };
+        assert_eq!(why(&facts).sentence, "All parts are ready; how much flows is unknown: no broker answers.");
+        assert_eq!(why(&facts).unknown, ["no broker answers"]);
+        assert_eq!(why(&Facts::default()).sentence, "Nobody can say right now: the operator could not look.");
+    }
+
+    #[test]
+    fn paused_and_empty_pipelines_say_so() {
+        let paused = Facts { state: Some(State::Paused), paused: vec!["users".to_owned()], ..good() };
+        assert_eq!(why(&paused).sentence, "Every source is paused; what was fetched is written.");
+        assert_eq!(why(&paused).bottlenecks[0].node.as_deref(), Some("source/users"));
+        let empty = Facts { state: Some(State::Empty), no_processor: true, ..good() };
+        assert_eq!(why(&empty).sentence, "Nothing is written: no processor is wanted: records stay in Kafka.");
+    }
+}

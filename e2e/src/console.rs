@@ -1,0 +1,141 @@
+//! The console as a person reaches it: through a port-forward, with the tokens of ServiceAccounts.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::operator::{NAMESPACE, RELEASE};
+use crate::{Cluster, TestNamespace};
+
+/// A port of this machine that leads to the console, for as long as it is held.
+pub struct Forwarded {
+    process: Child,
+    /// Address of the console here.
+    pub address: String,
+}
+
+impl Forwarded {
+    /// Opens the way.
+    pub async fn open(cluster: &Cluster) -> Result<Self> {
+        let context = cluster.context().to_owned();
+        tokio::task::spawn_blocking(move || Self::start(&context)).await.context("the thread was stopped")?
+    }
+
+    fn start(context: &str) -> Result<Self> {
+        let service = format!("service/{RELEASE}-console");
+        let mut process = Command::new("kubectl")
+            .args(["--context", context, "port-forward", "-n", NAMESPACE, &service, ":80"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run kubectl port-forward")?;
+        let mut line = String::new();
+        let stdout = process.stdout.take().context("kubectl has an output")?;
+        BufReader::new(stdout).read_line(&mut line).context("cannot read what kubectl says")?;
+        let port = line.split_once("127.0.0.1:").and_then(|(_, rest)| rest.split_whitespace().next());
+        let address = port.map(|port| format!("http://127.0.0.1:{port}"));
+        let address = address.with_context(|| format!("kubectl port-forward says '{}'", line.trim()));
+        if address.is_err() {
+            let _ = process.kill();
+        }
+        Ok(Self { address: address?, process })
+    }
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Somebody in front of the page.
+#[derive(Clone)]
+pub struct Viewer {
+    client: Client,
+    address: String,
+    cookie: Option<String>,
+    csrf: Option<String>,
+    /// Who they are, as the console says.
+    pub user: String,
+}
+
+/// What the console answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body; null where it is no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Returns the body of an answer that must have a status.
+    pub fn expect(self, status: StatusCode) -> Result<Value> {
+        ensure!(self.status == status, "{} and not {status}: {}", self.status, self.body);
+        Ok(self.body)
+    }
+}
+
+impl Viewer {
+    /// Makes somebody who has not logged in.
+    pub fn nobody(console: &Forwarded) -> Result<Self> {
+        let client = Client::builder().no_proxy().build().context("cannot make a client")?;
+        Ok(Self { client, address: console.address.clone(), cookie: None, csrf: None, user: String::new() })
+    }
+
+    /// Logs in with a token.
+    pub async fn log_in(console: &Forwarded, token: &str) -> Result<Self> {
+        let mut viewer = Self::nobody(console)?;
+        let url = format!("{}/api/v1/session", viewer.address);
+        let response = viewer.client.post(url).json(&json!({"token": token})).send().await?;
+        let status = response.status();
+        let cookie = response.headers().get(SET_COOKIE).and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        let session: Value = response.json().await?;
+        ensure!(status == StatusCode::OK, "{status}: {session}");
+        viewer.cookie = Some(cookie);
+        viewer.csrf = session["csrf"].as_str().map(str::to_owned);
+        viewer.user = session["user"].as_str().unwrap_or_default().to_owned();
+        Ok(viewer)
+    }
+
+    /// Returns the same viewer with another CSRF token, or none.
+    pub fn with_csrf(&self, csrf: Option<&str>) -> Self {
+        Self { csrf: csrf.map(str::to_owned), ..self.clone() }
+    }
+
+    /// Asks for something.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks for something to be done.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Answer> {
+        let mut request = self.client.request(method, format!("{}/api/v1{path}", self.address));
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        if let Some(csrf) = &self.csrf {
+            request = request.header("x-millrace-csrf", csrf);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.with_context(|| format!("cannot ask for {path}"))?;
+        let status = response.status();
+        let text = response.text().await?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or_default() })
+    }
+}
+
+/// Makes a ServiceAccount in a namespace and returns a token of it.
+pub async fn account(namespace: &TestNamespace, of: &str, name: &str) -> Result<String> {
+    let cluster = &namespace.cluster;
+    cluster.kubectl(&["create", "serviceaccount", name, "-n", of]).await?;
+    let token = cluster.kubectl(&["create", "token", name, "-n", of, "--duration", "1h"]).await?;
+    Ok(token.trim().to_owned())
+}

@@ -1,0 +1,395 @@
+//! The console: who sees and does what, a run from its form to its rows, and what it says while a store is away.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use millrace_api::names::Component;
+use millrace_e2e::console::{Answer, Forwarded, Viewer, account};
+use millrace_e2e::operator::{NAMESPACE, RELEASE};
+use millrace_e2e::process::{Signal, signal};
+use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
+use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Longest that a run, its rows and their measurements may take on a busy machine.
+const WITHIN: Duration = Duration::from_secs(180);
+/// Longest until a store that went away is missed, or one that came back is asked again.
+const NOTICED_WITHIN: Duration = Duration::from_secs(120);
+/// Records that the run of the form asks for.
+const WANTED: usize = 7;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn the_console_shows_and_does_what_its_viewer_may() -> Result<()> {
+    in_namespace("console", async |namespace| {
+        let live = Live::apply(namespace, &pipeline()).await?;
+        let other = other_namespace(namespace).await?;
+        let judged = judged(namespace, &live, &other).await;
+        namespace.cluster.kubectl(&["delete", "namespace", &other, "--wait=false"]).await?;
+        judged
+    })
+    .await
+}
+
+async fn judged(namespace: &TestNamespace, live: &Live, other: &str) -> Result<()> {
+    let console = Forwarded::open(&namespace.cluster).await?;
+    let scene = Scene::set(namespace, live, &console, other).await?;
+    live.await_ready(READY_WITHIN).await?;
+    scene.only_who_is_known_gets_in(&console).await?;
+    scene.a_change_needs_the_session_s_token().await?;
+    scene.readers_change_nothing().await?;
+    scene.a_wrong_form_is_refused().await?;
+    let run = scene.a_run_from_its_form_to_its_rows().await?;
+    scene.masked_fields_are_seen_by_right(&run).await?;
+    scene.strangers_see_nothing().await?;
+    scene.a_schedule_is_paused_and_resumed().await?;
+    scene.what_is_measured_is_known().await?;
+    scene.kafka_is_away().await?;
+    scene.cassandra_is_away().await?;
+    scene.actions_are_on_record(&run).await
+}
+
+/// A source that runs on demand, with a param, and a field that is masked.
+fn pipeline() -> Spec {
+    let mut people = http_source("people", "");
+    people["http"] = json!({
+        "url": format!("{SAMPLE_SOURCE}/api/"), "query": {"results": "params.results"}, "records": "/results",
+    });
+    people["params"] = json!([{"name": "results", "type": "integer", "default": "5", "minimum": 1, "maximum": 100}]);
+    people["schedule"] = json!({});
+    let masked = json!({"millrace.dev/masked-fields": "email"});
+    Spec::one().readable_topics().sources([people]).with("/metadata/annotations", masked)
+}
+
+/// Makes a namespace that the stranger is of; it is removed with that of the test.
+async fn other_namespace(namespace: &TestNamespace) -> Result<String> {
+    let name = format!("{}-other", namespace.name);
+    namespace.cluster.kubectl(&["create", "namespace", &name]).await?;
+    namespace.cluster.kubectl(&["label", "namespace", &name, "millrace.dev/e2e=console"]).await?;
+    Ok(name)
+}
+
+/// The pipeline and who looks at it.
+struct Scene<'a> {
+    live: &'a Live,
+    /// May read the pipeline and its records.
+    reader: Viewer,
+    /// May change it, too, and see masked fields.
+    editor: Viewer,
+    /// May do as much, in another namespace.
+    stranger: Viewer,
+    path: String,
+}
+
+impl<'a> Scene<'a> {
+    async fn set(namespace: &TestNamespace, live: &'a Live, console: &Forwarded, other: &str) -> Result<Self> {
+        let cluster = &namespace.cluster;
+        let here = namespace.name.as_str();
+        let (reader, editor) = (account(namespace, here, "reader").await?, account(namespace, here, "editor").await?);
+        let stranger = account(namespace, other, "stranger").await?;
+        let records = format!("{NAMESPACE}:{RELEASE}:records");
+        let grants = [
+            (here, "reader", "view"),
+            (here, "reader", &records),
+            (here, "editor", "admin"),
+            (other, "stranger", "admin"),
+        ];
+        for (number, (of, who, role)) in grants.into_iter().enumerate() {
+            let (name, role, who) =
+                (format!("{who}-{number}"), format!("--clusterrole={role}"), format!("--serviceaccount={of}:{who}"));
+            cluster.kubectl(&["create", "rolebinding", &name, "-n", of, &role, &who]).await?;
+        }
+        Ok(Self {
+            live,
+            reader: Viewer::log_in(console, &reader).await?,
+            editor: Viewer::log_in(console, &editor).await?,
+            stranger: Viewer::log_in(console, &stranger).await?,
+            path: format!("/namespaces/{here}/pipelines/{}", live.names.pipeline()),
+        })
+    }
+
+    fn at(&self, rest: &str) -> String {
+        format!("{}{rest}", self.path)
+    }
+
+    fn say(&self, line: &str) {
+        self.live.namespace.say(line);
+    }
+
+    async fn only_who_is_known_gets_in(&self, console: &Forwarded) -> Result<()> {
+        let refused = Viewer::log_in(console, "no.such.token").await.err().map(|error| error.to_string());
+        ensure!(refused.as_deref().is_some_and(|error| error.starts_with("401")), "a wrong token gets in: {refused:?}");
+        Viewer::nobody(console)?.get("/pipelines").await?.expect(StatusCode::UNAUTHORIZED)?;
+        let account = format!("system:serviceaccount:{}:reader", self.live.namespace.name);
+        ensure!(self.reader.user == account, "the reader is '{}'", self.reader.user);
+        let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
+        ensure!(
+            view["rights"]["messages"] == json!(true) && view["rights"]["trigger"] == json!(false),
+            "{}",
+            view["rights"]
+        );
+        Ok(())
+    }
+
+    async fn a_change_needs_the_session_s_token(&self) -> Result<()> {
+        for wrong in [None, Some("0000"), self.reader_csrf().await?.as_deref()] {
+            let viewer = self.editor.with_csrf(wrong);
+            let answer = viewer.ask(Method::POST, &self.at("/runs"), Some(json!({"source": "people"}))).await?;
+            answer.expect(StatusCode::FORBIDDEN).with_context(|| format!("token {wrong:?}"))?;
+        }
+        let runs = self.editor.get(&self.at("/runs")).await?.expect(StatusCode::OK)?;
+        ensure!(runs["runs"] == json!([]), "a run was created without the token: {runs}");
+        Ok(())
+    }
+
+    async fn reader_csrf(&self) -> Result<Option<String>> {
+        let session = self.reader.get("/session").await?.expect(StatusCode::OK)?;
+        Ok(session["csrf"].as_str().map(str::to_owned))
+    }
+
+    async fn readers_change_nothing(&self) -> Result<()> {
+        let trigger = self.reader.ask(Method::POST, &self.at("/runs"), Some(json!({"source": "people"}))).await?;
+        let problem = trigger.expect(StatusCode::FORBIDDEN)?;
+        ensure!(problem["right"] == json!("create ingestionruns"), "{problem}");
+        let pause = Some(json!({"paused": true}));
+        let paused = self.reader.ask(Method::PUT, &self.at("/sources/people/paused"), pause).await?;
+        paused.expect(StatusCode::FORBIDDEN)?;
+        self.say("a reader reads and changes nothing");
+        Ok(())
+    }
+
+    async fn a_wrong_form_is_refused(&self) -> Result<()> {
+        let wrong = json!({"source": "people", "params": {"results": "101"}});
+        let problem = self.editor.ask(Method::POST, &self.at("/runs"), Some(wrong)).await?;
+        let problem = problem.expect(StatusCode::UNPROCESSABLE_ENTITY)?;
+        ensure!(problem["fields"][0]["field"] == json!("params.results"), "{problem}");
+        let dry = json!({"source": "people", "params": {"results": "9"}, "dryRun": true});
+        let dry = self.editor.ask(Method::POST, &self.at("/runs"), Some(dry)).await?.expect(StatusCode::CREATED)?;
+        ensure!(dry["name"].is_null(), "a dry run created something: {dry}");
+        let backfill = json!({"source": "people", "from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z", "step": "24h", "dryRun": true});
+        let listed =
+            self.editor.ask(Method::POST, &self.at("/backfills"), Some(backfill)).await?.expect(StatusCode::OK)?;
+        ensure!(listed["runs"].as_array().is_some_and(|runs| runs.len() == 2) && listed["done"].is_null(), "{listed}");
+        let runs = self.editor.get(&self.at("/runs")).await?.expect(StatusCode::OK)?;
+        ensure!(runs["runs"] == json!([]), "something was created: {runs}");
+        Ok(())
+    }
+
+    async fn a_run_from_its_form_to_its_rows(&self) -> Result<String> {
+        let form = json!({"source": "people", "params": {"results": WANTED.to_string()}});
+        let done = self.editor.ask(Method::POST, &self.at("/runs"), Some(form)).await?.expect(StatusCode::CREATED)?;
+        let name = done["name"].as_str().context("the run has a name")?.to_owned();
+        ensure!(done["kubectl"].as_str().is_some_and(|command| command.contains("kubectl create")), "{done}");
+        let ended = async || {
+            let run = self.reader.get(&self.at(&format!("/runs/{name}"))).await?.expect(StatusCode::OK)?;
+            Ok((run["phase"] == json!("Succeeded")).then_some(run))
+        };
+        let (run, _) = eventually("the run has succeeded", WITHIN, ended).await?;
+        ensure!(run["requestedBy"] == json!(self.editor.user), "it was asked for by {}", run["requestedBy"]);
+        ensure!(run["recordsProduced"] == json!(WANTED), "{run}");
+        let messages = self.reader.get(&self.at(&format!("/topics/{TOPIC}/messages?run={name}"))).await?;
+        let messages = messages.expect(StatusCode::OK)?;
+        let found = messages["messages"].as_array().context("messages")?;
+        ensure!(found.len() == WANTED && messages["complete"] == json!(true), "{} messages", found.len());
+        for message in found {
+            self.has_its_row(message).await?;
+        }
+        self.say(&format!("run '{name}': {WANTED} records in messages, and each in its row"));
+        Ok(name)
+    }
+
+    /// Waits until a message's row is there, and following the record says that it is the record's.
+    async fn has_its_row(&self, message: &Value) -> Result<()> {
+        let id = message["json"]["id"].as_str().context("the record has an id")?;
+        let rows = self.at(&format!("/tables/created_users/rows?key=%7B%22id%22%3A%22{id}%22%7D"));
+        let there = async || {
+            let rows = self.reader.get(&rows).await?.expect(StatusCode::OK)?;
+            Ok(rows["rows"].as_array().is_some_and(|rows| rows.len() == 1).then_some(()))
+        };
+        eventually("the record's row is there", WITHIN, there).await?;
+        let place = format!("/trace?topic={TOPIC}&partition={}&offset={}", message["partition"], message["offset"]);
+        let followed = async || {
+            let trace = self.reader.get(&self.at(&place)).await?.expect(StatusCode::OK)?;
+            let steps = trace["steps"].as_array().cloned().unwrap_or_default();
+            let outcome =
+                |kind: &str| steps.iter().find(|step| step["kind"] == json!(kind)).map(|step| step["outcome"].clone());
+            let through = ["Run", "Source", "Topic", "Query", "Row"].map(|kind| outcome(kind) == Some(json!("Done")));
+            ensure!(through == [true; 5], "{steps:?}");
+            Ok(Some(()))
+        };
+        eventually("the record is followed from its run to its row", WITHIN, followed).await?;
+        Ok(())
+    }
+
+    async fn masked_fields_are_seen_by_right(&self, run: &str) -> Result<()> {
+        let messages = self.at(&format!("/topics/{TOPIC}/messages?run={run}&limit=1"));
+        let of = async |viewer: &Viewer| -> Result<Value> {
+            let messages = viewer.get(&messages).await?.expect(StatusCode::OK)?;
+            Ok(messages["messages"][0]["json"]["email"].clone())
+        };
+        let (seen, masked) = (of(&self.editor).await?, of(&self.reader).await?);
+        ensure!(seen.as_str().is_some_and(|email| email.contains('@')), "the editor sees {seen}");
+        ensure!(masked == json!("•••"), "the reader sees {masked}");
+        let email = seen.as_str().unwrap_or_default();
+        let search = self.at(&format!("/topics/{TOPIC}/messages?contains={}", email.replace('@', "%40")));
+        let found = async |viewer: &Viewer| -> Result<usize> {
+            let messages = viewer.get(&search).await?.expect(StatusCode::OK)?;
+            Ok(messages["messages"].as_array().map_or(0, Vec::len))
+        };
+        ensure!(
+            (found(&self.editor).await?, found(&self.reader).await?) == (1, 0),
+            "a masked value can be searched for"
+        );
+        let rows = self.reader.get(&self.at("/tables/created_users/rows")).await?.expect(StatusCode::OK)?;
+        ensure!(!rows["rows"].to_string().contains('@'), "a row tells what is masked");
+        self.say("a masked field is seen by right alone");
+        Ok(())
+    }
+
+    async fn strangers_see_nothing(&self) -> Result<()> {
+        let messages = format!("/topics/{TOPIC}/messages");
+        let asked = [
+            "",
+            "/history",
+            "/lag",
+            "/topics",
+            &messages,
+            "/tables",
+            "/tables/created_users/rows",
+            "/dead-letters",
+            "/resource",
+            "/pods",
+            "/events",
+            "/runs",
+        ];
+        for rest in asked {
+            let answer = self.stranger.get(&self.at(rest)).await?;
+            answer.expect(StatusCode::FORBIDDEN).with_context(|| format!("a stranger asks for '{rest}'"))?;
+            // The same question has an answer for who may.
+            self.reader.get(&self.at(rest)).await?.expect(StatusCode::OK).with_context(|| rest.to_owned())?;
+        }
+        let run = self.stranger.ask(Method::POST, &self.at("/runs"), Some(json!({"source": "people"}))).await?;
+        run.expect(StatusCode::FORBIDDEN)?;
+        let ours = |list: &Value| {
+            list["pipelines"].as_array().is_some_and(|pipelines| {
+                pipelines.iter().any(|pipeline| pipeline["namespace"] == json!(self.live.namespace.name))
+            })
+        };
+        let (seen, hidden) = (self.reader.get("/pipelines").await?, self.stranger.get("/pipelines").await?);
+        ensure!(ours(&seen.expect(StatusCode::OK)?), "the reader's list lacks the pipeline");
+        ensure!(!ours(&hidden.expect(StatusCode::OK)?), "the stranger's list has the pipeline");
+        self.say("a stranger of another namespace sees nothing");
+        Ok(())
+    }
+
+    async fn a_schedule_is_paused_and_resumed(&self) -> Result<()> {
+        for paused in [true, false] {
+            let done = self
+                .editor
+                .ask(Method::PUT, &self.at("/sources/people/paused"), Some(json!({"paused": paused})))
+                .await?;
+            let done = done.expect(StatusCode::OK)?;
+            ensure!(done["kubectl"].as_str().is_some_and(|command| command.contains("--type=json")), "{done}");
+            let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
+            ensure!(view["sources"][0]["schedule"]["paused"] == json!(paused), "{}", view["sources"]);
+            let sources = self.live.resource().await?.spec.producer.sources;
+            ensure!(
+                sources[0].schedule.as_ref().is_some_and(|schedule| schedule.paused == paused),
+                "the resource says otherwise"
+            );
+        }
+        Ok(())
+    }
+
+    async fn what_is_measured_is_known(&self) -> Result<()> {
+        let known = async || {
+            let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
+            let summary = &view["summary"];
+            let is_known =
+                ["lagRecords", "lagSeconds", "inRate", "outRate"].iter().all(|field| summary[field].is_number());
+            Ok((is_known && summary["lagRecords"] == json!(0.0)).then_some(()))
+        };
+        eventually("lag and rates are known", WITHIN, known).await?;
+        Ok(())
+    }
+
+    async fn kafka_is_away(&self) -> Result<()> {
+        self.away(Component::Kafka, &format!("/topics/{TOPIC}/messages"), async |lag: &Value| {
+            // Unknown, with its cause; and not zero.
+            let unknown =
+                lag["totalRecords"].is_null() && lag["totalSeconds"].is_null() && lag["partitions"] == json!([]);
+            ensure!(unknown || lag["unknown"].is_null(), "{lag}");
+            Ok(unknown && lag["unknown"].is_string())
+        })
+        .await
+    }
+
+    async fn cassandra_is_away(&self) -> Result<()> {
+        self.away(Component::Cassandra, "/tables/created_users/rows", async |_: &Value| Ok(true)).await
+    }
+
+    /// Lets a store stand still: what needs it is unavailable with its cause, the rest is there, and all comes back.
+    async fn away(&self, component: Component, needs: &str, says: impl AsyncFn(&Value) -> Result<bool>) -> Result<()> {
+        let cluster = &self.live.namespace.cluster;
+        let pods = self.live.pods(component).await?;
+        for pod in &pods {
+            signal(cluster, pod, Signal::Stop).await?;
+        }
+        self.say(&format!("{component} stands still"));
+        let noticed = self.is_noticed(needs, &says).await;
+        for pod in &pods {
+            // A probe may have ended the container meanwhile; then there is nothing to wake.
+            let _ = signal(cluster, &self.live.pod(&pod.name_any()).await?, Signal::Continue).await;
+        }
+        noticed?;
+        self.say(&format!("{component} goes on"));
+        let back = async || Ok((self.reader.get(&self.at(needs)).await?.status == StatusCode::OK).then_some(()));
+        eventually("what was away is there again", NOTICED_WITHIN, back).await?;
+        self.live.await_ready(READY_WITHIN).await?;
+        self.what_is_measured_is_known().await
+    }
+
+    async fn is_noticed(&self, needs: &str, says: &impl AsyncFn(&Value) -> Result<bool>) -> Result<()> {
+        let away = async || {
+            let Answer { status, body } = self.reader.get(&self.at(needs)).await?;
+            ensure!(
+                status != StatusCode::OK || body["messages"] != json!([]),
+                "nothing is shown as if there were nothing"
+            );
+            let caused = body["reason"] == json!("Unavailable")
+                && body["causes"].as_array().is_some_and(|causes| !causes.is_empty());
+            Ok((status == StatusCode::SERVICE_UNAVAILABLE && caused).then_some(()))
+        };
+        eventually("what needs the store is unavailable, with its cause", NOTICED_WITHIN, away).await?;
+        let unknown = async || {
+            let lag = self.reader.get(&self.at("/lag")).await?.expect(StatusCode::OK)?;
+            Ok(says(&lag).await?.then_some(()))
+        };
+        eventually("the lag is as far known as it can be", NOTICED_WITHIN, unknown).await?;
+        self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
+        Ok(())
+    }
+
+    async fn actions_are_on_record(&self, run: &str) -> Result<()> {
+        let deployment = format!("deployment/{RELEASE}-console");
+        let log = self.live.namespace.cluster.kubectl(&["logs", "-n", NAMESPACE, &deployment, "--tail=-1"]).await?;
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let acted = |action: &str, user: &str, outcome: &str| {
+            let of = |line: &&Value| {
+                line["target"] == json!("audit")
+                    && line["action"] == json!(action)
+                    && line["user"] == json!(user)
+                    && line["outcome"] == json!(outcome)
+            };
+            lines.iter().filter(of).map(|line| line["object"].clone()).collect::<Vec<_>>()
+        };
+        let triggered = acted("trigger", &self.editor.user, "done");
+        ensure!(triggered == [json!(run)], "the editor triggered {triggered:?}");
+        ensure!(acted("trigger", &self.stranger.user, "refused").len() == 1, "the stranger's attempt is not on record");
+        ensure!(!acted("login", &self.reader.user, "done").is_empty(), "the reader's login is not on record");
+        Ok(())
+    }
+}
