@@ -158,7 +158,7 @@ pub enum Step {
     /// A fixed time after one another.
     Every(Duration),
     /// At the due times of a schedule; the first one at the range's begin.
-    Due(Timetable),
+    Due(Box<Timetable>),
 }
 
 /// A run that a backfill asks for.
@@ -193,7 +193,7 @@ pub fn backfill(pipeline: &str, source: &str, wanted: &Backfill) -> Result<Vec<B
     if from_param.is_some() && from_param == to_param {
         return Err("begin and end of a step need two params; name another for one of them".to_owned());
     }
-    for taken in [from_param, to_param].into_iter().flatten().filter(|param| params.contains_key(*param)) {
+    if let Some(taken) = [from_param, to_param].into_iter().flatten().find(|param| params.contains_key(*param)) {
         return Err(format!("the param '{taken}' is given by each step and cannot be given for all"));
     }
     let mut begins = vec![*from];
@@ -298,7 +298,7 @@ mod tests {
             name: "again".to_owned(),
             from: at(from),
             to: at(to),
-            step: Step::Due(Timetable::parse("0 0 * * *", "Europe/Berlin").expect("a timetable")),
+            step: Step::Due(Box::new(Timetable::parse("0 0 * * *", "Europe/Berlin").expect("a timetable"))),
             from_param: Some("from".to_owned()),
             to_param: Some("to".to_owned()),
             params: BTreeMap::from([("pages".to_owned(), "3".to_owned())]),

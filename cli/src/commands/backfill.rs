@@ -59,9 +59,10 @@ fn backfill_of(flags: &Backfill, wanted: &Source) -> Result<schedule::Backfill, 
     let step =
         match (flags.step, wanted.schedule.as_ref().and_then(|schedule| Some((schedule.cron.as_ref()?, schedule)))) {
             (Some(step), _) => Step::Every(step),
-            (None, Some((cron, schedule))) => Step::Due(
-                Timetable::parse(cron, &schedule.time_zone).map_err(|(_, problem)| Failure::mistake(problem))?,
-            ),
+            (None, Some((cron, schedule))) => {
+                let table = Timetable::parse(cron, &schedule.time_zone);
+                Step::Due(Box::new(table.map_err(|(_, problem)| Failure::mistake(problem))?))
+            }
             (None, None) => {
                 return Err(Failure::mistake(format!(
                     "source '{}' has no due times; give a --step, such as 24h",

@@ -112,10 +112,9 @@ fn plan(pipeline: &StreamingPipeline, names: &Names, wanted: &Backfill) -> Resul
         (Some(step), _) => Step::Every(step.parse().map_err(|error| Refusal::field("step", error))?),
         (None, Some(crd)) if crd.cron.is_some() => {
             let cron = crd.cron.as_deref().unwrap_or_default();
-            let table = Timetable::parse(cron, &crd.time_zone);
-            Step::Due(
-                table.map_err(|(field, problem)| Refusal::rejected(format!("the schedule's {field}: {problem}")))?,
-            )
+            let table = Timetable::parse(cron, &crd.time_zone)
+                .map_err(|(field, problem)| Refusal::rejected(format!("the schedule's {field}: {problem}")))?;
+            Step::Due(Box::new(table))
         }
         (None, _) => return Err(Refusal::field("step", "the source has no due times; say how long a step is")),
     };
