@@ -34,7 +34,10 @@ impl Forwarded {
             .context("cannot run kubectl port-forward")?;
         let mut line = String::new();
         let stdout = process.stdout.take().context("kubectl has an output")?;
-        BufReader::new(stdout).read_line(&mut line).context("cannot read what kubectl says")?;
+        let mut said = BufReader::new(stdout);
+        said.read_line(&mut line).context("cannot read what kubectl says")?;
+        // It tells of each connection, and ends when nobody listens.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let port = line.split_once("127.0.0.1:").and_then(|(_, rest)| rest.split_whitespace().next());
         let address = port.map(|port| format!("http://127.0.0.1:{port}"));
         let address = address.with_context(|| format!("kubectl port-forward says '{}'", line.trim()));

@@ -77,14 +77,17 @@ fn hidden() -> Text {
     Text { encoding: Encoding::Utf8, text: MASK.to_owned(), cut: false, masked: true }
 }
 
+/// Returns as many whole characters as so many bytes hold.
+pub(crate) fn beginning(text: &str, longest: usize) -> &str {
+    let end = (0..=longest.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// Returns bytes for people.
 fn text(bytes: &[u8], longest: usize) -> Text {
     let cut = bytes.len() > longest;
     match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let end = text.floor_char_boundary(longest.min(text.len()));
-            Text { encoding: Encoding::Utf8, text: text[..end].to_owned(), cut, masked: false }
-        }
+        Ok(text) => Text { encoding: Encoding::Utf8, text: beginning(text, longest).to_owned(), cut, masked: false },
         Err(_) => {
             let text = STANDARD.encode(&bytes[..bytes.len().min(longest)]);
             Text { encoding: Encoding::Base64, text, cut, masked: false }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::access::Right;
 use crate::api::rows::{Column, Query as Written, Role, Rows, Table, Tables};
 use crate::mask::{MASK, Mask};
+use crate::messages::render::beginning;
 use crate::refusal::Refusal;
 use crate::view::quoted;
 use crate::viewer::Viewer;
@@ -151,7 +152,7 @@ fn shown(mut cell: Value, masked: bool, mask: &Mask) -> Value {
     mask.apply(&mut cell);
     match cell {
         Value::String(text) if text.len() > LONGEST_CELL => {
-            Value::String(format!("{}…", &text[..text.floor_char_boundary(LONGEST_CELL)]))
+            Value::String(format!("{}…", beginning(&text, LONGEST_CELL)))
         }
         other => other,
     }

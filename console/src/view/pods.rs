@@ -40,7 +40,7 @@ pub fn pod(resource: &Resource) -> Pod {
         phase: status.phase.clone().unwrap_or_else(|| "Unknown".to_owned()),
         ready: is_ready(resource),
         terminating: resource.metadata.deletion_timestamp.is_some(),
-        reason: status.reason.clone().or_else(|| waits.filter_map(|container| container.reason.clone()).last()),
+        reason: status.reason.clone().or_else(|| waits.filter_map(|container| container.reason.clone()).next_back()),
         node: spec.node_name.clone(),
         created: resource.creation_timestamp().as_ref().map(moment).unwrap_or_default(),
         containers,

@@ -95,11 +95,17 @@ pub(super) fn documents(text: &str) -> Result<Vec<Places>, (Place, String)> {
 }
 
 fn is_structure(event: &Event<'_>) -> bool {
-    match event {
-        Event::DocumentStart(..) | Event::DocumentEnd | Event::Scalar(..) | Event::Alias(_) => true,
-        Event::SequenceStart(..) | Event::SequenceEnd | Event::MappingStart(..) | Event::MappingEnd => true,
-        _ => false,
-    }
+    matches!(
+        event,
+        Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Scalar(..)
+            | Event::Alias(_)
+            | Event::SequenceStart(..)
+            | Event::SequenceEnd
+            | Event::MappingStart(..)
+            | Event::MappingEnd
+    )
 }
 
 struct Reader<'a, I: Iterator<Item = (Event<'a>, Span)>> {
