@@ -47,7 +47,7 @@ impl Account {
     /// since the account was opened. Fails if the generator's own are not its first ones without a gap, or are fewer
     /// than were acknowledged.
     pub async fn close(mut self, live: &Live) -> Result<HashSet<Uuid>> {
-        self.acknowledged(live).await?;
+        self.await_progress(live).await?;
         live.patch(json!({"spec": {"producer": {"replicas": 0}}})).await?;
         let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
         eventually("the producer has sent what it had", PATIENCE, stopped).await?;
@@ -63,6 +63,17 @@ impl Account {
         live.namespace.say(format!("{made} distinct generator records in the topic, {acknowledged} were acknowledged"));
         ensure!(made as f64 >= acknowledged, "the topic has less than was acknowledged");
         Ok(ids)
+    }
+
+    /// Waits until Kafka acknowledges records: what a producer cannot hand over within its drain time when it is stopped
+    /// is promised to nobody.
+    async fn await_progress(&mut self, live: &Live) -> Result<()> {
+        let mut last = self.acknowledged(live).await?;
+        let progress = async || {
+            let before = std::mem::replace(&mut last, self.acknowledged(live).await?);
+            Ok((last > before).then_some(()))
+        };
+        eventually("Kafka takes the producer's records", PATIENCE, progress).await.map(|_| ())
     }
 
     /// Returns how many of the generator's records are in the topic, which must be its first ones without a gap: those
