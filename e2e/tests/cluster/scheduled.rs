@@ -23,8 +23,8 @@ use crate::runs::Runs;
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Runs without `E2E_SCHEDULED_RUNS`.
 const COUNT: usize = 24;
-/// A due time each three seconds.
-const FACTOR: u32 = 20;
+/// A due time each two seconds.
+const FACTOR: u32 = 30;
 /// Longest time that a run may take on a busy machine, and the least for all.
 const EACH: Duration = Duration::from_secs(15);
 const LEAST: Duration = Duration::from_secs(180);
