@@ -16,7 +16,7 @@ else
 fi
 
 cd console/web
-npm ci --silent --no-audit --no-fund
+npm ci --silent --no-audit --no-fund --prefer-offline
 npm run --silent types
 npm run --silent check
 npm run --silent build
