@@ -68,14 +68,15 @@ impl Compiler {
 
     /// Validates a pipeline, its SQL included.
     pub async fn validate(&self, resource: &StreamingPipeline) -> Result<Validated, Compile> {
+        let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
+        let known = self.known.lock().expect("no holder of this lock panics").get(&names).cloned().unwrap_or_default();
         let mut asked = Vec::new();
         let validated = validate_with(resource, &mut |question| {
-            asked.push(question);
-            Vec::new()
+            let problems = answer(&known, &question);
+            asked.push((question, problems.clone()));
+            problems.unwrap_or_default()
         });
-        let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
-        if asked.is_empty() {
-            self.forget(&names);
+        if asked.iter().all(|(_, problems)| problems.is_some()) && asked.len() == known.len() {
             return Ok(validated);
         }
         let answers = self.answers(&names, asked).await?;
@@ -87,11 +88,15 @@ impl Compiler {
         self.known.lock().expect("no holder of this lock panics").remove(names);
     }
 
-    async fn answers(&self, names: &Names, asked: Vec<SqlQuestion>) -> Result<Answers, Compile> {
-        let known = self.known.lock().expect("no holder of this lock panics").get(names).cloned().unwrap_or_default();
+    /// Compiles what is not known yet, and remembers it all and nothing else.
+    async fn answers(
+        &self,
+        names: &Names,
+        asked: Vec<(SqlQuestion, Option<Vec<Problem>>)>,
+    ) -> Result<Answers, Compile> {
         let mut answers = Vec::with_capacity(asked.len());
-        for question in asked {
-            let problems = match answer(&known, &question) {
+        for (question, known) in asked {
+            let problems = match known {
                 Some(problems) => problems,
                 None => self.compile(&question).await?,
             };

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules;
-use super::run::{Retries, default_run_timeout};
+use super::run::{IngestionRunSpec, Retries, default_run_timeout};
+use crate::run::time_of;
 
 /// A value that runs of a source may be given; expressions have it as `params.<name>`.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -161,7 +163,7 @@ pub struct RunTemplate {
     )]
     pub params: BTreeMap<String, String>,
 
-    /// A run succeeds when so many records are in Kafka. Absent: no such limit.
+    /// A run succeeds when so many records were read, those included that cannot be mapped. Absent: no such limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_records: Option<i64>,
@@ -182,6 +184,24 @@ pub struct RunTemplate {
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("1s", "169h"))]
     pub timeout: String,
+}
+
+impl RunTemplate {
+    /// Returns the spec of such a run, of a source of a pipeline, that is due at a moment.
+    pub fn spec(&self, pipeline: impl Into<String>, source: impl Into<String>, due: DateTime<Utc>) -> IngestionRunSpec {
+        let Self { params, max_records, duration, retries, timeout } = self.clone();
+        IngestionRunSpec {
+            pipeline: pipeline.into(),
+            source: source.into(),
+            params,
+            max_records,
+            duration,
+            retries,
+            timeout,
+            scheduled_time: Some(time_of(due)),
+            cancel: false,
+        }
+    }
 }
 
 impl Default for RunTemplate {

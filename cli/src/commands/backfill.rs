@@ -1,15 +1,13 @@
 //! `backfill`: a run for each step of a range of time. All are checked before the first is asked for.
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use millrace_api::crd::run::{BACKFILL_LABEL, MAX_ACTIVE};
-use millrace_api::crd::{IngestionRunSpec, RunTemplate, Source};
+use millrace_api::crd::{RunTemplate, Source};
 use millrace_api::params::rfc3339;
 use millrace_api::schedule::{self, BackfillRun, Step, Timetable};
 use millrace_api::{IngestionRun, StreamingPipeline};
-use serde_json::json;
 
 use super::{Context, peek, source};
 use crate::arguments::Backfill;
@@ -24,9 +22,7 @@ pub async fn run(context: &Context<'_>, flags: &Backfill) -> Result<Outcome, Fai
     let user = source::user(context).await;
     let runs: Vec<IngestionRun> =
         steps.iter().map(|step| run_of(step, &backfill, &pipeline, &wanted, user.as_deref())).collect();
-    for run in &runs {
-        source::check(run, &pipeline, &wanted)?;
-    }
+    source::check(&runs, &pipeline, &wanted)?;
     let text = match context.format {
         Format::Table => table(&steps, context.screen),
         format => document(format, &runs),
@@ -95,28 +91,13 @@ fn run_of(
     user: Option<&str>,
 ) -> IngestionRun {
     let template = wanted.schedule.as_ref().map_or_else(RunTemplate::default, |schedule| schedule.run.clone());
-    let RunTemplate { params: mut given, max_records, duration, retries, timeout } = template;
-    given.extend(step.params.clone());
-    let spec = IngestionRunSpec {
-        pipeline: pipeline.name_any(),
-        source: wanted.name.clone(),
-        params: given,
-        max_records,
-        duration,
-        retries,
-        timeout,
-        scheduled_time: time_of(step.from),
-        cancel: false,
-    };
+    let mut spec = template.spec(pipeline.name_any(), &wanted.name, step.from);
+    spec.params.extend(step.params.clone());
     let mut run = IngestionRun::new(&step.name, spec);
     run.metadata = source::metadata(Some(&step.name), &wanted.name, user);
     run.labels_mut().insert(BACKFILL_LABEL.to_owned(), backfill.name.clone());
     run.annotations_mut().insert(MAX_ACTIVE.to_owned(), backfill.max_active.to_string());
     run
-}
-
-fn time_of(moment: DateTime<Utc>) -> Option<Time> {
-    serde_json::from_value(json!(rfc3339(moment))).ok()
 }
 
 fn table(steps: &[BackfillRun], screen: &Screen) -> String {
@@ -133,6 +114,7 @@ fn table(steps: &[BackfillRun], screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use serde_json::json;
 
     use super::*;
     use crate::arguments::{Command, parse};

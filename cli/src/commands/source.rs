@@ -8,7 +8,7 @@ use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt};
 use millrace_api::crd::run::REQUESTED_BY;
 use millrace_api::crd::{Param, Source};
-use millrace_api::{IngestionRun, Rejected, StreamingPipeline, validate, validate_run};
+use millrace_api::{IngestionRun, Rejected, StreamingPipeline, validate_run, validate_sources};
 
 use super::Context;
 use crate::Failure;
@@ -63,12 +63,14 @@ pub fn by_name(given: &[(String, String)]) -> Result<BTreeMap<String, String>, F
     Ok(params)
 }
 
-/// Checks a run as the operator will, before it is asked for.
-pub fn check(run: &IngestionRun, pipeline: &StreamingPipeline, source: &Source) -> Result<(), Failure> {
-    match validate_run(run, pipeline, &validate(pipeline)) {
-        Ok(_) => Ok(()),
-        Err(rejected) => Err(Failure::mistake(explained(&rejected, &source.params))),
+/// Checks runs as the operator will, before they are asked for.
+pub fn check(runs: &[IngestionRun], pipeline: &StreamingPipeline, source: &Source) -> Result<(), Failure> {
+    let validated = validate_sources(pipeline);
+    for run in runs {
+        validate_run(run, pipeline, &validated)
+            .map_err(|rejected| Failure::mistake(explained(&rejected, &source.params)))?;
     }
+    Ok(())
 }
 
 /// Says what is wrong with a run in terms of flags, and which params there are.
@@ -141,7 +143,7 @@ mod tests {
         pipeline.spec.producer.sources = vec![source.clone()];
         let spec = json!({"pipeline": pipeline.name_any(), "source": source.name, "params": params});
         let run = IngestionRun::new("x", serde_json::from_value(spec).expect("a spec"));
-        check(&run, &pipeline, &source).err().map(|failure| failure.to_string()).unwrap_or_default()
+        check(&[run], &pipeline, &source).err().map(|failure| failure.to_string()).unwrap_or_default()
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub async fn run(context: &Context<'_>, flags: &Trigger) -> Result<Outcome, Fail
     let mut run = IngestionRun::new("", spec(flags, &pipeline.name_any())?);
     run.metadata = source::metadata(flags.name.as_deref(), &wanted.name, user.as_deref());
     run.metadata.namespace = Some(context.cluster.namespace.clone());
-    source::check(&run, &pipeline, &wanted)?;
+    source::check(std::slice::from_ref(&run), &pipeline, &wanted)?;
     if flags.dry_run {
         let format = if context.format == Format::Json { Format::Json } else { Format::Yaml };
         write(&document(format, &run))?;

@@ -96,7 +96,7 @@ async fn create(
     run: IngestionRun,
     dry_run: bool,
 ) -> Result<Done, Refusal> {
-    check(&run, pipeline)?;
+    check(std::slice::from_ref(&run), pipeline)?;
     let manifest = manifest(&run)?;
     let params = PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) };
     let created = runs::api(viewer, names).create(&params, &run).await;
@@ -110,9 +110,11 @@ async fn create(
     Ok(Done { message, name, kubectl, manifest: Some(manifest) })
 }
 
-/// Applies the operator's own rules first, but for SQL, on which no source depends: what it would refuse later is refused now, with its field.
-pub fn check(run: &IngestionRun, pipeline: &StreamingPipeline) -> Result<(), Refusal> {
-    let Err(rejected) = validate_run(run, pipeline, &validate_sources(pipeline)) else {
+/// Applies the operator's own rules first, but for SQL, on which no source depends: what it would refuse later is refused
+/// now, with its field.
+pub fn check(runs: &[IngestionRun], pipeline: &StreamingPipeline) -> Result<(), Refusal> {
+    let validated = validate_sources(pipeline);
+    let Some(rejected) = runs.iter().find_map(|run| validate_run(run, pipeline, &validated).err()) else {
         return Ok(());
     };
     let message = rejected.first().map(ToString::to_string).unwrap_or_default();
@@ -255,12 +257,12 @@ mod tests {
     fn a_run_that_the_operator_would_refuse_is_refused_with_its_field() {
         let spec = json!({"pipeline": "users", "source": "made-up", "params": {"day": "x"}});
         let run = IngestionRun::new("a", serde_json::from_value(spec).expect("a spec"));
-        let Err(Refusal::Rejected { fields, .. }) = check(&run, &fixtures::pipeline(Value::Null)) else {
+        let Err(Refusal::Rejected { fields, .. }) = check(&[run], &fixtures::pipeline(Value::Null)) else {
             panic!("it must be refused");
         };
         assert_eq!(fields[0].field, "params.day");
         let spec = json!({"pipeline": "users", "source": "made-up"});
         let good = IngestionRun::new("a", serde_json::from_value(spec).expect("a spec"));
-        assert_eq!(check(&good, &fixtures::pipeline(Value::Null)), Ok(()));
+        assert_eq!(check(&[good], &fixtures::pipeline(Value::Null)), Ok(()));
     }
 }

@@ -6,12 +6,10 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::Path;
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
-use millrace_api::crd::run::{BACKFILL_LABEL, MAX_ACTIVE, REQUESTED_BY, default_run_timeout};
-use millrace_api::crd::{IngestionRunSpec, Retries, RunTemplate};
+use millrace_api::crd::RunTemplate;
+use millrace_api::crd::run::{BACKFILL_LABEL, MAX_ACTIVE, REQUESTED_BY};
 use millrace_api::names::Names;
 use millrace_api::schedule::{self, BackfillRun, Step, Timetable};
 use millrace_api::{IngestionRun, StreamingPipeline};
@@ -51,9 +49,7 @@ async fn made(viewer: &Viewer, names: &Names, wanted: &Backfill) -> Result<Backf
     let template = template(&pipeline, &wanted.source);
     let resources: Vec<IngestionRun> =
         plan.runs.iter().map(|run| resource(names, wanted, &plan, &template, run, viewer.user())).collect();
-    for resource in &resources {
-        check(resource, &pipeline)?;
-    }
+    check(&resources, &pipeline)?;
     let existing: BTreeSet<String> = runs::list(viewer, names).await?.iter().map(ResourceExt::name_any).collect();
     let shown = plan.runs.iter().map(|run| Shown {
         name: run.name.clone(),
@@ -145,10 +141,7 @@ fn plan(pipeline: &StreamingPipeline, names: &Names, wanted: &Backfill) -> Resul
 fn template(pipeline: &StreamingPipeline, source: &str) -> RunTemplate {
     let found = pipeline.spec.producer.sources.iter().find(|found| found.name == source);
     let schedule = found.and_then(|found| found.schedule.as_ref());
-    schedule.map_or_else(
-        || RunTemplate { timeout: default_run_timeout(), retries: Retries::default(), ..RunTemplate::default() },
-        |schedule| schedule.run.clone(),
-    )
+    schedule.map_or_else(RunTemplate::default, |schedule| schedule.run.clone())
 }
 
 fn resource(
@@ -159,20 +152,8 @@ fn resource(
     run: &BackfillRun,
     user: &str,
 ) -> IngestionRun {
-    let mut params = template.params.clone();
-    params.extend(run.params.clone());
-    let due = Timestamp::from_second(run.from.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let spec = IngestionRunSpec {
-        pipeline: names.pipeline().to_owned(),
-        source: wanted.source.clone(),
-        params,
-        max_records: template.max_records,
-        duration: template.duration.clone(),
-        retries: template.retries.clone(),
-        timeout: template.timeout.clone(),
-        scheduled_time: Some(Time(due)),
-        cancel: false,
-    };
+    let mut spec = template.spec(names.pipeline(), &wanted.source, run.from);
+    spec.params.extend(run.params.clone());
     let mut resource = IngestionRun::new(&run.name, spec);
     resource.metadata.namespace = Some(names.namespace().to_owned());
     resource.labels_mut().insert(BACKFILL_LABEL.to_owned(), plan.name.clone());

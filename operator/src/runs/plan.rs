@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::run::moment_of;
-use millrace_api::{IngestionRun, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
+use millrace_api::{IngestionRun, Pipeline, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
 use worker_settings::{RunOutcome, RunResult};
 
 use super::endings::PodSeen;
@@ -214,7 +214,7 @@ fn under_way(world: &RunWorld, open: &Progress) -> Judgement {
 fn repeat(world: &RunWorld, progress: &[Progress], error: &str, administration: &Administration) -> Judgement {
     let failed = u32::try_from(progress.len()).unwrap_or(u32::MAX);
     let run = match prepare(world) {
-        Ok((_, run)) => run,
+        Ok((_, _, run)) => run,
         Err(judgement) => return judgement,
     };
     let ended = progress.last().map_or(world.now, |last| match (&last.ending, &last.record.end_time) {
@@ -242,7 +242,7 @@ fn repeat(world: &RunWorld, progress: &[Progress], error: &str, administration: 
 
 /// Begins the next attempt, or says what it waits for.
 fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judgement {
-    let (pipeline, run) = match prepare(world) {
+    let (pipeline, model, run) = match prepare(world) {
         Ok(prepared) => prepared,
         Err(judgement) => return judgement,
     };
@@ -250,7 +250,6 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
     if let Some((reason, message)) = waits_for_others(world, &run) {
         return waiting(reason, message);
     }
-    let model = validate_sources(pipeline).pipeline.expect("a run of a pipeline that cannot be parsed is rejected");
     let message = format!("attempt {number} begins");
     let mut judgement = Judgement::of(RunPhase::Pending, "AttemptBegins", message);
     judgement.wait = Some(WAITING);
@@ -263,8 +262,8 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
     judgement
 }
 
-/// Returns the run and its pipeline, if it can be carried out now.
-fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Run), Judgement> {
+/// Returns the run and its pipeline, as written and validated, if it can be carried out now.
+fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Pipeline, Run), Judgement> {
     let name = &world.resource.spec.pipeline;
     let Some(pipeline) = &world.pipeline else {
         return Err(waiting("PipelineNotFound", format!("there is no StreamingPipeline '{name}' in this namespace")));
@@ -272,7 +271,8 @@ fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Run), Judgement> {
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Err(waiting("PipelineDeleted", format!("StreamingPipeline '{name}' is being deleted")));
     }
-    let run = validate_run(&world.resource, pipeline, &validate_sources(pipeline)).map_err(|rejected| {
+    let validated = validate_sources(pipeline);
+    let run = validate_run(&world.resource, pipeline, &validated).map_err(|rejected| {
         let words: Vec<String> = rejected.iter().map(Rejected::to_string).collect();
         Judgement::of(RunPhase::Failed, "Rejected", words.join("; "))
     })?;
@@ -283,7 +283,8 @@ fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Run), Judgement> {
         let why = ready.map_or("its operator has not looked at it yet", |ready| ready.message.as_str());
         return Err(waiting("PipelineNotReady", format!("the topics of '{name}' are not ready: {why}")));
     }
-    Ok((pipeline, run))
+    let model = validated.pipeline.expect("a run of a pipeline that cannot be parsed is rejected");
+    Ok((pipeline, model, run))
 }
 
 fn waiting(reason: &'static str, message: impl Into<String>) -> Judgement {

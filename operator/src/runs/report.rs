@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
-use millrace_api::run::moment_of;
+use millrace_api::run::{moment_of, time_of};
 
 use super::observe::RunWorld;
 use super::plan::{Ending, Progress, RunAct};
@@ -46,11 +44,6 @@ impl Judgement {
 /// Returns whether nothing will happen to a run any more.
 pub fn is_final(run: &IngestionRun) -> bool {
     run.status.as_ref().and_then(|status| status.phase).is_some_and(RunPhase::is_final)
-}
-
-/// Returns a moment as Kubernetes writes it, to the second.
-pub fn time_of(moment: DateTime<Utc>) -> Time {
-    Time(Timestamp::from_second(moment.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// Computes the status of a run.

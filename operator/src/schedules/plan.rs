@@ -10,18 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use millrace_api::crd::run::{IngestionRunSpec, REQUESTED_BY};
-use millrace_api::crd::schedule::{CatchUp, ConcurrencyPolicy, RunTemplate};
+use millrace_api::crd::run::REQUESTED_BY;
+use millrace_api::crd::schedule::{CatchUp, ConcurrencyPolicy};
 use millrace_api::crd::{RunPhase, ScheduleStatus};
 use millrace_api::names::scheduled_run;
 use millrace_api::params::rfc3339;
-use millrace_api::run::moment_of;
+use millrace_api::run::{moment_of, time_of};
 use millrace_api::schedule::{Schedule, Timetable};
 use millrace_api::{IngestionRun, StreamingPipeline};
 
 use crate::labels::{APPLICATION, INSTANCE_LABEL, NAME_LABEL, SCHEDULE_LABEL};
 use crate::runs::plan::owner;
-use crate::runs::report::{is_final, time_of};
+use crate::runs::report::is_final;
 
 /// How late a run may be that is not caught up with: what an operator takes to look, and to be replaced.
 const ON_TIME: TimeDelta = TimeDelta::minutes(1);
@@ -305,7 +305,6 @@ fn decide(world: &ScheduleWorld<'_>, timetable: &Timetable, decided: DateTime<Ut
 
 /// Returns the run of a due time.
 fn scheduled(world: &ScheduleWorld<'_>, due: DateTime<Utc>, name: String) -> IngestionRun {
-    let RunTemplate { params, max_records, duration, retries, timeout } = world.schedule.run.clone();
     let pipeline = world.pipeline.name_any();
     let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let labels = [text(NAME_LABEL, APPLICATION), text(INSTANCE_LABEL, &pipeline), text(SCHEDULE_LABEL, world.source)];
@@ -317,17 +316,7 @@ fn scheduled(world: &ScheduleWorld<'_>, due: DateTime<Utc>, name: String) -> Ing
         owner_references: Some(vec![owner(world.pipeline)]),
         ..ObjectMeta::default()
     };
-    let spec = IngestionRunSpec {
-        pipeline,
-        source: world.source.to_owned(),
-        params,
-        max_records,
-        duration,
-        retries,
-        timeout,
-        scheduled_time: Some(time_of(due)),
-        cancel: false,
-    };
+    let spec = world.schedule.run.spec(pipeline, world.source, due);
     IngestionRun { metadata, ..IngestionRun::new(&name, spec) }
 }
 
