@@ -111,15 +111,16 @@ main() {
   in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
   local row=$!
   in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
-    runs_are_accounted the_command_shows the_console
+    runs_are_accounted the_command_shows
   wait "$row" || true
   # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
   # carry at once.
   in_turn heavy-2 "$program" pushed_filed_and_copied full_and_slow_disks faults_at_random three_of_each
   [ -z "${idle:-}" ] || wait "$idle" || true
   idle=
-  # Last and alone: they measure the operator, stop or kill it, and switch faults on for all pipelines.
-  in_turn controls "$program" queries_with_sql scheduled_runs scope_of_one_namespace sabotage_is_noticed a_cut_off_leader
+  # Last and alone: they measure the operator, stop or kill it or the API server, and switch faults on for all pipelines.
+  in_turn controls "$program" queries_with_sql scheduled_runs scope_of_one_namespace sabotage_is_noticed a_cut_off_leader \
+    the_console
   sum "$program"
 }
 

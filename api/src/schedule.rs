@@ -177,9 +177,29 @@ pub struct BackfillRun {
 /// Most runs of one backfill.
 pub const MAX_BACKFILL_RUNS: usize = 1000;
 
+/// Longest name of a backfill: it is the value of a label.
+const LONGEST_BACKFILL_NAME: usize = 40;
+
+/// Returns the name of a backfill that nobody has named: the same range has the same one again, so that a backfill that was
+/// broken off goes on where it was, whoever asks for it.
+pub fn backfill_name(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    format!("{}-{}", from.format("%Y%m%d%H%M"), to.format("%Y%m%d%H%M"))
+}
+
+/// Says what is wrong with the name of a backfill.
+pub fn check_backfill_name(name: &str) -> Result<(), String> {
+    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let is_good = (1..=LONGEST_BACKFILL_NAME).contains(&name.len()) && name.chars().all(is_plain);
+    if !is_good || name.starts_with('-') || name.ends_with('-') {
+        return Err(format!("it must be up to {LONGEST_BACKFILL_NAME} lower-case letters, digits and dashes"));
+    }
+    Ok(())
+}
+
 /// Returns the runs of a backfill, oldest first, or what is wrong with it. Makes nothing: that is the dry run.
 pub fn backfill(pipeline: &str, source: &str, wanted: &Backfill) -> Result<Vec<BackfillRun>, String> {
     let Backfill { name, from, to, step, from_param, to_param, params, max_active } = wanted;
+    check_backfill_name(name).map_err(|problem| format!("the name '{name}': {problem}"))?;
     if from >= to {
         return Err(format!(
             "the range ends at {} before it begins at {}",
@@ -241,6 +261,18 @@ mod tests {
     fn due(cron: &str, zone: &str, after: &str, until: &str) -> Vec<String> {
         let timetable = Timetable::parse(cron, zone).expect("a timetable");
         timetable.between(at(after), at(until)).map(params::rfc3339).collect()
+    }
+
+    #[test]
+    fn the_name_of_a_backfill_says_its_whole_range() {
+        let day = |day: u32| at(&format!("2026-01-0{day}T00:00:00Z"));
+        let name = backfill_name(day(1), day(2));
+        assert_eq!(name, "202601010000-202601020000");
+        assert_ne!(backfill_name(day(1), day(3)), name);
+        assert_eq!(check_backfill_name(&name), Ok(()));
+        for wrong in ["", "-a", "a-", "Again", "a b", &"a".repeat(41)] {
+            assert!(check_backfill_name(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

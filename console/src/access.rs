@@ -44,6 +44,8 @@ pub enum Right {
     Cancel,
     /// Change a pipeline.
     Pause,
+    /// Redrive dead letters: run the worker's command in a pod.
+    Redrive,
 }
 
 impl Right {
@@ -59,6 +61,11 @@ impl Right {
             Self::Trigger => ("create", "ingestionruns", None),
             Self::Cancel => ("patch", "ingestionruns", None),
             Self::Pause => ("patch", "streamingpipelines", None),
+            // The WebSocket of an execution begins as a GET. Before 1.35, the API server therefore asks for `get` alone,
+            // which whoever may read everything has; from then on for `create` too:
+            // https://github.com/kubernetes/kubernetes/pull/134577. Here `create` is asked for with every version, and
+            // `get` is left to the API server. The built-in role edit has both.
+            Self::Redrive => ("create", "pods", Some("exec")),
         }
     }
 
@@ -144,9 +151,14 @@ impl Access {
         let ask = async |right| self.has_since(client, names, right, SHOWN).await.ok();
         let (messages, rows, unmasked, logs) =
             tokio::join!(ask(Right::Messages), ask(Right::Rows), ask(Right::Unmasked), ask(Right::Logs));
-        let (runs, trigger, cancel, pause) =
-            tokio::join!(ask(Right::Runs), ask(Right::Trigger), ask(Right::Cancel), ask(Right::Pause));
-        Rights { messages, rows, unmasked, logs, runs, trigger, cancel, pause }
+        let (runs, trigger, cancel, pause, redrive) = tokio::join!(
+            ask(Right::Runs),
+            ask(Right::Trigger),
+            ask(Right::Cancel),
+            ask(Right::Pause),
+            ask(Right::Redrive)
+        );
+        Rights { messages, rows, unmasked, logs, runs, trigger, cancel, pause, redrive }
     }
 
     fn recall(&self, names: &Names, right: Right, longest: Duration, now: Instant) -> Option<bool> {
@@ -188,7 +200,9 @@ mod tests {
         assert_eq!(asked(Right::Logs), "shop get  pods log -");
         assert_eq!(asked(Right::Trigger), "shop create millrace.dev ingestionruns - -");
         assert_eq!(asked(Right::Pause), "shop patch millrace.dev streamingpipelines - users");
+        assert_eq!(asked(Right::Redrive), "shop create  pods exec -");
         assert_eq!(Right::Messages.as_text(), "get streamingpipelines/messages");
+        assert_eq!(Right::Redrive.as_text(), "create pods/exec");
     }
 
     #[test]

@@ -38,6 +38,7 @@
 //! POST   P/runs/{run}/rerun                                  -> 201 actions::Done
 //! POST   P/backfills                      runs::Backfill     -> runs::BackfillAnswer   with `dryRun` creates nothing
 //! PUT    P/sources/{source}/paused        runs::Paused       -> actions::Done
+//! POST   P/dead-letters/redrive           letters::Redrive   -> letters::RedriveAnswer with `dryRun` sends nothing
 //! ```
 //!
 //! Server-sent events; each stream has a `ping` at least every 10 s:

@@ -2,11 +2,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::http::Uri;
+use axum::http::{Request, Response, Uri};
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::config::AuthInfo;
 use kube::{Client, Config};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tower::layer::layer_fn;
+use tower::util::BoxService;
+use tower::{BoxError, ServiceExt};
 
 use crate::access::Access;
 use crate::cluster::Cluster;
@@ -20,6 +26,10 @@ use crate::session::Sessions;
 pub const SEARCHES: usize = 2;
 /// Live streams at once, of all viewers.
 pub const STREAMS: usize = 256;
+
+/// Longest until the API server begins to answer. One that stands still refuses nothing: without a bound, nobody would learn
+/// that it is away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the flags say.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +81,25 @@ impl App {
     pub fn client_of(&self, token: String) -> Result<Client, kube::Error> {
         let mut config = self.api_server.clone();
         config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-        Client::try_from(config)
+        client(config)
     }
+}
+
+/// Makes a client that waits no longer than [`ANSWER_TIMEOUT`] for the begin of an answer; what has begun, such as a watch
+/// or a log, goes on for as long as it likes.
+pub fn client(config: Config) -> Result<Client, kube::Error> {
+    client_within(config, ANSWER_TIMEOUT)
+}
+
+fn client_within(config: Config, longest: Duration) -> Result<Client, kube::Error> {
+    type Inner = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
+    let bounded = layer_fn(|inner: Inner| {
+        inner.map_future(move |answer| async move {
+            let silent = |_| Err(format!("no answer within {longest:?}").into());
+            timeout(longest, answer).await.unwrap_or_else(silent)
+        })
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&bounded).build())
 }
 
 /// Returns a configuration without the credentials of whoever it was made for.
@@ -102,6 +129,19 @@ mod tests {
         {
             assert!(!is_same_origin(origin, "127.0.0.1:8080"), "{origin}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stands_still_is_said_to_be_away() {
+        // It listens, and nobody accepts.
+        let still = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", still.local_addr().expect("it has an address"));
+        let config = Config::new(address.parse().expect("an address"));
+        let client = client_within(config, Duration::from_millis(20)).expect("a client");
+        let error = client.apiserver_version().await.expect_err("nobody answers");
+        let refusal = crate::refusal::Refusal::of_kube(&error, "version").problem();
+        assert_eq!(refusal.message, "the API server does not answer");
+        assert!(refusal.causes.iter().any(|cause| cause.contains("no answer within 20ms")), "{refusal:?}");
     }
 
     #[test]

@@ -25,3 +25,8 @@ pub fn login(address: &str, outcome: &Result<String, Refusal>) {
         }
     }
 }
+
+/// Says that a change was refused before anybody looked at it, since it does not come from the viewer's own page.
+pub fn foreign_change(user: &str, path: &str, refusal: &Refusal) {
+    info!(target: "audit", user, action = "change", object = path, outcome = "refused", cause = %refusal, "a change was refused");
+}

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use kube::{Client, Config};
+use kube::Config;
 use millrace_console::api::document;
-use millrace_console::app::{App, SEARCHES, STREAMS, Settings, without_credentials};
+use millrace_console::app::{App, SEARCHES, STREAMS, Settings, client, without_credentials};
 use millrace_console::cluster::Cluster;
 use millrace_console::limit::{Buckets, LOGINS};
 use millrace_console::measure::sampler::{self, Measured};
@@ -106,7 +106,7 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
     let Flags { watch_namespace, masked_field, secure_cookies, http_port } = flags;
     let config = Config::infer().await.context(ConfigureSnafu)?;
     let api_server = without_credentials(&config);
-    let own = Client::try_from(config).map_err(Box::new).context(MakeClientSnafu)?;
+    let own = client(config).map_err(Box::new).context(MakeClientSnafu)?;
     let scope: Vec<String> = watch_namespace.into_iter().filter(|namespace| !namespace.is_empty()).collect();
     let cluster = Cluster::watch(&own, scope);
     let measured = Measured::default();

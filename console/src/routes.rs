@@ -8,6 +8,7 @@ pub mod logs;
 pub mod messages;
 pub mod pipelines;
 pub mod pods;
+pub mod redrive;
 pub mod rows;
 pub mod runs;
 pub mod session;
@@ -36,6 +37,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/tables", get(rows::tables))
         .route("/tables/{table}/rows", get(rows::rows))
         .route("/dead-letters", get(letters::letters))
+        .route("/dead-letters/redrive", post(redrive::redrive))
         .route("/trace", get(trace::trace))
         .route("/resource", get(pipelines::resource))
         .route("/pods", get(pods::pods))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use chrono::Utc;
@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::access::Right;
 use crate::api::CSRF_HEADER;
 use crate::app::{App, Viewing, is_same_origin};
+use crate::audit;
 use crate::limit::Bucket;
 use crate::mask::{ANNOTATION, Mask};
 use crate::refusal::Refusal;
@@ -37,7 +38,8 @@ impl FromRequestParts<Arc<App>> for Viewer {
         let secret = secret_of(&parts.headers).ok_or_else(logged_out)?;
         let session = app.sessions.touch(&secret, Utc::now()).ok_or_else(logged_out)?;
         if !matches!(parts.method, Method::GET | Method::HEAD) {
-            guard_change(&parts.headers, |token| session.has_csrf(token))?;
+            let guarded = guard_change(&parts.headers, |token| session.has_csrf(token));
+            guarded.inspect_err(|refusal| audit::foreign_change(&session.identity.user, path_of(parts), refusal))?;
         }
         take(&session.requests)?;
         Ok(Self { app: app.clone(), session })
@@ -118,6 +120,11 @@ impl Viewer {
     pub fn is_there(&self) -> bool {
         self.app.sessions.holds(&self.session, Utc::now())
     }
+}
+
+/// Returns the whole path of a request; routers that are nested see the rest of it only.
+fn path_of(parts: &Parts) -> &str {
+    parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.path())
 }
 
 /// Refuses a change that does not come from the page itself.

@@ -2,14 +2,24 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use reqwest::header::{COOKIE, SET_COOKIE};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
+use crate::live::address;
 use crate::operator::{NAMESPACE, RELEASE};
 use crate::{Cluster, TestNamespace};
+
+/// Port of the console's pod.
+const PORT: u16 = 8080;
 
 /// A port of this machine that leads to the console, for as long as it is held.
 pub struct Forwarded {
@@ -118,13 +128,7 @@ impl Viewer {
 
     /// Asks for something to be done.
     pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Answer> {
-        let mut request = self.client.request(method, format!("{}/api/v1{path}", self.address));
-        if let Some(cookie) = &self.cookie {
-            request = request.header(COOKIE, cookie);
-        }
-        if let Some(csrf) = &self.csrf {
-            request = request.header("x-millrace-csrf", csrf);
-        }
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -133,6 +137,114 @@ impl Viewer {
         let text = response.text().await?;
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or_default() })
     }
+
+    /// Returns the same viewer at another address of the console.
+    pub fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), ..self.clone() }
+    }
+
+    /// Keeps a live stream open, as the page does: one that ends is opened again.
+    pub fn watch(&self, path: &str) -> Watched {
+        let events = Events::default();
+        let (viewer, path, seen) = (self.clone(), path.to_owned(), events.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                // Whatever ends a stream, the next one tells more.
+                let _ = viewer.follow(&path, &seen).await;
+                tokio::time::sleep(REOPENED).await;
+            }
+        });
+        Watched { events, task }
+    }
+
+    async fn follow(&self, path: &str, events: &Events) -> Result<()> {
+        let response = self.request(Method::GET, path).send().await?.error_for_status()?;
+        let mut chunks = response.bytes_stream();
+        let mut text = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            text.extend_from_slice(&chunk?);
+            while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = text.drain(..end + 2).collect();
+                if let Some(event) = parse(&String::from_utf8_lossy(&event)) {
+                    events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut request = self.client.request(method, format!("{}/api/v1{path}", self.address));
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        if let Some(csrf) = &self.csrf {
+            request = request.header("x-millrace-csrf", csrf);
+        }
+        request
+    }
+}
+
+/// From the end of a stream until it is opened again.
+const REOPENED: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// An event of a stream: its name and its data.
+pub type Event = (String, Value);
+
+type Events = Arc<Mutex<Vec<Event>>>;
+
+/// A live stream, for as long as it is held.
+pub struct Watched {
+    events: Events,
+    task: JoinHandle<()>,
+}
+
+impl Watched {
+    /// Returns how many events there were so far.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Returns the data of the events of a name that came after the first `passed` ones of any name.
+    pub fn since(&self, passed: usize, name: &str) -> Vec<Value> {
+        self.lock().iter().skip(passed).filter(|(found, _)| found == name).map(|(_, data)| data.clone()).collect()
+    }
+
+    /// Forgets what came so far.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads one server-sent event.
+fn parse(text: &str) -> Option<Event> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    Some((field("event: ")?.to_owned(), serde_json::from_str(field("data: ")?).ok()?))
+}
+
+/// Returns the console's pod.
+pub async fn pod(cluster: &Cluster) -> Result<Pod> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let ours = ListParams::default().labels("app.kubernetes.io/component=console");
+    let pods = api.list(&ours).await.context("cannot list the console's pods")?.items;
+    let is_leaving = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+    pods.into_iter().find(|pod| !is_leaving(pod)).context("the console has no pod")
+}
+
+/// Returns where the console's pod answers: a way to it without the API server.
+pub fn direct(pod: &Pod) -> Result<String> {
+    let address = address(pod).context("the console's pod has no address")?;
+    Ok(format!("http://{}", std::net::SocketAddr::new(address, PORT)))
 }
 
 /// Makes a ServiceAccount in a namespace and returns a token of it.
@@ -141,4 +253,16 @@ pub async fn account(namespace: &TestNamespace, of: &str, name: &str) -> Result<
     cluster.kubectl(&["create", "serviceaccount", name, "-n", of]).await?;
     let token = cluster.kubectl(&["create", "token", name, "-n", of, "--duration", "1h"]).await?;
     Ok(token.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_events_and_passes_over_what_is_none() {
+        let event = parse("event: sample\ndata: {\"time\":1}\n\n");
+        assert_eq!(event, Some(("sample".to_owned(), json!({"time": 1}))));
+        assert_eq!(parse(": comment\n\n"), None);
+    }
 }

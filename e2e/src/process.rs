@@ -1,8 +1,9 @@
 //! Signals to the real processes inside containers, sent on their node: nothing in the pod helps or notices.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 
 use crate::Cluster;
 
@@ -16,6 +17,28 @@ pub enum Signal {
     /// Every process goes on.
     Continue,
 }
+
+impl Signal {
+    /// Returns the flag of `kill`.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Kill => "-KILL",
+            Self::Stop => "-STOP",
+            Self::Continue => "-CONT",
+        }
+    }
+}
+
+/// Sends a signal to every API server of this machine, whatever its number by now.
+const TO_API_SERVER: &str = r#"for process in /proc/[0-9]*; do
+  [ "$(cat "$process/comm" 2>/dev/null)" != kube-apiserver ] || kill "$1" "${process#/proc/}"
+done"#;
+
+/// Clock ticks of a second, as Linux counts a process's time for everybody.
+const TICKS: f64 = 100.0;
+
+/// Prints the line of times of process `$1`, and its sizes.
+const USAGE: &str = r#"cat "/proc/$1/stat"; grep -E "^(VmRSS|VmHWM):" "/proc/$1/status""#;
 
 /// Prints the processes of the container `$1`: the number on the node, then its number in the container.
 const PROCESSES: &str = r#"for file in $(grep -ls "$1" /proc/[0-9]*/cgroup); do
@@ -32,14 +55,9 @@ pub async fn signal(cluster: &Cluster, pod: &Pod, signal: Signal) -> Result<()> 
         Signal::Stop | Signal::Continue => processes.iter().map(|process| process.number).collect(),
     };
     ensure!(!chosen.is_empty(), "no process of container {container} runs on {node}: {listed}");
-    let name = match signal {
-        Signal::Kill => "-KILL",
-        Signal::Stop => "-STOP",
-        Signal::Continue => "-CONT",
-    };
     // A probe's process may have ended meanwhile.
     let tolerated = if signal == Signal::Kill { "kill $1 $2" } else { "kill $1 $2 2>/dev/null; true" };
-    cluster.on_node(&node, &tolerated.replace("$2", &chosen.join(" ")), &[name]).await.map(|_| ())
+    cluster.on_node(&node, &tolerated.replace("$2", &chosen.join(" ")), &[signal.flag()]).await.map(|_| ())
 }
 
 /// Returns the node of a pod and the number, there, of its only container's main process.
@@ -49,6 +67,57 @@ pub async fn main_process(cluster: &Cluster, pod: &Pod) -> Result<(String, Strin
     let main = parse(&listed).into_iter().find(|process| process.main).map(|process| process.number.to_owned());
     let main = main.with_context(|| format!("no main process of container {container} runs on {node}: {listed}"))?;
     Ok((node, main))
+}
+
+/// The node that the API server runs on; found while it answers.
+pub struct ControlPlane {
+    cluster: Cluster,
+    node: String,
+}
+
+impl ControlPlane {
+    /// Finds it.
+    pub async fn find(cluster: &Cluster) -> Result<Self> {
+        let api: Api<Node> = Api::all(cluster.client.clone());
+        let chosen = ListParams::default().labels("node-role.kubernetes.io/control-plane");
+        let nodes = api.list(&chosen).await.context("cannot list the nodes")?.items;
+        let node = nodes.first().context("no node has the role of the control plane")?.name_any();
+        Ok(Self { cluster: cluster.clone(), node })
+    }
+
+    /// Sends the API server a signal.
+    pub async fn signal(&self, signal: Signal) -> Result<()> {
+        self.cluster.on_node(&self.node, TO_API_SERVER, &[signal.flag()]).await.map(|_| ())
+    }
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// Processor time since its begin, in seconds.
+    pub cpu: f64,
+    /// Resident memory, in MiB.
+    pub resident: f64,
+    /// The most that was resident, in MiB.
+    pub peak: f64,
+}
+
+/// Returns what the main process of a pod's only container has used.
+pub async fn usage(cluster: &Cluster, pod: &Pod) -> Result<Usage> {
+    let (node, process) = main_process(cluster, pod).await?;
+    let told = cluster.on_node(&node, USAGE, &[&process]).await?;
+    parse_usage(&told).with_context(|| format!("process {process} of {node} tells nothing of itself: {told}"))
+}
+
+fn parse_usage(told: &str) -> Option<Usage> {
+    // The name, in brackets, may have spaces; user and system time are the 12th and 13th word after it.
+    let times: Vec<&str> = told.lines().next()?.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |place: usize| times.get(place)?.parse::<f64>().ok();
+    let size = |name: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+    };
+    Some(Usage { cpu: (ticks(11)? + ticks(12)?) / TICKS, resident: size("VmRSS:")?, peak: size("VmHWM:")? })
 }
 
 struct Process<'a> {
@@ -83,6 +152,13 @@ pub fn restarts(pod: &Pod) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_a_process_has_used() {
+        let told = "7 (a b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0\nVmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\n";
+        assert_eq!(parse_usage(told), Some(Usage { cpu: 2.0, resident: 2.0, peak: 4.0 }));
+        assert_eq!(parse_usage("7 (a) S 1"), None);
+    }
 
     #[test]
     fn finds_the_main_process() {

@@ -1,7 +1,7 @@
 //! IngestionRuns: a small road of their own, walked for each run, and the watches that call it.
 //!
 //! ```text
-//! observe (ctx, &run)       -> RunWorld    reads: the run, its pipeline, Jobs and pods, the other runs
+//! observe (ctx, &run)       -> RunWorld    reads: the run, its pipeline, Jobs, pods and their counts, the other runs
 //! plan    (&world, …)       -> RunPlan     pure: what to do, and the status
 //! apply   (ctx, &plan)      -> ()          makes and ends attempts
 //! publish (ctx, &plan)      -> ()          the status if it differs; events on transitions
@@ -11,6 +11,7 @@
 //! was killed anywhere goes on where it was.
 
 pub mod apply;
+pub mod counts;
 pub mod endings;
 pub mod observe;
 pub mod plan;

@@ -16,7 +16,7 @@ use millrace_operator::runs::endings::{PodSeen, Termination};
 use millrace_operator::runs::observe::RunWorld;
 use millrace_operator::runs::plan::{RunAct, RunPlan, plan};
 use serde_json::{Value, json};
-use worker_settings::{ProduceSettings, RunOutcome, RunResult};
+use worker_settings::{ProduceSettings, RunCounts, RunOutcome, RunResult};
 
 fn administration() -> Administration {
     Administration {
@@ -175,17 +175,8 @@ fn time(moment: DateTime<Utc>) -> Time {
 
 fn result(outcome: RunOutcome, produced: u64, ranges: &[(i32, i64, i64)]) -> String {
     let error = (outcome != RunOutcome::Succeeded).then(|| "'example.com' answers 503".to_owned());
-    let (read, rejected, bytes) = (produced + 1, 1, produced * 10);
-    let result = RunResult {
-        outcome,
-        error,
-        read,
-        produced,
-        rejected,
-        bytes,
-        ranges: ranges.to_vec(),
-        ranges_incomplete: false,
-    };
+    let counts = RunCounts { read: produced + 1, produced, rejected: 1, bytes: produced * 10 };
+    let result = RunResult { outcome, error, counts, ranges: ranges.to_vec(), ranges_incomplete: false };
     serde_json::to_string(&result).expect("JSON")
 }
 
@@ -228,6 +219,36 @@ fn a_source_that_fails_twice_and_then_works_is_one_run_of_three_attempts() {
     assert_eq!(ranges, [(0, 10, 16), (1, 7, 7), (2, 0, 0)]);
     assert_eq!(status.duration.as_deref(), Some("1m40s"));
     assert!(status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+}
+
+#[test]
+fn an_attempt_is_counted_while_it_goes_on() {
+    let mut world = World::new(http(), json!({"retries": {"limit": 1, "delay": "0s", "maxDelay": "0s"}}));
+    world.pass();
+    world.pass();
+    let counted = |world: &World| (world.status().records_read, world.status().records_produced, world.status().bytes);
+    assert_eq!(counted(&world), (None, None, None), "nobody has counted yet");
+    let counts = |produced| Some(RunCounts { read: produced + 2, produced, rejected: 1, bytes: produced * 10 });
+    let count = |world: &mut World, counts| {
+        let number = world.last();
+        world.world.pods.get_mut(&number).expect("the pod").counts = counts;
+        world.pass();
+    };
+    count(&mut world, counts(7));
+    assert_eq!(counted(&world), (Some(9), Some(7), Some(70)));
+    count(&mut world, None);
+    assert_eq!(counted(&world), (Some(9), Some(7), Some(70)), "as it was last known");
+    // What it says at its end counts, and the next attempt adds to it.
+    world.end(1, result(RunOutcome::Failed, 8, &[]));
+    world.pass();
+    world.pass();
+    assert_eq!(counted(&world), (Some(9), Some(8), Some(80)));
+    count(&mut world, counts(3));
+    assert_eq!(counted(&world), (Some(14), Some(11), Some(110)));
+    // One that is killed has said nothing at its end: what was counted is not the truth.
+    world.end(137, "");
+    world.pass();
+    assert_eq!(counted(&world), (None, None, None));
 }
 
 #[test]

@@ -5,10 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::get;
+use axum::{Json, Router};
 use snafu::{ResultExt, Snafu};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use worker_settings::{LARGEST_RESULT, Origin, RunOutcome, RunResult, RunSettings, SourceSettings};
+use worker_settings::{
+    LARGEST_RESULT, Origin, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings, SourceSettings,
+};
 
 use crate::health::produce::ProduceHealth;
 use crate::message::{Header, RUN_HEADER, TRACE_PARENT_HEADER};
@@ -36,6 +40,12 @@ pub fn once(run: &RunSettings) -> Once {
         Header::text(RUN_HEADER, run.name.as_str()),
         Header::text(TRACE_PARENT_HEADER, run.trace_parent.as_str()),
     ])
+}
+
+/// Returns the route where the operator reads what was counted so far.
+pub fn routes(once: Option<&Once>) -> Router {
+    let Some(once) = once.cloned() else { return Router::new() };
+    Router::new().route(RUN_COUNTS_PATH, get(move || async move { Json(once.counts()) }))
 }
 
 /// Returns the limits of the run's source, from now on.
@@ -88,7 +98,7 @@ pub fn conclude_unbegun(run: &RunSettings, problem: &str, is_settings: bool) -> 
 }
 
 fn conclude(run: &RunSettings, result: RunResult) -> Result<(), RunAttempt> {
-    let RunResult { outcome, read, produced, rejected, bytes, .. } = result;
+    let RunResult { outcome, counts: RunCounts { read, produced, rejected, bytes }, .. } = result;
     tracing::info!(?outcome, read, produced, rejected, bytes, "the attempt has ended");
     let path = run.result.to_string_lossy().into_owned();
     std::fs::write(&run.result, encoded(&result)).context(WriteResultSnafu { path })?;
@@ -100,14 +110,11 @@ fn conclude(run: &RunSettings, result: RunResult) -> Result<(), RunAttempt> {
 }
 
 fn result(outcome: RunOutcome, account: &Account) -> RunResult {
-    let Account { read, produced, rejected, bytes, ranges, error, finished: _ } = account;
+    let Account { counts, ranges, error, finished: _ } = account;
     RunResult {
         outcome,
         error: error.as_ref().map(|error| error.chars().take(LONGEST_ERROR).collect()),
-        read: *read,
-        produced: *produced,
-        rejected: *rejected,
-        bytes: *bytes,
+        counts: *counts,
         ranges: ranges.iter().map(|(partition, (first, last))| (*partition, *first, *last)).collect(),
         ranges_incomplete: false,
     }
@@ -133,12 +140,13 @@ mod tests {
     #[test]
     fn a_result_fits_a_termination_message_and_says_what_is_left_out() {
         let ranges = (0..2_000).map(|partition| (partition, (1_000_000_000_000, 2_000_000_000_000))).collect();
-        let account = Account { ranges, error: Some("é".repeat(5_000)), produced: 7, ..Account::default() };
+        let counts = RunCounts { produced: 7, ..RunCounts::default() };
+        let account = Account { counts, ranges, error: Some("é".repeat(5_000)), finished: false };
         let text = encoded(&result(RunOutcome::Failed, &account));
         assert!(text.len() <= LARGEST_RESULT, "{} bytes", text.len());
         let read: RunResult = serde_json::from_str(&text).expect("a result");
         assert!(read.ranges_incomplete && read.ranges.len() > 10, "{} ranges", read.ranges.len());
-        assert_eq!((read.produced, read.ranges[0]), (7, (0, 1_000_000_000_000, 2_000_000_000_000)));
+        assert_eq!((read.counts.produced, read.ranges[0]), (7, (0, 1_000_000_000_000, 2_000_000_000_000)));
 
         let few = Account { ranges: [(3, (1, 2))].into(), ..Account::default() };
         let read: RunResult = serde_json::from_str(&encoded(&result(RunOutcome::Succeeded, &few))).expect("a result");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_worker::causes::chain;
 use millrace_worker::check::check;
-use millrace_worker::letters::{Counts, ReadLetters, Start, read, redrive};
+use millrace_worker::letters::{Counts, ReadLetters, Redriven, Start, read, redrive};
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
 use millrace_worker::settings::load;
@@ -88,6 +88,9 @@ enum LettersAction {
         /// Only says what would be sent.
         #[arg(long)]
         dry_run: bool,
+        /// Prints one JSON object, as programs read it.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -177,16 +180,9 @@ async fn letters(path: &Path, action: LettersAction) -> ExitCode {
     let done = match action {
         LettersAction::Count => count(&settings).map_err(|error| chain(&error)),
         LettersAction::Show { reason, limit } => show(&settings, reason, limit).map_err(|error| chain(&error)),
-        LettersAction::Redrive { reason, again, dry_run } => {
-            match redrive(&settings, reason.as_deref(), again, dry_run).await {
-                Ok(redriven) => {
-                    let verb = if dry_run { "to be sent" } else { "sent" };
-                    redriven.sent.iter().for_each(|(reason, count)| println!("{count} {verb}: {reason}"));
-                    redriven.kept.iter().for_each(|(why, count)| println!("{count} left: {why}"));
-                    Ok(())
-                }
-                Err(error) => Err(chain(&error)),
-            }
+        LettersAction::Redrive { reason, again, dry_run, json } => {
+            let redriven = redrive(&settings, reason.as_deref(), again, dry_run).await;
+            redriven.map(|redriven| tell(&redriven, dry_run, json)).map_err(|error| chain(&error))
         }
     };
     match done {
@@ -218,6 +214,16 @@ fn show(settings: &ProcessSettings, reason: Option<String>, limit: usize) -> Res
         }
     }
     Ok(())
+}
+
+fn tell(redriven: &Redriven, dry_run: bool, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string(redriven).expect("text and numbers are JSON"));
+        return;
+    }
+    let verb = if dry_run { "to be sent" } else { "sent" };
+    redriven.sent.iter().for_each(|(reason, count)| println!("{count} {verb}: {reason}"));
+    redriven.kept.iter().for_each(|(why, count)| println!("{count} left: {why}"));
 }
 
 fn ordinal_from_hostname() -> u32 {

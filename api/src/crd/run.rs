@@ -241,20 +241,21 @@ pub struct IngestionRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 
-    /// Records that the source gave, over all ended attempts; what a repeated attempt reads again counts again.
-    /// Absent: unknown, since no attempt has ended or the result of one was lost.
+    /// Records that the source gave so far, over all attempts; what a repeated attempt reads again counts again. While an
+    /// attempt is under way it is asked every few seconds. Absent: unknown, since nobody has counted yet or the result of
+    /// an attempt was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_read: Option<i64>,
 
-    /// Records that Kafka has acknowledged, over all ended attempts. Absent: unknown.
+    /// Records that Kafka has acknowledged so far, over all attempts. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_produced: Option<i64>,
 
-    /// Records that could not be mapped, or that Kafka refused for good, over all ended attempts. Absent: unknown.
+    /// Records that could not be mapped, or that Kafka refused for good, over all attempts so far. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_rejected: Option<i64>,
 
-    /// Bytes of keys and values of the records that Kafka has acknowledged, over all ended attempts. Absent: unknown.
+    /// Bytes of keys and values of the records that Kafka has acknowledged so far, over all attempts. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 

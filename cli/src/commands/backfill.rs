@@ -1,6 +1,5 @@
 //! `backfill`: a run for each step of a range of time. All are checked before the first is asked for.
 
-use chrono::{DateTime, Utc};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use millrace_api::crd::run::{BACKFILL_LABEL, MAX_ACTIVE};
@@ -67,7 +66,7 @@ fn backfill_of(flags: &Backfill, wanted: &Source) -> Result<schedule::Backfill, 
             }
         };
     Ok(schedule::Backfill {
-        name: flags.name.clone().unwrap_or_else(|| name_of(from, to)),
+        name: flags.name.clone().unwrap_or_else(|| schedule::backfill_name(from, to)),
         from,
         to,
         step,
@@ -76,11 +75,6 @@ fn backfill_of(flags: &Backfill, wanted: &Source) -> Result<schedule::Backfill, 
         params: source::by_name(&flags.param)?,
         max_active: flags.max_active as usize,
     })
-}
-
-/// Returns a name that the same range has again.
-fn name_of(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
-    format!("{}-{}", from.format("%Y%m%d%H%M"), to.format("%Y%m%d%H%M"))
 }
 
 fn run_of(

@@ -112,7 +112,8 @@ fn progress(run: &IngestionRun, now: DateTime<Utc>) -> (Option<u64>, String) {
     };
     let by_count = || {
         let whole = u128::try_from(run.spec.max_records?).ok()?;
-        Some(share(u128::try_from(status.records_produced?).ok()?, whole))
+        // A repeated attempt reads anew.
+        Some(share(u128::try_from(attempt?.records_read?).ok()?, whole))
     };
     let mut said = vec![status.phase.map_or("Pending", RunPhase::as_str).to_owned()];
     if let Some(attempt) = attempt {
@@ -148,10 +149,15 @@ mod tests {
         let running = json!({"conditions": [], "phase": "Running", "attempts": attempts});
         assert_eq!(said(json!({"duration": "1m"}), running.clone()), (Some(500), "Running, attempt 1".to_owned()));
         assert_eq!(said(json!({}), running), (None, "Running, attempt 1".to_owned()));
-        let counted = json!({"conditions": [], "phase": "Pending", "recordsProduced": 50, "message": "waits for 30s"});
+        let failed = json!({"number": 1, "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:09Z", "recordsRead": 90});
+        let counted =
+            json!({"number": 2, "startTime": "2026-01-01T00:00:10Z", "recordsRead": 50, "recordsProduced": 40});
+        let counted = json!({
+            "conditions": [], "phase": "Running", "recordsProduced": 130, "message": "under way", "attempts": [failed, counted],
+        });
         assert_eq!(
             said(json!({"maxRecords": 200}), counted),
-            (Some(250), "Pending, 50 records in Kafka, waits for 30s".to_owned())
+            (Some(250), "Running, attempt 2, 130 records in Kafka, under way".to_owned())
         );
         assert_eq!(said(json!({}), Value::Null), (None, "waits for the operator".to_owned()));
     }

@@ -56,6 +56,8 @@ fn of_records(document: &mut Document) {
     document.of_pipeline("get", "/tables").answer::<rows::Tables>(200);
     document.of_pipeline("get", "/tables/{table}/rows").query::<rows::Query>().answer::<rows::Rows>(200);
     document.of_pipeline("get", "/dead-letters").query::<letters::Query>().answer::<letters::DeadLetters>(200);
+    let redrive = "/dead-letters/redrive";
+    document.of_pipeline("post", redrive).request::<letters::Redrive>().answer::<letters::RedriveAnswer>(200);
     document.of_pipeline("get", "/trace").query::<trace::Query>().answer::<trace::Trace>(200);
 }
 

@@ -1,4 +1,6 @@
-//! Dead letters: the records that no query could use.
+//! Dead letters: the records that no query could use, and what is sent back of them.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -64,4 +66,39 @@ pub struct DeadLetter {
     pub timestamp: Option<DateTime<Utc>>,
     /// The offending record, at its place in the dead-letter topic.
     pub record: Message,
+}
+
+/// Which letters' records are sent back to the topics they came from.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redrive {
+    /// Stable name of their reason. Absent: those of all reasons.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Whether it begins at the oldest once more, those that were redriven already and failed again included.
+    #[serde(default)]
+    pub again: bool,
+    /// Whether they are only counted, and nothing is sent.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a redrive did, or would do.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
+pub struct RedriveAnswer {
+    /// One sentence.
+    pub message: String,
+    /// What became of the letters. `null`: unknown, it has not ended in time and goes on in its pod.
+    pub redriven: Option<Redriven>,
+    /// The command that does the same.
+    pub kubectl: String,
+}
+
+/// What became of the letters of a redrive, as the worker counts them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
+pub struct Redriven {
+    /// Records that Kafka has acknowledged, or that a dry run would send, by the reason of their letters.
+    pub sent: BTreeMap<String, u64>,
+    /// Letters that were left, by why.
+    pub kept: BTreeMap<String, u64>,
 }

@@ -180,6 +180,8 @@ pub struct Rights {
     pub cancel: Option<bool>,
     /// Pause and resume: `patch streamingpipelines`.
     pub pause: Option<bool>,
+    /// Redrive dead letters, with the right to messages: `create pods/exec`.
+    pub redrive: Option<bool>,
 }
 
 /// A pipeline as a graph; it has no cycles.

@@ -24,8 +24,6 @@ use crate::viewer::Viewer;
 
 /// Runs that are created at once.
 const AT_ONCE: usize = 8;
-/// Longest name of a backfill: with the pipeline's and the source's it becomes part of the runs'.
-const LONGEST_NAME: usize = 20;
 /// Runs up to which the answer has them as YAML.
 const MANIFESTS: usize = 50;
 
@@ -114,14 +112,9 @@ fn plan(pipeline: &StreamingPipeline, names: &Names, wanted: &Backfill) -> Resul
         }
         (None, _) => return Err(Refusal::field("step", "the source has no due times; say how long a step is")),
     };
-    // The same range has the same name, so that one that was broken off can be asked for again.
-    let made_up = || format!("b{}", wanted.from.format("%y%m%d%H%M"));
+    let made_up = || schedule::backfill_name(wanted.from, wanted.to);
     let name = wanted.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(made_up);
-    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    if name.len() > LONGEST_NAME || !name.chars().all(is_plain) || name.starts_with('-') || name.ends_with('-') {
-        let message = format!("it must be up to {LONGEST_NAME} lower-case letters, digits and dashes");
-        return Err(Refusal::field("name", message));
-    }
+    schedule::check_backfill_name(&name).map_err(|problem| Refusal::field("name", problem))?;
     let max_active = wanted.max_active.unwrap_or(1) as usize;
     let range = schedule::Backfill {
         name: name.clone(),

@@ -7,14 +7,14 @@ use axum::extract::{Path, Query};
 use tokio::time::timeout;
 
 use super::messages::{kafka_of, permitted, refusal};
-use crate::api::letters::{DeadLetter, DeadLetters, Query as Written, ReasonCount};
+use super::redrive;
+use crate::api::letters::{DeadLetter, DeadLetters, Query as Written, ReasonCount, Redrive};
 use crate::api::messages::Message;
 use crate::messages::cursor::{Cursor, Direction};
 use crate::messages::filter::Filter;
 use crate::messages::search::{SearchTopic, Wanted, search};
 use crate::refusal::Refusal;
 use crate::view::graph::dead_letter_topic;
-use crate::view::quoted;
 use crate::viewer::Viewer;
 
 /// Letters of one answer where nobody says how many.
@@ -63,13 +63,12 @@ pub async fn letters(
     })??;
     let more = page.cursor.is_some();
     let letters: Vec<DeadLetter> = page.messages.into_iter().map(letter).collect();
-    let worker = format!("kubectl exec -n {namespace} deploy/{name}-processor -- worker letters");
     let reasons = counted(&letters);
-    let redrive = reasons
-        .iter()
-        .map(|reason| format!("{worker} redrive --reason {} --dry-run", quoted(&reason.reason)))
-        .collect();
-    Ok(Json(DeadLetters { topic, total, reasons, letters, more, redrive, kubectl: format!("{worker} count") }))
+    let counting = |reason: &ReasonCount| Redrive { reason: Some(reason.reason.clone()), again: false, dry_run: true };
+    let redrive =
+        reasons.iter().map(|reason| redrive::kubectl(&names, &redrive::arguments(&counting(reason)))).collect();
+    let kubectl = redrive::kubectl(&names, &["count".to_owned()]);
+    Ok(Json(DeadLetters { topic, total, reasons, letters, more, redrive, kubectl }))
 }
 
 fn letter(record: Message) -> DeadLetter {

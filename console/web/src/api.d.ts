@@ -1000,6 +1000,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/dead-letters/redrive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    namespace: string;
+                    pipeline: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Redrive"];
+                };
+            };
+            responses: {
+                /** @description the answer */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RedriveAnswer"];
+                    };
+                };
+                /** @description why not */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/trace": {
         parameters: {
             query?: never;
@@ -1394,6 +1445,24 @@ export interface components {
         };
         /** @description Where to begin. */
         From: "newest" | "oldest" | "offset" | "time";
+        /** @description Which letters' records are sent back to the topics they came from. */
+        Redrive: {
+            /**
+             * @description Stable name of their reason. Absent: those of all reasons.
+             * @default null
+             */
+            reason?: string | null;
+            /**
+             * @description Whether it begins at the oldest once more, those that were redriven already and failed again included.
+             * @default false
+             */
+            again?: boolean;
+            /**
+             * @description Whether they are only counted, and nothing is sent.
+             * @default false
+             */
+            dryRun?: boolean;
+        };
         /** @description A run that is asked for. */
         Trigger: {
             /** @description Source. */
@@ -1941,6 +2010,8 @@ export interface components {
             cancel: boolean | null;
             /** @description Pause and resume: `patch streamingpipelines`. */
             pause: boolean | null;
+            /** @description Redrive dead letters, with the right to messages: `create pods/exec`. */
+            redrive: boolean | null;
         };
         /** @description Columns of equal length, as charts take them. */
         History: {
@@ -2400,6 +2471,26 @@ export interface components {
             timestamp: string | null;
             /** @description The offending record, at its place in the dead-letter topic. */
             record: components["schemas"]["Message"];
+        };
+        /** @description What a redrive did, or would do. */
+        RedriveAnswer: {
+            /** @description One sentence. */
+            message: string;
+            /** @description What became of the letters. `null`: unknown, it has not ended in time and goes on in its pod. */
+            redriven: components["schemas"]["Redriven"] | null;
+            /** @description The command that does the same. */
+            kubectl: string;
+        };
+        /** @description What became of the letters of a redrive, as the worker counts them. */
+        Redriven: {
+            /** @description Records that Kafka has acknowledged, or that a dry run would send, by the reason of their letters. */
+            sent: {
+                [key: string]: number;
+            };
+            /** @description Letters that were left, by why. */
+            kept: {
+                [key: string]: number;
+            };
         };
         /** @description A record's way. */
         Trace: {

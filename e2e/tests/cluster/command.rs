@@ -29,6 +29,7 @@ async fn the_command_shows_what_is_there() -> Result<()> {
         let id = a_run_is_followed_to_its_row(&millrace).await?;
         namespace.say(format!("followed the record {id} to its row"));
         runs_fail_and_are_refused(&millrace).await?;
+        a_run_is_counted_read_along_and_cancelled(&millrace).await?;
         records_come_in(&millrace).await?;
         the_schedule_is_paused(&millrace).await?;
         a_backfill_is_listed_before_it_is_made(&millrace).await?;
@@ -58,7 +59,10 @@ fn pipeline() -> Spec {
         "name": "made", "topic": TOPIC, "key": "id", "generator": {"seed": 7, "count": GENERATED},
         "schedule": {"cron": "0 0 1 1 *"},
     });
-    Spec::one().sources([keyed, broken, made])
+    let endless = json!({
+        "name": "endless", "topic": TOPIC, "key": "id", "generator": {"seed": 8, "recordsPerSecond": 20}, "schedule": {},
+    });
+    Spec::one().sources([keyed, broken, made, endless])
 }
 
 async fn files_are_judged_without_a_cluster(millrace: &Millrace) -> Result<()> {
@@ -141,6 +145,35 @@ async fn runs_fail_and_are_refused(millrace: &Millrace) -> Result<()> {
     millrace.says(&["trigger", "keyed", "--key", "a", "--colour", "red"], 2, "no such param").await?;
     ensure!(millrace.json(&["runs"]).await? == before, "a refused run was asked for all the same");
     millrace.says(&["trigger", "keyed", "--params"], 0, "Makes the run one of its own.").await.map(drop)
+}
+
+/// A run without end of its own: its counts move, its log is followed to the end that a cancel makes.
+async fn a_run_is_counted_read_along_and_cancelled(millrace: &Millrace) -> Result<()> {
+    let told = millrace
+        .says(&["trigger", "endless", "--max-records", "1000000", "--name", "along"], 0, "is asked for")
+        .await?;
+    ensure!(told.contains("'along'"), "{told}");
+    let produced = async || {
+        let run = millrace.json(&["runs", "show", "along"]).await?;
+        let is_open = run["status"]["phase"] == "Running";
+        Ok(run["status"]["recordsProduced"].as_i64().filter(|count| is_open && *count > 0))
+    };
+    let (first, _) = eventually("the run is counted while it goes on", ARRIVED_WITHIN, produced).await?;
+    let more = async || Ok(produced().await?.filter(|count| *count > first));
+    let cancelled = async {
+        let counted = eventually("the count moves", ARRIVED_WITHIN, more).await;
+        millrace.says(&["runs", "cancel", "along"], 0, "is being cancelled").await?;
+        counted
+    };
+    let log = ["logs", "--run", "along", "--follow"];
+    let (followed, cancelled) = tokio::join!(millrace.says(&log, 0, "the attempt has ended"), cancelled);
+    cancelled?;
+    followed?;
+    let ended = async || {
+        let run = millrace.json(&["runs", "show", "along"]).await?;
+        Ok((run["status"]["phase"] == "Cancelled").then_some(()))
+    };
+    eventually("the run is cancelled", ARRIVED_WITHIN, ended).await.map(drop)
 }
 
 /// Tails the topic while a run fills it.

@@ -4,6 +4,7 @@
 //! Lost with the process: then the result of such an attempt is unknown, and the status says so.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -11,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::IngestionRun;
 use millrace_api::run::moment_of;
+use worker_settings::RunCounts;
 
 use crate::labels::{ATTEMPT_LABEL, RUN_UID};
 
@@ -26,6 +28,10 @@ pub struct PodSeen {
     pub ended: Option<Termination>,
     /// What it waits for, such as an image. Absent: nothing is known.
     pub waits_for: Option<String>,
+    /// Where it answers. Absent: nowhere, since it does not run.
+    pub address: Option<IpAddr>,
+    /// What it has counted so far. Absent: it was not asked, or did not answer.
+    pub counts: Option<RunCounts>,
 }
 
 /// How a container ended.
@@ -103,5 +109,7 @@ pub fn seen(pod: &Pod) -> PodSeen {
         message: ended.message.clone().unwrap_or_default(),
         finished_at: ended.finished_at.as_ref().map(moment_of),
     });
-    PodSeen { name: pod.name_any(), ended, waits_for: waiting.or(unscheduled) }
+    let runs = state.is_some_and(|state| state.running.is_some());
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok()).filter(|_| runs);
+    PodSeen { name: pod.name_any(), ended, waits_for: waiting.or(unscheduled), address, counts: None }
 }

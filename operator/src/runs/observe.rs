@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use snafu::{ResultExt, Snafu};
 
+use super::counts;
 use super::endings::{Endings, Pods, attempt_of, seen};
 use crate::context::Context;
 use crate::labels::{ATTEMPT_LABEL, run_selector};
@@ -80,6 +81,11 @@ pub async fn observe(
             if is_news {
                 known.insert(number, seen);
             }
+        }
+    }
+    for seen in known.values_mut().filter(|seen| seen.ended.is_none()) {
+        if let Some(address) = seen.address {
+            seen.counts = counts::ask(address).await;
         }
     }
     Ok(Some(RunWorld {

@@ -14,7 +14,7 @@ use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::run::moment_of;
 use millrace_api::{IngestionRun, Pipeline, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
-use worker_settings::{RunOutcome, RunResult};
+use worker_settings::{RunCounts, RunOutcome, RunResult};
 
 use super::endings::PodSeen;
 use super::observe::RunWorld;
@@ -24,8 +24,8 @@ use crate::desire::attempt::{AttemptObjects, attempt};
 
 /// How often a run that waits for something else is looked at.
 const WAITING: Duration = Duration::from_secs(3);
-/// How often an attempt under way is looked at, beside what watches tell.
-const UNDER_WAY: Duration = Duration::from_secs(15);
+/// How often an attempt under way is looked at and counted, beside what watches tell.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// What to do about a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,16 +102,21 @@ fn one_progress(world: &RunWorld, recorded: &[Attempt], number: u32) -> Option<P
     }
     let (job, pod) = (world.jobs.get(&number), world.pods.get(&number));
     let created = job.and_then(|job| job.creation_timestamp());
+    let counted = pod.and_then(|pod| pod.counts);
+    // One that did not answer just now has as much as when it last did.
+    let count = |now: fn(&RunCounts) -> u64, before: fn(&Attempt) -> Option<i64>| {
+        counted.and_then(|counts| i64::try_from(now(&counts)).ok()).or_else(|| before(old?))
+    };
     let record = Attempt {
         number: i32::try_from(number).ok()?,
         start_time: old.map(|old| old.start_time.clone()).or(created)?,
         end_time: None,
         pod: pod.map(|pod| pod.name.clone()).or_else(|| old?.pod.clone()),
         error: None,
-        records_read: None,
-        records_produced: None,
-        records_rejected: None,
-        bytes: None,
+        records_read: count(|counts| counts.read, |old| old.records_read),
+        records_produced: count(|counts| counts.produced, |old| old.records_produced),
+        records_rejected: count(|counts| counts.rejected, |old| old.records_rejected),
+        bytes: count(|counts| counts.bytes, |old| old.bytes),
     };
     Some(Progress { record, ending: ending(job, pod, world.now) })
 }

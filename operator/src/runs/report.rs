@@ -8,6 +8,7 @@ use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
 use millrace_api::run::{moment_of, time_of};
+use worker_settings::RunCounts;
 
 use super::observe::RunWorld;
 use super::plan::{Ending, Progress, RunAct};
@@ -50,11 +51,11 @@ pub fn is_final(run: &IngestionRun) -> bool {
 pub(super) fn status(world: &RunWorld, progress: &[Progress], judgement: &Judgement) -> IngestionRunStatus {
     let old = world.resource.status.clone().unwrap_or_default();
     let attempts: Vec<Attempt> = progress.iter().map(closed).collect();
-    let ended = |attempt: &&Attempt| attempt.end_time.is_some();
-    let has_ended = attempts.iter().any(|attempt| ended(&attempt));
-    // One unknown addend makes the sum unknown.
+    // One unknown addend makes the sum unknown; an attempt under way that nobody has counted yet is none.
     let sum = |part: fn(&Attempt) -> Option<i64>| {
-        has_ended.then(|| attempts.iter().filter(ended).map(part).sum::<Option<i64>>()).flatten()
+        let counts = |attempt: &&Attempt| attempt.end_time.is_some() || part(attempt).is_some();
+        let mut counted = attempts.iter().filter(counts).map(part).peekable();
+        counted.peek().is_some().then(|| counted.sum::<Option<i64>>()).flatten()
     };
     let results = progress.iter().filter_map(|progress| progress.ending.as_ref()?.result.as_ref());
     let mut ranges: BTreeMap<i32, TopicRange> =
@@ -107,14 +108,14 @@ fn closed(progress: &Progress) -> Attempt {
     let Some(Ending { at, error, may_repeat: _, result }) = &progress.ending else {
         return progress.record.clone();
     };
-    let count = |number: u64| i64::try_from(number).ok();
+    let count = |part: fn(&RunCounts) -> u64| i64::try_from(part(&result.as_ref()?.counts)).ok();
     Attempt {
         end_time: Some(time_of(*at)),
         error: error.as_ref().map(|error| error.chars().take(MAX_MESSAGE).collect()),
-        records_read: result.as_ref().and_then(|result| count(result.read)),
-        records_produced: result.as_ref().and_then(|result| count(result.produced)),
-        records_rejected: result.as_ref().and_then(|result| count(result.rejected)),
-        bytes: result.as_ref().and_then(|result| count(result.bytes)),
+        records_read: count(|counts| counts.read),
+        records_produced: count(|counts| counts.produced),
+        records_rejected: count(|counts| counts.rejected),
+        bytes: count(|counts| counts.bytes),
         ..progress.record.clone()
     }
 }

@@ -20,7 +20,7 @@ pub use origin::{
     Method, Origin, PushSettings, StartAt,
 };
 pub use params::ParamValue;
-pub use run::{LARGEST_RESULT, RunOutcome, RunResult, RunSettings};
+pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.

@@ -35,6 +35,22 @@ pub struct RunSettings {
     pub result: PathBuf,
 }
 
+/// Where the pod of an attempt under way answers with its [`RunCounts`], on the port of its metrics.
+pub const RUN_COUNTS_PATH: &str = "/run";
+
+/// What an attempt has counted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RunCounts {
+    /// Records that the source gave.
+    pub read: u64,
+    /// Records that Kafka has acknowledged.
+    pub produced: u64,
+    /// Records that could not be mapped, or that Kafka refused for good.
+    pub rejected: u64,
+    /// Bytes of keys and values of the acknowledged records.
+    pub bytes: u64,
+}
+
 /// What an attempt says at its end.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,14 +60,9 @@ pub struct RunResult {
     /// Why it did not succeed. Absent: it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Records that the source gave.
-    pub read: u64,
-    /// Records that Kafka has acknowledged.
-    pub produced: u64,
-    /// Records that could not be mapped, or that Kafka refused for good.
-    pub rejected: u64,
-    /// Bytes of keys and values of the acknowledged records.
-    pub bytes: u64,
+    /// What it has counted.
+    #[serde(flatten)]
+    pub counts: RunCounts,
     /// Where the records stand: partition, first and last offset.
     pub ranges: Vec<(i32, i64, i64)>,
     /// Whether partitions are left out of `ranges`, since the message has no room for them.

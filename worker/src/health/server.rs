@@ -1,4 +1,4 @@
-//! The worker's own HTTP endpoints: `/healthz`, `/readyz` and `/metrics`.
+//! The worker's own HTTP endpoints: `/healthz`, `/readyz`, `/metrics`, and what else its road has to tell.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,15 +31,21 @@ struct Shared<H> {
     telemetry: Telemetry,
 }
 
-/// Listens on `port` and answers in the background until the process ends.
-pub async fn serve<H: Health>(port: u16, health: Arc<H>, telemetry: Telemetry) -> Result<SocketAddr, ServeHealth> {
+/// Listens on `port` and answers in the background until the process ends; `more` are routes beside those of every worker.
+pub async fn serve<H: Health>(
+    port: u16,
+    health: Arc<H>,
+    telemetry: Telemetry,
+    more: Router,
+) -> Result<SocketAddr, ServeHealth> {
     let listener = listen(port).await.context(ListenSnafu { port })?;
     let address = listener.local_addr().context(ListenSnafu { port })?;
     let router = Router::new()
         .route("/healthz", get(healthz::<H>))
         .route("/readyz", get(readyz::<H>))
         .route("/metrics", get(metrics::<H>))
-        .with_state(Arc::new(Shared { health, telemetry }));
+        .with_state(Arc::new(Shared { health, telemetry }))
+        .merge(more);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(address)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
+use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 use worker_settings::ProcessSettings;
 
@@ -27,8 +28,8 @@ pub enum RunRedrive {
     Send { source: PublishRecord },
 }
 
-/// What a redrive did.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// What a redrive did. Its JSON is what the console reads.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Redriven {
     /// Records sent, or to be sent by a dry run, by the reason of their letters.
     pub sent: Counts,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use worker_settings::RunCounts;
+
 use crate::kafka::Placed;
 use crate::message::Header;
 
@@ -17,14 +19,8 @@ pub struct Once {
 /// What became of a run's records so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
-    /// Records that the source gave.
-    pub read: u64,
-    /// Records that Kafka has acknowledged.
-    pub produced: u64,
-    /// Records that could not be mapped, or that Kafka refused for good.
-    pub rejected: u64,
-    /// Bytes of keys and values of the acknowledged records.
-    pub bytes: u64,
+    /// What was counted.
+    pub counts: RunCounts,
     /// First and last offset in each partition.
     pub ranges: BTreeMap<i32, (i64, i64)>,
     /// Why the source gives no more although it is not at its end. Absent: nothing is wrong.
@@ -44,24 +40,29 @@ impl Once {
         self.lock().clone()
     }
 
+    /// Returns what was counted so far.
+    pub fn counts(&self) -> RunCounts {
+        self.lock().counts
+    }
+
     /// Notes why the run fails; the first reason counts.
     pub fn fail(&self, problem: &str) {
         self.lock().error.get_or_insert_with(|| problem.to_owned());
     }
 
     pub(super) fn note_read(&self) {
-        self.lock().read += 1;
+        self.lock().counts.read += 1;
     }
 
     pub(super) fn note_rejected(&self) {
-        self.lock().rejected += 1;
+        self.lock().counts.rejected += 1;
     }
 
     pub(super) fn note_produced(&self, placed: Placed, bytes: usize) {
         let Placed { partition, offset } = placed;
         let mut account = self.lock();
-        account.produced += 1;
-        account.bytes += bytes as u64;
+        account.counts.produced += 1;
+        account.counts.bytes += bytes as u64;
         let range = account.ranges.entry(partition).or_insert((offset, offset));
         *range = (range.0.min(offset), range.1.max(offset));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 use worker_settings::ProcessSettings;
@@ -50,7 +51,9 @@ pub async fn processor(
         settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
     let queries = Queries::new(queries);
     let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
-    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
+    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), Router::new())
+        .await
+        .context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
     let sink =

@@ -122,7 +122,8 @@ async fn drive(
     }
     let once = starter.once.clone();
     let road = starter.finish().await?;
-    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone()).await.context(ServeSnafu)?;
+    let routes = attempt::routes(once.as_ref());
+    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let mut topics: Vec<String> = share.iter().map(|source| source.topic.clone()).collect();
     topics.extend(settings.cursors_topic.clone().filter(|_| share.iter().any(|source| source.origin.has_cursor())));
     tokio::spawn(watch_kafka(publisher, topics, Arc::clone(&health), telemetry));

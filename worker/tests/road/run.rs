@@ -18,7 +18,8 @@ use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker_settings::{
-    Duration as Span, GeneratorSettings, HttpSettings, Origin, RunOutcome, RunResult, RunSettings, SourceSettings,
+    Duration as Span, GeneratorSettings, HttpSettings, Origin, RunCounts, RunOutcome, RunResult, RunSettings,
+    SourceSettings,
 };
 
 const TOPIC: &str = "users_created";
@@ -119,10 +120,7 @@ async fn an_endpoint_is_asked_once_and_every_record_carries_the_run() {
     let expected = RunResult {
         outcome: RunOutcome::Succeeded,
         error: None,
-        read: 3,
-        produced: 3,
-        rejected: 0,
-        bytes: 3 * (1 + r#"{"id":"0"}"#.len() as u64),
+        counts: RunCounts { read: 3, produced: 3, rejected: 0, bytes: 3 * (1 + r#"{"id":"0"}"#.len() as u64) },
         ranges: vec![(0, 0, 2)],
         ranges_incomplete: false,
     };
@@ -143,7 +141,7 @@ async fn records_beyond_the_limit_are_not_sent() {
     let mut attempt = Attempt::new();
     attempt.settings.max_records = Some(5);
     let (result, is_well) = attempt.run(MemorySource::new([batch(0..3), batch(3..9), batch(9..12)])).await;
-    assert_eq!((result.read, result.produced, is_well), (5, 5, true));
+    assert_eq!((result.counts.read, result.counts.produced, is_well), (5, 5, true));
     assert_eq!(attempt.broker.records(TOPIC).len(), 5);
 }
 
@@ -154,7 +152,7 @@ async fn a_source_that_fails_ends_the_attempt_with_its_cause_and_what_was_sent()
     let (result, is_well) = attempt.run(MemorySource::new([batch(0..4), failure, batch(4..8)])).await;
     assert!(!is_well);
     assert_eq!(result.error.as_deref(), Some("'example.com' answers 503"));
-    assert_eq!((result.outcome, result.produced, result.ranges), (RunOutcome::Failed, 4, vec![(0, 0, 3)]));
+    assert_eq!((result.outcome, result.counts.produced, result.ranges), (RunOutcome::Failed, 4, vec![(0, 0, 3)]));
 }
 
 #[tokio::test]
@@ -163,7 +161,7 @@ async fn records_that_cannot_be_mapped_are_counted_and_fail_nothing() {
     let mixed = [json!({"id": "a"}), json!({"id": null}), json!([1])];
     let source = MemorySource::new([Ok(Batch { records: mixed.into_iter().collect(), ..Batch::default() })]);
     let (result, is_well) = attempt.run(source).await;
-    assert_eq!((result.read, result.produced, result.rejected, is_well), (3, 1, 2, true));
+    assert_eq!((result.counts.read, result.counts.produced, result.counts.rejected, is_well), (3, 1, 2, true));
 }
 
 #[tokio::test]
@@ -172,7 +170,7 @@ async fn a_broker_that_takes_nothing_fails_the_attempt_at_its_timeout_with_the_r
     attempt.settings.timeout = Span::from_millis(100);
     attempt.broker.refuse_sends(u32::MAX);
     let (result, is_well) = attempt.run(MemorySource::new([batch(0..4)])).await;
-    assert_eq!((result.outcome, result.produced, is_well), (RunOutcome::Failed, 0, false));
+    assert_eq!((result.outcome, result.counts.produced, is_well), (RunOutcome::Failed, 0, false));
     let error = result.error.unwrap_or_default();
     assert_eq!(error, "not at its end within the timeout, 100ms; kafka cannot be used: no broker answers");
 }
@@ -188,8 +186,8 @@ async fn told_to_stop_it_drains_and_says_that_it_was_stopped() {
     });
     let (result, is_well) = attempt.run(Endless::default()).await;
     assert_eq!((result.outcome, is_well), (RunOutcome::Stopped, false), "{:?}", result.error);
-    assert_eq!(result.produced, attempt.broker.records(TOPIC).len() as u64);
-    assert!(result.produced > 0);
+    assert_eq!(result.counts.produced, attempt.broker.records(TOPIC).len() as u64);
+    assert!(result.counts.produced > 0);
 }
 
 /// A source that always has one more record, and so has not ended when it is told to stop.

@@ -107,6 +107,11 @@ export class PipelineClient {
     return request("POST", this.url(["backfills"]), { body: backfill });
   }
 
+  /** Takes up to a minute: it is awaited in the pod that does it. */
+  redrive(redrive: api.Redrive): Promise<api.RedriveAnswer> {
+    return request("POST", this.url(["dead-letters", "redrive"]), { body: redrive });
+  }
+
   pause(source: string, paused: boolean): Promise<api.Done> {
     return request("PUT", this.url(["sources", source, "paused"]), { body: { paused } });
   }

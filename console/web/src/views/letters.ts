@@ -1,5 +1,5 @@
 /**
- * View 9: the newest dead letters by reason, each with the record that no query could use.
+ * View 9: the newest dead letters by reason, each with the record that no query could use, and the way back for them.
  */
 
 import { closeDetail, type Page, type View } from "../app";
@@ -13,7 +13,8 @@ import { preview } from "../parts/json";
 import { badge, held, known, notice } from "../parts/state";
 import { facts, table } from "../parts/table";
 import { viewUrl } from "../router";
-import type { DeadLetter, DeadLetters } from "../types";
+import type { DeadLetter, DeadLetters, RedriveAnswer } from "../types";
+import { type RedriveActions, RedriveDialog, redrivePanels } from "./letters/redrive";
 import { messageValue, text } from "./messages/detail";
 
 const LIMITS = ["100", "500"];
@@ -26,6 +27,28 @@ export function lettersView(page: Page, live: Live): View {
     (signal) => live.client.letters(signal, limit()),
     () => page.redraw(),
   );
+  let open: RedriveDialog | undefined;
+  let done: RedriveAnswer | undefined;
+  const close = (): void => {
+    open = undefined;
+    page.redraw();
+  };
+  const redriven = (answer: RedriveAnswer): void => {
+    done = answer;
+    poll.again();
+  };
+  const actions = (): RedriveActions => ({
+    right: live.view.value?.rights.redrive,
+    done,
+    redrive: (reason) => {
+      open = new RedriveDialog(page, live, reason, close, redriven);
+      page.redraw();
+    },
+    forget: () => {
+      done = undefined;
+      page.redraw();
+    },
+  });
   return {
     draw: () => [
       h(
@@ -42,9 +65,10 @@ export function lettersView(page: Page, live: Live): View {
       held(
         poll.held,
         "The dead letters",
-        (letters) => content(page, live, letters),
+        (letters) => content(page, live, letters, actions()),
         () => poll.again(),
       ),
+      open?.draw(),
     ],
     moved: () => {
       if (asked === limit()) return;
@@ -68,11 +92,8 @@ function limitChoice(page: Page): VNode {
   });
 }
 
-function content(
-  page: Page,
-  live: Live,
-  { topic, total, reasons, letters, more, redrive, kubectl }: DeadLetters,
-): Child {
+function content(page: Page, live: Live, answer: DeadLetters, actions: RedriveActions): Child {
+  const { topic, total, reasons, letters, more, kubectl } = answer;
   const { reason = "", at = "" } = page.route.query;
   const shown = letters.filter((letter) => reason === "" || letter.reason === reason);
   const selected = letters.find((letter) => place(letter) === at);
@@ -113,18 +134,7 @@ function content(
         selected !== undefined && detail(page, live, selected),
       ),
     more && h("p", { class: "soft" }, "There are older ones too."),
-    letters.length > 0 &&
-      h(
-        "div",
-        { class: "columns", key: "redrive" },
-        h(
-          "section",
-          { class: "panel stack" },
-          h("h2", null, "Redrive"),
-          h("p", { class: "soft" }, "Mend the cause first, then send the letters back through the queries:"),
-          redrive.map((line, index) => command(line, `Step ${index + 1}`)),
-        ),
-      ),
+    letters.length > 0 && redrivePanels(answer, actions),
     h("div", { key: "command" }, command(kubectl)),
   ];
 }

@@ -295,7 +295,7 @@ class RunsView {
           head: "Produced",
           numeric: true,
           cell: ({ recordsProduced }) =>
-            known(count(recordsProduced), "Known when an attempt has ended and its result was read"),
+            known(count(recordsProduced), "Unknown until an attempt was counted, or when the result of one was lost"),
         },
         ...(open
           ? []
