@@ -590,10 +590,13 @@ impl<'a> Scene<'a> {
         }
         let after = usage(cluster, &pod).await?;
         let cores = (after.cpu - before.cpu) / begin.elapsed().as_secs_f64();
+        let view = self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
+        let rate = view["summary"]["inRate"].as_f64().context("nobody knows how fast the topic is filled")?;
         let namespace = &self.live.namespace;
+        namespace.figure("console_watched_topic", rate, "records/s")?;
         namespace.figure("console_resident_with_twenty_viewers", resident, "MiB")?;
         namespace.figure("console_peak", after.peak, "MiB")?;
-        namespace.figure("console_cores_with_twenty_viewers", cores, "cores")?;
+        namespace.figure("console_with_twenty_viewers", cores * 100.0, "percent of a core")?;
         ensure!(pages.iter().all(|page| page.count() > 0), "a viewer is told nothing any more");
         ensure!(resident <= MOST_RESIDENT, "the console has {resident:.1} MiB resident");
         Ok(())

@@ -1,18 +1,22 @@
-//! A pipeline that has nothing to do is left alone: no writes to the API server, and little memory.
+//! A pipeline that has nothing to do is left alone: no writes to the API server, little memory, and a console that nobody
+//! looks at does next to nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use chrono::Utc;
 use millrace_api::names::Component;
 use millrace_e2e::metrics::MEBIBYTE;
+use millrace_e2e::process::usage;
 use millrace_e2e::spec::{Generator, Spec};
-use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
+use millrace_e2e::{Live, TestNamespace, console, eventually, in_namespace, operator};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// What a worker may have resident at rest, in MiB.
 const WORKER_RESIDENT: f64 = 64.0;
+/// Share of a core that the console may use while nobody looks, although it measures every pipeline.
+const CONSOLE_CORES: f64 = 0.01;
 /// How long nothing may be written; `E2E_IDLE_SECONDS` overrides it.
 const IDLE: u64 = 600;
 
@@ -30,9 +34,15 @@ async fn an_idle_pipeline_is_left_alone() -> Result<()> {
 
         let length = std::env::var("E2E_IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(IDLE);
         let since = Utc::now();
+        let console = console::pod(&namespace.cluster).await?;
+        let (before, begin) = (usage(&namespace.cluster, &console).await?, Instant::now());
         namespace.say(format!("idle for {length} s"));
         // The one sleep that waits for nothing: it is the time in which nothing shall happen.
         tokio::time::sleep(Duration::from_secs(length)).await;
+        let after = usage(&namespace.cluster, &console).await?;
+        let cores = (after.cpu - before.cpu) / begin.elapsed().as_secs_f64();
+        namespace.figure("console_while_idle", cores * 100.0, "percent of a core")?;
+        ensure!(cores <= CONSOLE_CORES, "the console uses {:.1} % of a core", cores * 100.0);
         let writes = operator::writes(&namespace.cluster, &namespace.name, since).await?;
         namespace.figure("operator_writes_while_idle", writes.len() as f64, "writes")?;
         ensure!(writes.is_empty(), "{} writes in {length} s: {writes:?}", writes.len());
