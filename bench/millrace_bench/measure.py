@@ -69,10 +69,7 @@ class Runs:
         self.rates: dict[str, list[float]] = {name: [] for name in peers}
 
     def all(self) -> None:
-        # Whatever comes first after a start meets a cold JVM: not counted.
-        first = next(iter(self.peers.values()))
-        say(f"warm-up with {first.name}, not counted")
-        self.guarded(first, lambda: probe(self.bench, first, first.middle, self.plan.records))
+        self.warm_up()
         if self.plan.sweep_records:
             for peer in list(self.peers.values()):
                 self.guarded(peer, lambda: self.sweep(peer))
@@ -81,9 +78,18 @@ class Runs:
             for peer in order if repetition % 2 == 0 else reversed(order):
                 self.guarded(peer, lambda: self.drain(peer, repetition))
         if self.plan.latency_seconds:
-            for share in self.plan.shares:
+            for rate, share in [*((rate, None) for rate in self.plan.rates), *((None, share) for share in self.plan.shares)]:
                 for peer in [peer for peer in self.peers.values() if not peer.ceiling]:
-                    self.guarded(peer, lambda: self.paced(peer, share))
+                    self.guarded(peer, lambda: self.paced(peer, rate, share))
+
+    def warm_up(self) -> None:
+        """Lets the first two peers, which write in different shapes, write in turn to JVMs that are cold as yet."""
+        say(f"warm-up with {self.plan.warm_up_rows} rows, not counted")
+        first = list(self.peers.values())[:2]
+        for written in range(0, self.plan.warm_up_rows, self.plan.records):
+            peer = first[written // self.plan.records % len(first)]
+            if peer.name in self.peers:
+                self.guarded(peer, lambda: probe(self.bench, peer, peer.middle, self.plan.records))
 
     def guarded(self, peer: Peer, step) -> None:
         try:
@@ -112,10 +118,11 @@ class Runs:
         say(f"{peer.name} x{entry['concurrency']}: {steady['rows_per_second']:.0f} rows/s steady, "
             f"{entry['whole']['seconds']:.1f} s whole; µs a row: {costs}; others {steady['others_share']:.0%}; {faults}")
 
-    def paced(self, peer: Peer, share: float) -> None:
-        rate = max(int(median(self.rates[peer.name]) * share), 1)
+    def paced(self, peer: Peer, rate: int | None, share: float | None) -> None:
+        rate = rate or max(int(median(self.rates[peer.name]) * share), 1)
         entry = paced(self.bench, peer, self.best[peer.name], rate, self.plan)
         self.result.add("latencies", {"peer": peer.name, "share": share, **entry})
         since = entry["since_due_ms"]
-        say(f"{peer.name} at {rate} a second ({share:.0%}): p50 {since['p50']} ms, p99 {since['p99']} ms, "
+        of_maximum = "" if share is None else f" ({share:.0%})"
+        say(f"{peer.name} at {rate} a second{of_maximum}: p50 {since['p50']} ms, p99 {since['p99']} ms, "
             f"p99.9 {since['p999']} ms since due")

@@ -32,10 +32,14 @@ class Plan:
     repetitions: int = 4
     # Rows after which a run of the sweep is stopped. 0: no sweep, the middle of the peer's list is taken.
     sweep_records: int = 200_000
+    # Rows that are written before anything counts: a JVM that has not compiled what runs often is slower by half.
+    warm_up_rows: int = 1_500_000
     # Seconds that are measured of each paced run. 0: none.
     latency_seconds: int = 60
     # Seconds before them that are not.
     latency_warm_up: int = 30
+    # Records a second of paced runs: the same for all, and shares of each client's own maximum.
+    rates: tuple[int, ...] = (2_500, 10_000)
     shares: tuple[float, ...] = (0.5, 0.8)
     # Peers that run, in order. Empty: all that there are.
     peers: tuple[str, ...] = ()
@@ -51,7 +55,7 @@ class Plan:
 
 WHOLE = Plan()
 QUICK = replace(WHOLE, records=200_000, repetitions=1, sweep_records=0, latency_seconds=12, latency_warm_up=4,
-                peers=("latte", "millrace", "go", "python"))
+                warm_up_rows=1_000_000, shares=(), peers=("latte", "millrace", "go", "python"))
 
 
 @dataclass(frozen=True)

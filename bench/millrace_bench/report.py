@@ -20,7 +20,8 @@ Cassandra share the machine's cores, as in the first figures. Each is set up as 
 concurrency that was best in a sweep.
 
 - **A run** starts with an empty table, a new consumer group and a quiet node. The order of the peers is reversed every
-  second time. The first run after a start is a warm-up and not counted. A peer's figure is the median of its runs.
+  second time. A JVM that has not compiled what runs often is slower by half: the first million rows and more count for
+  nothing. A peer's figure is the median of its runs.
 - **Rows** are counted by the node itself: applied writes of this table (`system_views.local_write_latency`), asked for
   every 200 ms. It is the same measure for all, however often or rarely a client commits.
 - **rows/s** is the steady part, between 10 % and 90 % of the rows; **whole** is exec to the last row, start included;
@@ -36,8 +37,8 @@ concurrency that was best in a sweep.
 - **Lost, mixed, foreign, twice**: after each run the table is read whole and compared with the records, cell by cell.
   Lost rows are not there, mixed ones differ in a cell, foreign ones nobody sent, twice is how many more writes than
   records the node has applied. For the ceiling rows are only counted.
-- **Latency** is open loop: the worker's producer sends at a fixed rate, 50 % and 80 % of the peer's own rows/s, however
-  slow the client is. Every 200th record is asked for by its id from when it is due until it is there. *Since due* counts
+- **Latency** is open loop: the worker's producer sends at a fixed rate, the same for all or a share of the peer's own
+  rows/s, however slow the client is. Every 200th record is asked for by its id from when it is due until it is there. *Since due* counts
   from the moment the schedule gives, so a stalled producer flatters nobody; *since produced* from the header that the
   producer sets, in whole milliseconds. A reading is too long by at most the *bracket*: from sending the last question
   that found nothing to the answer that found the row. The producer and the questions run on the same cores and are part
@@ -109,11 +110,10 @@ def plots_of(result: dict) -> dict[str, str]:
             for row in sorted(rows, key=lambda row: row["peak"])])
     if result["latencies"]:
         titles = {name: peer["title"] for name, peer in result["peers"].items()}
-        paced = sorted(result["latencies"], key=lambda run: (run["share"], run["since_due_ms"]["p50"]))
-        plots["latency"] = dots("From due to readable, at a share of each client's own maximum", [
-            (f"{titles[run['peer']]} {run['share']:.0%}",
+        plots["latency"] = dots("From due to readable", [
+            (f"{titles[run['peer']]} {load(run)}",
              {shown: run["since_due_ms"][key] for key, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))})
-            for run in paced])
+            for run in paced(result)])
     if result["sweep"]:
         series: dict[str, list[tuple[float, float]]] = {}
         # Ours and the ceiling first, so that they have the same colours everywhere.
@@ -123,6 +123,16 @@ def plots_of(result: dict) -> dict[str, str]:
             series.setdefault(title, []).append((run["concurrency"], run["rows_per_second"]))
         plots["sweep"] = lines("Rows a second over concurrency", series, "BENCH_CONCURRENCY")
     return plots
+
+
+def paced(result: dict) -> list[dict]:
+    """Returns the paced runs: those at one rate for all, then those at a share of each client's maximum."""
+    return sorted(result["latencies"], key=lambda run: (
+        run["share"] is not None, run["share"] or run["rate"], run["since_due_ms"]["p50"]))
+
+
+def load(run: dict) -> str:
+    return f"{run['rate']:,}/s" if run["share"] is None else f"{run['share']:.0%}: {run['rate']:,}/s"
 
 
 def percent(share: float | None) -> str:
@@ -154,9 +164,9 @@ def latencies(result: dict) -> str:
     header = ["client", "rate", "p50", "p99", "p99.9", "max", "p50 / p99 since produced", "producer late p99",
               "bracket p99", "samples", "not within 20 s"]
     rows = []
-    for run in sorted(result["latencies"], key=lambda run: (run["share"], run["since_due_ms"]["p50"])):
+    for run in paced(result):
         since, made = run["since_due_ms"], run["since_produced_ms"]
-        rows.append([result["peers"][run["peer"]]["title"], f"{run['share']:.0%}: {run['rate']:,}/s",
+        rows.append([result["peers"][run["peer"]]["title"], load(run),
                      *(f"{since[point]:,.1f}" for point in ("p50", "p99", "p999", "max")),
                      f"{made['p50']:,.1f} / {made['p99']:,.1f}", f"{run['producer_late_ms']['p99']:,.1f}",
                      f"{run['bracket_ms']['p99']:,.1f}", str(run["samples"]), str(run["given_up"])])

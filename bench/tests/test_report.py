@@ -18,6 +18,13 @@ def peer(title, ceiling=False):
 
 
 LATENCY = {"p50": 2.0, "p90": 5.0, "p99": 20.0, "p999": 40.0, "max": 50.0}
+
+
+def paced(name: str, share: float | None, rate: int) -> dict:
+    return {"peer": name, "share": share, "rate": rate, "samples": 10, "given_up": 0, "since_due_ms": LATENCY,
+            "since_produced_ms": LATENCY, "producer_late_ms": LATENCY, "bracket_ms": LATENCY}
+
+
 RESULT = {
     "plan": {"records": 1000, "repetitions": 3, "sweep_records": 500},
     "machine": {"cores": 2, "cpu": "Some CPU", "memory_gib": 24, "date": "today", "commit": "abc"},
@@ -27,8 +34,7 @@ RESULT = {
               {"peer": "millrace", "concurrency": 128, "rows_per_second": 20.0}],
     "drains": [run("latte", 100.0), run("latte", 100.0),
                *(run("millrace", rate, mixed=1, resting_bytes=20 << 20) for rate in (120.0, 125.0, 140.0))],
-    "latencies": [{"peer": "millrace", "share": 0.5, "rate": 60, "samples": 10, "given_up": 0, "since_due_ms": LATENCY,
-                   "since_produced_ms": LATENCY, "producer_late_ms": LATENCY, "bracket_ms": LATENCY}],
+    "latencies": [paced("millrace", 0.5, 60), paced("millrace", None, 2_500)],
     "failures": [{"peer": "silent", "message": "no row within 90 s:\nand its log"}],
 }
 
@@ -51,6 +57,10 @@ class Report(unittest.TestCase):
         text = page(RESULT, plots_of(RESULT))
         self.assertIn("0 / 3 / 0 / 0", text)
         self.assertIn("- silent: `no row within 90 s:`", text)
+
+    def test_rates_that_all_have_alike_come_before_shares(self):
+        text = page(RESULT, plots_of(RESULT))
+        self.assertLess(text.index("| 2,500/s |"), text.index("| 50%: 60/s |"))
 
     def test_a_result_that_broke_off_still_makes_a_page(self):
         partial = {**RESULT, "drains": [], "latencies": [], "sweep": []}

@@ -14,6 +14,7 @@
 
 pub mod dead_letter;
 mod query;
+mod rest;
 mod settle;
 mod window;
 
@@ -37,6 +38,7 @@ use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::Sink;
 use crate::telemetry::{RoadState, Telemetry};
 pub use query::{Queries, Query};
+use rest::Rest;
 pub use settle::Desk;
 use settle::{Handful, Outcome, Settled};
 use window::Window;
@@ -99,6 +101,7 @@ pub struct Process<C, S, P> {
     /// Rows of all handfuls under way.
     rows_in_flight: usize,
     window: Window,
+    rest: Rest,
     revocations: Vec<Revocation>,
     /// When the commit that is under way was asked for.
     committing: Option<Instant>,
@@ -154,6 +157,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             in_flight: FuturesUnordered::new(),
             rows_in_flight: 0,
             window,
+            rest: Rest::default(),
             revocations: Vec::new(),
             committing: None,
             last_commit: Instant::now(),
@@ -322,6 +326,10 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     fn tick(&mut self) {
         self.health.road.beat();
         self.release_settled();
+        let much = self.rows_in_flight + self.queue.len() > self.appetite();
+        if self.rest.is_due(much, Instant::now()) {
+            tokio::task::spawn_blocking(millrace_heap::give_back);
+        }
         // A sabotaged worker commits at every tick: else most writes would be done before the early commit is.
         let eager = self.sabotages.has(Sabotage::CommitBeforeWrite);
         let due = eager || self.last_commit.elapsed() >= self.limits.commit_interval;

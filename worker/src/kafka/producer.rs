@@ -89,7 +89,8 @@ impl KafkaPublisher {
         config
             .set("enable.idempotence", if weak { "false" } else { "true" })
             .set("acks", if weak { "1" } else { "all" })
-            .set("linger.ms", "5")
+            // Records that come together share a request; more of a wait would be added to the age of every single one.
+            .set("linger.ms", "1")
             .set("compression.type", "zstd")
             .set("compression.level", "1")
             // The Java client's choice, so that a key is in the same partition whoever writes it.

@@ -54,6 +54,8 @@ cp -R /etc/cassandra/* "$CASSANDRA_CONF"
 # Its presence would turn on an older way to learn racks.
 rm -f "$CASSANDRA_CONF/cassandra-topology.properties"
 cp /millrace/logback.xml /millrace/jvm-server.options "$CASSANDRA_CONF"
+# The options of a Java version come after ours, and the last one counts.
+sed -i '/^-XX:MaxGCPauseMillis=/d' "$CASSANDRA_CONF"/jvm[0-9]*-server.options
 sed "s/POD_IP/$POD_IP/; s/SEEDS/$seeds/" /millrace/cassandra.yaml >"$CASSANDRA_CONF/cassandra.yaml"
 [[ -z ${tokens:-} ]] || echo "initial_token: $tokens" >>"$CASSANDRA_CONF/cassandra.yaml"
 printf 'dc=%s\nrack=%s\n' "$DATACENTER" "$RACK" >"$CASSANDRA_CONF/cassandra-rackdc.properties"
