@@ -1,8 +1,10 @@
 //! The console as a person reaches it: through a port-forward, with the tokens of ServiceAccounts.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
@@ -20,6 +22,8 @@ use crate::{Cluster, TestNamespace};
 
 /// Port of the console's pod.
 const PORT: u16 = 8080;
+/// From the end of a stream until it is opened again.
+const REOPENED: Duration = Duration::from_secs(1);
 
 /// A port of this machine that leads to the console, for as long as it is held.
 pub struct Forwarded {
@@ -185,9 +189,6 @@ impl Viewer {
     }
 }
 
-/// From the end of a stream until it is opened again.
-const REOPENED: std::time::Duration = std::time::Duration::from_secs(1);
-
 /// An event of a stream: its name and its data.
 pub type Event = (String, Value);
 
@@ -215,7 +216,7 @@ impl Watched {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -244,7 +245,7 @@ pub async fn pod(cluster: &Cluster) -> Result<Pod> {
 /// Returns where the console's pod answers: a way to it without the API server.
 pub fn direct(pod: &Pod) -> Result<String> {
     let address = address(pod).context("the console's pod has no address")?;
-    Ok(format!("http://{}", std::net::SocketAddr::new(address, PORT)))
+    Ok(format!("http://{}", SocketAddr::new(address, PORT)))
 }
 
 /// Makes a ServiceAccount in a namespace and returns a token of it.
