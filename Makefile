@@ -39,7 +39,8 @@ test-images: ## checks the store images against the contract that the operator r
 
 .PHONY: install-command
 install-command: ## installs `millrace` where cargo installs, and links it as `kubectl millrace`
-	@cargo install --locked --path cli
+	@cargo build --release --locked --workspace --bin millrace
+	@install -D -m 755 "$${CARGO_TARGET_DIR:-target}/release/millrace" "$${CARGO_HOME:-$$HOME/.cargo}/bin/millrace"
 	@ln -sf millrace "$${CARGO_HOME:-$$HOME/.cargo}/bin/kubectl-millrace"
 
 ##@ Demo

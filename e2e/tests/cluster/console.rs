@@ -596,7 +596,7 @@ impl<'a> Scene<'a> {
         namespace.figure("console_watched_topic", rate, "records/s")?;
         namespace.figure("console_resident_with_twenty_viewers", resident, "MiB")?;
         namespace.figure("console_peak", after.peak, "MiB")?;
-        namespace.figure("console_with_twenty_viewers", cores * 100.0, "percent of a core")?;
+        namespace.figure("console_share_of_a_core_with_twenty_viewers", cores * 100.0, "percent")?;
         ensure!(pages.iter().all(|page| page.count() > 0), "a viewer is told nothing any more");
         ensure!(resident <= MOST_RESIDENT, "the console has {resident:.1} MiB resident");
         Ok(())

@@ -41,7 +41,7 @@ async fn an_idle_pipeline_is_left_alone() -> Result<()> {
         tokio::time::sleep(Duration::from_secs(length)).await;
         let after = usage(&namespace.cluster, &console).await?;
         let cores = (after.cpu - before.cpu) / begin.elapsed().as_secs_f64();
-        namespace.figure("console_while_idle", cores * 100.0, "percent of a core")?;
+        namespace.figure("console_share_of_a_core_while_idle", cores * 100.0, "percent")?;
         ensure!(cores <= CONSOLE_CORES, "the console uses {:.1} % of a core", cores * 100.0);
         let writes = operator::writes(&namespace.cluster, &namespace.name, since).await?;
         namespace.figure("operator_writes_while_idle", writes.len() as f64, "writes")?;
