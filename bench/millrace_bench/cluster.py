@@ -35,7 +35,8 @@ def operator_up() -> None:
     target = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
     images = dict(line.split("=", 1) for line in (target / "images.env").read_text().splitlines())
     tags = [f"{key}={images[image].rpartition(':')[2]}"
-            for key, image in (("image.tag", "OPERATOR_IMAGE"), ("worker.image.tag", "WORKER_IMAGE"))]
+            for key, image in (("image.tag", "OPERATOR_IMAGE"), ("worker.image.tag", "WORKER_IMAGE"),
+                               ("console.image.tag", "CONSOLE_IMAGE"))]
     subprocess.run(["helm", "upgrade", "--install", name, REPOSITORY / "charts/millrace", "--namespace", namespace,
                     "--create-namespace", "--take-ownership", "--values", REPOSITORY / "examples/demo-values.yaml",
                     "--set", ",".join(tags), "--wait", "--timeout", "3m"], check=True)
