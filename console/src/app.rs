@@ -85,7 +85,7 @@ impl App {
     }
 }
 
-/// Makes a client that waits no longer than [`ANSWER_TIMEOUT`] for the begin of an answer; what has begun, such as a watch
+/// Makes a client that waits no longer than ten seconds for the begin of an answer; what has begun, such as a watch
 /// or a log, goes on for as long as it likes.
 pub fn client(config: Config) -> Result<Client, kube::Error> {
     client_within(config, ANSWER_TIMEOUT)
