@@ -38,11 +38,11 @@ concurrency that was best in a sweep.
   Lost rows are not there, mixed ones differ in a cell, foreign ones nobody sent, twice is how many more writes than
   records the node has applied. For the ceiling rows are only counted.
 - **Latency** is open loop: the worker's producer sends at a fixed rate, the same for all or a share of the peer's own
-  rows/s, however slow the client is. Every 200th record is asked for by its id from when it is due until it is there. *Since due* counts
-  from the moment the schedule gives, so a stalled producer flatters nobody; *since produced* from the header that the
-  producer sets, in whole milliseconds. A reading is too long by at most the *bracket*: from sending the last question
-  that found nothing to the answer that found the row. The producer and the questions run on the same cores and are part
-  of what the client has to live with. Paced runs come after the drains and are done once.
+  rows/s, however slow the client is. Every 200th record is asked for by its id from when it is due until it is there.
+  *Since due* counts from the moment the schedule gives, so a stalled producer flatters nobody; *since produced* from
+  the header that the producer sets, in whole milliseconds. A reading is too long by at most the *bracket*: from sending
+  the last question that found nothing to the answer that found the row. The producer and the questions run on the same
+  cores and are part of what the client has to live with. Paced runs come after the drains and are done once.
 """
 
 
