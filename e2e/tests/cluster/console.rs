@@ -258,15 +258,15 @@ impl<'a> Scene<'a> {
         ensure!(seen.as_str().is_some_and(|email| email.contains('@')), "the editor sees {seen}");
         ensure!(masked == json!("•••"), "the reader sees {masked}");
         let email = seen.as_str().unwrap_or_default();
-        let search = self.at(&format!("/topics/{TOPIC}/messages?contains={}", email.replace('@', "%40")));
+        // Two people may share a name, and with it an address: the editor finds one or more.
+        let search = self.at(&format!("/topics/{TOPIC}/messages?run={run}&contains={}", email.replace('@', "%40")));
         let found = async |viewer: &Viewer| -> Result<usize> {
             let messages = viewer.get(&search).await?.expect(StatusCode::OK)?;
             Ok(messages["messages"].as_array().map_or(0, Vec::len))
         };
-        ensure!(
-            (found(&self.editor).await?, found(&self.reader).await?) == (1, 0),
-            "a masked value can be searched for"
-        );
+        let (editor, reader) = (found(&self.editor).await?, found(&self.reader).await?);
+        ensure!(editor >= 1, "the editor does not find {email}");
+        ensure!(reader == 0, "a masked value can be searched for: the reader finds {reader} messages");
         let rows = self.reader.get(&self.at("/tables/created_users/rows")).await?.expect(StatusCode::OK)?;
         ensure!(!rows["rows"].to_string().contains('@'), "a row tells what is masked");
         self.say("a masked field is seen by right alone");
