@@ -29,15 +29,15 @@ class Plan:
 
     records: int = 1_000_000
     # Runs of each peer over the full topic; every second time round in reverse order, so an even number is fair.
-    repetitions: int = 4
+    repetitions: int = 2
     # Rows after which a run of the sweep is stopped. 0: no sweep, the middle of the peer's list is taken.
     sweep_records: int = 200_000
     # Rows that are written before anything counts: a JVM that has not compiled what runs often is slower by half.
     warm_up_rows: int = 1_500_000
     # Seconds that are measured of each paced run. 0: none.
-    latency_seconds: int = 60
+    latency_seconds: int = 30
     # Seconds before them that are not.
-    latency_warm_up: int = 30
+    latency_warm_up: int = 15
     # Records a second of paced runs: the same for all, and shares of each client's own maximum.
     rates: tuple[int, ...] = (2_500, 10_000)
     shares: tuple[float, ...] = (0.5, 0.8)
