@@ -30,10 +30,13 @@ def arguments() -> argparse.Namespace:
     run.add_argument("--sweep-records", type=int, help="0: no sweep")
     run.add_argument("--latency-seconds", type=int, help="0: no latency")
     run.add_argument("--result", type=Path, default=RESULT)
+    run.add_argument("--resume", action="store_true",
+                     help="goes on with a result that broke off: measures only what is not in it yet")
     # From here on with the harness' packages and the cluster's DNS.
     inside = verbs.add_parser("measure", help=argparse.SUPPRESS)
     inside.add_argument("plan")
     inside.add_argument("result", type=Path)
+    inside.add_argument("--resume", action="store_true")
     verbs.add_parser("report", help="makes the page from the result")
     verbs.add_parser("down", help="removes the stores")
     return parser.parse_args()
@@ -61,7 +64,8 @@ def run(options: argparse.Namespace) -> None:
     script = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     subprocess.run(["unshare", "--mount", *user, "bash", "-c", script, "bash", cluster.resolver_file(),
-                    python, __file__, "measure", plan.to_json(), options.result.resolve()], check=True)
+                    python, __file__, "measure", plan.to_json(), options.result.resolve(),
+                    *(["--resume"] if options.resume else [])], check=True)
     if options.result == RESULT:
         report.write(RESULT, REPOSITORY / "docs")
 
@@ -74,7 +78,7 @@ def main() -> None:
             run(options)
         case "measure":
             from millrace_bench.measure import measure
-            measure(Plan.from_json(options.plan), options.result)
+            measure(Plan.from_json(options.plan), options.result, options.resume)
         case "report":
             report.write(RESULT, REPOSITORY / "docs")
         case "down":

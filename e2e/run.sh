@@ -8,7 +8,7 @@
 # MILLRACE_SKIP_IMAGES=1  keeps the images that target/images.env names
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
 # E2E_IDLE_SECONDS=600    how long the idle test watches
-# E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` sets hours
+# E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` asks for many
 # E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed
 # E2E_KEEP=1              keeps the namespace of a failed test
 # E2E_BACKTRACE=1         errors with backtraces

@@ -24,13 +24,26 @@ def say(text: str) -> None:
 class Result:
     """What has been measured so far, on disk after every step, so that a run that breaks off is not lost."""
 
-    def __init__(self, path: Path, plan: Plan, peers: list[Peer], stores: dict):
+    def __init__(self, path: Path, plan: Plan, peers: list[Peer], stores: dict, resume: bool):
         self.path = path
+        described = {peer.name: describe(peer) for peer in peers}
         self.content = {
-            "plan": asdict(plan), "machine": cluster.machine(), "stores": stores,
-            "peers": {peer.name: describe(peer) for peer in peers}, "sweep": [], "drains": [], "latencies": [],
-            "failures": [],
+            "plan": asdict(plan), "machine": cluster.machine(), "stores": stores, "peers": described, "sweep": [],
+            "drains": [], "latencies": [], "failures": [], "resumed": [],
         }
+        if resume:
+            before = json.loads(path.read_text())
+            kept = {name: before[name] for name in ("machine", "sweep", "drains", "latencies")}
+            versions = {name: peer["versions"] for name, peer in described.items()
+                        if peer["versions"] != before["peers"].get(name, peer)["versions"]}
+            step = {"machine": self.content["machine"], "versions": versions}
+            self.content |= kept | {"peers": before["peers"] | {
+                name: peer for name, peer in described.items() if name not in before["peers"]},
+                "resumed": [*before.get("resumed", []), step]}
+
+    def of(self, kind: str, **wanted) -> list[dict]:
+        """Returns what has been measured of a kind with these values."""
+        return [entry for entry in self.content[kind] if all(entry.get(key) == value for key, value in wanted.items())]
 
     def add(self, kind: str, entry: dict) -> None:
         self.content[kind].append(entry)
@@ -45,15 +58,15 @@ def describe(peer: Peer) -> dict:
     return {**fields, "versions": json.loads(versions.read_text()) if versions.exists() else {}}
 
 
-def measure(plan: Plan, path: Path) -> None:
-    """Runs the plan; a peer that fails is noted, left out from then on, and stops nobody else."""
+def measure(plan: Plan, path: Path, resume: bool) -> None:
+    """Runs the plan, or what of it is not in the result yet; a peer that fails is noted, left out from then on, and stops nobody else."""
     peers = read_peers(plan.peers)
     broker, node, keeper = (cluster.find(component) for component in ("kafka", "cassandra", "zookeeper"))
     stores = {"images": {"kafka": broker.image, "cassandra": node.image, "zookeeper": keeper.image},
               "configuration": cluster.configuration()}
     bench = Bench(Kafka(broker.address), Cassandra(node.address), broker, node, os.cpu_count() or 1,
                   cache() / "bench" / "logs")
-    result = Result(path, plan, peers, stores)
+    result = Result(path, plan, peers, stores, resume)
     say(f"filling topic {DRAINED} with {plan.records} records")
     fill(bench.kafka, plan.records)
     expected = Expected(bench.kafka, DRAINED)
@@ -100,8 +113,8 @@ class Runs:
             self.peers.pop(peer.name, None)
 
     def sweep(self, peer: Peer) -> None:
-        tried = []
-        for concurrency in peer.sweep:
+        tried = self.result.of("sweep", peer=peer.name)
+        for concurrency in peer.sweep[len(tried):]:
             entry = probe(self.bench, peer, concurrency, min(self.plan.sweep_records, self.plan.records))
             say(f"{peer.name} x{concurrency}: {entry['rows_per_second']:.0f} rows/s")
             self.result.add("sweep", {"peer": peer.name, **entry})
@@ -109,6 +122,10 @@ class Runs:
         self.best[peer.name] = max(tried, key=lambda entry: entry["rows_per_second"])["concurrency"]
 
     def drain(self, peer: Peer, repetition: int) -> None:
+        done = self.result.of("drains", peer=peer.name, repetition=repetition)
+        if done:
+            self.rates[peer.name].append(done[0]["steady"]["rows_per_second"])
+            return
         entry = drain(self.bench, peer, self.best[peer.name], self.plan.records, self.expected)
         steady = entry["steady"]
         self.rates[peer.name].append(steady["rows_per_second"])
@@ -119,6 +136,8 @@ class Runs:
             f"{entry['whole']['seconds']:.1f} s whole; µs a row: {costs}; others {steady['others_share']:.0%}; {faults}")
 
     def paced(self, peer: Peer, rate: int | None, share: float | None) -> None:
+        if self.result.of("latencies", peer=peer.name, share=share, **({} if rate is None else {"rate": rate})):
+            return
         rate = rate or max(int(median(self.rates[peer.name]) * share), 1)
         entry = paced(self.bench, peer, self.best[peer.name], rate, self.plan)
         self.result.add("latencies", {"peer": peer.name, "share": share, **entry})

@@ -162,14 +162,14 @@ def drains(rows: list[dict]) -> str:
 
 def latencies(result: dict) -> str:
     header = ["client", "rate", "p50", "p99", "p99.9", "max", "p50 / p99 since produced", "producer late p99",
-              "bracket p99", "samples", "not within 20 s"]
+              "bracket p50 / p99", "samples", "not within 20 s"]
     rows = []
     for run in paced(result):
         since, made = run["since_due_ms"], run["since_produced_ms"]
         rows.append([result["peers"][run["peer"]]["title"], load(run),
                      *(f"{since[point]:,.1f}" for point in ("p50", "p99", "p999", "max")),
                      f"{made['p50']:,.1f} / {made['p99']:,.1f}", f"{run['producer_late_ms']['p99']:,.1f}",
-                     f"{run['bracket_ms']['p99']:,.1f}", str(run["samples"]), str(run["given_up"])])
+                     f"{run['bracket_ms']['p50']:,.1f} / {run['bracket_ms']['p99']:,.1f}", str(run["samples"]), str(run["given_up"])])
     return table(header, rows)
 
 
@@ -188,6 +188,7 @@ def page(result: dict, plots: dict[str, str]) -> str:
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, {machine['date']}, commit "
         f"`{machine['commit']}`. `make bench` makes this page anew, `make bench-quick` a smaller one in ten minutes. "
         "Figures of other machines, or of a busy one, are other figures: compare within this page.\n",
+        *(resumed(step, result["peers"]) for step in result["resumed"]),
         "## Drain\n", drains(rows), *plot("throughput", "rows a second"), *plot("cpu", "CPU a row"),
         *plot("memory", "peak memory"),
     ]
@@ -205,6 +206,15 @@ def page(result: dict, plots: dict[str, str]) -> str:
     for name, content in sorted(stores["configuration"].items()):
         parts.append(f"<details><summary>{name}</summary>\n\n```\n{content.strip()}\n```\n\n</details>\n")
     return "\n".join(parts)
+
+
+def resumed(step: dict, peers: dict) -> str:
+    """Says when a run that had broken off went on, and which clients were other ones from then on."""
+    machine = step["machine"]
+    others = "; ".join(f"{peers[name]['title']}: {', '.join(f'{key} {value}' for key, value in versions.items())}"
+                       for name, versions in step["versions"].items())
+    return (f"Broken off, and gone on with {machine['date']}, commit `{machine['commit']}`"
+            f"{f', with others of {others}' if others else ''}: the last paced runs at least are from then.\n")
 
 
 def settings(peer: dict) -> str:

@@ -35,6 +35,7 @@ RESULT = {
     "drains": [run("latte", 100.0), run("latte", 100.0),
                *(run("millrace", rate, mixed=1, resting_bytes=20 << 20) for rate in (120.0, 125.0, 140.0))],
     "latencies": [paced("millrace", 0.5, 60), paced("millrace", None, 2_500)],
+    "resumed": [{"machine": {"date": "tomorrow", "commit": "def"}, "versions": {"millrace": {"built from": "def"}}}],
     "failures": [{"peer": "silent", "message": "no row within 90 s:\nand its log"}],
 }
 
@@ -57,6 +58,10 @@ class Report(unittest.TestCase):
         text = page(RESULT, plots_of(RESULT))
         self.assertIn("0 / 3 / 0 / 0", text)
         self.assertIn("- silent: `no row within 90 s:`", text)
+
+    def test_a_run_that_broke_off_says_when_it_went_on_and_with_what(self):
+        text = page(RESULT, plots_of(RESULT))
+        self.assertIn("gone on with tomorrow, commit `def`, with others of Ours & <more>: built from def", text)
 
     def test_rates_that_all_have_alike_come_before_shares(self):
         text = page(RESULT, plots_of(RESULT))

@@ -60,6 +60,8 @@ pub struct App {
     pub cluster: Cluster,
     /// What was measured.
     pub measured: Measured,
+    /// Asks workers.
+    pub workers: reqwest::Client,
     /// Counts the samples.
     pub ticks: watch::Receiver<u64>,
     /// Who is logged in.

@@ -13,6 +13,7 @@
 //! messages topics looked through and followed
 //! rows     tables looked into
 //! mask     fields that a viewer does not see            pure
+//! settled  when a processor was done with a record      network
 //! ```
 
 pub mod access;
@@ -30,5 +31,6 @@ pub mod routes;
 pub mod rows;
 pub mod server;
 pub mod session;
+pub mod settled;
 pub mod view;
 pub mod viewer;

@@ -110,11 +110,11 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
     let scope: Vec<String> = watch_namespace.into_iter().filter(|namespace| !namespace.is_empty()).collect();
     let cluster = Cluster::watch(&own, scope);
     let measured = Measured::default();
-    let scraper = scrape::client().context(MakeScraperSnafu)?;
+    let workers = scrape::client().context(MakeScraperSnafu)?;
     let (ticked, ticks) = watch::channel(0);
     let tables = Tables::default();
     let readiness = Readiness::default();
-    tokio::spawn(begin(cluster.clone(), measured.clone(), scraper, ticked, readiness.clone()));
+    tokio::spawn(begin(cluster.clone(), measured.clone(), workers.clone(), ticked, readiness.clone()));
     tokio::spawn(sweep(tables.clone()));
     let app = App {
         settings: Settings { masked_fields: masked_field, secure_cookies },
@@ -122,6 +122,7 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
         api_server,
         cluster,
         measured,
+        workers,
         ticks,
         sessions: Sessions::new(Terms::default()),
         logins: Buckets::new(LOGINS),
@@ -158,7 +159,7 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
 async fn begin(
     cluster: Cluster,
     measured: Measured,
-    scraper: reqwest::Client,
+    workers: reqwest::Client,
     ticked: watch::Sender<u64>,
     readiness: Readiness,
 ) {
@@ -166,7 +167,7 @@ async fn begin(
         tracing::warn!("pipelines and pods could not be listed yet");
     }
     readiness.set();
-    sampler::run(cluster, measured, scraper, ticked).await;
+    sampler::run(cluster, measured, workers, ticked).await;
 }
 
 async fn sweep(tables: Tables) {

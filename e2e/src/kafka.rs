@@ -133,6 +133,17 @@ impl KafkaClient {
     /// Reads a topic from some offsets on, and partitions without one from their start.
     pub async fn read_from(&mut self, topic: &str, from: &BTreeMap<i32, i64>) -> Result<Vec<Fetched>> {
         let mut all = Vec::new();
+        self.for_each_from(topic, from, |record| all.push(record)).await?;
+        Ok(all)
+    }
+
+    /// As [`Self::read_from`], but hands each record over, so that a topic may be larger than memory.
+    pub async fn for_each_from(
+        &mut self,
+        topic: &str,
+        from: &BTreeMap<i32, i64>,
+        mut take: impl FnMut(Fetched),
+    ) -> Result<()> {
         for (partition, (start, end)) in self.asking.log_bounds(topic).await.context("cannot ask Kafka")? {
             let leader = self.leader(topic, partition).await?;
             let mut next = from.get(&partition).copied().unwrap_or(start);
@@ -140,10 +151,10 @@ impl KafkaClient {
                 let records = self.fetch(leader, topic, partition, next).await?;
                 ensure!(!records.is_empty(), "{topic}-{partition} gives nothing from offset {next} to {end}");
                 next = records.last().map_or(next, |record| record.offset + 1);
-                all.extend(records);
+                records.into_iter().for_each(&mut take);
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     async fn fetch(&mut self, leader: i32, topic: &str, partition: i32, offset: i64) -> Result<Vec<Fetched>> {

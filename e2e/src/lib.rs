@@ -10,6 +10,7 @@
 //! process    signals to the real processes inside containers
 //! console    the console through a port-forward, as somebody with a token
 //! cut        packets between pods dropped on their node
+//! clock      a processor whose clock is wrong
 //! disk       a store's own disk, to be filled and slowed down
 //! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
 //! ledger     which rows there must be, and which there are
@@ -18,6 +19,7 @@
 //! Nothing here sleeps to wait for something: [`wait::eventually`] asks until the answer is there or time is up.
 
 pub mod audit;
+pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod console;

@@ -123,17 +123,21 @@ impl Live {
         self.pods_by(&millrace_operator::labels::instance_selector(&self.names)).await
     }
 
+    /// Returns the pods' API of the namespace.
+    pub fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.namespace.cluster.client.clone(), &self.namespace.name)
+    }
+
     async fn pods_by(&self, selector: &str) -> Result<Vec<Pod>> {
-        let api: Api<Pod> = Api::namespaced(self.namespace.cluster.client.clone(), &self.namespace.name);
-        let mut pods = api.list(&ListParams::default().labels(selector)).await.context("cannot list pods")?.items;
+        let mut pods =
+            self.pod_api().list(&ListParams::default().labels(selector)).await.context("cannot list pods")?.items;
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)
     }
 
     /// Returns a pod by name.
     pub async fn pod(&self, name: &str) -> Result<Pod> {
-        let api: Api<Pod> = Api::namespaced(self.namespace.cluster.client.clone(), &self.namespace.name);
-        api.get(name).await.with_context(|| format!("cannot read pod '{name}'"))
+        self.pod_api().get(name).await.with_context(|| format!("cannot read pod '{name}'"))
     }
 
     /// Waits until a pod's container has restarted and is ready, and the whole pipeline, too.

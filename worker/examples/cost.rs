@@ -15,6 +15,7 @@ use millrace_worker::kafka::memory::MemoryBroker;
 use millrace_worker::kafka::{CloseConsumer, Consumer, Event};
 use millrace_worker::message::{Collector, Epoch, Offsets, PRODUCED_AT_HEADER, PartitionId, Position};
 use millrace_worker::process::{Desk, Limits, Process, Queries, Query};
+use millrace_worker::progress::Progress;
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::{Row, Sink, WriteRows};
 use millrace_worker::telemetry::Telemetry;
@@ -49,6 +50,7 @@ async fn drive(records: i64, rows: usize, payloads: Vec<Vec<u8>>) {
         dead_letter_topic: "dead-letters".to_owned(),
         telemetry,
         health: Arc::new(ProcessHealth::new(vec![queries[0].topic.clone()])),
+        progress: Progress::default(),
         sabotages: Sabotages::default(),
         queries,
     };

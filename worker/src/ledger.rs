@@ -14,6 +14,15 @@ pub struct Ledger {
     partitions: BTreeMap<PartitionId, Account>,
 }
 
+/// Offsets from `first` up to `next`, which is not one of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stretch {
+    /// The first.
+    pub first: i64,
+    /// The one after the last.
+    pub next: i64,
+}
+
 /// The account of one partition under one assignment.
 #[derive(Debug)]
 struct Account {
@@ -22,6 +31,8 @@ struct Account {
     unsettled: VecDeque<(i64, State)>,
     /// How many of them are still awaited.
     awaited: usize,
+    /// First offset consumed. Absent: nothing under this assignment.
+    first: Option<i64>,
     /// Largest offset consumed. Absent: nothing under this assignment.
     highest: Option<i64>,
     /// Next offset to consume if everything up to here is settled. Absent: nothing settled under this assignment.
@@ -39,7 +50,7 @@ enum State {
 
 impl Account {
     fn new(epoch: Epoch) -> Self {
-        Self { epoch, unsettled: VecDeque::new(), awaited: 0, highest: None, safe: None, confirmed: None }
+        Self { epoch, unsettled: VecDeque::new(), awaited: 0, first: None, highest: None, safe: None, confirmed: None }
     }
 
     fn enter(&mut self, offset: i64) {
@@ -48,6 +59,7 @@ impl Account {
             self.unsettled.insert(place, (offset, State::Awaited));
             self.awaited += 1;
         }
+        self.first.get_or_insert(offset);
         self.highest = self.highest.max(Some(offset));
     }
 
@@ -122,6 +134,14 @@ impl Ledger {
         moved.filter_map(|(partition, account)| account.safe.map(|offset| (*partition, offset))).collect()
     }
 
+    /// Returns what is settled without a gap under the present assignments.
+    pub fn settled(&self) -> impl Iterator<Item = (PartitionId, Stretch)> {
+        self.partitions.iter().filter_map(|(partition, account)| {
+            let (first, next) = account.first.zip(account.safe)?;
+            Some((*partition, Stretch { first, next }))
+        })
+    }
+
     /// Notes what the coordinator has confirmed.
     pub fn confirm(&mut self, offsets: &Offsets) {
         for (partition, offset) in offsets {
@@ -179,6 +199,7 @@ mod tests {
         assert_eq!(safe(&ledger), None);
         ledger.settle(at(1, 10));
         assert_eq!(safe(&ledger), Some(14));
+        assert_eq!(ledger.settled().next(), Some((PARTITION, Stretch { first: 10, next: 14 })));
         ledger.settle(at(1, 14));
         assert_eq!(safe(&ledger), Some(15));
         ledger.confirm(&Offsets::from([(PARTITION, 15)]));

@@ -24,6 +24,7 @@ pub mod mapping;
 pub mod message;
 pub mod process;
 pub mod produce;
+pub mod progress;
 pub mod push;
 pub mod rejection;
 pub mod run;

@@ -106,6 +106,8 @@ pub struct Process<C, S, P> {
     /// When the commit that is under way was asked for.
     committing: Option<Instant>,
     last_commit: Instant,
+    /// When it was noted last how far the partitions are settled.
+    noted: Instant,
     /// When the drain must be over. Absent: not draining.
     drain: Option<Instant>,
 }
@@ -131,6 +133,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Longest that a record waits for others to share a request with.
 const LINGER: Duration = Duration::from_millis(3);
+
+/// Shortest time between two notes of how far the partitions are settled.
+const NOTE: Duration = Duration::from_millis(5);
 
 /// A commit that has not been answered for this long is asked for again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
@@ -161,6 +166,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             revocations: Vec::new(),
             committing: None,
             last_commit: Instant::now(),
+            noted: Instant::now(),
             drain: None,
         }
     }
@@ -309,7 +315,16 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             self.account_one(settled);
         }
         self.telemetry.window_changed(self.window.rows());
+        self.note_progress();
         self.release_settled();
+    }
+
+    /// Notes how far the partitions are settled, unless that was just done; the next tick notes it then.
+    fn note_progress(&mut self) {
+        if self.noted.elapsed() >= NOTE {
+            self.noted = Instant::now();
+            self.desk.progress.note(self.ledger.settled(), chrono::Utc::now().timestamp_millis());
+        }
     }
 
     fn account_one(&mut self, Settled { records, rows, begun, failed }: Settled) {
@@ -325,6 +340,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
 
     fn tick(&mut self) {
         self.health.road.beat();
+        self.note_progress();
         self.release_settled();
         let much = self.rows_in_flight + self.queue.len() > self.appetite();
         if self.rest.is_due(much, Instant::now()) {

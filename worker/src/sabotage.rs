@@ -10,6 +10,8 @@ pub enum Sabotage {
     CommitBeforeWrite,
     /// Rows are written without the timestamp of their position, so that a replay may undo later writes.
     NoWriteTimestamp,
+    /// Rows are written with the time of day as their timestamp, as most programs do.
+    ClockTimestamp,
     /// The memory bound is ignored.
     UnboundedBuffer,
     /// Records that can never be written are passed over without a dead letter.
@@ -53,6 +55,7 @@ impl Sabotages {
         match name {
             "commit-before-write" => Ok(Sabotage::CommitBeforeWrite),
             "no-write-timestamp" => Ok(Sabotage::NoWriteTimestamp),
+            "clock-timestamp" => Ok(Sabotage::ClockTimestamp),
             "unbounded-buffer" => Ok(Sabotage::UnboundedBuffer),
             "drop-dead-letter" => Ok(Sabotage::DropDeadLetter),
             "weak-acks" => Ok(Sabotage::WeakAcks),

@@ -3,8 +3,10 @@
 //! What the road does with events is tested in `road.rs`; here the question is whether librdkafka says what we think.
 //! Groups of several members are left to the end-to-end tests: the mock cluster aborts when such a group rebalances.
 
+mod wait;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
@@ -13,6 +15,7 @@ use millrace_worker::kafka::memory::record;
 use millrace_worker::kafka::producer::KafkaPublisher;
 use millrace_worker::kafka::{PublishRecord, Publisher};
 use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
+use millrace_worker::progress::Progress;
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
@@ -29,6 +32,8 @@ use worker_settings::{
     Bytes, CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration as Span, KafkaSettings, PipelineName,
     ProcessSettings, QuerySettings, TableSettings,
 };
+
+use wait::eventually;
 
 const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
@@ -82,6 +87,7 @@ impl World {
             dead_letter_topic: LETTERS.to_owned(),
             telemetry: Telemetry::new(budget.clone()),
             health,
+            progress: Progress::default(),
             sabotages: Sabotages::default(),
         };
         let limits = Limits {
@@ -151,14 +157,6 @@ fn settings(bootstrap: &str) -> ProcessSettings {
         commit_interval: Span::from_millis(50),
         drain_timeout: Span::from_secs(5),
         http_port: 0,
-    }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

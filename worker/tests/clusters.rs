@@ -1,8 +1,10 @@
 //! Positions in real Kafka terms, against librdkafka's mock cluster: the cursors topic, and another cluster as source,
 //! whose group moves only behind what our own broker, here in memory, has acknowledged.
 
+mod wait;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::{CursorsTopic, KeepMarks, Mark, ReadMarks, TopicKeeper};
@@ -24,6 +26,8 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker_settings::{Bytes, KafkaSettings, KafkaSourceSettings, Origin, PipelineName, SourceSettings, StartAt};
+
+use wait::eventually;
 
 const ORDERS: &str = "orders";
 const CURSORS: &str = "users-cursors";
@@ -147,14 +151,6 @@ impl Worker {
 
 fn kafka(cluster: &MockCluster<'static, DefaultProducerContext>) -> KafkaSettings {
     KafkaSettings { bootstrap_servers: vec![cluster.bootstrap_servers()] }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What is pushed, over real connections to the loopback address and a broker in memory: when the answer comes, and
 //! what is refused how.
 
+mod wait;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker_settings::{Bytes, Duration as Span, Origin, PushSettings, SourceSettings};
+
+use wait::eventually;
 
 const TOPIC: &str = "users_created";
 const JSON: &str = "application/json";
@@ -153,14 +157,6 @@ async fn answer(mut stream: TcpStream) -> Option<Answer> {
 
 fn people(count: usize) -> String {
     (0..count).map(|n| format!("{{\"id\":\"p{n}\",\"age\":{n}}}\n")).collect()
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[tokio::test]

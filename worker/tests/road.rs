@@ -1,5 +1,7 @@
 //! Both roads on memory parts, with a fault at each station, and for each promise a control that breaks it.
 
+mod wait;
+
 mod road {
     pub mod cursor;
     pub mod process;

@@ -19,7 +19,7 @@ use crate::refusal::chain;
 const WORKER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest that Kafka may take for one topic.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(4);
-/// Largest text of metrics that is read: a worker of 32 sources writes less than a tenth of it.
+/// Largest answer that is read. Metrics are the largest: a worker of 32 sources writes less than a tenth of it.
 const LARGEST: usize = 1 << 20;
 
 /// Makes the client for workers. It follows no redirects: it is told addresses of pods, and asks nothing else.
@@ -45,19 +45,25 @@ async fn ask(client: reqwest::Client, worker: Worker) -> Answer {
 }
 
 async fn one(client: &reqwest::Client, address: IpAddr) -> Result<Reading, String> {
+    let text = ask_for(client, address, "/metrics").await?;
+    read(&text).ok_or_else(|| "what it tells are no worker's metrics".to_owned())
+}
+
+/// Asks a worker for what it tells under a path, or says why it does not.
+pub async fn ask_for(client: &reqwest::Client, address: IpAddr, path: &str) -> Result<String, String> {
     let said = |error: reqwest::Error| chain(&error.without_url()).join(": ");
     let address = SocketAddr::new(address, HTTP_PORT.number);
-    let response = client.get(format!("http://{address}/metrics")).send().await.map_err(said)?;
+    let response = client.get(format!("http://{address}{path}")).send().await.map_err(said)?;
     let response = response.error_for_status().map_err(said)?;
     let mut chunks = response.bytes_stream();
     let mut text = Vec::new();
     while let Some(chunk) = chunks.next().await {
         text.extend_from_slice(&chunk.map_err(said)?);
         if text.len() > LARGEST {
-            return Err(format!("its metrics are longer than {LARGEST} bytes"));
+            return Err(format!("its answer is longer than {LARGEST} bytes"));
         }
     }
-    read(&String::from_utf8_lossy(&text)).ok_or_else(|| "what it tells are no worker's metrics".to_owned())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Asks the brokers for the offsets of topics and of the group that reads them.

@@ -1,7 +1,7 @@
 //! One record followed: what is known of its way, from its run to its row.
 //!
 //! The row is found by the record's own key fields. Whether it is this record that stands there, the cells' write time
-//! says: it is the topic's base plus the record's offset.
+//! says: it is the topic's base plus the record's offset. When it was written, and by whom, the processors remember.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use axum::extract::{Path, Query};
 use chrono::{DateTime, Utc};
 use kube::Api;
 use millrace_api::crd;
-use millrace_api::names::Names;
+use millrace_api::names::{Component, Names};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_stores::kafka::{Bounds, Record};
 use serde_json::Value;
 use tokio::time::timeout;
+use worker_settings::SettledQuery;
 
 use super::messages::{kafka_of, masking, permitted, refusal};
 use super::rows;
@@ -23,6 +24,7 @@ use crate::api::trace::{Fact, Outcome, Query as Written, Step, StepKind, Trace};
 use crate::messages::render::render;
 use crate::messages::search::SearchTopic;
 use crate::refusal::Refusal;
+use crate::settled::{self, Settled};
 use crate::view;
 use crate::viewer::Viewer;
 
@@ -58,13 +60,27 @@ pub async fn trace(
     let source = text_of(&record, SOURCE_HEADER);
     let mut steps = origin(&viewer, &names, source.as_deref(), message.run.as_deref()).await;
     steps.push(place(&written, &record));
-    let following =
-        Following { viewer: &viewer, names: &names, resource: &resource, record: &record, mask: &masking.mask };
+    let settled = settled_by(&viewer, &names, &written, &record).await;
+    let following = Following {
+        viewer: &viewer,
+        names: &names,
+        resource: &resource,
+        record: &record,
+        mask: &masking.mask,
+        settled,
+    };
     for query in resource.spec.processor.queries.iter().filter(|query| query.from == written.topic) {
         following.through(query, &mut steps).await;
     }
     spread(&mut steps);
     Ok(Json(Trace { steps, record: Some(message) }))
+}
+
+async fn settled_by(viewer: &Viewer, names: &Names, written: &Written, record: &Record) -> Option<Settled> {
+    let workers = viewer.app.cluster.workers(names).into_iter();
+    let processors = workers.filter(|worker| worker.component == Component::Processor).collect();
+    let asked = SettledQuery { topic: written.topic.clone(), partition: record.partition, offset: record.offset };
+    settled::ask(&viewer.app.workers, processors, &asked, record.time).await
 }
 
 async fn fetch(viewer: &Viewer, names: &Names, written: &Written) -> Result<Option<Record>, Refusal> {
@@ -130,22 +146,30 @@ struct Following<'a> {
     resource: &'a StreamingPipeline,
     record: &'a Record,
     mask: &'a crate::mask::Mask,
+    /// Who was done with it. `None`: nobody remembers.
+    settled: Option<Settled>,
 }
 
 impl Following<'_> {
     async fn through(&self, query: &crd::Query, steps: &mut Vec<Step>) {
         let committed = self.committed(&query.from);
-        let (outcome, message) = match committed {
-            Some(true) => (Outcome::Done, "the processors are done with it: its offset is committed".to_owned()),
-            Some(false) => (Outcome::Waiting, "its offset is not committed yet".to_owned()),
-            None => (Outcome::Unknown, "nobody can say whether its offset is committed".to_owned()),
+        let (outcome, message) = match (&self.settled, committed) {
+            (Some(_), Some(true)) => (Outcome::Done, "a processor is done with it, and its offset is committed"),
+            (Some(_), _) => (Outcome::Done, "a processor is done with it; its offset is committed within seconds"),
+            (None, Some(true)) => (Outcome::Done, "a processor is done with it, and does not remember when"),
+            (None, Some(false)) => (Outcome::Waiting, "its offset is not committed yet"),
+            (None, None) => (Outcome::Unknown, "nobody can say whether its offset is committed"),
         };
-        let mut of_query = step(StepKind::Query, &query.name, outcome, message);
+        let mut of_query = step(StepKind::Query, &query.name, outcome, message.to_owned());
+        of_query.facts.extend(self.settled.iter().map(|settled| fact("processor", &settled.processor)));
         if let Some(sql) = &query.sql {
             of_query.facts.push(fact("sql", sql));
         }
-        steps.push(of_query);
-        steps.push(self.row(query, committed).await);
+        let mut of_row = self.row(query, committed).await;
+        // The row was acknowledged then; where it is not this record's, a dead letter may have been, or nothing.
+        let last = if of_row.outcome == Outcome::Done { &mut of_row } else { &mut of_query };
+        last.time = self.settled.as_ref().and_then(|settled| DateTime::from_timestamp_millis(settled.at));
+        steps.extend([of_query, of_row]);
     }
 
     /// Returns whether the processors have committed the record's offset; `None`: unknown.

@@ -1,8 +1,14 @@
 //! Faults at random under load: after each the pipeline goes on unaided, and at the end every record is a row, once and
 //! with its values. And the one fault that only acknowledgement by all replicas survives, with its control.
 //!
-//! `make chaos-data` runs this for hours; `E2E_CHAOS_SECONDS` says how long faults go on, `E2E_CHAOS_SEED` which.
+//! Two hands let faults happen: one those that take their time, one after the other, and sees the pipeline go on after
+//! each; the other, beside it, those that are over after seconds.
+//!
+//! `E2E_CHAOS_SECONDS` says how long faults go on at least, `E2E_CHAOS_FAULTS` and `E2E_CHAOS_RECORDS` how many faults and
+//! records there are at least, `E2E_CHAOS_SEED` which faults, `E2E_CHAOS_RATE` how many records come in a second;
+//! `make chaos-data` asks for 500 faults and ten million records.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -27,12 +33,14 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest until records are committed again after a fault.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(300);
 const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
-/// How long faults go on, in seconds, and which they are.
+/// How long faults go on, in seconds, which they are, and how many records come in a second.
 const SECONDS: u64 = 150;
 const SEED: u64 = 1;
-/// Records a second, with no end, and how long a round of faults lasts: its records fit into the test's memory.
 const RATE: u32 = 1_500;
-const ROUND: Duration = Duration::from_secs(300);
+/// How long a round of faults lasts. At its end the whole table is read.
+const ROUND: Duration = Duration::from_secs(1_200);
+/// Brief faults begin at most so long after the one before is over.
+const BRIEF_EVERY: Duration = Duration::from_secs(8);
 /// Room on a store's own disk; what is not written takes none of this machine.
 const DISK_GIBIBYTES: u32 = 12;
 /// Records that meet the cut of a leader, at the same rate.
@@ -110,26 +118,20 @@ async fn faults_strike(namespace: &TestNamespace, disks: BTreeMap<Component, Dis
     let spec = pipeline().readable_topics();
     let live = Live::apply(namespace, &spec).await?;
     live.await_ready(READY_WITHIN).await?;
-    let length = Duration::from_secs(setting("E2E_CHAOS_SECONDS", SECONDS)?);
-    let mut faults = Faults::of(setting("E2E_CHAOS_SEED", SEED)?, disks);
-    let (began, mut struck, mut round) = (Instant::now(), 0, 0);
-    let mut ledger = Ledger::default();
-    while began.elapsed() < length {
+    let wanted = Wanted::read()?;
+    let seed = setting("E2E_CHAOS_SEED", SEED)?;
+    let mut hands = Hands { faults: Faults::of(seed, disks), brief: Faults::brief(seed), struck: 0 };
+    let (began, mut round, mut ledger) = (Instant::now(), 0, Ledger::default());
+    while !wanted.is_met(began.elapsed(), hands.struck, committed(&live).await?) {
         round += 1;
         let mut account = load(&live, &spec, round).await?;
-        let end = Instant::now() + ROUND.min(length.saturating_sub(began.elapsed()));
-        while Instant::now() < end {
-            account.acknowledged(&live).await?;
-            let fault = faults.strike(&live).await?;
-            goes_on(&live, fault).await?;
-            struck += 1;
-        }
+        hands.strike(&live, &mut account, &wanted, began).await?;
         ledger = ledger.and(round, account.close(&live).await?.len() as u64);
         let found = live.table().await?.compare(ledger.clone()).await?;
-        namespace.say(format!("round {round}, {struck} faults: {found}"));
+        namespace.say(format!("round {round}, {} faults, {} records: {found}", hands.struck, committed(&live).await?));
         found.ensure_exact()?;
     }
-    namespace.figure("faults", f64::from(struck), "")?;
+    namespace.figure("faults", f64::from(hands.struck), "")?;
     namespace.figure("records_consumed", committed(&live).await? as f64, "")?;
 
     round += 1;
@@ -140,6 +142,65 @@ async fn faults_strike(namespace: &TestNamespace, disks: BTreeMap<Component, Dis
     namespace.say(format!("{KILLS} kills of processors: {found}"));
     found.ensure_exact()?;
     a_lazy_commit_log_is_noticed(&live, spec, ledger, round + 1).await
+}
+
+/// How much of it there is to be, at least.
+struct Wanted {
+    length: Duration,
+    faults: u32,
+    records: i64,
+}
+
+impl Wanted {
+    fn read() -> Result<Self> {
+        let length = Duration::from_secs(setting("E2E_CHAOS_SECONDS", SECONDS)?);
+        let faults = u32::try_from(setting("E2E_CHAOS_FAULTS", 0)?)?;
+        Ok(Self { length, faults, records: i64::try_from(setting("E2E_CHAOS_RECORDS", 0)?)? })
+    }
+
+    fn is_met(&self, elapsed: Duration, faults: u32, records: i64) -> bool {
+        elapsed >= self.length && faults >= self.faults && records >= self.records
+    }
+}
+
+/// The two hands.
+struct Hands {
+    faults: Faults,
+    brief: Faults,
+    /// Faults of both so far.
+    struck: u32,
+}
+
+impl Hands {
+    /// Lets faults happen for a round, or until there were as many as wanted. Of a fault that failed the other hand is
+    /// told at once, and its own is left as it is.
+    async fn strike(&mut self, live: &Live, account: &mut Account, wanted: &Wanted, began: Instant) -> Result<()> {
+        let Self { faults, brief, struck } = self;
+        let (end, before) = (Instant::now() + ROUND, *struck);
+        let (by_one, by_other, over) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        let one = async {
+            while !over.get() {
+                account.acknowledged(live).await?;
+                let fault = faults.strike(live).await?;
+                let records = goes_on(live, fault).await?;
+                by_one.set(by_one.get() + 1);
+                let all = before + by_one.get() + by_other.get();
+                over.set(Instant::now() >= end || wanted.is_met(began.elapsed(), all, records));
+            }
+            anyhow::Ok(())
+        };
+        let other = async {
+            while !over.get() {
+                tokio::time::sleep(brief.pause(BRIEF_EVERY)).await;
+                brief.strike(live).await?;
+                by_other.set(by_other.get() + 1);
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(one, other)?;
+        *struck = before + by_one.get() + by_other.get();
+        Ok(())
+    }
 }
 
 /// Negative control: a node that acknowledges what is not in its commit log yet, as Cassandra does by default, loses
@@ -227,7 +288,8 @@ async fn leader(live: &Live) -> Result<Pod> {
 /// Starts the load of a round, without an end.
 async fn load(live: &Live, spec: &Spec, round: u64) -> Result<Account> {
     let account = Account::open(live, round).await?;
-    let source = Generator { seed: round, count: None, rate: Some(RATE) }.source();
+    let rate = u32::try_from(setting("E2E_CHAOS_RATE", RATE.into())?)?;
+    let source = Generator { seed: round, count: None, rate: Some(rate) }.source();
     begin(live, &spec.clone().sources([source])).await?;
     Ok(account)
 }
@@ -247,15 +309,16 @@ async fn committed(live: &Live) -> Result<i64> {
 }
 
 /// Waits until more is committed than what was under way: a second's records since the first look after the fault.
-async fn goes_on(live: &Live, fault: Fault) -> Result<()> {
+/// Returns how many records are committed by then.
+async fn goes_on(live: &Live, fault: Fault) -> Result<i64> {
     let mut first = None;
     let goes_on = async || {
         let now = committed(live).await?;
-        Ok((now >= *first.get_or_insert(now) + i64::from(RATE)).then_some(()))
+        Ok((now >= *first.get_or_insert(now) + i64::from(RATE)).then_some(now))
     };
-    let (_, took) = eventually(&format!("records are committed after {fault}"), GOES_ON_WITHIN, goes_on).await?;
+    let (records, took) = eventually(&format!("records are committed after {fault}"), GOES_ON_WITHIN, goes_on).await?;
     live.namespace.say(format!("goes on {} s later", took.as_secs()));
-    Ok(())
+    Ok(records)
 }
 
 /// One processor after the other is killed, at moments that nothing in the pipeline chose.

@@ -242,6 +242,16 @@ impl<'a> Scene<'a> {
                 |kind: &str| steps.iter().find(|step| step["kind"] == json!(kind)).map(|step| step["outcome"].clone());
             let through = ["Run", "Source", "Topic", "Query", "Row"].map(|kind| outcome(kind) == Some(json!("Done")));
             ensure!(through == [true; 5], "{steps:?}");
+            let of = |kind: &str| steps.iter().find(|step| step["kind"] == json!(kind)).cloned().unwrap_or_default();
+            let facts = of("Query")["facts"].as_array().cloned().unwrap_or_default();
+            let processor = facts.iter().find(|fact| fact["name"] == json!("processor"));
+            let processor = processor.and_then(|fact| fact["value"].as_str()).context("no processor remembers it")?;
+            ensure!(processor.starts_with(&self.live.names.component(Component::Processor)), "{processor} had it");
+            let seconds = of("Row")["seconds"].as_f64().context("nobody says when the row was written")?;
+            ensure!(
+                (-1.0..WITHIN.as_secs_f64()).contains(&seconds),
+                "the row was written {seconds} s after the record"
+            );
             Ok(Some(()))
         };
         eventually("the record is followed from its run to its row", WITHIN, followed).await?;

@@ -9,7 +9,7 @@ use millrace_e2e::operator::Release;
 use millrace_e2e::{Live, Spec, in_namespace};
 
 use crate::generated::{BUFFER, KILL_COUNT, RESIDENT, generator, new_load, pipeline};
-use crate::scenario::{outage, poison, replay};
+use crate::scenario::{clock, outage, poison, replay};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
@@ -29,6 +29,7 @@ async fn sabotage_is_noticed() -> Result<()> {
         let noticed = async {
             dropped_dead_letters(&live, &release).await?;
             rows_without_timestamps(&live, &release).await?;
+            timestamps_of_the_clock(&live, &release).await?;
             commits_before_writes(&live, &release, &spec).await?;
             a_buffer_without_bound(&live, &release, &spec).await
         }
@@ -58,6 +59,14 @@ async fn rows_without_timestamps(live: &Live, release: &Release) -> Result<()> {
         changes.values > 0 && changes.timestamps > 0,
         "a replay that undoes later writes is not noticed: {changes:?}"
     );
+    Ok(())
+}
+
+async fn timestamps_of_the_clock(live: &Live, release: &Release) -> Result<()> {
+    release.sabotage(live, Some("clock-timestamp")).await?;
+    let kept = clock::rows_that_kept_the_first(live, 1).await?;
+    live.namespace.say(format!("NOTICED: a clock +1 h off undid {kept} later writes"));
+    ensure!(kept > 0, "a clock an hour off, used for timestamps, is not noticed");
     Ok(())
 }
 

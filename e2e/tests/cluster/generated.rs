@@ -1,6 +1,6 @@
 //! Generator records end as rows, each exactly once and with its values: at full speed, past an outage of Cassandra, and
 //! when processors die with rows in hand. Poison among good records ends in the dead-letter topic, all of it and nothing
-//! else; and a replay changes nothing.
+//! else; and neither a replay nor a processor's wrong clock changes anything.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use millrace_e2e::spec::{Generator, Spec};
 use millrace_e2e::{Live, eventually, in_namespace};
 use serde_json::json;
 
-use crate::scenario::{outage, poison, replay};
+use crate::scenario::{clock, outage, poison, replay};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest that all records of a step may take on a busy machine; the rate itself is written down.
@@ -44,7 +44,8 @@ async fn generated_records_are_rows_once_whatever_comes_between() -> Result<()> 
         outage_of_cassandra(&live, &spec).await?;
         death_with_rows_in_hand(&live, &spec).await?;
         poison_among_good_records(&live).await?;
-        a_replay(&live).await
+        a_replay(&live).await?;
+        clocks_an_hour_off(&live).await
     })
     .await
 }
@@ -144,5 +145,14 @@ async fn a_replay(live: &Live) -> Result<()> {
     let changes = replay::one_partition(live).await?;
     live.namespace.say(format!("a replay changed: {changes:?}"));
     ensure!(changes.values == 0 && changes.timestamps == 0, "a replay changed rows: {changes:?}");
+    Ok(())
+}
+
+async fn clocks_an_hour_off(live: &Live) -> Result<()> {
+    for hours in [1, -1] {
+        let kept = clock::rows_that_kept_the_first(live, hours).await?;
+        live.namespace.say(format!("with a clock {hours:+} h off {kept} rows keep what came first"));
+        ensure!(kept == 0, "a clock {hours:+} h off undid {kept} later writes");
+    }
     Ok(())
 }

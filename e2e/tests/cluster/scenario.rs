@@ -2,6 +2,7 @@
 //! that the test would notice. Each returns what it saw and judges nothing.
 
 pub mod account;
+pub mod clock;
 pub mod fault;
 pub mod outage;
 pub mod poison;

@@ -8,6 +8,7 @@ pub mod cql;
 mod origin;
 mod params;
 mod run;
+mod settled;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use origin::{
 };
 pub use params::ParamValue;
 pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
+pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.

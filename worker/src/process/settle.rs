@@ -19,6 +19,7 @@ use crate::decode::{Cell, Decoded};
 use crate::health::process::{ProcessHealth, SinkState};
 use crate::kafka::{PublishRecord, Publisher};
 use crate::message::{Consumed, Outgoing, PartitionId, Position};
+use crate::progress::Progress;
 use crate::rejection::Rejection;
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::{Row, Sink, WriteRows};
@@ -45,6 +46,8 @@ pub struct Desk<S, P> {
     pub telemetry: Telemetry,
     /// Told how it stands with the sink.
     pub health: Arc<ProcessHealth>,
+    /// Told when records are settled.
+    pub progress: Progress,
     /// Switches of test builds.
     pub sabotages: Sabotages,
 }
@@ -206,9 +209,12 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
         cells: &'cells [Cell<'cells>],
     ) -> Row<'cells> {
         let consumed = &handful.records[record];
-        let timestamp = match self.sabotages.has(Sabotage::NoWriteTimestamp) {
-            true => None,
-            false => Some(dead_letter::write_timestamp(consumed, query)),
+        let timestamp = if self.sabotages.has(Sabotage::NoWriteTimestamp) {
+            None
+        } else if self.sabotages.has(Sabotage::ClockTimestamp) {
+            Some(chrono::Utc::now().timestamp_micros())
+        } else {
+            Some(dead_letter::write_timestamp(consumed, query))
         };
         // An element's row is smaller than the record.
         let bytes = match query.decoder.multiplies() {

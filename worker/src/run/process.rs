@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::Query as Asked;
+use axum::routing::get;
+use axum::{Json, Router};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
-use worker_settings::ProcessSettings;
+use worker_settings::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery};
 
 use crate::budget::Budget;
 use crate::decode::CompileSql;
@@ -13,7 +15,9 @@ use crate::health::process::ProcessHealth;
 use crate::health::server::{self, ServeHealth};
 use crate::kafka::consumer::{KafkaConsumer, StartConsumer};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
+use crate::message::PartitionId;
 use crate::process::{Desk, Limits, Process, Queries, Query, RunProcess};
+use crate::progress::Progress;
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::cassandra::CassandraSink;
 use crate::telemetry::Telemetry;
@@ -51,9 +55,9 @@ pub async fn processor(
         settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
     let queries = Queries::new(queries);
     let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
-    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), Router::new())
-        .await
-        .context(ServeSnafu)?;
+    let progress = Progress::default();
+    let routes = routes(&queries, progress.clone());
+    server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
     let sink =
@@ -66,6 +70,7 @@ pub async fn processor(
         dead_letter_topic: settings.dead_letter_topic.clone(),
         telemetry,
         health,
+        progress,
         sabotages,
     };
     let limits = Limits {
@@ -74,4 +79,16 @@ pub async fn processor(
         drain_timeout: settings.drain_timeout.get(),
     };
     Process::new(consumer, desk, limits).run(stop).await.context(DriveSnafu)
+}
+
+/// Returns the route where whoever follows a record learns when it was settled.
+fn routes(queries: &Queries, progress: Progress) -> Router {
+    let topics: Vec<String> = queries.topics().map(str::to_owned).collect();
+    let answer = move |Asked(asked): Asked<SettledQuery>| async move {
+        let SettledQuery { topic, partition, offset } = asked;
+        let topic = topics.iter().position(|name| *name == topic);
+        let settled_at = topic.and_then(|topic| progress.settled_at(PartitionId { topic, partition }, offset));
+        Json(SettledAt { settled_at })
+    };
+    Router::new().route(SETTLED_PATH, get(answer))
 }

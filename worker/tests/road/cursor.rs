@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::memory::MemoryCursors;
@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker_settings::{Duration as Span, FileFormat, FilesSettings, Origin, SourceSettings};
+
+use crate::wait::eventually;
 
 const TOPIC: &str = "users_created";
 const CURSORS: &str = "users-cursors";
@@ -125,14 +127,6 @@ impl Worker {
     async fn terminate(self) {
         self.stop.cancel();
         self.running.await.expect("the road does not panic").expect("a clean end");
-    }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

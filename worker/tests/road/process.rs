@@ -11,12 +11,15 @@ use millrace_worker::health::{Health, Readiness};
 use millrace_worker::kafka::memory::{Coordinator, MemoryBroker, record};
 use millrace_worker::message::{Header, Offsets, PartitionId};
 use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
+use millrace_worker::progress::Progress;
 use millrace_worker::sabotage::{Sabotage, Sabotages};
 use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
+
+use crate::wait::eventually;
 
 const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
@@ -56,6 +59,7 @@ struct Worker {
     health: Arc<ProcessHealth>,
     telemetry: Telemetry,
     budget: Budget,
+    progress: Progress,
     stop: CancellationToken,
     running: JoinHandle<Result<(), RunProcess>>,
 }
@@ -100,6 +104,7 @@ impl World {
         let budget = Budget::new(self.memory);
         let telemetry = Telemetry::new(budget.clone());
         let health = Arc::new(ProcessHealth::new(vec![TOPIC.to_owned()]));
+        let progress = Progress::default();
         let (consumer, coordinator) = self.broker.join(&[TOPIC], budget.clone());
         let desk = Desk {
             queries: Queries::new(self.queries.clone()),
@@ -108,6 +113,7 @@ impl World {
             dead_letter_topic: LETTERS.to_owned(),
             telemetry: telemetry.clone(),
             health: Arc::clone(&health),
+            progress: progress.clone(),
             sabotages: self.sabotages.clone(),
         };
         let limits = Limits {
@@ -117,7 +123,7 @@ impl World {
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Process::new(consumer, desk, limits).run(stop.clone()));
-        Worker { coordinator, health, telemetry, budget, stop, running }
+        Worker { coordinator, health, telemetry, budget, progress, stop, running }
     }
 
     fn committed(&self) -> i64 {
@@ -160,14 +166,6 @@ impl Worker {
     }
 }
 
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 #[tokio::test]
 async fn every_record_becomes_a_row_and_the_lag_goes_to_zero() {
     let world = World::new();
@@ -202,6 +200,26 @@ async fn poison_goes_to_the_dead_letter_topic_once_and_nothing_else_does() {
     assert_eq!(payloads[..4], poison.map(|payload| payload.as_bytes().to_vec()));
     let headers: Vec<Vec<(String, String)>> = letters.iter().map(|letter| plain(&letter.headers)).collect();
     insta::assert_yaml_snapshot!(headers);
+}
+
+#[tokio::test]
+async fn it_is_told_when_a_record_was_settled_and_not_before() {
+    let world = World::new();
+    world.append(0, 10);
+    world.sink.set_fault(Fault::Hang);
+    let worker = world.start();
+    let settled_at = |offset| worker.progress.settled_at(PARTITION, offset);
+    eventually("writes under way", || world.sink.attempts() > 0).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(settled_at(0), None, "nothing is acknowledged yet");
+    let begun = chrono::Utc::now().timestamp_millis();
+    world.sink.set_fault(Fault::None);
+    eventually("all rows", || world.has_exactly(10)).await;
+    eventually("the last is told of", || settled_at(9).is_some()).await;
+    let now = chrono::Utc::now().timestamp_millis();
+    assert!((begun..=now).contains(&settled_at(9).unwrap_or_default()), "between its acknowledgement and now");
+    assert_eq!(settled_at(10), None, "there is no such record yet");
+    worker.terminate().await.expect("a clean end");
 }
 
 fn plain(headers: &[Header]) -> Vec<(String, String)> {

@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker_settings::{GeneratorSettings, Origin, SourceSettings};
 
+use crate::wait::eventually;
+
 const TOPIC: &str = "users_created";
 
 struct Worker {
@@ -87,14 +89,6 @@ impl Worker {
 
     fn report(&self) -> Value {
         self.health.readiness().details["sources"][0].clone()
-    }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain for: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use millrace_api::names::Component;
+use millrace_e2e::kafka::Fetched;
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, eventually};
 use serde_json::json;
@@ -36,7 +37,9 @@ impl Account {
     /// Returns how many of the generator's records Kafka has acknowledged since the producer began, and remembers the
     /// most: a killed producer begins its sequence, and its count, again.
     pub async fn acknowledged(&mut self, live: &Live) -> Result<f64> {
-        let all = live.metrics(Component::Producer).await?;
+        // Its container may be on its way back.
+        let told = async || Ok(Some(live.metrics(Component::Producer).await?));
+        let (all, _) = eventually("the producer tells its metrics", PATIENCE, told).await?;
         let source = format!("made-up-{}", self.seed);
         let now = all.values().map(|metrics| metrics.of("millrace_records_produced_total", "source", &source)).sum();
         self.acknowledged = self.acknowledged.max(now);
@@ -53,12 +56,19 @@ impl Account {
         eventually("the producer has sent what it had", PATIENCE, stopped).await?;
         live.await_caught_up(PATIENCE).await?;
 
-        let records = live.kafka().await?.read_from(TOPIC, &self.from).await?;
-        let keys = records.iter().map(|record| std::str::from_utf8(&record.key).ok().and_then(|key| key.parse().ok()));
-        let ids: HashSet<Uuid> = keys.collect::<Option<_>>().context("every key is a UUID")?;
-        live.namespace.say(format!("{} records in the topic, {} of them distinct", records.len(), ids.len()));
+        let (mut records, mut ids, mut other) = (0u64, HashSet::new(), 0u64);
+        let enter = |record: Fetched| {
+            records += 1;
+            match std::str::from_utf8(&record.key).ok().and_then(|key| key.parse().ok()) {
+                Some(id) => drop::<bool>(ids.insert(id)),
+                None => other += 1,
+            }
+        };
+        live.kafka().await?.for_each_from(TOPIC, &self.from, enter).await?;
+        ensure!(other == 0, "{other} keys are no UUIDs");
+        live.namespace.say(format!("{records} records in the topic, {} of them distinct", ids.len()));
         // The generator has come no further than the topic is long.
-        let made = self.made_without_gap(&ids, records.len() as u64)?;
+        let made = self.made_without_gap(&ids, records)?;
         let acknowledged = self.acknowledged;
         live.namespace.say(format!("{made} distinct generator records in the topic, {acknowledged} were acknowledged"));
         ensure!(made as f64 >= acknowledged, "the topic has less than was acknowledged");

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, ResourceExt};
 use millrace_api::names::Component;
+use millrace_e2e::clock::WrongClock;
 use millrace_e2e::cut::{cut, mend};
 use millrace_e2e::disk::Disk;
 use millrace_e2e::live::address;
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::{Live, eventually};
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
+/// How long a processor with a wrong clock stays once it writes.
+const WRONG_CLOCK: Duration = Duration::from_secs(10);
 /// From one step of a storm to the next.
 const STORM_STEP: Duration = Duration::from_secs(5);
 /// Longest that the pods of a component may be away when it is their turn.
@@ -40,6 +43,8 @@ pub enum Fault {
     Slow(Component, u64),
     /// Processors go from as many as there are to six and back, a rebalance each time.
     Storm,
+    /// A processor whose clock is so many hours ahead, or behind, takes its share of the partitions for a while.
+    Clock(i32),
 }
 
 /// What may happen to the disks of broker and node. A node whose disk is full ends, and is started again when there is
@@ -53,7 +58,7 @@ pub const OF_DISKS: [Fault; 4] = [
 
 /// Every kind but those of the disks, with a length that passes the session timeouts: 30 s of the processors' group,
 /// 18 s of ZooKeeper.
-const KINDS: [Fault; 14] = [
+const KINDS: [Fault; 16] = [
     Fault::Kill(Component::Producer),
     Fault::Kill(Component::Processor),
     Fault::Kill(Component::Kafka),
@@ -68,6 +73,24 @@ const KINDS: [Fault; 14] = [
     Fault::Cut(Component::Processor, Component::Cassandra, 20),
     Fault::Cut(Component::Kafka, Component::ZooKeeper, 25),
     Fault::Storm,
+    Fault::Clock(1),
+    Fault::Clock(-1),
+];
+
+/// What is over after seconds, and may come beside every other kind. A killed processor's partitions wait until its
+/// group has missed it for 30 s, so that it comes less often.
+const BRIEF: [Fault; 11] = [
+    Fault::Cut(Component::Producer, Component::Kafka, 3),
+    Fault::Cut(Component::Producer, Component::Kafka, 1),
+    Fault::Cut(Component::Processor, Component::Kafka, 3),
+    Fault::Cut(Component::Processor, Component::Kafka, 1),
+    Fault::Cut(Component::Processor, Component::Cassandra, 3),
+    Fault::Cut(Component::Processor, Component::Cassandra, 1),
+    Fault::Cut(Component::Cassandra, Component::Processor, 3),
+    Fault::Cut(Component::Cassandra, Component::Processor, 1),
+    Fault::Cut(Component::Kafka, Component::ZooKeeper, 4),
+    Fault::Cut(Component::Kafka, Component::ZooKeeper, 2),
+    Fault::Kill(Component::Processor),
 ];
 
 impl fmt::Display for Fault {
@@ -81,6 +104,7 @@ impl fmt::Display for Fault {
             Self::Full(component, length) => write!(formatter, "the disk of {component} is full for {length} s"),
             Self::Slow(component, length) => write!(formatter, "the disk of {component} is slow for {length} s"),
             Self::Storm => write!(formatter, "processors go to six and back"),
+            Self::Clock(hours) => write!(formatter, "a processor's clock is {hours:+} h off"),
         }
     }
 }
@@ -97,6 +121,11 @@ impl Faults {
     /// Makes the sequence of every kind of fault; the first members of broker and node are on these disks.
     pub fn of(seed: u64, disks: BTreeMap<Component, Disk>) -> Self {
         Self { disks, ..Self::among(seed, &[&KINDS[..], &OF_DISKS].concat()) }
+    }
+
+    /// Makes a sequence of what is over after seconds, and may come beside every other kind.
+    pub fn brief(seed: u64) -> Self {
+        Self::among(seed, &BRIEF)
     }
 
     /// Makes a sequence of what may happen to these disks.
@@ -125,21 +154,23 @@ impl Faults {
         live.namespace.say(format!("fault: {fault}"));
         match fault {
             Fault::Kill(component) => {
-                // One that ends by itself at this moment is no victim.
-                let what = fault.to_string();
-                let killed = eventually(&what, THERE_WITHIN, async || {
-                    let pod = self.victim(live, component).await?;
-                    kill(live, &pod).await.map(Some)
-                });
-                killed.await?;
+                self.hit(live, fault, component, async |pod| kill(live, pod).await).await?;
             }
             Fault::Stop(component, length) => {
-                let pod = self.victim(live, component).await?;
-                stand_still(live, &pod, Duration::from_secs(length)).await?;
+                let cluster = &live.namespace.cluster;
+                let stop = async |pod: &Pod| signal(cluster, pod, Signal::Stop).await;
+                let (pod, ()) = self.hit(live, fault, component, stop).await?;
+                tokio::time::sleep(Duration::from_secs(length)).await;
+                // Its liveness probe may have replaced it by now, which is how it goes on then.
+                if let Err(error) = signal(cluster, &pod, Signal::Continue).await {
+                    live.namespace.say(format!("'{}' went on without us: {error:#}", pod.name_any()));
+                }
             }
             Fault::Cut(one, other, length) => {
-                let pod = self.victim(live, one).await?;
-                cut_off(live, &pod, &[other], Duration::from_secs(length)).await?;
+                let begin = async |pod: &Pod| begin_cut(live, pod, &[other]).await;
+                let (pod, addresses) = self.hit(live, fault, one, begin).await?;
+                tokio::time::sleep(Duration::from_secs(length)).await;
+                end_cut(live, &pod, &addresses).await?;
             }
             Fault::Full(component, length) => {
                 let disk = self.disk(component)?;
@@ -150,6 +181,12 @@ impl Faults {
             }
             Fault::Slow(component, length) => self.disk(component)?.slow_down(length).await?,
             Fault::Storm => storm(live).await?,
+            Fault::Clock(hours) => {
+                let processor = WrongClock::start(live, hours).await?;
+                processor.writes().await?;
+                tokio::time::sleep(WRONG_CLOCK).await;
+                processor.stop().await?;
+            }
         }
         Ok(fault)
     }
@@ -158,15 +195,23 @@ impl Faults {
         self.disks.get(&component).with_context(|| format!("{component} has no disk of its own"))
     }
 
-    /// Returns a running pod of a component.
-    async fn victim(&mut self, live: &Live, component: Component) -> Result<Pod> {
-        let number: usize = self.random.random_range(0..usize::MAX);
-        let what = format!("a {component} runs");
-        let found = eventually(&what, THERE_WITHIN, async || {
+    /// Lets a fault begin in a running pod of a component, and returns the pod with what `begin` returned. One that ends
+    /// by itself at this moment is no victim: another is chosen then.
+    async fn hit<T>(
+        &mut self,
+        live: &Live,
+        fault: Fault,
+        component: Component,
+        begin: impl AsyncFn(&Pod) -> Result<T>,
+    ) -> Result<(Pod, T)> {
+        let what = fault.to_string();
+        let hit = eventually(&what, THERE_WITHIN, async || {
             let pods: Vec<Pod> = live.pods(component).await?.into_iter().filter(runs).collect();
-            Ok((!pods.is_empty()).then(|| pods[number % pods.len()].clone()))
+            let Some(pod) = pods.choose(&mut self.random) else { return Ok(None) };
+            let begun = begin(pod).await?;
+            Ok(Some((pod.clone(), begun)))
         });
-        Ok(found.await?.0)
+        Ok(hit.await?.0)
     }
 }
 
@@ -193,44 +238,46 @@ async fn replace_restarted(live: &Live, component: Component) -> Result<()> {
 }
 
 async fn delete(live: &Live, pod: &Pod) -> Result<()> {
-    let api: Api<Pod> = Api::namespaced(live.namespace.cluster.client.clone(), &live.namespace.name);
     let now = DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default().grace_period(0) };
-    api.delete(&pod.name_any(), &now).await.map(|_| ()).with_context(|| format!("cannot delete '{}'", pod.name_any()))
+    live.pod_api()
+        .delete(&pod.name_any(), &now)
+        .await
+        .map(|_| ())
+        .with_context(|| format!("cannot delete '{}'", pod.name_any()))
 }
 
 fn same(pod: &Pod) -> Preconditions {
     Preconditions { uid: pod.uid(), resource_version: None }
 }
 
-async fn stand_still(live: &Live, pod: &Pod, length: Duration) -> Result<()> {
-    let cluster = &live.namespace.cluster;
-    signal(cluster, pod, Signal::Stop).await?;
-    tokio::time::sleep(length).await;
-    // Its liveness probe may have replaced it by now, which is how it goes on then.
-    if let Err(error) = signal(cluster, pod, Signal::Continue).await {
-        live.namespace.say(format!("'{}' went on without us: {error:#}", pod.name_any()));
-    }
-    Ok(())
-}
-
 /// Cuts a pod off from every pod of some components for a time.
 pub async fn cut_off(live: &Live, pod: &Pod, others: &[Component], length: Duration) -> Result<()> {
-    let cluster = &live.namespace.cluster;
+    let addresses = begin_cut(live, pod, others).await?;
+    tokio::time::sleep(length).await;
+    end_cut(live, pod, &addresses).await
+}
+
+/// Cuts a pod off, and returns the addresses that it no longer reaches.
+async fn begin_cut(live: &Live, pod: &Pod, others: &[Component]) -> Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for component in others {
         addresses.extend(live.pods(*component).await?.iter().filter_map(address));
     }
     addresses.retain(|other| Some(*other) != address(pod));
-    cut(cluster, pod, &addresses).await?;
-    tokio::time::sleep(length).await;
-    // A pod that was replaced has a network of its own; a container that was started again is in the same.
-    match live.pod(&pod.name_any()).await {
-        Ok(now) if now.uid() == pod.uid() => {
-            let mended = async || Ok(mend(cluster, &live.pod(&pod.name_any()).await?, &addresses).await.ok());
-            eventually("the cut is mended", THERE_WITHIN, mended).await.map(|_| ())
+    cut(&live.namespace.cluster, pod, &addresses).await?;
+    Ok(addresses)
+}
+
+/// Mends a cut. A pod that was replaced has a network of its own; a container that was started again is in the same.
+async fn end_cut(live: &Live, pod: &Pod, addresses: &[IpAddr]) -> Result<()> {
+    let mended = async || {
+        let now = live.pod_api().get_opt(&pod.name_any()).await?;
+        match now.filter(|now| now.uid() == pod.uid()) {
+            Some(now) => Ok(mend(&live.namespace.cluster, &now, addresses).await.ok()),
+            None => Ok(Some(())),
         }
-        _ => Ok(()),
-    }
+    };
+    eventually("the cut is mended", THERE_WITHIN, mended).await.map(|_| ())
 }
 
 async fn storm(live: &Live) -> Result<()> {

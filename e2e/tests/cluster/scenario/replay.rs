@@ -33,17 +33,13 @@ pub struct Changes {
 pub async fn one_partition(live: &Live) -> Result<Changes> {
     let mut kafka = live.kafka().await?;
     let ids: Vec<Uuid> = (0..ROWS).map(|_| Uuid::new_v4()).collect();
-    let records = |first: &str, last: &str| -> Vec<(Bytes, Bytes)> {
-        let record = |id: &Uuid| json!({"id": id, "first_name": first, "last_name": last}).to_string();
-        ids.iter().map(|id| (Bytes::from(id.to_string()), Bytes::from(record(id)))).collect()
-    };
-    let earlier = records("first", "first");
+    let earlier = people(&ids, "first", "first");
     let replayed_from = kafka.produce(EARLIER, &earlier).await?;
     live.await_caught_up(PATIENCE).await?;
     // The later records must stand at later offsets, since that is what their write timestamps are made of.
-    let mut base = kafka.produce(LATER, &records("second", "second")).await?;
+    let mut base = kafka.produce(LATER, &people(&ids, "second", "second")).await?;
     while base <= replayed_from {
-        base = kafka.produce(LATER, &records("second", "second")).await?;
+        base = kafka.produce(LATER, &people(&ids, "second", "second")).await?;
     }
     live.await_caught_up(PATIENCE).await?;
     let mut before = live.table().await?.stamps().await?;
@@ -64,9 +60,27 @@ pub async fn one_partition(live: &Live) -> Result<Changes> {
     Ok(changes)
 }
 
+/// Returns a record for each id, of a person of that name.
+pub fn people(ids: &[Uuid], first: &str, last: &str) -> Vec<(Bytes, Bytes)> {
+    let record = |id: &Uuid| json!({"id": id, "first_name": first, "last_name": last}).to_string();
+    ids.iter().map(|id| (Bytes::from(id.to_string()), Bytes::from(record(id)))).collect()
+}
+
 /// Moves the group back in a partition while it has no members, and lets it catch up again; returns how many records
 /// were to be read then.
 pub async fn rewind(live: &Live, partition: i32, offset: i64) -> Result<i64> {
+    let lag = without_processors(live, async || {
+        let mut kafka = live.kafka().await?;
+        kafka.rewind(partition, offset).await?;
+        kafka.lag().await
+    });
+    let lag = lag.await?;
+    live.namespace.say(format!("replayed {lag} records"));
+    Ok(lag)
+}
+
+/// Does something while the group has no members, and lets the processors come back and catch up.
+pub async fn without_processors<T>(live: &Live, task: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
     let processors = live.pods(Component::Processor).await?.len();
     live.patch(json!({"spec": {"processor": {"replicas": 0}}})).await?;
     let empty = eventually("the group has no members", PATIENCE, async || {
@@ -74,12 +88,9 @@ pub async fn rewind(live: &Live, partition: i32, offset: i64) -> Result<i64> {
         Ok((facts.group.is_some_and(|group| group.members == 0)).then_some(()))
     });
     empty.await?;
-    let mut kafka = live.kafka().await?;
-    kafka.rewind(partition, offset).await?;
-    let lag = kafka.lag().await?;
-    live.namespace.say(format!("replaying {lag} records"));
+    let done = task().await?;
     live.patch(json!({"spec": {"processor": {"replicas": processors}}})).await?;
     live.await_ready(PATIENCE).await?;
     live.await_caught_up(PATIENCE).await?;
-    Ok(lag)
+    Ok(done)
 }
