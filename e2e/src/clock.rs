@@ -1,11 +1,13 @@
-//! A processor whose clock is wrong: one more pod of the processors' Deployment, as the operator renders it, in which
-//! libfaketime tells every program another time of day. Time that passes is not touched.
+//! A processor whose clock is wrong: one more pod of the processors' Deployment, as the operator renders it, in which a
+//! library is loaded that tells another time of day. Time that passes is not touched.
+//!
+//! With libfaketime, librdkafka's threads waited for ever.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -14,12 +16,13 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use millrace_api::names::Component;
 use serde_json::{Value, json};
 
+use crate::cluster::{repository, target};
 use crate::{Live, eventually};
 
 /// The ConfigMap with the library, and where the pod has it.
 const NAME: &str = "wrong-clock";
 const DIRECTORY: &str = "/wrong-clock";
-const LIBRARY: &str = "libfaketimeMT.so.1";
+const LIBRARY: &str = "wrong_clock.so";
 
 /// Longest that it may take until it writes rows, or is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -33,7 +36,7 @@ pub struct WrongClock<'a> {
 impl<'a> WrongClock<'a> {
     /// Starts a processor whose clock is so many hours ahead, or behind where negative, beside those that there are.
     pub async fn start(live: &'a Live, hours: i32) -> Result<WrongClock<'a>> {
-        let library = std::fs::read(library()?).context("cannot read libfaketime")?;
+        let library = library()?;
         let map = ConfigMap {
             metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
             binary_data: Some(BTreeMap::from([(LIBRARY.to_owned(), ByteString(library))])),
@@ -70,11 +73,13 @@ impl<'a> WrongClock<'a> {
     }
 }
 
-/// Returns where this machine has the library.
-fn library() -> Result<PathBuf> {
-    let places = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let mut found = places.map(|place| place.path().join("faketime").join(LIBRARY)).filter(|path| path.exists());
-    found.next().context("libfaketime is not installed; apt-get install faketime")
+/// Compiles the library, and returns it.
+fn library() -> Result<Vec<u8>> {
+    let (source, made) = (repository().join("e2e/src/clock/wrong_clock.c"), target().join(LIBRARY));
+    let ran = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&made, &source]).output();
+    let ran = ran.context("cannot run cc; apt-get install gcc")?;
+    ensure!(ran.status.success(), "{} does not compile: {}", source.display(), String::from_utf8_lossy(&ran.stderr));
+    std::fs::read(&made).with_context(|| format!("cannot read {}", made.display()))
 }
 
 /// Makes a pod of the processors' template; its labels let it into the network and out of it, as theirs do.
@@ -93,8 +98,7 @@ fn wrong_clock(mut template: Value, name: &str, hours: i32) -> Result<Value> {
     add("volumes", json!({"name": NAME, "configMap": {"name": NAME}}));
     add("volumeMounts", json!({"name": NAME, "mountPath": DIRECTORY, "readOnly": true}));
     add("env", json!({"name": "LD_PRELOAD", "value": format!("{DIRECTORY}/{LIBRARY}")}));
-    add("env", json!({"name": "FAKETIME", "value": format!("{hours:+}h")}));
-    add("env", json!({"name": "FAKETIME_DONT_FAKE_MONOTONIC", "value": "1"}));
+    add("env", json!({"name": "WRONG_CLOCK_SECONDS", "value": (hours * 3600).to_string()}));
     template["apiVersion"] = json!("v1");
     template["kind"] = json!("Pod");
     template["metadata"]["name"] = json!(name);
@@ -114,7 +118,7 @@ mod tests {
         let pod = wrong_clock(template, "late", -1).expect("the template has all that it needs");
         assert_eq!(pod["metadata"], json!({"labels": {"a": "b"}, "name": "late"}));
         let container = &pod["spec"]["containers"][0];
-        assert_eq!(container["env"][2], json!({"name": "FAKETIME", "value": "-1h"}));
+        assert_eq!(container["env"][2], json!({"name": "WRONG_CLOCK_SECONDS", "value": "-3600"}));
         assert_eq!(container["volumeMounts"][0]["mountPath"], json!(DIRECTORY));
         assert_eq!(pod["spec"]["volumes"][0]["configMap"]["name"], json!(NAME));
     }

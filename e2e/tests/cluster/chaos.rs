@@ -40,7 +40,7 @@ const RATE: u32 = 1_500;
 /// How long a round of faults lasts. At its end the whole table is read.
 const ROUND: Duration = Duration::from_secs(1_200);
 /// Brief faults begin at most so long after the one before is over.
-const BRIEF_EVERY: Duration = Duration::from_secs(8);
+const BRIEF_EVERY: Duration = Duration::from_secs(5);
 /// Room on a store's own disk; what is not written takes none of this machine.
 const DISK_GIBIBYTES: u32 = 12;
 /// Records that meet the cut of a leader, at the same rate.
