@@ -1,7 +1,7 @@
 //! A processor whose clock is wrong: one more pod of the processors' Deployment, as the operator renders it, in which a
 //! library is loaded that tells another time of day. Time that passes is not touched.
 //!
-//! With libfaketime, librdkafka's threads waited for ever.
+//! libfaketime does not know `cnd_timedwait`, by which librdkafka waits: with it, the consumer stood still for an hour.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,10 +41,23 @@ time_t time(time_t *now) {
 /* Times of condition variables that go by CLOCK_MONOTONIC count from the machine's start, and are far smaller. */
 #define A_TIME_OF_DAY 1000000000L
 
+static struct timespec true_time(const struct timespec *until) {
+    struct timespec shifted = *until;
+    if (shifted.tv_sec > A_TIME_OF_DAY) shifted.tv_sec -= offset();
+    return shifted;
+}
+
 int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
     static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-    struct timespec true_time = *until;
+    struct timespec shifted = true_time(until);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-    if (true_time.tv_sec > A_TIME_OF_DAY) true_time.tv_sec -= offset();
-    return real(condition, mutex, &true_time);
+    return real(condition, mutex, &shifted);
+}
+
+/* The one that librdkafka waits by. */
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
+    static int (*real)(cnd_t *, mtx_t *, const struct timespec *);
+    struct timespec shifted = true_time(until);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "cnd_timedwait");
+    return real(condition, mutex, &shifted);
 }

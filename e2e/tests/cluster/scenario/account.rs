@@ -12,8 +12,10 @@ use millrace_e2e::{Live, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
-/// Longest that the producer may take to stop, or the processors to read all.
+/// Longest that the producer may take to stop.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Longest that the processors may take to read what faults have kept them from.
+const READ_WITHIN: Duration = Duration::from_secs(900);
 
 /// A generator's account since some offsets.
 pub struct Account {
@@ -54,7 +56,7 @@ impl Account {
         live.patch(json!({"spec": {"producer": {"replicas": 0}}})).await?;
         let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
         eventually("the producer has sent what it had", PATIENCE, stopped).await?;
-        live.await_caught_up(PATIENCE).await?;
+        live.await_caught_up(READ_WITHIN).await?;
 
         let (mut records, mut ids, mut other) = (0u64, HashSet::new(), 0u64);
         let enter = |record: Fetched| {
