@@ -68,15 +68,24 @@ async fn follow(
             return sender.expired().await;
         }
         if sampled {
-            let sample = viewer.app.measured.history(|history| sample(&names, history));
-            if let Some(sample) = sample
-                && !sender.send("sample", &sample).await
-            {
+            if !send_sample(viewer, sender, &names).await {
                 return;
             }
             continue;
         }
-        let goes_on = match pipelines::read(viewer, namespace, name).await {
+        // Samples go on while an API server that stands still is waited for.
+        let mut reading = std::pin::pin!(pipelines::read(viewer, namespace, name));
+        let read = loop {
+            tokio::select! {
+                read = &mut reading => break read,
+                Ok(()) = ticks.changed() => {
+                    if !send_sample(viewer, sender, &names).await {
+                        return;
+                    }
+                }
+            }
+        };
+        let goes_on = match read {
             Ok(view) if view == shown => true,
             Ok(view) => {
                 shown = view;
@@ -88,6 +97,14 @@ async fn follow(
         if !goes_on {
             return;
         }
+    }
+}
+
+/// Sends the last sample, if there is one; returns false if nobody listens any more.
+async fn send_sample(viewer: &Viewer, sender: &Sender, names: &Names) -> bool {
+    match viewer.app.measured.history(|history| sample(names, history)) {
+        Some(sample) => sender.send("sample", &sample).await,
+        None => true,
     }
 }
 
