@@ -59,7 +59,10 @@ def describe(peer: Peer) -> dict:
 
 
 def measure(plan: Plan, path: Path, resume: bool) -> None:
-    """Runs the plan, or what of it is not in the result yet; a peer that fails is noted, left out from then on, and stops nobody else."""
+    """Runs the plan, or what of it is not in the result yet.
+
+    A peer that fails is noted, left out from then on, and stops nobody else.
+    """
     peers = read_peers(plan.peers)
     broker, node, keeper = (cluster.find(component) for component in ("kafka", "cassandra", "zookeeper"))
     stores = {"images": {"kafka": broker.image, "cassandra": node.image, "zookeeper": keeper.image},

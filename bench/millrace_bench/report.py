@@ -169,7 +169,8 @@ def latencies(result: dict) -> str:
         rows.append([result["peers"][run["peer"]]["title"], load(run),
                      *(f"{since[point]:,.1f}" for point in ("p50", "p99", "p999", "max")),
                      f"{made['p50']:,.1f} / {made['p99']:,.1f}", f"{run['producer_late_ms']['p99']:,.1f}",
-                     f"{run['bracket_ms']['p50']:,.1f} / {run['bracket_ms']['p99']:,.1f}", str(run["samples"]), str(run["given_up"])])
+                     f"{run['bracket_ms']['p50']:,.1f} / {run['bracket_ms']['p99']:,.1f}", str(run["samples"]),
+                     str(run["given_up"])])
     return table(header, rows)
 
 

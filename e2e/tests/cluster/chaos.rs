@@ -172,20 +172,18 @@ struct Hands {
 }
 
 impl Hands {
-    /// Lets faults happen for a round, or until there were as many as wanted. Of a fault that failed the other hand is
-    /// told at once, and its own is left as it is.
+    /// Lets faults happen for a round, or until there were as many as wanted. Where one hand fails, both end.
     async fn strike(&mut self, live: &Live, account: &mut Account, wanted: &Wanted, began: Instant) -> Result<()> {
         let Self { faults, brief, struck } = self;
-        let (end, before) = (Instant::now() + ROUND, *struck);
-        let (by_one, by_other, over) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        let end = Instant::now() + ROUND;
+        let (so_far, over) = (Cell::from_mut(struck), Cell::new(false));
         let one = async {
             while !over.get() {
                 account.acknowledged(live).await?;
                 let fault = faults.strike(live).await?;
                 let records = goes_on(live, fault).await?;
-                by_one.set(by_one.get() + 1);
-                let all = before + by_one.get() + by_other.get();
-                over.set(Instant::now() >= end || wanted.is_met(began.elapsed(), all, records));
+                so_far.set(so_far.get() + 1);
+                over.set(Instant::now() >= end || wanted.is_met(began.elapsed(), so_far.get(), records));
             }
             anyhow::Ok(())
         };
@@ -193,13 +191,11 @@ impl Hands {
             while !over.get() {
                 tokio::time::sleep(brief.pause(BRIEF_EVERY)).await;
                 brief.strike(live).await?;
-                by_other.set(by_other.get() + 1);
+                so_far.set(so_far.get() + 1);
             }
             anyhow::Ok(())
         };
-        tokio::try_join!(one, other)?;
-        *struck = before + by_one.get() + by_other.get();
-        Ok(())
+        tokio::try_join!(one, other).map(|_| ())
     }
 }
 
