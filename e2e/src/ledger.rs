@@ -78,8 +78,13 @@ impl Ledger {
     }
 
     /// Expects the first `count` persons of a seed, too.
-    pub fn and(mut self, seed: u64, count: u64) -> Self {
-        self.expected.extend(Self::of((0..count).map(|index| Person { seed, index })).expected);
+    pub fn and(self, seed: u64, count: u64) -> Self {
+        self.plus(Self::of((0..count).map(|index| Person { seed, index })))
+    }
+
+    /// Expects what another ledger expects, too.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.expected.extend(other.expected);
         self
     }
 
@@ -159,7 +164,8 @@ impl fmt::Display for Comparison {
     }
 }
 
-fn id_of(profile: &Profile) -> Uuid {
+/// Returns the id of a profile.
+pub fn id_of(profile: &Profile) -> Uuid {
     profile.id.parse().expect("a profile's id is a UUID")
 }
 

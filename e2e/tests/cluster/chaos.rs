@@ -72,12 +72,12 @@ async fn full_and_slow_disks_lose_nothing() -> Result<()> {
             let live = Live::apply(namespace, &spec).await?;
             live.await_ready(READY_WITHIN).await?;
             let mut faults = Faults::of_disks(SEED, disks);
-            let account = load(&live, &spec, 1).await?;
+            let account = Load::new(&live, spec).start().await?;
             for _ in OF_DISKS {
                 let fault = faults.strike(&live).await?;
                 goes_on(&live, fault).await?;
             }
-            let ledger = Ledger::default().and(1, account.close(&live).await?.len() as u64);
+            let ledger = account.close(&live).await?.without_others()?;
             let found = live.table().await?.compare(ledger).await?;
             namespace.say(format!("past the disks: {found}"));
             found.ensure_exact()
@@ -121,27 +121,26 @@ async fn faults_strike(namespace: &TestNamespace, disks: BTreeMap<Component, Dis
     let wanted = Wanted::read()?;
     let seed = setting("E2E_CHAOS_SEED", SEED)?;
     let mut hands = Hands { faults: Faults::of(seed, disks), brief: Faults::brief(seed), struck: 0 };
-    let (began, mut round, mut ledger) = (Instant::now(), 0, Ledger::default());
+    let mut load = Load::new(&live, spec);
+    let (began, mut ledger) = (Instant::now(), Ledger::default());
     while !wanted.is_met(began.elapsed(), hands.struck, committed(&live).await?) {
-        round += 1;
-        let mut account = load(&live, &spec, round).await?;
-        hands.strike(&live, &mut account, &wanted, began).await?;
-        ledger = ledger.and(round, account.close(&live).await?.len() as u64);
+        let mut account = load.start().await?;
+        hands.strike(&mut load, &mut account, &wanted, began).await?;
+        ledger = ledger.plus(account.close(&live).await?.without_others()?);
         let found = live.table().await?.compare(ledger.clone()).await?;
-        namespace.say(format!("round {round}, {} faults, {} records: {found}", hands.struck, committed(&live).await?));
+        namespace.say(format!("{} faults, {} records: {found}", hands.struck, committed(&live).await?));
         found.ensure_exact()?;
     }
     namespace.figure("faults", f64::from(hands.struck), "")?;
     namespace.figure("records_consumed", committed(&live).await? as f64, "")?;
 
-    round += 1;
-    let account = load(&live, &spec, round).await?;
+    let account = load.start().await?;
     processors_are_killed_at_random(&live).await?;
-    ledger = ledger.and(round, account.close(&live).await?.len() as u64);
+    ledger = ledger.plus(account.close(&live).await?.without_others()?);
     let found = live.table().await?.compare(ledger.clone()).await?;
     namespace.say(format!("{KILLS} kills of processors: {found}"));
     found.ensure_exact()?;
-    a_lazy_commit_log_is_noticed(&live, spec, ledger, round + 1).await
+    a_lazy_commit_log_is_noticed(load, ledger).await
 }
 
 /// How much of it there is to be, at least.
@@ -173,14 +172,24 @@ struct Hands {
 
 impl Hands {
     /// Lets faults happen for a round, or until there were as many as wanted. Where one hand fails, both end.
-    async fn strike(&mut self, live: &Live, account: &mut Account, wanted: &Wanted, began: Instant) -> Result<()> {
+    async fn strike(
+        &mut self,
+        load: &mut Load<'_>,
+        account: &mut Account,
+        wanted: &Wanted,
+        began: Instant,
+    ) -> Result<()> {
         let Self { faults, brief, struck } = self;
+        let live = load.live;
         let end = Instant::now() + ROUND;
         let (so_far, over) = (Cell::from_mut(struck), Cell::new(false));
         let one = async {
             while !over.get() {
                 account.acknowledged(live).await?;
                 let fault = faults.strike(live).await?;
+                if fault == Fault::Kill(Component::Producer) {
+                    load.go_on(account).await?;
+                }
                 let records = goes_on(live, fault).await?;
                 so_far.set(so_far.get() + 1);
                 over.set(Instant::now() >= end || wanted.is_met(began.elapsed(), so_far.get(), records));
@@ -201,10 +210,11 @@ impl Hands {
 
 /// Negative control: a node that acknowledges what is not in its commit log yet, as Cassandra does by default, loses
 /// rows when it is killed.
-async fn a_lazy_commit_log_is_noticed(live: &Live, spec: Spec, mut ledger: Ledger, round: u64) -> Result<()> {
-    let spec = spec.with("/spec/cassandra/config", json!({"commitlog_sync": "periodic"}));
+async fn a_lazy_commit_log_is_noticed(mut load: Load<'_>, mut ledger: Ledger) -> Result<()> {
+    let live = load.live;
     let before = live.pods(Component::Cassandra).await?;
-    live.change(&spec).await?;
+    load.spec = load.spec.with("/spec/cassandra/config", json!({"commitlog_sync": "periodic"}));
+    live.change(&load.spec).await?;
     let renewed = async || {
         let now = live.pods(Component::Cassandra).await?;
         Ok((now.iter().all(is_ready) && now.len() == 1 && now[0].uid() != before[0].uid()).then_some(()))
@@ -213,14 +223,14 @@ async fn a_lazy_commit_log_is_noticed(live: &Live, spec: Spec, mut ledger: Ledge
     live.await_ready(READY_WITHIN).await?;
     let mut kills = Faults::among(SEED, &[Fault::Kill(Component::Cassandra)]);
     // What a kill takes is a tenth of a second's rows at most, and nothing where none was under way then.
-    for round in round..round + LAZY_ROUNDS {
-        let account = load(live, &spec, round).await?;
+    for _ in 0..LAZY_ROUNDS {
+        let account = load.start().await?;
         for _ in 0..LAZY_KILLS {
             tokio::time::sleep(kills.pause(KILL_EVERY)).await;
             let fault = kills.strike(live).await?;
             goes_on(live, fault).await?;
         }
-        ledger = ledger.and(round, account.close(live).await?.len() as u64);
+        ledger = ledger.plus(account.close(live).await?.without_others()?);
         let found = live.table().await?.compare(ledger.clone()).await?;
         if found.lost > 0 && found.ensure_exact().is_err() {
             live.namespace.say(format!("NOTICED: {found}"));
@@ -281,13 +291,40 @@ async fn leader(live: &Live) -> Result<Pod> {
     live.pod(&format!("{}-{leader}", live.names.component(Component::Kafka))).await
 }
 
-/// Starts the load of a round, without an end.
-async fn load(live: &Live, spec: &Spec, round: u64) -> Result<Account> {
-    let account = Account::open(live, round).await?;
-    let rate = u32::try_from(setting("E2E_CHAOS_RATE", RATE.into())?)?;
-    let source = Generator { seed: round, count: None, rate: Some(rate) }.source();
-    begin(live, &spec.clone().sources([source])).await?;
-    Ok(account)
+/// A generator without an end. It never makes the same records twice: what comes again mends what was lost.
+struct Load<'a> {
+    live: &'a Live,
+    spec: Spec,
+    /// Of the records that are made now. 0: none are yet.
+    seed: u64,
+}
+
+impl<'a> Load<'a> {
+    fn new(live: &'a Live, spec: Spec) -> Self {
+        Self { live, spec, seed: 0 }
+    }
+
+    /// Starts with the next seed, and opens its account.
+    async fn start(&mut self) -> Result<Account> {
+        let loaded = self.next()?;
+        let account = Account::open(self.live, self.seed).await?;
+        begin(self.live, &loaded).await?;
+        Ok(account)
+    }
+
+    /// Goes on with the next seed: a producer that was killed begins its sequence again.
+    async fn go_on(&mut self, account: &mut Account) -> Result<()> {
+        let loaded = self.next()?;
+        account.and(self.seed);
+        self.live.change(&loaded).await
+    }
+
+    fn next(&mut self) -> Result<Spec> {
+        self.seed += 1;
+        let rate = u32::try_from(setting("E2E_CHAOS_RATE", RATE.into())?)?;
+        let source = Generator { seed: self.seed, count: None, rate: Some(rate) }.source();
+        Ok(self.spec.clone().sources([source]))
+    }
 }
 
 /// Applies a pipeline with another source and waits until its records are being committed.
