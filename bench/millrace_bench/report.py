@@ -38,7 +38,8 @@ concurrency that was best in a sweep.
   Lost rows are not there, mixed ones differ in a cell, foreign ones nobody sent, twice is how many more writes than
   records the node has applied. For the ceiling rows are only counted.
 - **Latency** is open loop: the worker's producer sends at a fixed rate, the same for all or a share of the peer's own
-  rows/s, however slow the client is. Every 200th record is asked for by its id from when it is due until it is there.
+  rows/s, however slow the client is. Every 200th record is asked for by its id from when it is due until it is there; the
+  producer lets go of records by batches that divide 200 at most of these rates, so that it is the first of its batch.
   *Since due* counts from the moment the schedule gives, so a stalled producer flatters nobody; *since produced* from
   the header that the producer sets, in whole milliseconds. A reading is too long by at most the *bracket*: from sending
   the last question that found nothing to the answer that found the row. The producer and the questions run on the same

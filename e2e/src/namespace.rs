@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
+use millrace_api::StreamingPipeline;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -23,6 +24,9 @@ const TEST_LABEL: &str = "millrace.dev/e2e";
 
 /// Longest that the deletion of a namespace with a running pipeline may take.
 pub const GONE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Longest that pods are waited for before their namespace is deleted.
+const PODS_END_WITHIN: Duration = Duration::from_secs(40);
 
 /// Tests that have the machine to themselves, and so can judge [`GONE_WITHIN`]; of the others the time is written down.
 const ALONE: [&str; 2] = ["generated", "controls"];
@@ -54,6 +58,9 @@ pub async fn in_namespace(test: &'static str, body: impl AsyncFnOnce(&TestNamesp
         if std::env::var_os("E2E_KEEP").is_some() {
             return outcome;
         }
+    }
+    if !ALONE.contains(&test) {
+        namespace.end_pipelines().await;
     }
     let deleted = namespace.delete().await;
     outcome?;
@@ -146,6 +153,20 @@ impl TestNamespace {
     /// Writes a time down and prints it.
     pub fn time(&self, figure: &str, took: Duration) -> Result<()> {
         self.figure(figure, took.as_secs_f64(), "seconds")
+    }
+
+    /// Deletes the pipelines and waits for their pods: a namespace that has pods when it is deleted is looked at again
+    /// only after half of the longest grace period, half a minute later.
+    ///
+    /// What hangs is the namespace's to tell.
+    async fn end_pipelines(&self) {
+        let client = || self.cluster.client.clone();
+        let pipelines: Api<StreamingPipeline> = Api::namespaced(client(), &self.name);
+        let _ = pipelines.delete_collection(&DeleteParams::background(), &ListParams::default()).await;
+        let pods: Api<Pod> = Api::namespaced(client(), &self.name);
+        let running = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let ended = async || Ok(pods.list_metadata(&running).await?.items.is_empty().then_some(()));
+        let _ = eventually("the pods are gone", PODS_END_WITHIN, ended).await;
     }
 
     /// Deletes the namespace with all that runs in it; returns how long it took to be gone.
