@@ -28,7 +28,8 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(60);
 /// Longest that pods are waited for before their namespace is deleted.
 const PODS_END_WITHIN: Duration = Duration::from_secs(40);
 
-/// Tests that have the machine to themselves, and so can judge [`GONE_WITHIN`]; of the others the time is written down.
+/// Tests that have the machine to themselves, and so can judge [`GONE_WITHIN`]. The others end their pods first, and only
+/// write down how long the namespace takes then.
 const ALONE: [&str; 2] = ["generated", "controls"];
 
 /// The namespace of one test; clones are the same one.
