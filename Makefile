@@ -45,12 +45,15 @@ install-command: ## installs `millrace` where cargo installs, and links it as `k
 
 ##@ Demo
 
-.PHONY: demo demo-down
+.PHONY: demo demo-down fresh
 demo: ## from nothing to rows in Cassandra: cluster, chart, pipeline, and what arrived
 	@examples/demo.sh up
 
 demo-down: ## removes the demo's pipeline, source and operator; the cluster stays
 	@examples/demo.sh down
+
+fresh: ## both of the README's commands from a clean clone with empty caches, and how long each step took; hours
+	@.ci/fresh
 
 ##@ Benchmark (docs/benchmark.md)
 

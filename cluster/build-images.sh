@@ -2,12 +2,15 @@
 # Builds our own images from the workspace, puts them where the cluster finds them, and writes their names to
 # target/images.env. A tag is the digest of the stripped program and its Dockerfile, so the same program is the
 # same image, and an image whose tag is on the nodes already is left alone.
+#   build-images.sh            all of that
+#   build-images.sh programs   only compiles the programs
 #
 # The profile is cargo's `dev`, the one that the tests compile too; CARGO_PROFILE=release for another.
 # MILLRACE_BINARIES names a directory with ready programs, to skip cargo.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
+. "$HERE/lib/progress.sh"
 . "$HERE/lib/images.sh"
 . "$HERE/lib/registry.sh"
 . "$HERE/lib/engine.sh"
@@ -46,8 +49,18 @@ binary_directory() {
   echo "${MILLRACE_BINARIES:-$TARGET/$profile}"
 }
 
+# The whole workspace's features, so that tests and programs share what is compiled; of its programs, ours.
 # shellcheck disable=SC2317 # called by step
-compile() { cd "$REPOSITORY" && cargo build --workspace --bins --profile "${CARGO_PROFILE:-dev}"; }
+compile() {
+  local program wanted=() log=$LOGS/cargo.log
+  for program in "${PROGRAMS[@]}"; do wanted+=(--bin "$program"); done
+  cd "$REPOSITORY"
+  # cargo says how far it is only in the bar that it draws.
+  with_progress "cargo build" crates "cargo_progress $log" env CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 \
+    cargo build --workspace --locked --profile "${CARGO_PROFILE:-dev}" "${wanted[@]}" 2>"$log" || failed=$?
+  tr '\r' '\n' <"$log" | grep -v '^ *Building \[' || true
+  return "${failed:-0}"
+}
 
 # Sets `image` to the name of the program's image, built if it is not there.
 image_of() { # PROGRAM BINARY
@@ -83,4 +96,8 @@ forget_old_images() { # PROGRAM
   done
 }
 
-build_images
+case ${1:-all} in
+  all) build_images ;;
+  programs) step "cargo build" compile ;;
+  *) sed -n '/^#   build-images.sh /s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac

@@ -5,19 +5,21 @@
 # and Maven jars, and Docker itself comes from Debian. docs/cluster.md tells more.
 #
 #   up            makes the cluster, or brings it back, or leaves it as it is
+#   stop          stops the nodes, and the Docker engine if we started it; up brings back what was there
 #   down [--all]  removes cluster and registry; with --all also what they kept, and the Docker engine if we started it
 #   status        what runs, and from which supplier
 #   images        builds or pulls the images, without a cluster
 #   load IMAGE... pushes images to the registry and pulls them on all nodes
 #   push IMAGE... pushes images to the registry
 #   env           shell lines for scripts: PATH, KUBECONFIG's context, supplier, whether NetworkPolicy is enforced
-#   doctor        what this machine lacks, and how to mend it; changes nothing
+#   doctor        what this machine lacks, and how to fix it; changes nothing
 #
 # MILLRACE_SUPPLIER=official|built overrides the choice; MILLRACE_CACHE is where everything built is kept.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
+. "$HERE/lib/progress.sh"
 . "$HERE/lib/engine.sh"
 . "$HERE/lib/tools.sh"
 . "$HERE/lib/images.sh"
@@ -67,11 +69,19 @@ down() {
   fi
 }
 
+stop() {
+  alone
+  if ! engine_answers; then return; fi
+  step "stopping the nodes" nodes_stop
+  step "stopping the Docker engine" engine_down
+}
+
 # One run at a time: a second one waits.
 alone() {
   exec 9>"$CACHE/lock"
   flock -n 9 && return
-  note "another run is at work (or what a killed one left running): waiting for it"
+  note "another run is at work, or what a killed one left running: waiting for it"
+  note "  fuser -v $CACHE/lock names its processes"
   flock 9
 }
 
@@ -80,6 +90,7 @@ main() {
   [ $# -eq 0 ] || shift
   case $verb in
     up) up ;;
+    stop) stop ;;
     down) down "$@" ;;
     status) status ;;
     images) alone; step "Docker engine" engine_up; images "$(choose_supplier)" ;;

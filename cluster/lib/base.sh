@@ -12,7 +12,7 @@ readonly COREDNS_TAG=v1.12.1
 readonly DEBIAN_RELEASE=bookworm
 readonly OFFICIAL_NODE_IMAGE=kindest/node:v1.34.0
 readonly BUILT_NODE_IMAGE=millrace/node:v$KUBERNETES_VERSION
-readonly STORE_IMAGES=(apache/kafka:3.9.1 zookeeper:3.9.3 cassandra:5.0.5)
+readonly STORE_IMAGES=(apache/kafka:3.9.2 zookeeper:3.9.5 cassandra:5.0.9)
 
 readonly CLUSTER_NAME=millrace
 readonly NODES=(millrace-control-plane millrace-worker millrace-worker2)
@@ -35,15 +35,17 @@ export PATH=$BIN:$PATH
 # The status of a failure that says by itself what is wrong.
 readonly EXPLAINED=3
 
-# Says what is wrong, then what mends it, and ends the script.
-die() { # WHAT MEND...
+# Says what is wrong, then how to fix it, and ends the script.
+die() { # WHAT FIX...
   printf '\nerror: %s\n' "$1" >&2
   shift
-  [ $# -eq 0 ] || printf '  mend: %s\n' "$@" >&2
+  [ $# -eq 0 ] || printf '  fix: %s\n' "$@" >&2
   exit $EXPLAINED
 }
 
-elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
+# One clock for all scripts of a command.
+export MILLRACE_BEGAN=${MILLRACE_BEGAN:-$EPOCHSECONDS}
+elapsed() { local seconds=$((EPOCHSECONDS - MILLRACE_BEGAN)); printf '%d:%02d' $((seconds / 60)) $((seconds % 60)); }
 
 # A line for the person who waits, also from within a step.
 note() { printf '[%5s]   %s\n' "$(elapsed)" "$*" >&"${TERMINAL:-1}"; }

@@ -42,7 +42,7 @@ nodes_with() { # IMAGE
   echo $count
 }
 
-# One line for each need: met, or what mends it.
+# One line for each need: met, or how to fix it.
 doctor() {
   local failed=0
   check "Docker answers, or we are root on Debian and can install it" engine_possible "install Docker, or run as root"
@@ -55,13 +55,13 @@ doctor() {
   return $failed
 }
 
-check() { # WHAT FUNCTION [ARGUMENT] MEND
-  local what=$1 mend=${!#}
+check() { # WHAT FUNCTION [ARGUMENT] FIX
+  local what=$1 fix=${!#}
   shift
   if ("${@:1:$#-1}") >/dev/null 2>&1; then
     printf 'ok       %s\n' "$what"
   else
-    printf 'missing  %s\n           mend: %s\n' "$what" "$mend"
+    printf 'missing  %s\n           fix: %s\n' "$what" "$fix"
     failed=1
   fi
 }

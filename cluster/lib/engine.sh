@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The Docker engine: found, or installed from Debian and started by us. Only an engine that we started is
 # ever stopped here; which one that is, is written down by process id *and* start time in $ENGINE/started,
-# since ids are used again.
+# since ids are used again. MILLRACE_ENGINE_DATA is where an engine that we start keeps its data, in place of Docker's
+# own directory.
 
 readonly ENGINE=$CACHE/engine
 
@@ -60,6 +61,7 @@ start_dockerd() {
     install -m 755 "$HERE/node/runc-without-sys-resource" "$ENGINE/"
     options=(--add-runtime "limited=$ENGINE/runc-without-sys-resource" --default-runtime limited)
   fi
+  [ -z "${MILLRACE_ENGINE_DATA:-}" ] || options+=(--data-root "$MILLRACE_ENGINE_DATA")
   # kind's three nodes run three systemds; the kernel's default of 128 inotify instances is too few for them.
   raise_limit /proc/sys/fs/inotify/max_user_instances 1024
   raise_limit /proc/sys/fs/inotify/max_user_watches 524288

@@ -136,6 +136,8 @@ add_route() { # CIDR ADDRESS
   "${route[@]}" || note "no route to $1: tests that reach pods from the host will fail; as root: ip route replace $1 via $2"
 }
 
+nodes_stop() { nodes_found | xargs -r docker stop; }
+
 nodes_down() {
   # Also without kind on PATH, and with an engine that has forgotten half of them.
   nodes_found | xargs -r docker rm -f -v

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The local registry, a container beside the nodes, and the way of an image through it: the host pushes to
 # localhost:5001, the nodes pull from it, each layer once. It also stands in for Docker Hub, so that
-# `cassandra:5.0.5` in a pod means the image that we loaded. Its volume outlives the cluster.
+# `cassandra:5.0.9` in a pod means the image that we loaded. Its volume outlives the cluster.
 
 # By HTTP: Docker's proxy accepts connections before the registry does.
 registry_answers() {

@@ -18,17 +18,25 @@ package_of() { # PROGRAM
   esac
 }
 
-# Links every program into $BIN: what this machine has and the official supplier can do with, or what was built.
+# Links every program into $BIN: what this machine has and the official supplier can do with, or what is built.
 tools_up() { # SUPPLIER
-  local program path wanted=("${TOOLS_OFFICIAL[@]}")
+  local program path wanted=("${TOOLS_OFFICIAL[@]}") missing=()
   [ "$1" = official ] || wanted=("${TOOLS_BUILT[@]}")
   for program in "${wanted[@]}"; do
-    if [ "$1" != official ] || ! path=$(installed "$program"); then
-      path=$CACHE/tools/$program-$(tool_recipe "$program")
-      [ -x "$path" ] || build_tool "$program" "$path"
-    fi
-    ln -sfn "$path" "$BIN/$program"
+    path=$(path_of "$1" "$program")
+    [ -x "$path" ] || missing+=("$program")
   done
+  [ ${#missing[@]} -eq 0 ] || build_tools "${missing[@]}"
+  for program in "${wanted[@]}"; do ln -sfn "$(path_of "$1" "$program")" "$BIN/$program"; done
+}
+
+path_of() { # SUPPLIER PROGRAM
+  [ "$1" = official ] && installed "$2" || built_path "$2"
+}
+
+# Where a program that is built here lies.
+built_path() { # PROGRAM
+  echo "$CACHE/tools/$1-$(tool_recipe "$1")"
 }
 
 # What a program is built from: the pinned modules, and its own folder if it is ours.
@@ -51,17 +59,50 @@ installed() { # PROGRAM
     grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -2 | sort -VC && echo "$path"
 }
 
-# Builds under a second name first: a program that is there is whole.
-build_tool() { # PROGRAM PATH
-  local began=$SECONDS version=k8s.io/component-base/version
+# Builds programs. The volume provisioner has a command of its own: it imports a logger whose path differs only in case
+# from what the others import, and one command refuses both.
+build_tools() { # PROGRAM...
+  local program together=()
   need_go
   need_disk 8 "$CACHE"
   mkdir -p "$CACHE/tools"
-  (cd "$HERE/tools" && CGO_ENABLED=0 go build -trimpath \
+  for program; do
+    if [ "$program" != local-path-provisioner ]; then together+=("$program"); fi
+  done
+  cd "$HERE/tools" || return
+  [ ${#together[@]} -eq 0 ] || go_build "${together[@]}"
+  [ ${#together[@]} -eq $# ] || go_build local-path-provisioner
+}
+
+# Builds programs by one command, so that one is linked while others are compiled. In a directory of their own first:
+# a program in the cache is whole.
+go_build() { # PROGRAM...
+  local began=$SECONDS program directory log=$LOGS/go-build.log packages=() version=k8s.io/component-base/version
+  directory=$(fresh_directory go-build)
+  for program; do packages+=("$(package_of "$program")"); done
+  note "fetching Go modules"
+  GO_PACKAGES=$(CGO_ENABLED=0 go list -deps "${packages[@]}" | wc -l)
+  : >"$log"
+  with_progress "go build" packages go_packages_built env CGO_ENABLED=0 go build -v -trimpath \
     -ldflags "-s -w -X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=1 -X $version.gitMinor=34" \
-    -o "$2.new" "$(package_of "$1")")
-  mv "$2.new" "$2"
-  note "$1 built in $((SECONDS - began)) s"
+    -o "$directory/" "${packages[@]}" 2> >(tee "$log" >&2)
+  for program; do mv "$directory/$(executable_of "$program")" "$(built_path "$program")"; done
+  note "$* built in $((SECONDS - began)) s"
+}
+
+# The name that Go gives the executable of a package: its last element that is no version.
+executable_of() { # PROGRAM
+  local package
+  package=$(package_of "$1")
+  basename "${package%/v[0-9]}"
+}
+
+# How far `go build -v` is, by the packages that it names.
+go_packages_built() {
+  local built
+  built=$(grep -cE '^[[:alnum:]][[:alnum:].-]*(/[^ ]+)*$' "$LOGS/go-build.log")
+  # The last programs are linked when all packages are compiled.
+  echo "$built $GO_PACKAGES $((90 * built / GO_PACKAGES))"
 }
 
 need_go() {

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn reads_the_mode_and_nothing_else() {
-        assert_eq!(mode_of("Zookeeper version: 3.9.3\nMode: leader\nNode count: 5\n"), Some(Mode::Leader));
+        assert_eq!(mode_of("Zookeeper version: 3.9.5\nMode: leader\nNode count: 5\n"), Some(Mode::Leader));
         assert_eq!(mode_of("This ZooKeeper instance is not currently serving requests\n"), None);
     }
 }

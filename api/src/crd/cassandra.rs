@@ -45,7 +45,7 @@ pub struct Cassandra {
     /// Cassandra version; a 5.0 release. A change restarts the nodes one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^5[.]0[.][0-9]{1,3}$')").message("must be a Cassandra 5.0 release, such as 5.0.5"))]
+    #[x_kube(validation = Rule::new("self.matches('^5[.]0[.][0-9]{1,3}$')").message("must be a Cassandra 5.0 release, such as 5.0.9"))]
     pub version: String,
 
     /// Image to run instead of the official one of this version; it must keep the official image's contract
@@ -252,7 +252,7 @@ pub struct PrimaryKey {
 
 /// The newest 5.0 release that both image suppliers have.
 pub fn default_version() -> String {
-    "5.0.5".to_owned()
+    "5.0.9".to_owned()
 }
 
 /// The name that Cassandra's own default configuration uses.

@@ -42,7 +42,7 @@ pub struct Kafka {
     /// Kafka version; a 3.9 release, the last line with ZooKeeper. A change restarts the brokers one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a Kafka 3.9 release, such as 3.9.1; later lines have no ZooKeeper mode"))]
+    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a Kafka 3.9 release, such as 3.9.2; later lines have no ZooKeeper mode"))]
     pub version: String,
 
     /// Image to run instead of the official one of this version; it must keep the official image's contract
@@ -135,5 +135,5 @@ pub enum MetadataManager {
 
 /// The newest 3.9 release that both image suppliers have.
 pub fn default_version() -> String {
-    "3.9.1".to_owned()
+    "3.9.2".to_owned()
 }

@@ -29,7 +29,7 @@ pub struct ZooKeeper {
     /// ZooKeeper version; a 3.9 release. A change restarts the servers one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a ZooKeeper 3.9 release, such as 3.9.3"))]
+    #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a ZooKeeper 3.9 release, such as 3.9.5"))]
     pub version: String,
 
     /// Image to run instead of the official one of this version; it must keep the official image's contract
@@ -67,5 +67,5 @@ pub struct ZooKeeper {
 
 /// The newest 3.9 release that both image suppliers have.
 pub fn default_version() -> String {
-    "3.9.3".to_owned()
+    "3.9.5".to_owned()
 }
