@@ -11,6 +11,7 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
 . "$HERE/lib/progress.sh"
+. "$HERE/lib/tools.sh"
 . "$HERE/lib/images.sh"
 . "$HERE/lib/registry.sh"
 . "$HERE/lib/engine.sh"
@@ -54,7 +55,9 @@ binary_directory() {
 compile() {
   local program wanted=() log=$LOGS/cargo.log
   for program in "${PROGRAMS[@]}"; do wanted+=(--bin "$program"); done
-  cd "$REPOSITORY"
+  need_rust
+  have_compilers >/dev/null || need_packages gcc g++ make
+  cd "$REPOSITORY" || return
   # cargo says how far it is only in the bar that it draws.
   with_progress "cargo build" crates "cargo_progress $log" env CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 \
     cargo build --workspace --locked --profile "${CARGO_PROFILE:-dev}" "${wanted[@]}" 2>"$log" || failed=$?

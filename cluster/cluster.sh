@@ -23,11 +23,13 @@ set -euo pipefail
 . "$HERE/lib/engine.sh"
 . "$HERE/lib/tools.sh"
 . "$HERE/lib/images.sh"
-. "$HERE/lib/node-image.sh"
 . "$HERE/lib/stores.sh"
 . "$HERE/lib/registry.sh"
 . "$HERE/lib/kind.sh"
 . "$HERE/lib/doctor.sh"
+. "$HERE/built/debian.sh"
+. "$HERE/built/node.sh"
+. "$HERE/built/stores.sh"
 
 usage() { sed -n '/^#   up/,/^# MILLRACE/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 

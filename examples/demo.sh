@@ -115,7 +115,7 @@ END
 # What this machine lacks is said before half an hour of builds, not after.
 preflight() {
   local lacks
-  lacks=$(cluster/cluster.sh doctor | grep -A 1 '^missing' || true)
+  lacks=$(cluster/cluster.sh doctor | grep -A 1 --no-group-separator '^missing' || true)
   [ -z "$lacks" ] || die "this machine lacks something: make cluster-doctor shows all that is needed
 $lacks"
 }

@@ -45,7 +45,9 @@ nodes_with() { # IMAGE
 # One line for each need: met, or how to fix it.
 doctor() {
   local failed=0
-  check "Docker answers, or we are root on Debian and can install it" engine_possible "install Docker, or run as root"
+  check "Docker answers, or we are root on Debian and can install it" engine_possible "start Docker and let this user reach it (sudo usermod -aG docker $(id -un), then log in again), or run as root"
+  check "Rust $(rust_version) or newer" need_rust "install it with rustup, and put its bin directory on PATH"
+  check "C and C++ compilers and make, or apt-get to install them" compilers_or_root "apt-get install gcc g++ make"
   check "Go 1.24 or newer" need_go "install Go and put its bin directory on PATH"
   check "Maven, or apt-get to install it (built supplier only)" command_or_root mvn "apt-get install maven"
   check "Python's pip, or apt-get to install it (built supplier only)" command_or_root pip3 "apt-get install python3-pip"
@@ -67,6 +69,7 @@ check() { # WHAT FUNCTION [ARGUMENT] FIX
 }
 
 engine_possible() { engine_answers || { is_root && command -v apt-get; }; }
+compilers_or_root() { have_compilers || { is_root && command -v apt-get; }; }
 command_or_root() { command -v "$1" || { is_root && command -v apt-get; }; }
 registry_port_usable() { docker inspect "$REGISTRY_NAME" || need_port "$REGISTRY_PORT"; }
 enough_disk() { need_disk 20 "$CACHE"; }

@@ -26,20 +26,6 @@ fresh_directory() { # NAME
   echo "$WORK/$1"
 }
 
-# debian:bookworm-slim from Debian's packages. One that was pulled before the registry went out of reach does too.
-debian_image() {
-  local digest
-  digest=$(recipe debian)
-  case $(recipe_of debian:bookworm-slim || echo none) in
-    "$digest" | '') return 0 ;;
-  esac
-  need_packages mmdebstrap
-  need_disk 4 "$WORK"
-  "$HERE/debian/build.sh" "$DEBIAN_RELEASE" "$WORK/debian.tar"
-  docker import --change 'CMD ["bash"]' --change "LABEL $RECIPE_LABEL=$digest" "$WORK/debian.tar" debian:bookworm-slim
-  rm -f "$WORK/debian.tar"
-}
-
 # The local registry: the official image or Debian's package of the same server.
 registry_image() { # SUPPLIER
   if [ "$1" = official ]; then echo registry:2; else echo millrace/registry:2; fi
@@ -53,6 +39,6 @@ registry_image_up() { # SUPPLIER
     return
   fi
   debian_image
-  digest=$(recipe registry -- "$(recipe_of debian:bookworm-slim)")
-  [ "$(recipe_of "$image")" = "$digest" ] || build_image "$image" "$digest" "$HERE/registry"
+  digest=$(recipe built/registry -- "$(recipe_of debian:bookworm-slim)")
+  [ "$(recipe_of "$image")" = "$digest" ] || build_image "$image" "$digest" "$HERE/built/registry"
 }

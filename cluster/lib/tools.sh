@@ -105,6 +105,18 @@ go_packages_built() {
   echo "$built $GO_PACKAGES $((90 * built / GO_PACKAGES))"
 }
 
+# The oldest Rust that the workspace takes.
+rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPOSITORY/Cargo.toml"; }
+
+need_rust() {
+  local version
+  version=$(cd "$REPOSITORY" && cargo --version 2>/dev/null | cut -d' ' -f2)
+  [ -n "$version" ] && printf '%s\n' "$(rust_version)" "$version" | sort -VC && return
+  die "Rust $(rust_version) or newer is needed, and there is ${version:-none}" "install it with rustup, and put its bin directory on PATH"
+}
+
+have_compilers() { command -v cc && command -v c++ && command -v make; }
+
 need_go() {
   local version
   version=$(go env GOVERSION 2>/dev/null | sed 's/^go//')

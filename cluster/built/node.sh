@@ -6,7 +6,7 @@
 node_image_up() {
   local digest
   debian_image
-  digest=$(recipe node tools lib/node-image.sh -- "$(recipe_of debian:bookworm-slim)")
+  digest=$(recipe built/node built/node.sh tools -- "$(recipe_of debian:bookworm-slim)")
   [ "$(recipe_of "$BUILT_NODE_IMAGE")" != "$digest" ] || return 0
   need_packages jq gcc libc6-dev
   need_disk 8 "$CACHE"
@@ -17,7 +17,7 @@ node_image_up() {
 
 control_plane_images() {
   local network=millrace/network:1 program
-  build_image $network 1 - <"$HERE/node/network.Dockerfile"
+  build_image $network 1 - <"$HERE/built/node/network.Dockerfile"
   for program in kube-apiserver kube-controller-manager kube-scheduler; do
     program_image registry.k8s.io/"$program:v$KUBERNETES_VERSION" "$BIN/$program"
   done
@@ -26,7 +26,7 @@ control_plane_images() {
   program_image registry.k8s.io/"coredns/coredns:$COREDNS_TAG" "$BIN/coredns" /coredns
   program_image millrace/local-path-provisioner:1 "$BIN/local-path-provisioner"
   program_image millrace/podnet:1 "$BIN/podnet" /usr/local/bin/podnet $network
-  gcc -static -Os -o "$WORK/pause" "$HERE/node/pause.c"
+  gcc -static -Os -o "$WORK/pause" "$HERE/built/node/pause.c"
   # containerd's configuration in kind names 3.10, kubeadm 3.10.1.
   program_image registry.k8s.io/pause:3.10.1 "$WORK/pause" /pause
   docker tag registry.k8s.io/pause:3.10.1 registry.k8s.io/pause:3.10
@@ -56,7 +56,7 @@ node_base_image() {
   cp -r "$kind/images/base/files" "$directory/"
   chmod -R u+w "$directory/files"
   cp -L "$BIN"/{kubeadm,kubelet,kubectl} "$directory/bin/"
-  cp "$HERE/node/default-cni.yaml" "$directory/manifests/"
+  cp "$HERE/built/node/default-cni.yaml" "$directory/manifests/"
   # kind keeps the manifest of its StorageClass in a Go constant, with the names of two images spliced in.
   # shellcheck disable=SC2016 # Go's quotes, not the shell's
   awk '/^const defaultStorageManifest = `/ { inside = 1; next } /^`/ { inside = 0 } inside' \
@@ -64,7 +64,7 @@ node_base_image() {
     sed -e 's#` + storageProvisionerImage + `#docker.io/millrace/local-path-provisioner:1#' \
       -e 's#` + storageHelperImage + `#docker.io/library/debian:bookworm-slim#' \
       >"$directory/manifests/default-storage.yaml"
-  build_image millrace/node-base:1 1 "$directory" -f "$HERE/node/Dockerfile" --build-arg "KUBERNETES_VERSION=$KUBERNETES_VERSION"
+  build_image millrace/node-base:1 1 "$directory" -f "$HERE/built/node/Dockerfile" --build-arg "KUBERNETES_VERSION=$KUBERNETES_VERSION"
 }
 
 fill_node_image() { # RECIPE
