@@ -43,9 +43,9 @@ cargo_progress() { # LOG
 }
 
 # The share of cargo's time that a share of its units takes, both in percent: the first units are small, the last
-# ones large. Read from `cargo build --timings` of a build from nothing on two cores.
+# ones large. Read from `cargo build --timings` of a build from nothing, on two cores beside `make cluster`.
 cargo_share() { # UNITS
-  local units=(0 40 60 70 80 90 95 100) time=(0 13 30 40 55 75 85 100) i
+  local units=(0 10 20 30 40 50 60 70 80 90 95 98 100) time=(0 6 14 24 35 43 50 62 76 82 87 95 100) i
   for ((i = 1; i < ${#units[@]} - 1 && units[i] < $1; i++)); do :; done
   echo $((time[i - 1] + ($1 - units[i - 1]) * (time[i] - time[i - 1]) / (units[i] - units[i - 1])))
 }
