@@ -36,7 +36,7 @@ build_images() {
   if ! nodes_exist; then
     note "there is no cluster: the images are built, and on no node"
   elif [ ${#loads[@]} -gt 0 ]; then
-    step "onto the nodes: ${loads[*]##*/}" load_images "${loads[@]}"
+    step "${#loads[@]} images onto the nodes" load_images "${loads[@]}"
     for program in "${PROGRAMS[@]}"; do forget_old_images "$program"; done
   fi
   mkdir -p "$TARGET"

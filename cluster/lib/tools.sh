@@ -87,7 +87,7 @@ go_build() { # PROGRAM...
     -ldflags "-s -w -X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=1 -X $version.gitMinor=34" \
     -o "$directory/" "${packages[@]}" 2> >(tee "$log" >&2)
   for program; do mv "$directory/$(executable_of "$program")" "$(built_path "$program")"; done
-  note "$* built in $((SECONDS - began)) s"
+  note "$# programs built in $((SECONDS - began)) s"
 }
 
 # The name that Go gives the executable of a package: its last element that is no version.
