@@ -3,6 +3,8 @@
 //!
 //! `cargo test --workspace --test chart -- --ignored` uses the `helm` on PATH.
 
+#![expect(clippy::disallowed_methods, reason = "it runs Helm, and waits for it")]
+
 #[path = "chart/helm.rs"]
 mod helm;
 #[path = "chart/rules.rs"]
