@@ -15,6 +15,8 @@
 //!
 //! Shared by operator, console and command line; no network, no librdkafka.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 pub mod crd;
 pub mod labels;
 pub mod names;

@@ -6,6 +6,8 @@
 //!
 //! `cargo test --workspace --test admission -- --ignored` uses the current kubeconfig context.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 #[path = "admission/answer.rs"]
 mod answer;
 #[path = "admission/sample.rs"]

@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test --workspace --test generated` writes the files; `make generate` runs that.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -12,6 +12,8 @@
 //! It has the user's rights and no others. Everything goes through the API server; what is drawn is made by pure
 //! functions from what was read.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 pub mod arguments;
 pub mod cluster;
 pub mod commands;

@@ -7,6 +7,7 @@ use millrace_cli::screen::Screen;
 use millrace_cli::{Failure, Outcome, commands};
 
 #[tokio::main(worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "main reads flags")]
 async fn main() -> ExitCode {
     // Of several TLS providers that may be compiled in, none is chosen by itself.
     let _ = rustls::crypto::ring::default_provider().install_default();

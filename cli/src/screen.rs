@@ -56,6 +56,7 @@ pub struct Screen {
 
 impl Screen {
     /// Looks at standard output and `NO_COLOR`.
+    #[expect(clippy::disallowed_methods, reason = "whether colours are wanted is said by the environment alone")]
     pub fn of_stdout() -> Self {
         let terminal = console::Term::stdout();
         let width = if terminal.is_term() { terminal.size_checked().map(|(_, columns)| columns) } else { None };

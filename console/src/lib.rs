@@ -16,6 +16,8 @@
 //! settled  when a processor was done with a record      network
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 pub mod access;
 pub mod api;
 pub mod app;

@@ -106,6 +106,7 @@ impl Tables {
         Err(Refusal::Unavailable { message: "Cassandra does not answer".to_owned(), causes })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "sessions of Cassandra are kept for a while")]
     fn recall(&self, names: &Names) -> Option<Arc<Session>> {
         let mut held = self.lock();
         held.retain(|_, held| held.used.elapsed() < IDLE);
@@ -114,6 +115,7 @@ impl Tables {
         Some(held.session.clone())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "sessions of Cassandra are kept for a while")]
     fn keep(&self, names: &Names, session: Arc<Session>) -> Arc<Session> {
         let mut held = self.lock();
         if held.len() >= MOST {
@@ -130,6 +132,7 @@ impl Tables {
     }
 
     /// Closes sessions that nobody has used for a while.
+    #[expect(clippy::disallowed_methods, reason = "sessions of Cassandra are kept for a while")]
     pub fn sweep(&self) {
         self.lock().retain(|_, held| held.used.elapsed() < IDLE);
     }

@@ -34,6 +34,7 @@ pub struct Viewer {
 impl FromRequestParts<Arc<App>> for Viewer {
     type Rejection = Refusal;
 
+    #[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let secret = secret_of(&parts.headers).ok_or_else(logged_out)?;
         let session = app.sessions.touch(&secret, Utc::now()).ok_or_else(logged_out)?;
@@ -117,6 +118,7 @@ impl Viewer {
     }
 
     /// Returns whether the session still holds.
+    #[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
     pub fn is_there(&self) -> bool {
         self.app.sessions.holds(&self.session, Utc::now())
     }
@@ -156,6 +158,7 @@ pub fn secret_of(headers: &HeaderMap) -> Option<String> {
     cookies.find_map(|cookies| secret_in(cookies).map(str::to_owned))
 }
 
+#[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
 fn take(bucket: &std::sync::Mutex<Bucket>) -> Result<(), Refusal> {
     let mut bucket = bucket.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     bucket.take(Instant::now()).map_err(|wait| Refusal::Limited { seconds: wait.as_secs_f64().ceil().max(1.0) as u32 })

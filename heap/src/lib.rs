@@ -1,6 +1,8 @@
 //! Memory that was freed and that the C library's allocator keeps for later. After a burst that is most of what a process
 //! has resident, since long-lived pieces lie above the free ones; only this call gives it back.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 /// Gives back what is free. Takes milliseconds, for which allocations of other threads may wait.
 ///
 /// Where the C library is not GNU's, nothing happens.

@@ -155,6 +155,7 @@ fn pipeline_of(pod: &Pod) -> Option<ObjectRef<Watched>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]
 async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action, Reconcile> {
     let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
     let trace_id = uuid::Uuid::new_v4().simple().to_string();
@@ -191,6 +192,7 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Walks the road once. Returns how it ended, and how long to wait when nothing else wakes us.
+#[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]
 async fn pass(ctx: &Context, names: &Names) -> Result<(Ended, Option<Duration>), Reconcile> {
     let Some(resource) = read_pipeline(ctx, names).await? else {
         ctx.forget(names);
@@ -254,6 +256,7 @@ fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, o
     plan(pipeline, desire(pipeline, &inputs), observed)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]
 async fn unobserved(
     ctx: &Context,
     resource: &StreamingPipeline,

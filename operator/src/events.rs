@@ -41,6 +41,7 @@ impl Events {
         self.recorder_of(event, object).publish(event, object).await
     }
 
+    #[expect(clippy::disallowed_methods, reason = "how long an event is counted for is no fact of a pipeline")]
     fn recorder_of(&self, event: &Event, object: &ObjectReference) -> Recorder {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|_, (_, used)| used.elapsed() < COUNTED_FOR);

@@ -33,6 +33,7 @@ pub struct Fence(Arc<Mutex<Option<Instant>>>);
 
 impl Fence {
     /// Returns whether the last renewal is young enough that nobody else can lead.
+    #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
     pub fn is_open(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|renewed| renewed.elapsed() < GIVE_UP)
     }
@@ -69,6 +70,7 @@ impl Leadership {
     }
 
     /// Waits until this operator holds the Lease.
+    #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
     pub async fn acquire(&self) {
         let mut seen: Option<(Option<String>, Instant)> = None;
         loop {
@@ -83,6 +85,7 @@ impl Leadership {
     }
 
     /// Renews until the Lease is lost; then the caller must stop at once.
+    #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
     pub async fn hold(&self) {
         loop {
             sleep(RENEWAL).await;
@@ -117,6 +120,7 @@ impl Leadership {
     }
 
     /// Takes the Lease if nobody holds it, or if its holder has not renewed while we watched.
+    #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
     async fn try_acquire(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };

@@ -17,6 +17,8 @@
 //! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and the crate `stores` has the small
 //! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 pub mod apply;
 pub mod chain;
 pub mod compiler;

@@ -109,6 +109,7 @@ pub async fn read_pipeline(ctx: &Context, names: &Names) -> Result<Option<Stream
 }
 
 /// Reads children and stores.
+#[expect(clippy::disallowed_methods, reason = "observe reads the clock for the whole road")]
 pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Observe> {
     let names = &pipeline.names;
     let (service_accounts, config_maps, services, network_policies) =

@@ -103,6 +103,7 @@ async fn reconcile(watched: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, R
 }
 
 /// Looks once at the schedules of a pipeline; returns how long to wait when nothing else wakes us.
+#[expect(clippy::disallowed_methods, reason = "the road of schedules reads the clock here; its plan is pure")]
 async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Duration>, ReconcileSchedules> {
     let pipelines: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), namespace);
     let found = pipelines.get_opt(name).await.map_err(Box::new).context(ReadSnafu { name })?;

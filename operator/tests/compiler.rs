@@ -1,6 +1,8 @@
 //! SQL compiled by the program itself, in a process beside it: the same answers as in the process, and what becomes of
 //! a compiler that falls over, is killed, or cannot be started.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,8 @@
 //! `UPDATE_GOLDEN=1 cargo test -p millrace-operator --test golden` writes them anew. The other tests hold what must be
 //! true of the objects of any pipeline.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

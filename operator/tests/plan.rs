@@ -1,5 +1,7 @@
 //! The plan on a simulated world: it converges, in the right order, and its own result leaves nothing to plan.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 #[path = "plan/world.rs"]
 mod world;
 

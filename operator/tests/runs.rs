@@ -1,6 +1,8 @@
 //! Runs in a simulated world: what the planner asks for is done, pods end as the test says, and the operator may forget
 //! everything but what it wrote.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,6 +1,8 @@
 //! Schedules in simulated time: the clock jumps, the operator is away or is killed between any two writes, and still every
 //! due time has one run or is counted as missed.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};

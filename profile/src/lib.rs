@@ -4,6 +4,8 @@
 //! public random-user API nests it. Pure: no clock, no randomness but the seed, so that a test can compute the rows
 //! that it expects. The goldens in this crate hold the promise; a change to them breaks stored sequences.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 mod names;
 mod sequence;
 

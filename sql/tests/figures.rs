@@ -1,6 +1,8 @@
 //! What a record costs on both levels; run by hand:
 //! `cargo test --workspace --test figures -- --ignored --nocapture`.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 #[path = "fixture/people.rs"]
 mod fixture;
 

@@ -169,6 +169,7 @@ impl Kafka {
     }
 
     /// Reads everything that the readiness chain needs. `group` reads `group_topics`.
+    #[expect(clippy::disallowed_methods, reason = "observing has a deadline")]
     pub async fn observe(&mut self, group: &str, group_topics: &[String]) -> Result<KafkaFacts, AskKafka> {
         let deadline = Instant::now() + OBSERVATION_TIMEOUT;
         let mut facts = self.agreed().await?;

@@ -5,6 +5,8 @@
 //! `cost RECORDS [ROWS]` prints the allocations with so many rows a request, 32 if it is not said; instructions are
 //! counted from outside, as the difference of two runs.
 
+#![expect(clippy::disallowed_methods, reason = "a program that measures")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -49,6 +49,7 @@ pub fn routes(once: Option<&Once>) -> Router {
 }
 
 /// Returns the limits of the run's source, from now on.
+#[expect(clippy::disallowed_methods, reason = "the limits of an attempt count from its start")]
 pub fn limits(run: &RunSettings, source: &SourceSettings) -> Limits {
     let end = match source.origin {
         Origin::Http(_) => End::FirstBatch,
@@ -97,6 +98,7 @@ pub fn conclude_unbegun(run: &RunSettings, problem: &str, is_settings: bool) -> 
     conclude(run, result(outcome, &account))
 }
 
+#[expect(clippy::disallowed_methods, reason = "the result is written when nothing else runs any more")]
 fn conclude(run: &RunSettings, result: RunResult) -> Result<(), RunAttempt> {
     let RunResult { outcome, counts: RunCounts { read, produced, rejected, bytes }, .. } = result;
     tracing::info!(?outcome, read, produced, rejected, bytes, "the attempt has ended");

@@ -46,6 +46,7 @@ pub struct Pulse {
 }
 
 impl Default for Pulse {
+    #[expect(clippy::disallowed_methods, reason = "a heartbeat is the clock")]
     fn default() -> Self {
         Self { start: Instant::now(), last: Arc::new(AtomicU64::new(0)) }
     }
@@ -53,11 +54,13 @@ impl Default for Pulse {
 
 impl Pulse {
     /// Notes that the loop went round.
+    #[expect(clippy::disallowed_methods, reason = "a heartbeat is the clock")]
     pub fn beat(&self) {
         self.last.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Returns whether the loop went round lately.
+    #[expect(clippy::disallowed_methods, reason = "a heartbeat is the clock")]
     pub fn is_alive(&self) -> bool {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.start.elapsed().saturating_sub(last) < STUCK

@@ -9,6 +9,8 @@
 //! The promise: what Kafka has acknowledged becomes a row or a dead letter, at least once, and a row that is written
 //! again is the same row, since key and write timestamp come from the record. Memory is bounded in bytes.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
+
 pub mod attempt;
 pub mod backoff;
 pub mod budget;

@@ -99,6 +99,7 @@ const BAD_SETTINGS: u8 = 2;
 
 // One thread carries decoding and both clients' sockets: records then cross threads once, in chunks, from the consumer.
 #[tokio::main(flavor = "current_thread")]
+#[expect(clippy::disallowed_methods, reason = "main reads files and the environment")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,scylla=off"));
@@ -124,6 +125,7 @@ async fn main() -> ExitCode {
 }
 
 /// Prints for people, unlike the roads, which log for machines.
+#[expect(clippy::disallowed_methods, reason = "main reads files and the environment")]
 fn check_file(path: &Path) -> ExitCode {
     let text =
         if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
@@ -226,6 +228,7 @@ fn tell(redriven: &Redriven, dry_run: bool, json: bool) {
     redriven.kept.iter().for_each(|(why, count)| println!("{count} left: {why}"));
 }
 
+#[expect(clippy::disallowed_methods, reason = "main reads files and the environment")]
 fn ordinal_from_hostname() -> u32 {
     let hostname = std::env::var("HOSTNAME").unwrap_or_default();
     hostname.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()

@@ -140,6 +140,7 @@ const NOTE: Duration = Duration::from_millis(5);
 /// A commit that has not been answered for this long is asked for again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
+#[expect(clippy::disallowed_methods, reason = "the road paces itself here; ledger, window and rest are given the time")]
 impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     /// Puts the parts together.
     pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {

@@ -52,6 +52,7 @@ pub trait Checked {
 }
 
 /// Loads and checks settings.
+#[expect(clippy::disallowed_methods, reason = "settings are read once, before anything runs")]
 pub fn load<T: DeserializeOwned + Checked>(path: &Path) -> Result<T, LoadSettings> {
     let text = std::fs::read_to_string(path).context(ReadFileSnafu { path })?;
     let settings: T = serde_yaml::from_str(&text).context(ParseFileSnafu { path })?;

@@ -3,6 +3,8 @@
 //! What the road does with events is tested in `road.rs`; here the question is whether librdkafka says what we think.
 //! Groups of several members are left to the end-to-end tests: the mock cluster aborts when such a group rebalances.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 mod wait;
 
 use std::sync::Arc;

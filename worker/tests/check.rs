@@ -1,5 +1,7 @@
 //! `worker check` as a person runs it: what it prints, and its exit code.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

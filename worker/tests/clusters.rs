@@ -1,6 +1,8 @@
 //! Positions in real Kafka terms, against librdkafka's mock cluster: the cursors topic, and another cluster as source,
 //! whose group moves only behind what our own broker, here in memory, has acknowledged.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 mod wait;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! What is pushed, over real connections to the loopback address and a broker in memory: when the answer comes, and
 //! what is refused how.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 mod wait;
 
 use std::io::Write as _;

@@ -103,6 +103,7 @@ async fn token_of(context: &Context<'_>, name: &str) -> Result<String, Failure> 
 }
 
 /// Returns the token that the kubeconfig has, or has a program for. `None`: the user has a certificate or a password.
+#[expect(clippy::disallowed_methods, reason = "nothing else runs while the token is fetched")]
 fn own_token(user: &AuthInfo) -> Result<Option<String>, Failure> {
     if let Some(token) = &user.token {
         return Ok(Some(token.expose_secret().to_owned()));
@@ -118,6 +119,7 @@ fn own_token(user: &AuthInfo) -> Result<Option<String>, Failure> {
 }
 
 /// Runs the kubeconfig's credential plugin, as kubectl does, and takes the token from what it prints.
+#[expect(clippy::disallowed_methods, reason = "nothing else runs while the token is fetched")]
 fn run_credential_plugin(plugin: &ExecConfig) -> Option<String> {
     let version = plugin.api_version.clone().unwrap_or_else(|| "client.authentication.k8s.io/v1".to_owned());
     let request = json!({"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": false}});

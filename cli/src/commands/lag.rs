@@ -14,6 +14,7 @@ use crate::stores::kafka;
 use crate::{Failure, Outcome};
 
 /// Shows the lag.
+#[expect(clippy::disallowed_methods, reason = "where the command reads the clock; what it draws is given the time")]
 pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, Failure> {
     let pipeline = context.cluster.pipeline(flags.pipeline.as_deref()).await?;
     let names = names_of(&pipeline);

@@ -109,6 +109,7 @@ async fn remembered(
     (names, memory)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a sample is of the moment that it is taken at")]
 async fn sample(
     cluster: &Cluster,
     measured: &Measured,

@@ -96,6 +96,7 @@ impl Search<'_> {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a search ends after a while")]
     fn is_exhausted(&self) -> bool {
         self.scanned >= MOST_RECORDS
             || self.bytes >= MOST_BYTES
@@ -105,6 +106,7 @@ impl Search<'_> {
 }
 
 /// Searches from a cursor on.
+#[expect(clippy::disallowed_methods, reason = "a search ends after a while")]
 pub async fn search(kafka: &mut Kafka, wanted: Wanted<'_>, from: Cursor) -> Result<Page, SearchTopic> {
     let mut search = Search {
         wanted,

@@ -26,6 +26,7 @@ use crate::viewer::{Viewer, comes_from_here, secret_of};
 const LONGEST_TOKEN: usize = 16 << 10;
 
 /// Begins a session with a Kubernetes token.
+#[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
 pub async fn begin(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
@@ -71,6 +72,7 @@ pub async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document::json()).into_response()
 }
 
+#[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
 fn described(app: &App, session: &session::Session<Viewing>) -> Session {
     Session {
         user: session.identity.user.clone(),

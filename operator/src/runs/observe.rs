@@ -45,6 +45,7 @@ pub struct RunWorld {
 }
 
 /// Reads the world of a run. `None`: the run is gone.
+#[expect(clippy::disallowed_methods, reason = "observe reads the clock for the whole road")]
 pub async fn observe(
     ctx: &Context,
     endings: &Endings,

@@ -269,6 +269,7 @@ impl Poller {
         let _ = done.send(committed);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the last commit has a deadline")]
     fn commit_last(&self, offsets: &Offsets) -> KafkaResult<()> {
         if offsets.is_empty() {
             return Ok(());

@@ -138,6 +138,7 @@ struct Road<P> {
     give_up: CancellationToken,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the loop of the road paces itself; marks are given the time")]
 impl<P: Publisher> Road<P> {
     fn new(
         index: usize,

@@ -42,6 +42,7 @@ const BUFFER: usize = 32 << 10;
 const PULSE: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`, then lets requests that are under way end, all within `drain`; returns when that is over.
+#[expect(clippy::disallowed_methods, reason = "connections are closed by deadlines")]
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,

@@ -36,6 +36,7 @@ pub struct FilesSource {
 
 impl FilesSource {
     /// Makes the source; it first asks `cursors` how far it came.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     pub fn new(name: &str, settings: &FilesSettings, cursors: Arc<dyn ReadMarks>) -> Self {
         Self {
             name: name.to_owned(),
@@ -48,6 +49,7 @@ impl FilesSource {
     }
 
     /// Reads how far the source came. Without that nothing is read: a guess would repeat or skip whole files.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn begin(&mut self) -> Result<Walk, FetchRecords> {
         sleep_until(self.due).await;
         let walk = match self.cursors.read(&self.name).await {
@@ -62,6 +64,7 @@ impl FilesSource {
 }
 
 impl Source for FilesSource {
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn next(&mut self) -> Result<Batch, FetchRecords> {
         let mut walk = match self.walk.take() {
             Some(walk) => walk,

@@ -33,6 +33,7 @@ pub struct GeneratorSource {
 
 impl GeneratorSource {
     /// Starts the sequence of a seed.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     pub fn new(settings: &GeneratorSettings) -> Self {
         let GeneratorSettings { seed, count, records_per_second } = *settings;
         let pace = records_per_second.map(|rate| Pace::new(f64::from(rate), SLACK, Instant::now()));
@@ -43,6 +44,7 @@ impl GeneratorSource {
 }
 
 impl Source for GeneratorSource {
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn next(&mut self) -> Result<Batch, FetchRecords> {
         let left = self.count.map_or(u64::MAX, |count| count - self.next);
         let length = self.batch.min(left);

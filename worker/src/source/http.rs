@@ -47,6 +47,7 @@ pub(crate) struct Failure {
 
 impl HttpSource {
     /// Prepares the requests to an endpoint, whose expressions are over `variables`.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     pub fn new(settings: &HttpSettings, guard: &Guard, variables: &Variables) -> Result<Self, PrepareRequests> {
         let now = Instant::now();
         Ok(Self {
@@ -82,6 +83,7 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn next(&mut self) -> Result<Batch, FetchRecords> {
         sleep_until(self.due).await;
         if let Some(pace) = &mut self.pace {

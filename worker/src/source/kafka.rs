@@ -39,6 +39,7 @@ pub struct KafkaSource {
 
 impl KafkaSource {
     /// Makes the source; connects when it is first asked. Of `buffer_memory` a quarter is for what is fetched ahead.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     pub fn new(settings: &KafkaSourceSettings, pipeline: &PipelineName, buffer_memory: u64) -> Self {
         Self {
             settings: settings.clone(),
@@ -56,6 +57,7 @@ impl KafkaSource {
     }
 
     /// Connects, and begins where the group stands. What that says of lost records is an error, once.
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn reader(&mut self) -> Result<Arc<Reader>, FetchRecords> {
         if let Some(reader) = lock(&self.slot).clone() {
             return Ok(reader);
@@ -82,6 +84,7 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
+    #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
     async fn next(&mut self) -> Result<Batch, FetchRecords> {
         loop {
             let reader = self.reader().await?;

@@ -24,6 +24,7 @@ struct State {
 
 impl Throttle {
     /// Returns how many lines were passed over since the last one, if one may be written now.
+    #[expect(clippy::disallowed_methods, reason = "lines of the log are throttled by the time they are written")]
     pub(super) fn permit(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -121,6 +121,7 @@ impl Callbacks {
     }
 
     /// Waits for the road to finish what it has of these partitions.
+    #[expect(clippy::disallowed_methods, reason = "a rebalance waits until a deadline, on a thread of librdkafka")]
     fn await_release(&self, partitions: Vec<PartitionId>) -> Offsets {
         let (release, released) = sync_channel(1);
         self.tell(Event::Revoked(partitions, Release::new(release)));

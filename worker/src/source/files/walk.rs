@@ -152,6 +152,7 @@ impl Walk {
     }
 
     /// Returns the names of the files that match, relative to the directory, in order.
+    #[expect(clippy::disallowed_methods, reason = "called where blocking is allowed")]
     fn matching(&self) -> Result<VecDeque<String>, String> {
         if !self.directory.is_dir() {
             return Err(format!("there is no directory '{}'; is the volume mounted?", self.directory.display()));
@@ -170,6 +171,7 @@ impl Walk {
     }
 
     /// Opens a file if there is anything new about it.
+    #[expect(clippy::disallowed_methods, reason = "called where blocking is allowed")]
     fn open(&mut self, name: &str) -> Option<Open> {
         let path = self.directory.join(name);
         let metadata = match fs::metadata(&path) {
@@ -287,6 +289,7 @@ fn first_of(sentences: &[String]) -> String {
 }
 
 /// Opens a file at a position; `None`: it is gone. Refuses one that is not the file that was read so far.
+#[expect(clippy::disallowed_methods, reason = "called where blocking is allowed")]
 fn begin(directory: &Path, name: &str, look: Look, position: Position) -> Result<Option<Open>, String> {
     let file = match File::open(directory.join(name)) {
         Ok(file) => file,

@@ -152,6 +152,7 @@ impl Requests {
         Ok(headers)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "Retry-After may name a time of day")]
     fn check_status(&self, response: &Response) -> Result<(), Failure> {
         let status = response.status();
         if status.is_success() {

@@ -65,6 +65,7 @@ struct Looked {
 impl Reader {
     /// Connects and begins where the group stands; also returns what is missing, in words: records that the cluster
     /// had deleted before they were read.
+    #[expect(clippy::disallowed_methods, reason = "the topic's partitions are looked up again after a while")]
     pub(super) fn open(
         settings: &KafkaSourceSettings,
         pipeline: &PipelineName,
@@ -140,6 +141,7 @@ impl Reader {
     }
 
     /// Takes in partitions that were added. They are read from their beginning: nothing of them is older than the start.
+    #[expect(clippy::disallowed_methods, reason = "the topic's partitions are looked up again after a while")]
     fn look_for_partitions(&self) -> Result<(), KafkaError> {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.at.elapsed() < LOOK {
