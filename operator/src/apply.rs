@@ -12,11 +12,12 @@ use millrace_api::{Pipeline, StreamingPipeline};
 use serde::{Serialize, de::DeserializeOwned};
 use snafu::{ResultExt, Snafu, ensure};
 
+use crate::act::Act;
 use crate::context::Context;
 use crate::controller::chain_of;
-use crate::desire::Objects;
-use crate::observe::Observed;
-use crate::plan::{Act, Plan};
+use crate::objects::Objects;
+use crate::observed::Observed;
+use crate::plan::Plan;
 use millrace_stores::cassandra::{self, AskCassandra};
 use millrace_stores::kafka::{AskKafka, Kafka};
 
@@ -179,27 +180,18 @@ where
 }
 
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {
-    let mut kafka = Kafka::new(&observed.addresses(Component::Kafka));
-    let keyspace = &pipeline.cassandra.keyspace;
-    let on_kafka = || ActOnKafkaSnafu { act: act.describe() };
-    let statement = match act {
-        Act::CreateTopic(topic) => return kafka.create_topic(topic).await.with_context(|_| on_kafka()),
-        Act::AddPartitions { topic, partitions } => {
-            return kafka.add_partitions(topic, *partitions).await.with_context(|_| on_kafka());
+    match act {
+        Act::Kafka(change) => {
+            let mut kafka = Kafka::new(&observed.addresses(Component::Kafka));
+            kafka.change(change).await.with_context(|_| ActOnKafkaSnafu { act: act.describe() })
         }
-        Act::AlterTopic { topic, change } => {
-            return kafka.alter_topic(topic, change).await.with_context(|_| on_kafka());
+        Act::Cassandra(change) => {
+            let node = observed.stores.cassandra.nodes.values().next().map(|node| node.address);
+            let changed = cassandra::change(node, &pipeline.cassandra, change).await;
+            changed.with_context(|_| ActOnCassandraSnafu { act: act.describe() })
         }
-        Act::RestartPod(restart) => return delete_pod(ctx, pipeline, &restart.pod, &restart.uid).await,
-        Act::CreateKeyspace => cassandra::create_keyspace(&pipeline.cassandra),
-        Act::CreateType(declared) => cassandra::create_type(keyspace, declared),
-        Act::AddField { type_name, field } => cassandra::add_field(keyspace, type_name, field),
-        Act::CreateTable(table) => cassandra::create_table(keyspace, table),
-        Act::AddColumn { table, column } => cassandra::add_column(keyspace, table, column),
-        Act::SetTtl { table, ttl_seconds } => cassandra::set_ttl(keyspace, table, *ttl_seconds),
-    };
-    let node = observed.stores.cassandra.nodes.values().next().map(|node| node.address);
-    cassandra::execute(node, &[statement]).await.with_context(|_| ActOnCassandraSnafu { act: act.describe() })
+        Act::RestartPod(restart) => delete_pod(ctx, pipeline, &restart.pod, &restart.uid).await,
+    }
 }
 
 /// Deletes a pod only if it is still the one that was observed.

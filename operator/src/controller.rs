@@ -26,12 +26,14 @@ use tracing::Instrument;
 
 use crate::apply::{Applied, Apply, apply};
 use crate::context::Context;
-use crate::desire::{Inputs, desire};
+use crate::desire::{desire, inputs};
 use crate::labels::{INSTANCE_LABEL, MANAGED_SELECTOR};
-use crate::observe::{Observed, observe, read_pipeline};
+use crate::observe::{observe, read_pipeline};
+use crate::observed::Observed;
 use crate::plan::{Plan, plan};
 use crate::publish::{Publish, publish};
 use crate::report::{Failure, Outcome, report};
+use crate::scale::scale;
 use crate::telemetry::Ended;
 
 /// How soon a pipeline that is on its way is looked at again, beside what watches tell.
@@ -250,7 +252,8 @@ async fn walk(
 
 /// The pure middle of the road.
 fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
-    let inputs = Inputs::of(pipeline, observed, resource.status.as_ref(), ctx.administration.clone());
+    let replicas = scale(pipeline, observed);
+    let inputs = inputs(pipeline, observed, resource.status.as_ref(), replicas, ctx.administration.clone());
     plan(pipeline, desire(pipeline, &inputs), observed)
 }
 

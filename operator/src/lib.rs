@@ -17,17 +17,24 @@
 //! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and the crate `stores` has the small
 //! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
 
+pub mod act;
 pub mod apply;
+pub mod cassandra;
 pub mod chain;
 pub mod compiler;
 pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
+pub mod kafka;
 pub mod lease;
+pub mod link;
+pub mod objects;
 pub mod observe;
+pub mod observed;
 pub mod plan;
 pub mod publish;
+pub mod readiness;
 pub mod report;
 pub mod runs;
 pub mod scale;
@@ -35,5 +42,7 @@ pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;
+pub mod workers;
+pub mod zookeeper;
 
 pub use millrace_api::labels;

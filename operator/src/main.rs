@@ -9,7 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Client, CustomResourceExt};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_operator::context::Context;
-use millrace_operator::desire::Administration;
+use millrace_operator::objects::scope::Administration;
 use millrace_operator::lease::Leadership;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;

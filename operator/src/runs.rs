@@ -11,10 +11,12 @@
 //! was killed anywhere goes on where it was.
 
 pub mod apply;
+pub mod attempt;
 pub mod counts;
 pub mod endings;
 pub mod observe;
 pub mod plan;
+pub mod progress;
 pub mod report;
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::ANSWER_TIMEOUT;
 pub use browse::{Begin, Browse, Filter, Page, Tail};
-pub use change::{ConfigChange, wanted_config};
+pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
 pub use lag::PartitionLag;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use millrace_operator::desire::workers::HTTP_PORT;
+use millrace_operator::workers::objects::HTTP_PORT;
 use millrace_stores::kafka::Kafka;
 use tokio::time::timeout;
 

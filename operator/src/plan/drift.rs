@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::desire::Objects;
-use crate::observe::Children;
+use crate::objects::Objects;
+use crate::observed::Children;
 
 /// Annotation with the checksum of the object as it was desired.
 pub const DESIRED_CHECKSUM: &str = "millrace.dev/desired-checksum";

@@ -15,7 +15,8 @@ use serde_json::json;
 use snafu::{ResultExt, Snafu, ensure};
 
 use super::observe::RunWorld;
-use super::plan::{RunAct, RunPlan};
+use super::plan::RunPlan;
+use super::progress::RunAct;
 use crate::apply::FIELD_MANAGER;
 use crate::context::Context;
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use worker_settings::{RUN_COUNTS_PATH, RunCounts};
 
-use crate::desire::workers::HTTP_PORT;
+use crate::workers::objects::HTTP_PORT;
 
 /// Longest that the answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);

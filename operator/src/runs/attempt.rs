@@ -10,10 +10,9 @@ use millrace_api::pipeline::{Claim, claim_of};
 use millrace_api::{IngestionRun, Pipeline, Run};
 use worker_settings::{ProduceSettings, RunSettings};
 
-use super::Administration;
-use super::common::{Scope, files};
-use super::workers::{HTTP_PORT, Worker, produce_settings, worker_template, yaml};
 use crate::labels::{ATTEMPT_LABEL, RUN_LABEL, RUN_UID};
+use crate::objects::scope::{Administration, Scope, files};
+use crate::workers::objects::{HTTP_PORT, Worker, produce_settings, worker_template, yaml};
 
 /// Where Kubernetes looks for what a container says last.
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";

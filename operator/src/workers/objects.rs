@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     Container, KeyToPath, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeProjection,
 };
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
@@ -19,14 +20,14 @@ use worker_settings::{
     QuerySettings,
 };
 
-use super::cassandra::CQL_PORT;
-use super::common::{Files, Port, Scope, count, files, label_selector, resource_requirements};
-use super::kafka::BROKER_PORT;
-use super::pod::{
+use crate::cassandra::objects::CQL_PORT;
+use crate::kafka::objects::BROKER_PORT;
+use crate::objects::pod::{
     Probes, Rhythm, User, config_map_volume, container, container_port, http_probe, pod_spec, pod_template, probed,
     read_only_mount, variable,
 };
-use super::{Inputs, Objects, network};
+use crate::objects::scope::{Files, Inputs, Port, Scope, count, files, label_selector, resource_requirements};
+use crate::objects::{Objects, network};
 
 /// Where a worker serves `/metrics`, `/healthz` and `/readyz`.
 pub const HTTP_PORT: Port = Port { name: "http", number: 8080 };
@@ -141,10 +142,16 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
     })
 }
 
+/// Returns the policy of the pods of runs, which go where producers go.
+pub fn runs_policy(scope: &Scope<'_>) -> NetworkPolicy {
+    let kafka = network::component(scope.pipeline, Component::Kafka);
+    network::allow(scope, vec![network::from_anywhere(&[HTTP_PORT])], vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()])
+}
+
 /// Old revisions that are kept for `kubectl rollout undo`.
 const REVISIONS: i32 = 3;
 
-pub(super) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
+pub(crate) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
     let producer = &scope.pipeline.producer;
     ProduceSettings {
         pipeline: pipeline_name(scope),
@@ -209,23 +216,23 @@ fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
     KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
 }
 
-pub(super) fn yaml(settings: &impl Serialize) -> String {
+pub(crate) fn yaml(settings: &impl Serialize) -> String {
     serde_yaml::to_string(settings).expect("settings are plain structs with text keys")
 }
 
 /// What is particular about a worker's pods.
-pub(super) struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     /// ConfigMap with its settings.
-    pub(super) settings: String,
-    pub(super) command: [&'static str; 4],
-    pub(super) resources: &'a Resources,
-    pub(super) secrets: &'a [SecretKey],
-    pub(super) claims: &'a [Claim],
-    pub(super) ports: &'a [Port],
-    pub(super) files: &'a Files,
+    pub(crate) settings: String,
+    pub(crate) command: [&'static str; 4],
+    pub(crate) resources: &'a Resources,
+    pub(crate) secrets: &'a [SecretKey],
+    pub(crate) claims: &'a [Claim],
+    pub(crate) ports: &'a [Port],
+    pub(crate) files: &'a Files,
 }
 
-pub(super) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
+pub(crate) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
     let Worker { settings, command, resources, secrets, claims, ports, files } = worker;
     let administration = scope.administration;
     let mut env = BTreeMap::from([

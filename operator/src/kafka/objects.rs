@@ -5,10 +5,10 @@ use millrace_api::crd::kafka::OWNED_KEYS;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Kafka, default_min_in_sync};
 
-use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
-use super::zookeeper::{self, CLIENT_PORT};
-use super::{Inputs, Objects, network, properties};
+use crate::objects::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use crate::objects::scope::{Files, Inputs, Labels, Port, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network, properties};
+use crate::zookeeper::objects::{CLIENT_PORT, servers};
 use millrace_stores::kafka::BROKER_MIN_IN_SYNC;
 
 /// Where clients and brokers ask.
@@ -35,11 +35,11 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
 
 fn config(scope: &Scope<'_>, kafka: &Kafka) -> Files {
     files([
-        ("answers.sh", include_str!("files/kafka/answers.sh").to_owned()),
-        ("java.security", include_str!("files/java.security").to_owned()),
-        ("log4j.properties", include_str!("files/kafka/log4j.properties").to_owned()),
+        ("answers.sh", include_str!("files/answers.sh").to_owned()),
+        ("java.security", include_str!("../objects/files/java.security").to_owned()),
+        ("log4j.properties", include_str!("files/log4j.properties").to_owned()),
         ("server.properties", server_properties(scope, kafka)),
-        ("start.sh", include_str!("files/kafka/start.sh").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 
@@ -84,7 +84,7 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("transaction.state.log.replication.factor", replication.to_string()),
         // An acknowledged record is never given up for availability.
         ("unclean.leader.election.enable", "false".to_owned()),
-        ("zookeeper.connect", zookeeper::servers(scope).join(",")),
+        ("zookeeper.connect", servers(scope).join(",")),
     ];
     // Admission refuses them, too; a resource that has gone round it must not lose records.
     let user = kafka.member.config.clone().into_iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));

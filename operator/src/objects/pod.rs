@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::crd::DeletionPolicy;
 use millrace_api::pipeline::{Member, Storage};
 
-use super::common::{
+use super::scope::{
     CONFIG_CHECKSUM, Files, Labels, Port, Scope, checksum, count, label_selector, resource_requirements,
 };
 

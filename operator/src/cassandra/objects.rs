@@ -9,13 +9,13 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::{Cassandra, Rack};
 use serde_json::{Value, json};
 
-use super::common::{Files, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{
+use crate::labels::RACK_LABEL;
+use crate::objects::pod::{
     Members, Probes, Rhythm, Store, User, address_variable, command_probe, connection_probe, script, stateful_set,
     variable,
 };
-use super::{Inputs, Objects, network};
-use crate::labels::RACK_LABEL;
+use crate::objects::scope::{Files, Inputs, Port, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network};
 
 /// Where clients ask.
 pub const CQL_PORT: Port = Port { name: "cql", number: 9042 };
@@ -51,14 +51,14 @@ fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) 
 
 fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
     let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
-    let options = include_str!("files/cassandra/jvm-server.options");
+    let options = include_str!("files/jvm-server.options");
     files([
         ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
-        ("empty_segments.py", include_str!("files/cassandra/empty_segments.py").to_owned()),
+        ("empty_segments.py", include_str!("files/empty_segments.py").to_owned()),
         ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
-        ("logback.xml", include_str!("files/cassandra/logback.xml").to_owned()),
-        ("ready.sh", include_str!("files/cassandra/ready.sh").to_owned()),
-        ("start.sh", include_str!("files/cassandra/start.sh").to_owned()),
+        ("logback.xml", include_str!("files/logback.xml").to_owned()),
+        ("ready.sh", include_str!("files/ready.sh").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 

@@ -5,9 +5,9 @@ use millrace_api::crd::zookeeper::OWNED_KEYS;
 use millrace_api::names::Component;
 use millrace_api::pipeline::ZooKeeper;
 
-use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{FILES, Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
-use super::{Inputs, Objects, network, properties};
+use crate::objects::pod::{FILES, Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use crate::objects::scope::{Files, Inputs, Labels, Port, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network, properties};
 
 /// Where clients ask.
 pub const CLIENT_PORT: Port = Port { name: "client", number: 2181 };
@@ -46,11 +46,11 @@ fn hosts(scope: &Scope<'_>) -> Vec<String> {
 
 fn config(scope: &Scope<'_>, zookeeper: &ZooKeeper) -> Files {
     files([
-        ("answers.sh", include_str!("files/zookeeper/answers.sh").to_owned()),
-        ("java.security", include_str!("files/java.security").to_owned()),
-        ("logback.xml", include_str!("files/zookeeper/logback.xml").to_owned()),
-        ("start.sh", include_str!("files/zookeeper/start.sh").to_owned()),
-        ("stop.sh", include_str!("files/zookeeper/stop.sh").to_owned()),
+        ("answers.sh", include_str!("files/answers.sh").to_owned()),
+        ("java.security", include_str!("../objects/files/java.security").to_owned()),
+        ("logback.xml", include_str!("files/logback.xml").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
+        ("stop.sh", include_str!("files/stop.sh").to_owned()),
         ("zoo.cfg", zoo_cfg(scope, zookeeper)),
     ])
 }
