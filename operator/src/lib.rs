@@ -36,6 +36,7 @@ pub mod plan;
 pub mod publish;
 pub mod readiness;
 pub mod report;
+pub mod road;
 pub mod runs;
 pub mod scale;
 pub mod schedules;
@@ -43,6 +44,7 @@ pub mod server;
 pub mod smoke;
 pub mod telemetry;
 pub mod workers;
+pub mod write;
 pub mod zookeeper;
 
 pub use millrace_api::labels;

@@ -52,7 +52,11 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
     LinkState::unmet(
         Link::Processor,
         Reason::WaitingForProcessors,
-        format!("{} of {wanted} processors are ready, {group}{}", ready.ready, trouble_of(observed, Component::Processor)),
+        format!(
+            "{} of {wanted} processors are ready, {group}{}",
+            ready.ready,
+            trouble_of(observed, Component::Processor)
+        ),
     )
 }
 

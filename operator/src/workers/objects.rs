@@ -145,7 +145,11 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
 /// Returns the policy of the pods of runs, which go where producers go.
 pub fn runs_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let kafka = network::component(scope.pipeline, Component::Kafka);
-    network::allow(scope, vec![network::from_anywhere(&[HTTP_PORT])], vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()])
+    network::allow(
+        scope,
+        vec![network::from_anywhere(&[HTTP_PORT])],
+        vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()],
+    )
 }
 
 /// Old revisions that are kept for `kubectl rollout undo`.
