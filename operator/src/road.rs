@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{self, Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, store::Writer};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tracing::{Instrument, Span};
@@ -126,7 +127,7 @@ impl Watches<'_> {
 
     fn api<K>(&self, resource: &ApiResource) -> Api<K>
     where
-        K: Resource<DynamicType = ApiResource, Scope = <DynamicObject as Resource>::Scope>,
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
     {
         match self.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
