@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Resource, ResourceExt};
-use millrace_api::names::Component;
 use millrace_api::{Pipeline, StreamingPipeline};
 use serde::Serialize;
 use serde_json::Value;
@@ -176,11 +175,12 @@ fn ensure_ours(owners: &[OwnerReference], kind: &str, name: &str, pipeline: &Pip
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {
     match act {
         Act::Kafka(change) => {
-            let mut kafka = Kafka::new(&observed.addresses(Component::Kafka));
+            let mut kafka = Kafka::new(&observed.children.brokers());
             kafka.change(change).await.with_context(|_| ActOnKafkaSnafu { act: act.describe() })
         }
         Act::Cassandra(change) => {
-            let node = observed.stores.cassandra.nodes.values().next().map(|node| node.address);
+            let reach = observed.children.nodes();
+            let node = observed.stores.cassandra.nodes.keys().find_map(|key| reach.of(key));
             let changed = cassandra::change(node, &pipeline.cassandra, change).await;
             changed.with_context(|_| ActOnCassandraSnafu { act: act.describe() })
         }

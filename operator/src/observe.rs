@@ -7,14 +7,14 @@ use chrono::Utc;
 use futures::try_join;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::names::{Component, Names};
+use millrace_api::names::Names;
 use millrace_api::{Pipeline, StreamingPipeline};
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
 use crate::labels::instance_selector;
-use crate::observed::{Children, Observed, Stores, addresses, node_addresses};
+use crate::observed::{Children, Observed, Stores};
 use millrace_stores::kafka::Kafka;
 use millrace_stores::{cassandra, zookeeper};
 
@@ -56,9 +56,7 @@ pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Obs
 }
 
 async fn ask_stores(pipeline: &Pipeline, children: &Children) -> Stores {
-    let servers = addresses(children, Component::ZooKeeper);
-    let brokers = addresses(children, Component::Kafka);
-    let nodes = node_addresses(children);
+    let (servers, brokers, nodes) = (children.servers(), children.brokers(), children.nodes());
     let group = pipeline.names.consumer_group();
     let topics: BTreeSet<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
     let topics: Vec<String> = topics.into_iter().collect();

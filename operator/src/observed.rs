@@ -10,10 +10,12 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
 use millrace_api::names::Component;
+use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
 
 /// What there is.
@@ -48,6 +50,23 @@ impl Children {
             pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
                 && pod.meta().deletion_timestamp.is_none()
         })
+    }
+}
+
+impl Children {
+    /// Returns how the ZooKeeper servers are reached, by ordinal.
+    pub fn servers(&self) -> Reach<u32> {
+        Reach::of_pods(&addresses(self, Component::ZooKeeper), ZOOKEEPER_CLIENT)
+    }
+
+    /// Returns how the brokers are reached, by ordinal.
+    pub fn brokers(&self) -> Reach<u32> {
+        Reach::of_pods(&addresses(self, Component::Kafka), KAFKA)
+    }
+
+    /// Returns how the Cassandra nodes are reached, by rack and ordinal.
+    pub fn nodes(&self) -> Reach<NodeKey> {
+        Reach::of_pods(&node_addresses(self), CASSANDRA_CQL)
     }
 }
 
@@ -86,7 +105,7 @@ impl Observed {
 }
 
 /// Returns the addresses of a component's pods by ordinal; pods without an address are left out.
-pub fn addresses(children: &Children, component: Component) -> BTreeMap<u32, IpAddr> {
+fn addresses(children: &Children, component: Component) -> BTreeMap<u32, IpAddr> {
     children.pods_of(component).filter_map(|pod| Some((ordinal(pod)?, address(pod)?))).collect()
 }
 

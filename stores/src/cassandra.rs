@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use millrace_api::ports::CASSANDRA_CQL;
 use scylla::client::PoolSize;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
@@ -21,11 +22,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ANSWER_TIMEOUT;
+use super::reach::Reach;
 pub use change::{Change, change};
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 
 /// Port of the native protocol.
-pub const NATIVE_PORT: u16 = 9042;
+pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
 
 /// Why Cassandra could not be asked or changed.
 #[derive(Debug, Snafu)]
@@ -104,9 +106,9 @@ pub struct TableFacts {
 }
 
 /// Asks all nodes at once; one that does not answer is left out.
-pub async fn observe(nodes: &BTreeMap<NodeKey, IpAddr>, keyspace: &str) -> CassandraFacts {
-    let views = nodes.iter().map(|(key, address)| async move {
-        let view = timeout(ANSWER_TIMEOUT, ask(*address, keyspace)).await.ok()?.ok()?;
+pub async fn observe(nodes: &Reach<NodeKey>, keyspace: &str) -> CassandraFacts {
+    let views = nodes.members().map(|(key, socket)| async move {
+        let view = timeout(ANSWER_TIMEOUT, ask(socket, keyspace)).await.ok()?.ok()?;
         Some((key.clone(), view))
     });
     let mut facts = CassandraFacts::default();
@@ -117,7 +119,7 @@ pub async fn observe(nodes: &BTreeMap<NodeKey, IpAddr>, keyspace: &str) -> Cassa
     facts
 }
 
-/// Opens a session that talks to one node only.
+/// Opens a session that talks to one managed node only, at its pod's address.
 pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
     open_at(SocketAddr::new(address, NATIVE_PORT), address).await
 }
@@ -141,8 +143,9 @@ pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<Session, Ask
         .context(OpenSessionSnafu { address })
 }
 
-async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
-    let session = open(address).await?;
+async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
+    let address = socket.ip();
+    let session = open_at(socket, address).await?;
     let local: Vec<(Uuid, String, Uuid)> =
         rows(&session, "SELECT host_id, bootstrapped, schema_version FROM system.local", ()).await?;
     let peers: Vec<(Option<Uuid>, Option<BTreeSet<String>>)> =

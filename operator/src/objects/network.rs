@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
+use millrace_api::ports::Port;
 
-use super::scope::{Port, Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
+use super::scope::{Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
 use crate::labels::{APPLICATION, COMPONENT_LABEL};
 
 /// Label that Kubernetes gives every namespace: its name.

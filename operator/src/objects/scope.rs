@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
+use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
 use sha2::{Digest, Sha256};
 use worker_settings::Bytes;
@@ -29,15 +30,6 @@ pub type Files = BTreeMap<String, String>;
 
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
-
-/// A port with its name.
-#[derive(Clone, Copy, Debug)]
-pub struct Port {
-    /// Name, in Services and containers.
-    pub name: &'static str,
-    /// Number.
-    pub number: u16,
-}
 
 /// Members that each workload shall have right now.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +90,14 @@ impl Scope<'_> {
     /// Returns the name of most of the component's objects.
     pub fn name(&self) -> String {
         self.pipeline.names.component(self.component)
+    }
+
+    /// Returns the host names of the ZooKeeper servers, which they and the brokers find the ensemble by.
+    pub fn ensemble(&self) -> Vec<String> {
+        let names = &self.pipeline.names;
+        let set = names.component(Component::ZooKeeper);
+        let host = |ordinal| names.pod_host(&set, Component::ZooKeeper, ordinal);
+        (0..self.pipeline.zookeeper.replicas).map(host).collect()
     }
 
     /// Returns the labels that select the component's pods; they never change.

@@ -1,13 +1,13 @@
 //! Changes to keyspace, types and tables: creates and extends them. Each is one statement and can be repeated. Values
 //! never come from records, identifiers are those that admission has bounded.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use millrace_api::pipeline::{Cassandra, Table};
 use snafu::{OptionExt, ResultExt};
 use worker_settings::{ColumnSettings, TypeSettings};
 
-use super::{AskCassandra, ExecuteSnafu, FindAddressSnafu, open, quoted};
+use super::{AskCassandra, ExecuteSnafu, FindAddressSnafu, open_at, quoted};
 
 /// A change to the schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +70,9 @@ impl Change {
 }
 
 /// Makes a change by one node, and awaits schema agreement.
-pub async fn change(address: Option<IpAddr>, cassandra: &Cassandra, change: &Change) -> Result<(), AskCassandra> {
-    let session = open(address.context(FindAddressSnafu)?).await?;
+pub async fn change(node: Option<SocketAddr>, cassandra: &Cassandra, change: &Change) -> Result<(), AskCassandra> {
+    let node = node.context(FindAddressSnafu)?;
+    let session = open_at(node, node.ip()).await?;
     let statement = change.statement(cassandra);
     session
         .query_unpaged(statement.as_str(), ())
