@@ -56,6 +56,9 @@ pub struct Passed {
 /// Why a pass ended early.
 pub type Failed = Box<dyn Error + Send + Sync>;
 
+/// Walks one pass over an object.
+pub type Pass = Box<dyn Fn(Key) -> BoxFuture<'static, Result<Passed, Failed>> + Send + Sync>;
+
 /// A road: what is done with each of its objects.
 pub struct Road {
     /// Its name in metrics.
@@ -63,7 +66,7 @@ pub struct Road {
     /// How a pass is told of in the log.
     pub span: fn(&Key) -> Span,
     /// Walks one pass.
-    pub pass: Box<dyn Fn(Key) -> BoxFuture<'static, Result<Passed, Failed>> + Send + Sync>,
+    pub pass: Pass,
     /// Forgets an object that is gone.
     pub forget: Box<dyn Fn(&Key) + Send + Sync>,
     /// Where passes are counted.
@@ -101,7 +104,7 @@ impl Watches<'_> {
     /// Returns a controller of the objects of a kind. Writes of their status wake nobody: ours would wake ourselves.
     pub fn controller<K: Resource<DynamicType = ()>>(&self, config: Config) -> Controller<Watched> {
         let resource = ApiResource::erase::<K>(&());
-        let writer = Writer::new(resource.clone());
+        let writer = Writer::<Watched>::new(resource.clone());
         let cache = writer.as_reader();
         let objects = reflector(writer, self.watch(&resource, watcher::Config::default()))
             .applied_objects()

@@ -24,7 +24,6 @@ use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::crd::ScheduleStatus;
 use millrace_api::names::Names;
 use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;

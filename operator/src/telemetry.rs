@@ -98,7 +98,7 @@ impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("millrace");
         let reconciles = Family::default();
-        let reconcile_seconds = Family::<RoadLabel, Histogram>::new_with_constructor(reconcile_seconds);
+        let reconcile_seconds = Family::new_with_constructor(reconcile_seconds as fn() -> Histogram);
         let writes = Family::default();
         let ready = Family::default();
         let runs = Family::default();

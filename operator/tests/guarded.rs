@@ -267,7 +267,8 @@ async fn tells_of_a_scheduled_run_only_while_it_leads(#[case] lost: LosesAt, #[c
     let asked = walk(road, &mut told, if events == 0 { 2 } else { 1 }, until).await;
     assert_eq!(asked.iter().filter(|(method, path)| *method == Method::POST && path == RUNS).count(), 1);
     assert_eq!(asked.iter().filter(|asked| is_event(asked)).count(), events);
-    assert_eq!((written_to(&ctx, "IngestionRun"), written_to(&ctx, "Event")), (1, events));
+    // Whoever leads on may have told of a missed due time, too.
+    assert_eq!((written_to(&ctx, "IngestionRun"), written_to(&ctx, "Event") > 0), (1, events > 0));
 }
 
 #[rstest]
