@@ -9,6 +9,7 @@
 //! schedule  due times of a schedule; the runs of a backfill
 //! template  texts with `${…}` in them
 //! labels    labels of the operator's objects, and selectors
+//! ports     every port of a pipeline's pods, by name and number
 //! names     every name that is derived from a pipeline, born in one place
 //! reference a resource's reference as Markdown, from its CRD
 //! ```
@@ -22,6 +23,7 @@ pub mod labels;
 pub mod names;
 pub mod params;
 pub mod pipeline;
+pub mod ports;
 pub mod reference;
 pub mod run;
 pub mod schedule;

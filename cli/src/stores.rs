@@ -11,6 +11,7 @@ use millrace_api::labels::pod_selector;
 use millrace_api::names::{Component, Names};
 use millrace_stores::cassandra::{NATIVE_PORT, open_at};
 use millrace_stores::kafka::{BROKER_PORT, Kafka};
+use millrace_stores::reach::Reach;
 use scylla::client::session::Session;
 
 use crate::Failure;
@@ -45,7 +46,7 @@ pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, F
         }
     }
     match (addresses.is_empty(), last) {
-        (false, _) => Ok(Reached { client: Kafka::at(addresses), _forwards: forwards }),
+        (false, _) => Ok(Reached { client: Kafka::new(&Reach::at(addresses)), _forwards: forwards }),
         (true, Some(failure)) => Err(failure),
         (true, None) => Err(nothing_runs(names, Component::Kafka)),
     }
@@ -93,6 +94,6 @@ pub fn is_running(pod: &Pod) -> bool {
 }
 
 /// A broker's id is its pod's ordinal.
-fn ordinal(pod: &str) -> Option<i32> {
+fn ordinal(pod: &str) -> Option<u32> {
     pod.rsplit_once('-')?.1.parse().ok()
 }

@@ -2,7 +2,6 @@
 //!
 //! Nothing of this is shown to a viewer who may not read it: whoever asks goes through `access`.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,9 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
+use millrace_api::ports::KAFKA;
 use millrace_operator::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_SELECTOR, RACK_LABEL};
+use millrace_stores::reach::Reach;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -120,13 +121,11 @@ impl Cluster {
         self.caches.iter().flat_map(|cache| cache.pods.state_filter(is_of)).collect()
     }
 
-    /// Returns the addresses of the brokers, by ordinal.
-    pub fn brokers(&self, names: &Names) -> BTreeMap<u32, IpAddr> {
+    /// Returns how the brokers are reached, by ordinal.
+    pub fn brokers(&self, names: &Names) -> Reach<u32> {
         let pods = self.pods(names);
-        pods.iter()
-            .filter(|pod| is_of(pod, Component::Kafka))
-            .filter_map(|pod| Some((ordinal(pod)?, address(pod)?)))
-            .collect()
+        let brokers = pods.iter().filter(|pod| is_of(pod, Component::Kafka));
+        Reach::of_pods(&brokers.filter_map(|pod| Some((ordinal(pod)?, address(pod)?))).collect(), KAFKA)
     }
 
     /// Returns the addresses of the Cassandra nodes that are ready, then of the others, by rack and ordinal.

@@ -18,7 +18,9 @@ use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record, RecordBatchDecoder,
     RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
+use millrace_api::ports::KAFKA;
 use millrace_stores::kafka::{BROKER_PORT, Connection, Kafka, KafkaFacts};
+use millrace_stores::reach::Reach;
 
 use crate::spec::TOPIC;
 
@@ -68,7 +70,7 @@ impl KafkaClient {
         Self {
             addresses: addresses.clone(),
             group,
-            asking: Kafka::new(addresses),
+            asking: Kafka::new(&Reach::of_pods(addresses, KAFKA)),
             connections: BTreeMap::new(),
             leaders: BTreeMap::new(),
         }

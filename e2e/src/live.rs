@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
 use millrace_operator::labels::pod_selector;
-use millrace_operator::plan::readiness::is_ready;
+use millrace_operator::readiness::is_ready;
 use serde_json::Value;
 
 use crate::kafka::KafkaClient;

@@ -4,9 +4,9 @@ use kube::Client;
 use millrace_api::names::Names;
 
 use crate::compiler::Compiler;
-use crate::desire::Administration;
 use crate::events::Events;
 use crate::lease::Fence;
+use crate::objects::scope::Administration;
 use crate::telemetry::Telemetry;
 
 /// Shared by all reconciles.

@@ -3,36 +3,35 @@
 //! Level-triggered: why it was woken does not matter. A pipeline that is not ready is looked at again soon, a ready one
 //! slowly; a failed pass backs off. Pipelines are reconciled side by side, and one that fails delays no other.
 
-use std::any::Any;
-use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::{DeserializeGuard, DynamicObject};
-use kube::runtime::controller::{self, Action, Config, Controller};
+use kube::ResourceExt;
+use kube::core::ApiResource;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
 use snafu::Snafu;
-use tracing::Instrument;
 
 use crate::apply::{Applied, Apply, apply};
 use crate::context::Context;
-use crate::desire::{Inputs, desire};
-use crate::labels::{INSTANCE_LABEL, MANAGED_SELECTOR};
-use crate::observe::{Observed, observe, read_pipeline};
+use crate::desire::{desire, inputs};
+use crate::labels::INSTANCE_LABEL;
+use crate::observe::{observe, read_pipeline};
+use crate::observed::Observed;
 use crate::plan::{Plan, plan};
 use crate::publish::{Publish, publish};
 use crate::report::{Failure, Outcome, report};
-use crate::telemetry::Ended;
+use crate::road::{Passed, Road, Watched, Watches, keep, ours};
+use crate::scale::scale;
+use crate::server::Readiness;
+use crate::telemetry::{Ended, chain_of};
 
 /// How soon a pipeline that is on its way is looked at again, beside what watches tell.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
@@ -40,14 +39,10 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 const READY: Duration = Duration::from_secs(15);
 /// How often a pipeline is looked at that only people can help: a quota or a right may have been given meanwhile.
 const REJECTED: Duration = Duration::from_secs(60);
-/// First and longest wait after a failed pass.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Pipelines reconciled at once.
 const CONCURRENCY: u16 = 16;
 /// Bursts of events about one pipeline become one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-
-type Watched = DeserializeGuard<StreamingPipeline>;
 
 /// Why a pass ended without a status.
 #[derive(Debug, Snafu)]
@@ -59,155 +54,68 @@ pub enum Reconcile {
     Compile { source: crate::compiler::Compile },
     #[snafu(display("cannot publish"), context(false))]
     Publish { source: Publish },
-    #[snafu(display("the reconcile panicked, which is a bug: {message}"))]
-    Panic { message: String },
-}
-
-/// Consecutive failures per pipeline, for the backoff.
-#[derive(Default)]
-struct Failures(std::sync::Mutex<BTreeMap<Names, u32>>);
-
-impl Failures {
-    fn next_wait(&self, names: &Names) -> Duration {
-        let mut counts = self.0.lock().expect("no holder of this lock panics");
-        let count = counts.entry(names.clone()).or_default();
-        *count += 1;
-        let (first, longest) = BACKOFF;
-        let ceiling = first.saturating_mul(1 << (*count).min(10)).min(longest);
-        ceiling.mul_f64(rand::random_range(0.5..1.0))
-    }
-
-    fn forget(&self, names: &Names) {
-        self.0.lock().expect("no holder of this lock panics").remove(names);
-    }
-}
-
-struct Shared {
-    ctx: Context,
-    failures: Failures,
 }
 
 /// Watches and reconciles the pipelines of one namespace, or of all, until the process ends.
-pub async fn run(ctx: Context, namespace: Option<String>, readiness: crate::server::Readiness) {
-    let all = watcher::Config::default();
-    let ours = watcher::Config::default().labels(MANAGED_SELECTOR);
-    let client = &ctx.client;
-    let shared = Arc::new(Shared { ctx: ctx.clone(), failures: Failures::default() });
-    let pods = scoped::<Pod>(client, namespace.as_deref());
-    let (cache, writer) = reflector::store();
-    // Our own status writes wake nobody: under load the lag would change again with every one of them.
-    let pipelines = reflector(writer, watcher(scoped_pipelines(client, namespace.as_deref()), all))
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
-    let controller = Controller::for_stream(pipelines, cache)
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
-        .owns(scoped::<ConfigMap>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<Deployment>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<NetworkPolicy>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<PodDisruptionBudget>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<Service>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<ServiceAccount>(client, namespace.as_deref()), ours.clone())
-        .owns(scoped::<StatefulSet>(client, namespace.as_deref()), ours.clone())
-        .watches(pods, ours, |pod: Pod| pipeline_of(&pod));
+pub async fn run(ctx: Context, namespace: Option<String>, readiness: Readiness) {
+    let watches = Watches { client: &ctx.client, namespace: namespace.as_deref() };
+    let mut controller =
+        watches.controller::<StreamingPipeline>(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    for owned in [
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+    ] {
+        controller = watches.owned(controller, owned);
+    }
+    let pods = ApiResource::erase::<Pod>(&());
+    let changed = watches.watch(&pods, ours()).touched_objects();
+    let controller = controller.watches_stream_with(changed, |pod| pipeline_of(&pod), pods);
     readiness.set();
-    controller
-        .run(reconcile, error_policy, Arc::clone(&shared))
-        .for_each(|outcome| {
-            match outcome {
-                Ok(_) => {}
-                Err(controller::Error::ObjectNotFound(gone)) => shared.forget(&gone),
-                // A failed reconcile was told where it failed; what is left are watches that begin anew.
-                Err(error) => tracing::debug!(%error, "controller"),
-            }
-            std::future::ready(())
-        })
-        .await;
-}
-
-impl Shared {
-    /// Forgets a pipeline that is not there any more; the controller asks for no reconcile of it.
-    fn forget(&self, gone: &ObjectRef<DynamicObject>) {
-        let names = Names::new(gone.namespace.clone().unwrap_or_default(), gone.name.clone());
-        self.failures.forget(&names);
-        self.ctx.forget(&names);
-    }
-}
-
-fn scoped_pipelines(client: &kube::Client, namespace: Option<&str>) -> Api<Watched> {
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-pub(crate) fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-fn pipeline_of(pod: &Pod) -> Option<ObjectRef<Watched>> {
-    let name = pod.labels().get(INSTANCE_LABEL)?;
-    Some(ObjectRef::new(name).within(&pod.namespace()?))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]
-async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action, Reconcile> {
-    let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
-    let trace_id = uuid::Uuid::new_v4().simple().to_string();
-    let span = tracing::info_span!("reconcile", namespace = names.namespace(), pipeline = names.pipeline(), trace_id);
-    let begun = Instant::now();
-    // A bug that one pipeline brings out must not end the operator for all others.
-    let passed = AssertUnwindSafe(pass(&shared.ctx, &names)).catch_unwind().instrument(span.clone()).await;
-    let passed = passed.unwrap_or_else(|panic| PanicSnafu { message: text_of(panic.as_ref()) }.fail());
-    let (ended, action) = match passed {
-        Ok((ended, wait)) => {
-            if ended != Ended::Failed {
-                shared.failures.forget(&names);
-            }
-            let wait = if ended == Ended::Failed { Some(shared.failures.next_wait(&names)) } else { wait };
-            (ended, Ok(wait.map_or_else(Action::await_change, Action::requeue)))
-        }
-        Err(error) => {
-            tracing::error!(parent: &span, error = %chain_of(&error), "reconcile failed");
-            (Ended::Failed, Err(error))
-        }
+    let telemetry = ctx.telemetry.clone();
+    let forgetting = ctx.clone();
+    let road = Road {
+        name: "pipelines",
+        span: |key| {
+            let trace_id = uuid::Uuid::new_v4().simple().to_string();
+            tracing::info_span!("reconcile", namespace = key.namespace, pipeline = key.name, trace_id)
+        },
+        pass: Box::new(move |key| {
+            let ctx = ctx.clone();
+            async move { Ok(pass(&ctx, &Names::new(key.namespace, key.name)).await?) }.boxed()
+        }),
+        forget: Box::new(move |key| forgetting.forget(&Names::new(&key.namespace, &key.name))),
+        telemetry,
     };
-    shared.ctx.telemetry.reconciled(ended, begun.elapsed());
-    action
+    keep(road, controller).await;
 }
 
-fn error_policy(watched: Arc<Watched>, _: &Reconcile, shared: Arc<Shared>) -> Action {
-    let names = Names::new(watched.namespace().unwrap_or_default(), watched.name_any());
-    Action::requeue(shared.failures.next_wait(&names))
+fn pipeline_of(pod: &Watched) -> Option<ObjectRef<Watched>> {
+    let name = pod.labels().get(INSTANCE_LABEL)?;
+    Some(ObjectRef::new_with(name, ApiResource::erase::<StreamingPipeline>(&())).within(&pod.namespace()?))
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-}
-
-/// Walks the road once. Returns how it ended, and how long to wait when nothing else wakes us.
-#[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]
-async fn pass(ctx: &Context, names: &Names) -> Result<(Ended, Option<Duration>), Reconcile> {
+/// Walks the road once.
+#[expect(clippy::disallowed_methods, reason = "what was not observed has no time of its own")]
+async fn pass(ctx: &Context, names: &Names) -> Result<Passed, Reconcile> {
     let Some(resource) = read_pipeline(ctx, names).await? else {
         ctx.forget(names);
-        return Ok((Ended::Gone, None));
+        return Ok(Passed { ended: Ended::Gone, wait: None });
     };
     if resource.metadata.deletion_timestamp.is_some() {
         // Owner references and the StatefulSets' volume retention do the rest; there is no finalizer to hang.
-        return Ok((Ended::Gone, None));
+        return Ok(Passed { ended: Ended::Gone, wait: None });
     }
     let Validated { pipeline, rejected } = ctx.compiler.validate(&resource).await?;
     let Some(pipeline) = pipeline else {
         let status = report(&resource, &Outcome::Unparsable { rejected: &rejected }, chrono::Utc::now());
         publish(ctx, &resource, &status, &Applied::default()).await?;
         ctx.telemetry.pipeline_judged(names, false);
-        return Ok((Ended::Rejected, Some(REJECTED)));
+        return Ok(Passed { ended: Ended::Rejected, wait: Some(REJECTED) });
     };
     let observed = match observe(ctx, &pipeline).await {
         Ok(observed) => observed,
@@ -222,11 +130,11 @@ async fn walk(
     pipeline: &Pipeline,
     rejected: &[Rejected],
     observed: &Observed,
-) -> Result<(Ended, Option<Duration>), Reconcile> {
+) -> Result<Passed, Reconcile> {
     let plan = plan_pass(ctx, resource, pipeline, observed);
     let (applied, error) = apply(ctx, pipeline, observed, &plan).await;
     if error.as_ref().is_some_and(Apply::is_namespace_terminating) {
-        return Ok((Ended::Gone, None));
+        return Ok(Passed { ended: Ended::Gone, wait: None });
     }
     let failure = error.map(|error| Failure { message: chain_of(&error), rejected: error.is_rejected() });
     if let Some(failure) = &failure {
@@ -247,12 +155,13 @@ async fn walk(
         Ended::Done if chain_met && plan.is_empty() => READY,
         Ended::Done | Ended::Failed | Ended::Gone => ON_ITS_WAY,
     };
-    Ok((ended, Some(wait)))
+    Ok(Passed { ended, wait: Some(wait) })
 }
 
 /// The pure middle of the road.
 fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
-    let inputs = Inputs::of(pipeline, observed, resource.status.as_ref(), ctx.administration.clone());
+    let replicas = scale(pipeline, observed);
+    let inputs = inputs(pipeline, observed, resource.status.as_ref(), replicas, ctx.administration.clone());
     plan(pipeline, desire(pipeline, &inputs), observed)
 }
 
@@ -262,25 +171,10 @@ async fn unobserved(
     resource: &StreamingPipeline,
     rejected: &[Rejected],
     error: &crate::observe::Observe,
-) -> Result<(Ended, Option<Duration>), Reconcile> {
+) -> Result<Passed, Reconcile> {
     let failure = Failure { message: chain_of(error), rejected: false };
     tracing::warn!(error = %failure.message, "cannot observe");
     let status = report(resource, &Outcome::Unobserved { failure, rejected }, chrono::Utc::now());
     publish(ctx, resource, &status, &Applied::default()).await?;
-    Ok((Ended::Failed, None))
-}
-
-/// Returns an error and all its sources as one sentence.
-pub fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        source = cause.source();
-    }
-    message
+    Ok(Passed { ended: Ended::Failed, wait: None })
 }

@@ -39,8 +39,13 @@ impl Fence {
     }
 
     /// Notes a renewal by the moment it was asked for: it may have been granted any time since.
-    fn renewed(&self, asked: Instant) {
+    pub fn renewed(&self, asked: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+    }
+
+    /// Closes at once: the Lease is known to be another's.
+    pub fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -92,7 +97,10 @@ impl Leadership {
             let asked = Instant::now();
             match timeout(RENEWAL, self.renew()).await {
                 Ok(Ok(true)) => self.fence.renewed(asked),
-                Ok(Ok(false)) => return tracing::error!("another operator took the lease"),
+                Ok(Ok(false)) => {
+                    self.fence.close();
+                    return tracing::error!("another operator took the lease");
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
                 Err(_) => tracing::warn!("the API server does not answer the renewal of the lease"),
             }
@@ -195,6 +203,14 @@ mod tests {
         fence.renewed(Instant::now());
         assert!(fence.clone().is_open());
         fence.renewed(Instant::now().checked_sub(GIVE_UP).expect("the machine has run for some seconds"));
+        assert!(!fence.is_open());
+    }
+
+    #[test]
+    fn the_fence_closes_at_once_when_the_lease_is_anothers() {
+        let fence = Fence::default();
+        fence.renewed(Instant::now());
+        fence.close();
         assert!(!fence.is_open());
     }
 }

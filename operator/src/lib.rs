@@ -12,30 +12,63 @@
 //! publish (ctx, &resource, &status) -> ()            writes the status only if it differs; events on transitions
 //! ```
 //!
-//! `runs` walks a smaller road of the same steps for each IngestionRun, and `schedules` makes the runs that are due.
+//! `runs` walks a smaller road of the same steps for each IngestionRun, and `schedules` makes the runs that are due. `road`
+//! guards every pass of the three, and `write` every write. Each store has a room with its objects, what changes it and its
+//! links of the readiness chain; the crate `stores` has the small clients that `observe` and `apply` ask the stores with.
 //!
-//! `controller` walks the road, `chain` judges the readiness chain for `plan` and `report`, and the crate `stores` has the small
-//! clients that `observe` and `apply` ask ZooKeeper, Kafka and Cassandra with.
+//! A file imports only what stands above it here, or beside it in its own row (`tests/imports.rs`):
+//!
+//! ```text
+//! telemetry lease events compiler server   what the process stands on
+//! act observed link readiness              what there is and what may be done, in words that all share
+//! objects                                  what objects are made with
+//! context                                  all that is impure, for every step
+//! write road                               what guards every write and every pass
+//! zookeeper kafka cassandra workers        one room per store, and that of the workers
+//! observe                                  the road, in its order
+//! scale
+//! desire
+//! chain                                    judged for `plan` and `report`
+//! plan
+//! apply
+//! report
+//! publish
+//! controller                               walks it for pipelines
+//! runs                                     the smaller road
+//! schedules
+//! smoke                                    `helm test`
+//! ```
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 
+pub mod act;
 pub mod apply;
+pub mod cassandra;
 pub mod chain;
 pub mod compiler;
 pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
+pub mod kafka;
 pub mod lease;
+pub mod link;
+pub mod objects;
 pub mod observe;
+pub mod observed;
 pub mod plan;
 pub mod publish;
+pub mod readiness;
 pub mod report;
+pub mod road;
 pub mod runs;
 pub mod scale;
 pub mod schedules;
 pub mod server;
 pub mod smoke;
 pub mod telemetry;
+pub mod workers;
+pub mod write;
+pub mod zookeeper;
 
 pub use millrace_api::labels;

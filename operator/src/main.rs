@@ -9,11 +9,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Client, CustomResourceExt};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_operator::context::Context;
-use millrace_operator::desire::Administration;
 use millrace_operator::lease::Leadership;
+use millrace_operator::objects::scope::Administration;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
-use millrace_operator::telemetry::Telemetry;
+use millrace_operator::telemetry::{Telemetry, chain_of};
 use millrace_operator::{compiler, controller, runs, schedules};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", controller::chain_of(error.as_ref()));
+            eprintln!("error: {}", chain_of(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -5,23 +5,21 @@
 //! new settings only when the processors have theirs, since a new field is a dead letter to a processor that does not
 //! know its column.
 
+pub mod disruption;
 pub mod drift;
-pub mod readiness;
 pub mod roll;
-mod stores;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Table, Topic};
-use worker_settings::{ColumnSettings, TypeSettings};
 
-use crate::chain::{Link, LinkState, judge};
-use crate::desire::{Desired, Objects};
-use crate::observe::Observed;
-use millrace_stores::kafka::ConfigChange;
-
-pub use stores::schema_rejected;
+use crate::act::Act;
+use crate::chain::judge;
+use crate::desire::Desired;
+use crate::link::{Link, LinkState};
+use crate::objects::Objects;
+use crate::observed::Observed;
+use crate::{cassandra, kafka, readiness};
 
 /// What one reconcile will do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,7 +39,7 @@ pub struct Plan {
 impl Plan {
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.apply == Objects::default() && self.acts.is_empty()
+        self.apply.is_empty() && self.acts.is_empty()
     }
 
     /// Returns the first unmet link.
@@ -57,92 +55,6 @@ pub struct Hold {
     pub component: Component,
     /// What it waits for.
     pub link: Link,
-}
-
-/// Something that Kubernetes objects cannot express. Each can be repeated.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Act {
-    /// Create a topic.
-    CreateTopic(Topic),
-    /// Raise a topic's number of partitions.
-    AddPartitions {
-        /// Topic.
-        topic: String,
-        /// Number that it shall have.
-        partitions: u32,
-    },
-    /// Change a topic's configuration.
-    AlterTopic {
-        /// Topic.
-        topic: String,
-        /// What to set and unset.
-        change: ConfigChange,
-    },
-    /// Create the keyspace.
-    CreateKeyspace,
-    /// Create a user-defined type.
-    CreateType(TypeSettings),
-    /// Add a field to a user-defined type.
-    AddField {
-        /// Type.
-        type_name: String,
-        /// Field.
-        field: ColumnSettings,
-    },
-    /// Create a table.
-    CreateTable(Table),
-    /// Add a column to a table.
-    AddColumn {
-        /// Table.
-        table: String,
-        /// Column.
-        column: ColumnSettings,
-    },
-    /// Set the life of a table's rows.
-    SetTtl {
-        /// Table.
-        table: String,
-        /// Seconds; 0 is never.
-        ttl_seconds: u32,
-    },
-    /// Delete a pod, so that its StatefulSet makes it anew from the current template.
-    RestartPod(roll::Restart),
-}
-
-impl Act {
-    /// Returns the act in words, for `.status.plannedActions` and events.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::CreateTopic(topic) => format!("create topic '{}'", topic.name),
-            Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
-            Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
-            Self::CreateKeyspace => "create the keyspace".to_owned(),
-            Self::CreateType(declared) => format!("create type '{}'", declared.name),
-            Self::AddField { type_name, field } => format!("add field '{}' to type '{type_name}'", field.name),
-            Self::CreateTable(table) => format!("create table '{}'", table.name),
-            Self::AddColumn { table, column } => format!("add column '{}' to table '{table}'", column.name),
-            Self::SetTtl { table, ttl_seconds } => {
-                format!("set the time to live of table '{table}' to {ttl_seconds} s")
-            }
-            Self::RestartPod(restart) => format!("restart pod '{}': {}", restart.pod, restart.reason),
-        }
-    }
-
-    /// Returns the reason of the act's event.
-    pub fn event_reason(&self) -> &'static str {
-        match self {
-            Self::CreateTopic(_) => "TopicCreated",
-            Self::AddPartitions { .. } => "PartitionsAdded",
-            Self::AlterTopic { .. } => "TopicConfigured",
-            Self::CreateKeyspace
-            | Self::CreateType(_)
-            | Self::AddField { .. }
-            | Self::CreateTable(_)
-            | Self::AddColumn { .. }
-            | Self::SetTtl { .. } => "SchemaApplied",
-            Self::RestartPod(_) => "RestartingPod",
-        }
-    }
 }
 
 /// Plans one reconcile.
@@ -168,8 +80,8 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     let processor_met = met(Link::Processor).then_some(()).ok_or(Link::Processor);
     plan.take_workload(producer, observed, Component::Producer, processor_met);
 
-    plan.acts.extend(stores::topics(pipeline, observed));
-    plan.acts.extend(stores::schema(pipeline, observed));
+    plan.acts.extend(kafka::changes::topics(pipeline, observed).into_iter().map(Act::Kafka));
+    plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
     if plan.is_empty() {
         // A restart is the last thing to do: only a pipeline with nothing else to change is disturbed.
         plan.acts.extend(roll::next_restart(pipeline, observed, &links).map(Act::RestartPod));
@@ -180,22 +92,7 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
 impl Plan {
     /// Takes over what differs from the objects that are there.
     fn take(&mut self, objects: Objects, observed: &Observed) {
-        let Objects {
-            service_accounts,
-            config_maps,
-            services,
-            network_policies,
-            disruption_budgets,
-            stateful_sets,
-            deployments,
-        } = drift::differing(objects, &observed.children);
-        self.apply.service_accounts.extend(service_accounts);
-        self.apply.config_maps.extend(config_maps);
-        self.apply.services.extend(services);
-        self.apply.network_policies.extend(network_policies);
-        self.apply.disruption_budgets.extend(disruption_budgets);
-        self.apply.stateful_sets.extend(stateful_sets);
-        self.apply.deployments.extend(deployments);
+        self.apply.extend(drift::differing(objects, &observed.children));
     }
 
     /// Returns whether processors are about to get other settings, or some still run with older ones.
@@ -212,7 +109,7 @@ impl Plan {
             stateful_sets: std::mem::take(&mut producer.stateful_sets),
             ..Objects::default()
         };
-        if drift::differing(wanted, &observed.children) != Objects::default() {
+        if !drift::differing(wanted, &observed.children).is_empty() {
             self.holds.push(Hold { component: Component::Producer, link: Link::Processor });
         }
     }

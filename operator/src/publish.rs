@@ -1,27 +1,21 @@
 //! Writes the status if it differs from what is there, and an event for every condition that changed.
 
-use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
-use serde_json::json;
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu};
 
-use crate::apply::{Applied, FIELD_MANAGER};
+use crate::apply::Applied;
 use crate::context::Context;
-
-/// Longest note that an event may have by the API's own rule.
-const MAX_NOTE: usize = 1024;
+use crate::write::{FIELD_MANAGER, Write, Writer, announce};
 
 /// Why the status could not be written.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Publish {
     #[snafu(display("cannot write the status of StreamingPipeline '{name}'"))]
-    WriteStatus { name: String, source: Box<kube::Error> },
-    #[snafu(display("another operator may lead by now; the status is left to it"))]
-    KeepLeadership,
+    WriteStatus { name: String, source: Write },
 }
 
 /// Writes the status if it differs. Returns whether it was written.
@@ -37,22 +31,11 @@ pub async fn publish(
     if old == *status {
         return Ok(false);
     }
-    ensure!(ctx.fence.is_open(), KeepLeadershipSnafu);
     let name = resource.name_any();
-    let api: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), &resource.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": StreamingPipeline::api_version(&()),
-        "kind": StreamingPipeline::kind(&()),
-        "metadata": {"name": name, "uid": resource.uid()},
-        "status": status,
-    });
-    ctx.telemetry.object_written("StreamingPipeline/status", &name);
-    let written = api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await;
-    match written {
-        Ok(_) => {}
-        // The resource went away while we looked at it; there is nobody to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(false),
-        Err(error) => return Err(Box::new(error)).context(WriteStatusSnafu { name }),
+    let writer = Writer::of::<StreamingPipeline>(ctx, &resource.namespace().unwrap_or_default());
+    let written = writer.apply_status(&name, resource.uid().as_deref(), FIELD_MANAGER, status).await;
+    if !written.context(WriteStatusSnafu { name })? {
+        return Ok(false);
     }
     announce_transitions(ctx, resource, &old, status).await;
     Ok(true)
@@ -60,7 +43,7 @@ pub async fn publish(
 
 async fn announce_acts(ctx: &Context, resource: &StreamingPipeline, applied: &Applied) {
     for act in &applied.acts {
-        announce(ctx, resource, EventType::Normal, act.event_reason(), &act.describe()).await;
+        tell(ctx, resource, EventType::Normal, act.event_reason(), act.describe()).await;
     }
 }
 
@@ -85,24 +68,17 @@ async fn announce_transitions(
         let invalid = condition.type_ == "SpecValid" && condition.status != "True";
         let kind = if lost || invalid { EventType::Warning } else { EventType::Normal };
         let note = format!("{}: {}", condition.type_, condition.message);
-        announce(ctx, resource, kind, &condition.reason, &note).await;
+        tell(ctx, resource, kind, &condition.reason, note).await;
     }
 }
 
-/// Publishes an event. An event that cannot be published is logged and otherwise forgone: it decides nothing.
-async fn announce(ctx: &Context, resource: &StreamingPipeline, kind: EventType, reason: &str, note: &str) {
-    if !ctx.fence.is_open() {
-        return;
-    }
+async fn tell(ctx: &Context, resource: &StreamingPipeline, kind: EventType, reason: &str, note: String) {
     let event = Event {
         type_: kind,
         reason: reason.to_owned(),
-        note: Some(note.chars().take(MAX_NOTE).collect()),
+        note: Some(note),
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    ctx.telemetry.object_written("Event", reason);
-    if let Err(error) = ctx.events.publish(&event, &resource.object_ref(&())).await {
-        tracing::warn!(reason, %error, "cannot publish an event");
-    }
+    announce(ctx, &resource.object_ref(&()), event).await;
 }

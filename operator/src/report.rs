@@ -14,11 +14,12 @@ use millrace_api::crd::status::{
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
 
-use crate::chain::{normal_nodes, registered_brokers};
-use crate::desire::replication_factor;
+use crate::cassandra::ring::{normal_nodes, replication_factor};
+use crate::kafka::link::registered_brokers;
 use crate::labels::pod_selector;
-use crate::observe::Observed;
-use crate::plan::{Plan, readiness};
+use crate::observed::Observed;
+use crate::plan::Plan;
+use crate::readiness;
 
 /// Most actions that the status lists.
 const MAX_PLANNED: usize = 10;

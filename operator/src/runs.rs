@@ -11,118 +11,96 @@
 //! was killed anywhere goes on where it was.
 
 pub mod apply;
+pub mod attempt;
 pub mod counts;
 pub mod endings;
 pub mod observe;
 pub mod plan;
+pub mod progress;
 pub mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::ResourceExt;
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
-use snafu::Snafu;
-use tracing::Instrument;
+use serde_json::Value;
 
 use crate::context::Context;
-use crate::controller::{chain_of, scoped};
 use crate::labels::{MANAGED_SELECTOR, RUN_LABEL};
+use crate::road::{Failed, Key, Passed, Road, Watched, Watches, keep, ours};
+use crate::telemetry::Ended;
 use endings::Endings;
 
-/// How soon a run is looked at again after a failed pass.
-const FAILED: Duration = Duration::from_secs(5);
 /// Runs reconciled at once.
 const CONCURRENCY: u16 = 8;
 /// Bursts of events about one run become one reconcile; short, since a pod's end is followed by its removal.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-type Watched = DeserializeGuard<IngestionRun>;
-
-/// Why a pass failed.
-#[derive(Debug, Snafu)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum ReconcileRun {
-    #[snafu(transparent)]
-    Observe { source: observe::ObserveRun },
-    #[snafu(transparent)]
-    Apply { source: apply::ApplyRun },
-}
-
-struct Shared {
-    ctx: Context,
-    endings: Endings,
-}
-
 /// Watches and reconciles the runs of one namespace, or of all, until the process ends.
 pub async fn run(ctx: Context, namespace: Option<String>) {
-    let client = &ctx.client;
-    let ours = watcher::Config::default().labels(MANAGED_SELECTOR);
+    let watches = Watches { client: &ctx.client, namespace: namespace.as_deref() };
     let endings = Endings::default();
-    let shared = Arc::new(Shared { ctx: ctx.clone(), endings: endings.clone() });
-    let (cache, writer) = reflector::store();
-    let api: Api<Watched> = match namespace.as_deref() {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    // Our own status writes wake nobody.
-    let runs = reflector(writer, watcher(api, watcher::Config::default()))
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
-    let pods = scoped::<Pod>(client, namespace.as_deref());
-    Controller::for_stream(runs, cache)
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
-        .owns(scoped::<Job>(client, namespace.as_deref()), ours.clone())
-        .watches(pods, ours.labels(&format!("{MANAGED_SELECTOR},{RUN_LABEL}")), move |pod: Pod| {
-            endings.note(&pod);
+    let controller = watches.controller::<IngestionRun>(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    let controller = watches.owned(controller, ApiResource::erase::<Job>(&()));
+    let pods = ApiResource::erase::<Pod>(&());
+    let of_runs = ours().labels(&format!("{MANAGED_SELECTOR},{RUN_LABEL}"));
+    let noted = endings.clone();
+    let controller = controller.watches_stream_with(
+        watches.watch_whole(&pods, of_runs).touched_objects(),
+        move |pod| {
+            let pod = pod_of(pod);
+            noted.note(&pod);
             run_of(&pod)
-        })
-        .run(reconcile, |_, _, _| Action::requeue(FAILED), shared)
-        .for_each(|outcome| {
-            // A failed reconcile was told where it failed; what is left are watches that begin anew.
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "controller of runs");
-            }
-            std::future::ready(())
-        })
-        .await;
+        },
+        pods,
+    );
+    let telemetry = ctx.telemetry.clone();
+    let shared = Arc::new((ctx, endings));
+    let road = Road {
+        name: "runs",
+        span: |key| tracing::info_span!("reconcile", namespace = key.namespace, run = key.name),
+        pass: Box::new(move |key| {
+            let shared = Arc::clone(&shared);
+            async move { pass(&shared.0, &shared.1, &key).await }.boxed()
+        }),
+        forget: Box::new(|_| {}),
+        telemetry,
+    };
+    keep(road, controller).await;
+}
+
+/// Returns a pod without its spec, in which nothing happens. What cannot be read of it is left to the next pass.
+fn pod_of(mut object: DynamicObject) -> Pod {
+    let status = object.data.get_mut("status").map(Value::take);
+    let status = status.and_then(|status| serde_json::from_value(status).ok());
+    Pod { metadata: object.metadata, spec: None, status }
 }
 
 fn run_of(pod: &Pod) -> Option<ObjectRef<Watched>> {
     let name = pod.labels().get(RUN_LABEL)?;
-    Some(ObjectRef::new(name).within(&pod.namespace()?))
+    Some(ObjectRef::new_with(name, ApiResource::erase::<IngestionRun>(&())).within(&pod.namespace()?))
 }
 
-async fn reconcile(watched: Arc<Watched>, shared: Arc<Shared>) -> Result<Action, ReconcileRun> {
-    let (namespace, name) = (watched.namespace().unwrap_or_default(), watched.name_any());
-    let span = tracing::info_span!("reconcile", namespace, run = name);
-    let passed = pass(&shared, &namespace, &name).instrument(span.clone()).await;
-    if let Err(error) = &passed {
-        tracing::warn!(parent: &span, error = %chain_of(error), "reconcile of a run failed");
-    }
-    Ok(passed?.map_or_else(Action::await_change, Action::requeue))
-}
-
-/// Walks the road once; returns how long to wait when nothing else wakes us.
-async fn pass(shared: &Shared, namespace: &str, name: &str) -> Result<Option<Duration>, ReconcileRun> {
-    let ctx = &shared.ctx;
-    let Some(world) = observe::observe(ctx, &shared.endings, namespace, name).await? else {
-        return Ok(None);
+/// Walks the road once.
+async fn pass(ctx: &Context, endings: &Endings, Key { namespace, name }: &Key) -> Result<Passed, Failed> {
+    let Some(world) = observe::observe(ctx, endings, namespace, name).await? else {
+        return Ok(Passed { ended: Ended::Gone, wait: None });
     };
     if world.resource.metadata.deletion_timestamp.is_some() || report::is_final(&world.resource) {
-        shared.endings.forget(&world.resource);
+        endings.forget(&world.resource);
         // What belongs to a run goes with it.
-        return Ok(None);
+        return Ok(Passed { ended: Ended::Done, wait: None });
     }
     let plan = plan::plan(&world, &ctx.administration);
     apply::apply(ctx, &world, &plan).await?;
     apply::publish(ctx, &world.resource, &plan.status).await?;
-    Ok(plan.wait)
+    Ok(Passed { ended: Ended::Done, wait: plan.wait })
 }

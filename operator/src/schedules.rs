@@ -13,26 +13,26 @@ pub mod clock;
 pub mod plan;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use futures::FutureExt;
+use kube::api::{ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
+use kube::runtime::controller::Config;
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::crd::ScheduleStatus;
 use millrace_api::names::Names;
 use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
-use crate::controller::{chain_of, scoped};
+use crate::road::{Failed, Key, Passed, Road, Watched, Watches, keep};
+use crate::telemetry::Ended;
+use crate::write::{self, Writer};
 use clock::Clock;
 use plan::{Missed, ScheduleWorld, SourcePlan, Write, plan, writes};
 
@@ -40,10 +40,8 @@ use plan::{Missed, ScheduleWorld, SourcePlan, Write, plan, writes};
 const FIELD_MANAGER: &str = "millrace-schedules";
 /// Longest that the clock goes unread: timers do not notice when it is set.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How soon a pass that failed is repeated.
-const FAILED: Duration = Duration::from_secs(5);
-
-type Watched = DeserializeGuard<StreamingPipeline>;
+/// Bursts of events about one pipeline become one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Why a pass failed.
 #[derive(Debug, Snafu)]
@@ -52,70 +50,56 @@ pub enum ReconcileSchedules {
     #[snafu(display("cannot read StreamingPipeline '{name}' and its runs"))]
     Read { name: String, source: Box<kube::Error> },
     #[snafu(display("cannot create IngestionRun '{name}'"))]
-    CreateRun { name: String, source: Box<kube::Error> },
+    CreateRun { name: String, source: write::Write },
     #[snafu(display("cannot cancel IngestionRun '{name}'"))]
-    CancelRun { name: String, source: Box<kube::Error> },
+    CancelRun { name: String, source: write::Write },
     #[snafu(display("cannot delete IngestionRun '{name}'"))]
-    DeleteRun { name: String, source: Box<kube::Error> },
+    DeleteRun { name: String, source: write::Write },
     #[snafu(display("cannot write the schedules of StreamingPipeline '{name}'"))]
-    WriteStatus { name: String, source: Box<kube::Error> },
-    #[snafu(display("another operator may lead by now; the rest is left to it"))]
-    KeepLeadership,
+    WriteStatus { name: String, source: write::Write },
 }
 
 /// Keeps the schedules of one namespace, or of all, until the process ends.
 pub async fn run(ctx: Context, namespace: Option<String>) {
-    let client = &ctx.client;
-    let pipelines: Api<Watched> = match namespace.as_deref() {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    let watches = Watches { client: &ctx.client, namespace: namespace.as_deref() };
+    let runs = ApiResource::erase::<IngestionRun>(&());
+    // Runs tell their pipeline in their spec.
+    let changed = watches.watch_whole(&runs, watcher::Config::default()).touched_objects();
+    let controller = watches.controller::<StreamingPipeline>(Config::default().debounce(DEBOUNCE));
+    let controller = controller.watches_stream_with(changed, pipeline_of, runs);
+    let telemetry = ctx.telemetry.clone();
+    let road = Road {
+        name: "schedules",
+        span: |key| tracing::info_span!("reconcile", namespace = key.namespace, pipeline = key.name),
+        pass: Box::new(move |key| {
+            let ctx = ctx.clone();
+            async move { pass(&ctx, &key).await }.boxed()
+        }),
+        forget: Box::new(|_| {}),
+        telemetry,
     };
-    let runs = scoped::<DeserializeGuard<IngestionRun>>(client, namespace.as_deref());
-    let (cache, writer) = reflector::store();
-    // Status writes wake nobody; the clock does.
-    let pipelines = reflector(writer, watcher(pipelines, watcher::Config::default()))
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
-    Controller::for_stream(pipelines, cache)
-        .with_config(Config::default().debounce(Duration::from_millis(200)))
-        .watches(runs, watcher::Config::default(), |run: DeserializeGuard<IngestionRun>| {
-            let run = run.0.ok()?;
-            Some(ObjectRef::<Watched>::new(&run.spec.pipeline).within(&run.namespace()?))
-        })
-        .run(reconcile, |_, _, _| Action::requeue(FAILED), Arc::new(ctx))
-        .for_each(|outcome| {
-            // A failed reconcile was told where it failed; what is left are watches that begin anew.
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "controller of schedules");
-            }
-            std::future::ready(())
-        })
-        .await;
+    keep(road, controller).await;
 }
 
-async fn reconcile(watched: Arc<Watched>, ctx: Arc<Context>) -> Result<Action, ReconcileSchedules> {
-    let (namespace, name) = (watched.namespace().unwrap_or_default(), watched.name_any());
-    let passed = pass(&ctx, &namespace, &name).await;
-    if let Err(error) = &passed {
-        tracing::warn!(namespace, pipeline = name, error = %chain_of(error), "schedules were not kept");
-    }
-    Ok(passed?.map_or_else(Action::await_change, Action::requeue))
+fn pipeline_of(run: DynamicObject) -> Option<ObjectRef<Watched>> {
+    let pipeline = run.data.get("spec")?.get("pipeline")?.as_str()?;
+    Some(ObjectRef::new_with(pipeline, ApiResource::erase::<StreamingPipeline>(&())).within(&run.namespace()?))
 }
 
-/// Looks once at the schedules of a pipeline; returns how long to wait when nothing else wakes us.
+/// Looks once at the schedules of a pipeline.
 #[expect(clippy::disallowed_methods, reason = "the road of schedules reads the clock here; its plan is pure")]
-async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Duration>, ReconcileSchedules> {
+async fn pass(ctx: &Context, Key { namespace, name }: &Key) -> Result<Passed, Failed> {
+    let done = |wait| Ok(Passed { ended: Ended::Done, wait });
     let pipelines: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), namespace);
     let found = pipelines.get_opt(name).await.map_err(Box::new).context(ReadSnafu { name })?;
     let Some(pipeline) = found.filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none()) else {
-        return Ok(None);
+        return Ok(Passed { ended: Ended::Gone, wait: None });
     };
     let kept = pipeline.status.as_ref().and_then(|status| status.schedules.as_ref());
     let has_schedule = pipeline.spec.producer.sources.iter().any(|source| source.schedule.is_some());
     if !has_schedule && kept.is_none_or(Vec::is_empty) {
-        return Ok(None);
+        return done(None);
     }
-    let runs: Api<IngestionRun> = Api::namespaced(ctx.client.clone(), namespace);
     let readable: Api<DeserializeGuard<IngestionRun>> = Api::namespaced(ctx.client.clone(), namespace);
     let listed = readable.list(&ListParams::default()).await.map_err(Box::new).context(ReadSnafu { name })?;
     let listed: Vec<IngestionRun> = listed.items.into_iter().filter_map(|run| run.0.ok()).collect();
@@ -126,18 +110,17 @@ async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Durat
     };
     let Some(plans) = planned else {
         // The spec cannot be parsed: nothing is decided until it can, and then by the rules for what is late.
-        return Ok(Some(LONGEST_WAIT));
+        return done(Some(LONGEST_WAIT));
     };
     for write in writes(&pipeline, &plans) {
-        ensure!(ctx.fence.is_open(), KeepLeadershipSnafu);
-        carry_out(ctx, &pipeline, &runs, &write).await?;
+        carry_out(ctx, &pipeline, &write).await?;
     }
     let next = plans.iter().filter_map(|plan| plan.next).min();
     let until = clock.ok().zip(next).map(|(clock, next)| {
         let left = next - clock.at(Utc::now());
         clock.wait(left) + Duration::from_millis(50)
     });
-    Ok(Some(until.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)))
+    done(Some(until.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)))
 }
 
 /// Plans every schedule of a pipeline. `None`: its spec cannot be parsed.
@@ -163,77 +146,51 @@ pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<
     Some(plans)
 }
 
-async fn carry_out(
-    ctx: &Context,
-    pipeline: &StreamingPipeline,
-    runs: &Api<IngestionRun>,
-    write: &Write,
-) -> Result<(), ReconcileSchedules> {
+async fn carry_out(ctx: &Context, pipeline: &StreamingPipeline, write: &Write) -> Result<(), ReconcileSchedules> {
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let runs = Writer::of::<IngestionRun>(ctx, &namespace);
     match write {
         Write::Cancel(name) => {
-            ctx.telemetry.object_written("IngestionRun", name);
             let cancel = Patch::Merge(json!({"spec": {"cancel": true}}));
             match runs.patch(name, &PatchParams::default(), &cancel).await {
-                Ok(_) => Ok(()),
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-                Err(error) => Err(Box::new(error)).context(CancelRunSnafu { name }),
+                Err(error) if error.code() == Some(404) => Ok(()),
+                cancelled => cancelled.context(CancelRunSnafu { name }),
             }
         }
         Write::Create(run) => {
             let name = run.name_any();
-            ctx.telemetry.object_written("IngestionRun", &name);
-            match runs.create(&PostParams::default(), run).await {
-                Ok(_) => {
+            match runs.create(&name, run).await {
+                Ok(()) => {
                     let due = run.spec.scheduled_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
                     let note = format!("made run '{name}' of source '{}', due at {due}", run.spec.source);
                     announce(ctx, pipeline, EventType::Normal, "RunCreated", note).await;
                     Ok(())
                 }
                 // Made by whoever was killed before this was noted.
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-                Err(error) => Err(Box::new(error)).context(CreateRunSnafu { name }),
+                Err(error) if error.code() == Some(409) => Ok(()),
+                Err(error) => Err(error).context(CreateRunSnafu { name }),
             }
         }
         Write::Status { schedules, missed } => {
             let name = pipeline.name_any();
-            write_status(ctx, pipeline, schedules).await.map_err(Box::new).context(WriteStatusSnafu { name })?;
-            let names = Names::new(pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+            let status = json!({"schedules": schedules});
+            let pipelines = Writer::of::<StreamingPipeline>(ctx, &namespace);
+            let written = pipelines.apply_status(&name, pipeline.uid().as_deref(), FIELD_MANAGER, &status).await;
+            if !written.context(WriteStatusSnafu { name: &name })? {
+                return Ok(());
+            }
+            let names = Names::new(namespace, name);
             for Missed { source, reason, count, latest: _ } in missed {
-                ctx.telemetry.due_times_missed(&names, source, *reason, *count);
+                ctx.telemetry.due_times_missed(&names, source, reason.as_str(), *count);
             }
             tell_missed(ctx, pipeline, missed).await;
             Ok(())
         }
         Write::Delete { name, uid } => {
-            let only_this = DeleteParams {
-                preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
-                ..DeleteParams::background()
-            };
-            ctx.telemetry.object_written("IngestionRun", name);
-            match runs.delete(name, &only_this).await {
-                Ok(_) => Ok(()),
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-                Err(error) => Err(Box::new(error)).context(DeleteRunSnafu { name }),
-            }
+            let deleted = runs.delete(name, uid, Some(PropagationPolicy::Background)).await;
+            deleted.context(DeleteRunSnafu { name })
         }
     }
-}
-
-async fn write_status(
-    ctx: &Context,
-    pipeline: &StreamingPipeline,
-    schedules: &[ScheduleStatus],
-) -> Result<(), kube::Error> {
-    let name = pipeline.name_any();
-    let api: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), &pipeline.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": StreamingPipeline::api_version(&()),
-        "kind": StreamingPipeline::kind(&()),
-        "metadata": {"name": name, "uid": pipeline.uid()},
-        "status": {"schedules": schedules},
-    });
-    ctx.telemetry.object_written("StreamingPipeline/status", &name);
-    api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop)
 }
 
 /// Tells of missed due times: one event for each source and reason.
@@ -259,8 +216,6 @@ async fn announce(ctx: &Context, pipeline: &StreamingPipeline, kind: EventType, 
         action: "Schedule".to_owned(),
         secondary: None,
     };
-    // An event decides nothing; the status counts what was missed.
-    if let Err(error) = ctx.events.publish(&event, &pipeline.object_ref(&())).await {
-        tracing::warn!(reason, %error, "cannot publish an event");
-    }
+    // The status counts what was missed, too.
+    write::announce(ctx, &pipeline.object_ref(&()), event).await;
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
 use kube::runtime::wait::{await_condition, conditions};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
 use snafu::{OptionExt, ResultExt, Snafu};
@@ -57,12 +58,15 @@ const PIPELINE: &str = include_str!("smoke/pipeline.yaml");
 #[expect(clippy::disallowed_methods, reason = "a program of its own beside the operator: it waits for one record")]
 pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
     let client = Client::try_default().await.map_err(Box::new).context(ConnectSnafu)?;
-    let api: Api<StreamingPipeline> = Api::namespaced(client, &flags.namespace);
-    let mut pipeline: StreamingPipeline = serde_yaml::from_str(PIPELINE).context(ParsePipelineSnafu)?;
+    let api: Api<StreamingPipeline> = Api::namespaced(client.clone(), &flags.namespace);
+    // As it stands in the file, and deleted by its metadata: no further form of the whole resource is compiled for this.
+    let untyped: Api<DynamicObject> =
+        Api::namespaced_with(client, &flags.namespace, &StreamingPipeline::api_resource());
+    let mut pipeline: DynamicObject = serde_yaml::from_str(PIPELINE).context(ParsePipelineSnafu)?;
     pipeline.metadata.name = None;
     pipeline.metadata.generate_name = Some(flags.name_prefix.clone());
     let deadline = Instant::now() + flags.timeout.get();
-    let created = api
+    let created = untyped
         .create(&PostParams::default(), &pipeline)
         .await
         .map_err(Box::new)
@@ -73,8 +77,8 @@ pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
     let tested = test(&api, &Names::new(&flags.namespace, &name), deadline).await;
     let only_this = Preconditions { uid: Some(uid.clone()), resource_version: None };
     let deletion = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
-    let deleted = api.delete(&name, &deletion).await.map_err(Box::new);
-    let gone = await_condition(api, &name, conditions::is_deleted(&uid));
+    let deleted = untyped.delete(&name, &deletion).await.map_err(Box::new);
+    let gone = await_condition(untyped, &name, conditions::is_deleted(&uid));
     let _ = timeout(Duration::from_secs(60), gone).await;
     println!("deleted StreamingPipeline {}/{name}", flags.namespace);
     tested?;

@@ -14,8 +14,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::schedules::plan::MissedReason;
-
 /// How a reconcile ended; the label's value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
@@ -41,8 +39,14 @@ impl Ended {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OutcomeLabel {
+struct PassLabel {
+    road: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RoadLabel {
+    road: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -76,8 +80,8 @@ struct MissedLabel {
 #[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Registry>,
-    reconciles: Family<OutcomeLabel, Counter>,
-    reconcile_seconds: Histogram,
+    reconciles: Family<PassLabel, Counter>,
+    reconcile_seconds: Family<RoadLabel, Histogram>,
     writes: Family<KindLabel, Counter>,
     ready: Family<PipelineLabel, Gauge>,
     runs: Family<RunLabel, Counter>,
@@ -86,19 +90,27 @@ pub struct Telemetry {
     resident: Gauge<f64, AtomicU64>,
 }
 
+fn reconcile_seconds() -> Histogram {
+    Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("millrace");
         let reconciles = Family::default();
-        let reconcile_seconds = Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        let reconcile_seconds = Family::new_with_constructor(reconcile_seconds as fn() -> Histogram);
         let writes = Family::default();
         let ready = Family::default();
         let runs = Family::default();
         let missed = Family::default();
         let leader = Gauge::default();
         let resident = Gauge::<f64, AtomicU64>::default();
-        registry.register("reconciles", "Reconciles by outcome", reconciles.clone());
-        registry.register("reconcile_duration_seconds", "Time that a reconcile took", reconcile_seconds.clone());
+        registry.register("reconciles", "Reconciles by road and outcome", reconciles.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "Time that a reconcile took, by road",
+            reconcile_seconds.clone(),
+        );
         registry.register("api_writes", "Writes to the API server by kind, without leases", writes.clone());
         registry.register("pipeline_ready", "1 while the pipeline's condition Ready is True", ready.clone());
         registry.register("ingestion_runs_ended", "IngestionRuns that ended, by phase", runs.clone());
@@ -120,11 +132,11 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// A reconcile ended.
-    pub fn reconciled(&self, ended: Ended, took: Duration) {
-        self.reconciles.get_or_create(&OutcomeLabel { outcome: ended.as_str() }).inc();
-        self.reconcile_seconds.observe(took.as_secs_f64());
-        tracing::debug!(outcome = ended.as_str(), millis = took.as_millis() as u64, "reconciled");
+    /// A pass of a road ended.
+    pub fn reconciled(&self, road: &'static str, ended: Ended, took: Duration) {
+        self.reconciles.get_or_create(&PassLabel { road, outcome: ended.as_str() }).inc();
+        self.reconcile_seconds.get_or_create(&RoadLabel { road }).observe(took.as_secs_f64());
+        tracing::debug!(road, outcome = ended.as_str(), millis = took.as_millis() as u64, "reconciled");
     }
 
     /// An object is being written to the API server.
@@ -151,9 +163,9 @@ impl Telemetry {
     }
 
     /// Due times of a source's schedule have passed without a run.
-    pub fn due_times_missed(&self, names: &Names, source: &str, reason: MissedReason, count: u64) {
+    pub fn due_times_missed(&self, names: &Names, source: &str, reason: &'static str, count: u64) {
         let PipelineLabel { namespace, pipeline } = pipeline_label(names);
-        let label = MissedLabel { namespace, pipeline, source: source.to_owned(), reason: reason.as_str() };
+        let label = MissedLabel { namespace, pipeline, source: source.to_owned(), reason };
         self.missed.get_or_create(&label).inc_by(count);
     }
 
@@ -183,4 +195,19 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// Returns an error and all its sources as one sentence.
+pub fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = cause.source();
+    }
+    message
 }

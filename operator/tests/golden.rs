@@ -16,10 +16,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
-use millrace_operator::desire::{
-    Administration, CONFIG_CHECKSUM, Desired, Inputs, Objects, component_selector, desire,
-};
-use millrace_operator::scale::Replicas;
+use millrace_operator::desire::{Desired, desire};
+use millrace_operator::objects::Objects;
+use millrace_operator::objects::scope::{Administration, CONFIG_CHECKSUM, Inputs, Replicas, component_selector};
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::Value;

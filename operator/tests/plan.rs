@@ -8,8 +8,10 @@ mod world;
 use std::collections::BTreeMap;
 
 use millrace_api::names::Component;
-use millrace_operator::chain::{Link, Reason};
-use millrace_operator::plan::{Act, Hold, Plan};
+use millrace_operator::act::Act;
+use millrace_operator::link::{Link, Reason};
+use millrace_operator::plan::{Hold, Plan};
+use millrace_stores::kafka::Change;
 use millrace_stores::kafka::KafkaFacts;
 use rstest::rstest;
 use serde_json::json;
@@ -520,7 +522,7 @@ fn leaves_alone_what_kafka_writes_otherwise_and_what_tools_set_for_a_while() {
     // The negative control: what somebody else set for good is unset.
     let config = &mut brokers(&mut world).topics.get_mut("users_created").expect("it exists").config;
     config.insert("retention.bytes".to_owned(), "1".to_owned());
-    assert!(matches!(world.plan().acts[..], [Act::AlterTopic { .. }]));
+    assert!(matches!(world.plan().acts[..], [Act::Kafka(Change::AlterTopic { .. })]));
 }
 
 #[test]

@@ -13,10 +13,11 @@ use kube::ResourceExt;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::{IngestionRun, StreamingPipeline};
-use millrace_operator::desire::Administration;
+use millrace_operator::objects::scope::Administration;
 use millrace_operator::runs::endings::{PodSeen, Termination};
 use millrace_operator::runs::observe::RunWorld;
-use millrace_operator::runs::plan::{RunAct, RunPlan, plan};
+use millrace_operator::runs::plan::{RunPlan, plan};
+use millrace_operator::runs::progress::RunAct;
 use serde_json::{Value, json};
 use worker_settings::{ProduceSettings, RunCounts, RunOutcome, RunResult};
 

@@ -1,8 +1,9 @@
-//! Asks each Cassandra node how it sees the ring and the schema; creates and extends keyspace, types and tables.
+//! Asks each Cassandra node how it sees the ring and the schema; changes the schema; reads rows.
 //!
-//! A node is asked by a session that knows that node only, so that its answer is its own view. Every statement can be
-//! repeated. Values never come from records, identifiers are those that admission has bounded. `preview.rs` reads rows.
+//! A node is asked by a session that knows that node only, so that its answer is its own view. `change.rs` changes the
+//! schema, `preview.rs` reads rows.
 
+mod change;
 mod preview;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use millrace_api::pipeline::{Cassandra, Table};
+use millrace_api::ports::CASSANDRA_CQL;
 use scylla::client::PoolSize;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
@@ -19,13 +20,14 @@ use scylla::policies::host_filter::AllowListHostFilter;
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::timeout;
 use uuid::Uuid;
-use worker_settings::{ColumnSettings, TypeSettings};
 
 use super::ANSWER_TIMEOUT;
+use super::reach::Reach;
+pub use change::{Change, change};
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 
 /// Port of the native protocol.
-pub const NATIVE_PORT: u16 = 9042;
+pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
 
 /// Why Cassandra could not be asked or changed.
 #[derive(Debug, Snafu)]
@@ -104,9 +106,9 @@ pub struct TableFacts {
 }
 
 /// Asks all nodes at once; one that does not answer is left out.
-pub async fn observe(nodes: &BTreeMap<NodeKey, IpAddr>, keyspace: &str) -> CassandraFacts {
-    let views = nodes.iter().map(|(key, address)| async move {
-        let view = timeout(ANSWER_TIMEOUT, ask(*address, keyspace)).await.ok()?.ok()?;
+pub async fn observe(nodes: &Reach<NodeKey>, keyspace: &str) -> CassandraFacts {
+    let views = nodes.members().map(|(key, socket)| async move {
+        let view = timeout(ANSWER_TIMEOUT, ask(socket, keyspace)).await.ok()?.ok()?;
         Some((key.clone(), view))
     });
     let mut facts = CassandraFacts::default();
@@ -117,21 +119,7 @@ pub async fn observe(nodes: &BTreeMap<NodeKey, IpAddr>, keyspace: &str) -> Cassa
     facts
 }
 
-/// Executes statements one after another on one node, awaiting schema agreement after each.
-pub async fn execute(address: Option<IpAddr>, statements: &[String]) -> Result<(), AskCassandra> {
-    let address = address.context(FindAddressSnafu)?;
-    let session = open(address).await?;
-    for statement in statements {
-        session
-            .query_unpaged(statement.as_str(), ())
-            .await
-            .map_err(Box::new)
-            .with_context(|_| ExecuteSnafu { statement: statement.clone() })?;
-    }
-    Ok(())
-}
-
-/// Opens a session that talks to one node only.
+/// Opens a session that talks to one managed node only, at its pod's address.
 pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
     open_at(SocketAddr::new(address, NATIVE_PORT), address).await
 }
@@ -155,8 +143,9 @@ pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<Session, Ask
         .context(OpenSessionSnafu { address })
 }
 
-async fn ask(address: IpAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
-    let session = open(address).await?;
+async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
+    let address = socket.ip();
+    let session = open_at(socket, address).await?;
     let local: Vec<(Uuid, String, Uuid)> =
         rows(&session, "SELECT host_id, bootstrapped, schema_version FROM system.local", ()).await?;
     let peers: Vec<(Option<Uuid>, Option<BTreeSet<String>>)> =
@@ -249,96 +238,7 @@ where
     rows.collect::<Result<_, _>>().map_err(|error| unreadable(error.to_string()))
 }
 
-/// Returns the statement that creates the keyspace.
-pub fn create_keyspace(cassandra: &Cassandra) -> String {
-    format!(
-        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = \
-         {{'class': 'NetworkTopologyStrategy', '{}': {}}} AND durable_writes = true",
-        quoted(&cassandra.keyspace),
-        cassandra.datacenter,
-        cassandra.replication_factor.of_new()
-    )
-}
-
-/// Returns the statement that creates a user-defined type.
-pub fn create_type(keyspace: &str, declared: &TypeSettings) -> String {
-    let fields = declared.fields.iter().map(column).collect::<Vec<_>>().join(", ");
-    format!("CREATE TYPE IF NOT EXISTS {}.{} ({fields})", quoted(keyspace), quoted(&declared.name))
-}
-
-/// Returns the statement that adds a field at the end of a user-defined type.
-pub fn add_field(keyspace: &str, type_name: &str, added: &ColumnSettings) -> String {
-    format!("ALTER TYPE {}.{} ADD IF NOT EXISTS {}", quoted(keyspace), quoted(type_name), column(added))
-}
-
-/// Returns the statement that creates a table.
-pub fn create_table(keyspace: &str, table: &Table) -> String {
-    let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
-    let list = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    let clustering = match table.clustering_key.as_slice() {
-        [] => String::new(),
-        names => format!(", {}", list(names)),
-    };
-    format!(
-        "CREATE TABLE IF NOT EXISTS {}.{} ({columns}, PRIMARY KEY (({}){clustering})) WITH default_time_to_live = {}",
-        quoted(keyspace),
-        quoted(&table.name),
-        list(&table.partition_key),
-        table.ttl_seconds
-    )
-}
-
-/// Returns the statement that adds a column.
-pub fn add_column(keyspace: &str, table: &str, added: &ColumnSettings) -> String {
-    format!("ALTER TABLE {}.{} ADD IF NOT EXISTS {}", quoted(keyspace), quoted(table), column(added))
-}
-
-/// Returns the statement that sets the life of rows written from now on.
-pub fn set_ttl(keyspace: &str, table: &str, ttl_seconds: u32) -> String {
-    format!("ALTER TABLE {}.{} WITH default_time_to_live = {ttl_seconds}", quoted(keyspace), quoted(table))
-}
-
-fn column(column: &ColumnSettings) -> String {
-    format!("{} {}", quoted(&column.name), column.column_type.cql())
-}
-
 /// Quotes an identifier, so that reserved words can be names.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(name: &str, text: &str) -> ColumnSettings {
-        ColumnSettings { name: name.to_owned(), column_type: text.parse().expect("a type") }
-    }
-
-    #[test]
-    fn statements_quote_names_and_write_frozen_wherever_it_holds() {
-        let fields = vec![column("street", "text"), column("phones", "frozen<list<phone>>")];
-        let declared = TypeSettings { name: "address".to_owned(), fields };
-        assert_eq!(
-            create_type("streams", &declared),
-            "CREATE TYPE IF NOT EXISTS \"streams\".\"address\" \
-             (\"street\" text, \"phones\" frozen<list<frozen<\"phone\">>>)"
-        );
-        assert_eq!(
-            add_field("streams", "address", &column("order", "varint")),
-            "ALTER TYPE \"streams\".\"address\" ADD IF NOT EXISTS \"order\" varint"
-        );
-        let table = Table {
-            name: "people".to_owned(),
-            columns: vec![column("id", "frozen<tuple<int>>"), column("homes", "map<text,frozen<address>>")],
-            partition_key: vec!["id".to_owned()],
-            clustering_key: Vec::new(),
-            ttl_seconds: 0,
-        };
-        assert_eq!(
-            create_table("streams", &table),
-            "CREATE TABLE IF NOT EXISTS \"streams\".\"people\" (\"id\" tuple<int>, \
-             \"homes\" map<text, frozen<\"address\">>, PRIMARY KEY ((\"id\"))) WITH default_time_to_live = 0"
-        );
-    }
 }

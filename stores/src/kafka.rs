@@ -15,7 +15,7 @@ mod offsets;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -23,20 +23,22 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::{DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
+use millrace_api::ports::KAFKA;
 use snafu::{OptionExt, Snafu};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::ANSWER_TIMEOUT;
+use super::reach::Reach;
 pub use browse::{Begin, Browse, Filter, Page, Tail};
-pub use change::{ConfigChange, wanted_config};
+pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
 pub use lag::PartitionLag;
 use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
-pub const BROKER_PORT: u16 = 9092;
+pub const BROKER_PORT: u16 = KAFKA.number;
 
 /// Topic in which Kafka keeps the offsets that groups commit.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -154,17 +156,9 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Makes a client of the brokers at these pod addresses, by ordinal. Connects to none yet.
-    pub fn new(brokers: &BTreeMap<u32, IpAddr>) -> Self {
-        let brokers = brokers
-            .iter()
-            .map(|(ordinal, address)| (*ordinal as i32, SocketAddr::new(*address, BROKER_PORT)))
-            .collect();
-        Self::at(brokers)
-    }
-
-    /// Makes a client of brokers that are reached at other addresses than their pods', by broker id. Connects to none yet.
-    pub fn at(brokers: BTreeMap<i32, SocketAddr>) -> Self {
+    /// Makes a client of brokers, by pod ordinal, which is their id. Connects to none yet.
+    pub fn new(reach: &Reach<u32>) -> Self {
+        let brokers = reach.members().map(|(ordinal, address)| (ordinal.cast_signed(), address)).collect();
         Self { brokers, connections: BTreeMap::new() }
     }
 
@@ -322,7 +316,7 @@ mod tests {
         // Listens, so that connections are made, and never answers.
         let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = frozen.local_addr().expect("it is bound");
-        let mut kafka = Kafka::at(BTreeMap::from([(0, address)]));
+        let mut kafka = Kafka::new(&Reach::at(BTreeMap::from([(0, address)])));
         let asked = timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[])).await.expect("it gives up in time");
         assert_eq!(asked.expect_err("nobody answers").to_string(), "no broker answers");
     }

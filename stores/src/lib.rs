@@ -1,11 +1,12 @@
 //! The small clients that everything but the workers asks the stores with: by pod address, so that no answer depends on
 //! DNS, and without librdkafka (docs/decisions/0002-kafka-from-the-operator.md).
 //!
-//! Each store has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
+//! Each store is reached by a [`reach::Reach`] and has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
 //! values; nothing here decides.
 
 pub mod cassandra;
 pub mod kafka;
+pub mod reach;
 pub mod zookeeper;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Asks a ZooKeeper server for its mode with the four-letter word `srvr`, which needs no session.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,9 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::ANSWER_TIMEOUT;
-
-/// Port of ZooKeeper's client protocol and four-letter words.
-pub const CLIENT_PORT: u16 = 2181;
+use super::reach::Reach;
 
 /// What a server says it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,9 +38,9 @@ impl ZooKeeperFacts {
 }
 
 /// Asks all servers at once; one that does not answer is left out.
-pub async fn observe(servers: &BTreeMap<u32, IpAddr>) -> ZooKeeperFacts {
-    let answers = servers.iter().map(|(ordinal, address)| async move {
-        let mode = timeout(ANSWER_TIMEOUT, ask(SocketAddr::new(*address, CLIENT_PORT))).await.ok()??;
+pub async fn observe(servers: &Reach<u32>) -> ZooKeeperFacts {
+    let answers = servers.members().map(|(ordinal, address)| async move {
+        let mode = timeout(ANSWER_TIMEOUT, ask(address)).await.ok()??;
         Some((*ordinal, mode))
     });
     ZooKeeperFacts { servers: join_all(answers).await.into_iter().flatten().collect() }

@@ -1,7 +1,6 @@
 //! The loop: every pipeline of the scope is measured each [`STEP_SECONDS`], whether anybody looks or not.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use futures::StreamExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
 use millrace_stores::kafka::Kafka;
+use millrace_stores::reach::Reach;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -66,7 +66,7 @@ struct Memory {
     before: Before,
     last_sample: Option<f64>,
     window: Window,
-    brokers: std::collections::BTreeMap<u32, IpAddr>,
+    brokers: Reach<u32>,
     kafka: Option<Kafka>,
     offsets: Option<(Vec<Offsets>, f64)>,
 }

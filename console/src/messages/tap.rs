@@ -3,12 +3,12 @@
 //! Bounded: of a topic that is faster than that, records are skipped and counted. A tap ends with its last viewer.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_api::names::Names;
 use millrace_stores::kafka::{AskKafka, Bounds, Kafka, Record};
+use millrace_stores::reach::Reach;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, timeout};
 
@@ -67,7 +67,7 @@ impl Taps {
         let (names, topic) = &key;
         let mut rhythm = tokio::time::interval(EVERY);
         rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut brokers: BTreeMap<u32, IpAddr> = BTreeMap::new();
+        let mut brokers = Reach::default();
         let mut kafka = Kafka::new(&brokers);
         let mut positions: Option<BTreeMap<i32, i64>> = None;
         loop {

@@ -22,7 +22,7 @@ use millrace_e2e::ledger::Ledger;
 use millrace_e2e::operator::Release;
 use millrace_e2e::spec::{Generator, Spec, TOPIC};
 use millrace_e2e::{Comparison, Live, TestNamespace, eventually, in_namespace};
-use millrace_operator::plan::readiness::is_ready;
+use millrace_operator::readiness::is_ready;
 use serde_json::json;
 
 use crate::generated::pipeline;

@@ -10,12 +10,14 @@ use chrono::Utc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::names::Component;
+use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::ledger::{Ledger, Person};
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, Spec, http_source};
 use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
-use millrace_operator::plan::readiness::is_ready;
+use millrace_operator::readiness::is_ready;
 use millrace_profile::seed_of;
+use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, Mode};
 use serde_json::json;
 
@@ -89,7 +91,7 @@ async fn killed_and_back(live: &Live, component: Component, account: &mut Accoun
 async fn victim(live: &Live, component: Component) -> Result<Pod> {
     let ordinal = match component {
         Component::ZooKeeper => {
-            let facts = zookeeper::observe(&live.addresses(component).await?).await;
+            let facts = zookeeper::observe(&Reach::of_pods(&live.addresses(component).await?, ZOOKEEPER_CLIENT)).await;
             let leader = facts.servers.into_iter().find(|(_, mode)| *mode == Mode::Leader);
             Some(leader.context("no ZooKeeper server leads")?.0)
         }

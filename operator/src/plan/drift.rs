@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::desire::Objects;
-use crate::observe::Children;
+use crate::objects::Objects;
+use crate::observed::Children;
 
 /// Annotation with the checksum of the object as it was desired.
 pub const DESIRED_CHECKSUM: &str = "millrace.dev/desired-checksum";
@@ -40,22 +40,30 @@ pub fn differing(objects: Objects, children: &Children) -> Objects {
 }
 
 fn differing_of<K: Resource + Serialize>(desired: Vec<K>, live: &BTreeMap<String, K>) -> Vec<K> {
-    let stamped = desired.into_iter().map(stamped);
-    stamped.filter(|object| live.get(&object.name_any()).is_none_or(|live| !is_as_desired(object, live))).collect()
+    let mut differing = Vec::new();
+    for mut object in desired {
+        let wanted = as_json(&object);
+        let checksum = checksum(&wanted);
+        let found = live.get(&object.name_any());
+        let is_as_desired = found.is_some_and(|found| {
+            found.annotations().get(DESIRED_CHECKSUM) == Some(&checksum) && contains(&as_json(found), &wanted)
+        });
+        if !is_as_desired {
+            object.annotations_mut().insert(DESIRED_CHECKSUM.to_owned(), checksum);
+            differing.push(object);
+        }
+    }
+    differing
 }
 
-fn stamped<K: Resource + Serialize>(mut object: K) -> K {
-    let text = serde_json::to_string(&object).expect("Kubernetes objects serialise");
-    let digest = Sha256::digest(text.as_bytes());
-    let checksum: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    object.annotations_mut().insert(DESIRED_CHECKSUM.to_owned(), checksum);
-    object
+/// Returns an object as JSON; by way of values and not of text, so that each kind is compiled for one form.
+fn as_json<K: Serialize>(object: &K) -> Value {
+    serde_json::to_value(object).expect("Kubernetes objects serialise")
 }
 
-/// Returns whether everything in `desired` is in `live`.
-pub fn is_as_desired<K: Serialize>(desired: &K, live: &K) -> bool {
-    let value = |object: &K| serde_json::to_value(object).expect("Kubernetes objects serialise");
-    contains(&value(live), &value(desired))
+fn checksum(object: &Value) -> String {
+    let digest = Sha256::digest(object.to_string().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn contains(live: &Value, desired: &Value) -> bool {

@@ -11,10 +11,11 @@ use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
-use super::readiness::{is_ready, trouble};
-use crate::chain::{Link, LinkState};
-use crate::labels::COMPONENT_LABEL;
-use crate::observe::Observed;
+use super::disruption::{full_strength, given, is_complete};
+use crate::act::Restart;
+use crate::link::LinkState;
+use crate::observed::{Observed, ordinal};
+use crate::readiness::trouble;
 use millrace_stores::zookeeper::Mode;
 
 /// Label that the StatefulSet controller puts on its pods.
@@ -22,19 +23,6 @@ const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// The stores in the order in which they are restarted.
 const STORES: [Component; 3] = [Component::ZooKeeper, Component::Kafka, Component::Cassandra];
-
-/// A pod to restart.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restart {
-    /// Name.
-    pub pod: String,
-    /// UID as observed: the delete's precondition.
-    pub uid: String,
-    /// Whose pod.
-    pub component: Component,
-    /// Why.
-    pub reason: String,
-}
 
 /// Returns the pod to restart next; `None`: all run the current template, or it is not safe now.
 pub fn next_restart(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<Restart> {
@@ -89,48 +77,6 @@ fn update_revision(stateful_set: &StatefulSet) -> Option<String> {
     (status.observed_generation >= stateful_set.metadata.generation).then(|| status.update_revision.clone())?
 }
 
-/// Returns whether every store has all its members, all replicas are in sync and the ring is whole.
-///
-/// What the stores say is not enough: for a moment after a pod was deleted they still speak of it as of a member.
-fn full_strength(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> bool {
-    let stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
-    let all_servers = observed.stores.zookeeper.servers.len() as u32 == pipeline.zookeeper.replicas;
-    let in_sync = observed.stores.kafka.as_ref().is_ok_and(|facts| facts.under_replicated == 0);
-    let wanted = [
-        (Component::ZooKeeper, pipeline.zookeeper.replicas),
-        (Component::Kafka, pipeline.kafka.replicas),
-        (Component::Cassandra, pipeline.cassandra.nodes()),
-    ];
-    let all_ready = wanted.into_iter().all(|(component, members)| {
-        is_complete(observed, component, members) && pods(observed, component).all(is_ready)
-    });
-    all_servers
-        && in_sync
-        && all_ready
-        && links.iter().filter(|state| stores.contains(&state.link)).all(|state| state.met)
-}
-
-/// Returns whether a store has exactly this many pods, and none that is being deleted.
-fn is_complete(observed: &Observed, component: Component, members: u32) -> bool {
-    pods(observed, component).count() == members as usize
-        && pods(observed, component).all(|pod| pod.metadata.deletion_timestamp.is_none())
-}
-
-/// Returns all pods of a component, those that are being deleted included.
-fn pods(observed: &Observed, component: Component) -> impl Iterator<Item = &Pod> {
-    observed.children.pods.values().filter(move |pod| is_of(*pod, component))
-}
-
-/// Returns how many pods a component's StatefulSets are told to have right now.
-fn given(observed: &Observed, component: Component) -> u32 {
-    let sets = observed.children.stateful_sets.values().filter(|set| is_of(*set, component));
-    sets.filter_map(|set| set.spec.as_ref()?.replicas).map(i32::unsigned_abs).sum()
-}
-
-fn is_of(object: &impl ResourceExt, component: Component) -> bool {
-    object.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
-}
-
 /// Returns the ordinal of the member whose restart costs most: the leader, the controller.
 fn last_to_restart(observed: &Observed, component: Component) -> Option<u32> {
     match component {
@@ -141,8 +87,4 @@ fn last_to_restart(observed: &Observed, component: Component) -> Option<u32> {
         Component::Kafka => observed.stores.kafka.as_ref().ok()?.controller.map(i32::unsigned_abs),
         Component::Cassandra | Component::Producer | Component::Processor | Component::Run => None,
     }
-}
-
-fn ordinal(pod: &Pod) -> Option<u32> {
-    pod.name_any().rsplit_once('-')?.1.parse().ok()
 }

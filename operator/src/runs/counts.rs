@@ -10,11 +10,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use millrace_api::ports::WORKER_HTTP;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use worker_settings::{RUN_COUNTS_PATH, RunCounts};
-
-use crate::desire::workers::HTTP_PORT;
 
 /// Longest that the answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,7 +22,7 @@ const LARGEST: usize = 1024;
 
 /// Asks the pod at an address. `None`: it does not answer.
 pub async fn ask(address: IpAddr) -> Option<RunCounts> {
-    ask_at(SocketAddr::new(address, HTTP_PORT.number)).await
+    ask_at(SocketAddr::new(address, WORKER_HTTP.number)).await
 }
 
 async fn ask_at(address: SocketAddr) -> Option<RunCounts> {

@@ -10,9 +10,9 @@ use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
 use millrace_api::run::{moment_of, time_of};
 use worker_settings::RunCounts;
 
+use super::attempt::trace_id;
 use super::observe::RunWorld;
-use super::plan::{Ending, Progress, RunAct};
-use crate::desire::attempt::trace_id;
+use super::progress::{Ending, Progress, RunAct};
 use crate::report::Conditions;
 
 /// Longest message in the status.

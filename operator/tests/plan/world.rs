@@ -13,14 +13,19 @@ use kube::api::ObjectMeta;
 use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
-use millrace_operator::desire::{Administration, Inputs, Objects, desire};
+use millrace_operator::act::Act;
+use millrace_operator::desire::{desire, inputs};
 use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
-use millrace_operator::observe::{Children, Observed, Stores};
-use millrace_operator::plan::{Act, Plan, plan};
+use millrace_operator::objects::Objects;
+use millrace_operator::objects::scope::Administration;
+use millrace_operator::observed::{Children, Observed, Stores, node_addresses};
+use millrace_operator::plan::{Plan, plan};
 use millrace_operator::report::{Outcome, report};
+use millrace_operator::scale::scale;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config};
 use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
+use millrace_stores::{cassandra, kafka};
 use uuid::Uuid;
 
 /// Label by which a pod tells its template's revision.
@@ -111,7 +116,9 @@ impl World {
             image_pull_secrets: Vec::new(),
             worker_env: BTreeMap::new(),
         };
-        let inputs = Inputs::of(&pipeline, &self.observed, self.resource.status.as_ref(), administration);
+        let replicas = scale(&pipeline, &self.observed);
+        let status = self.resource.status.as_ref();
+        let inputs = inputs(&pipeline, &self.observed, status, replicas, administration);
         let plan = plan(&pipeline, desire(&pipeline, &inputs), &self.observed);
         self.resource.status = Some(self.report(&pipeline, &plan));
         plan
@@ -149,18 +156,18 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         match act {
-            Act::CreateTopic(topic) => {
+            Act::Kafka(kafka::Change::CreateTopic(topic)) => {
                 let copies = topic.replication_factor.of_new();
                 let facts =
                     TopicFacts { id: Uuid::from_u128(7), partitions: Vec::new(), config: wanted_config(topic, copies) };
                 self.topics.insert(topic.name.clone(), facts);
                 self.partitions(&topic.name, topic.partitions, copies);
             }
-            Act::AddPartitions { topic, partitions } => {
+            Act::Kafka(kafka::Change::AddPartitions { topic, partitions }) => {
                 let replicas = self.topics[topic].partitions[0].replicas as u32;
                 self.partitions(topic, *partitions, replicas);
             }
-            Act::AlterTopic { topic, change } => {
+            Act::Kafka(kafka::Change::AlterTopic { topic, config: change }) => {
                 let topic = match topic.as_str() {
                     OFFSETS_TOPIC => self.offsets_topic.as_mut(),
                     topic => self.topics.get_mut(topic),
@@ -169,20 +176,20 @@ impl World {
                 config.retain(|key, _| !change.unset.contains(key));
                 config.extend(change.set.clone());
             }
-            Act::CreateKeyspace => {
+            Act::Cassandra(cassandra::Change::CreateKeyspace) => {
                 let cassandra = self.pipeline().cassandra;
                 let replication = (cassandra.datacenter, cassandra.replication_factor.of_new().to_string());
                 self.schema.replication = Some([replication].into());
             }
-            Act::CreateType(declared) => {
+            Act::Cassandra(cassandra::Change::CreateType(declared)) => {
                 let fields = declared.fields.iter().map(|field| (field.name.clone(), field.column_type.to_string()));
                 self.schema.types.insert(declared.name.clone(), fields.collect());
             }
-            Act::AddField { type_name, field } => {
+            Act::Cassandra(cassandra::Change::AddField { type_name, field }) => {
                 let fields = self.schema.types.get_mut(type_name).expect("the type is there");
                 fields.push((field.name.clone(), field.column_type.to_string()));
             }
-            Act::CreateTable(table) => {
+            Act::Cassandra(cassandra::Change::CreateTable(table)) => {
                 let facts = TableFacts {
                     columns: table
                         .columns
@@ -195,11 +202,11 @@ impl World {
                 };
                 self.schema.tables.insert(table.name.clone(), facts);
             }
-            Act::AddColumn { table, column } => {
+            Act::Cassandra(cassandra::Change::AddColumn { table, column }) => {
                 let columns = &mut self.schema.tables.get_mut(table).expect("the table is there").columns;
                 columns.insert(column.name.clone(), column.column_type.to_string());
             }
-            Act::SetTtl { table, ttl_seconds } => {
+            Act::Cassandra(cassandra::Change::SetTtl { table, ttl_seconds }) => {
                 self.schema.tables.get_mut(table).expect("the table is there").ttl_seconds = *ttl_seconds;
             }
             Act::RestartPod(restart) => {
@@ -276,7 +283,7 @@ impl World {
             lag: Some(0),
             under_replicated: 0,
         };
-        let addresses = millrace_operator::observe::node_addresses(children);
+        let addresses = node_addresses(children);
         let everybody: BTreeSet<_> = addresses.values().copied().collect();
         let host_ids: BTreeMap<_, _> = addresses.keys().cloned().zip((1..).map(Uuid::from_u128)).collect();
         let node = |key: &NodeKey, address| NodeFacts {

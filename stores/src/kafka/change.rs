@@ -30,6 +30,47 @@ pub struct ConfigChange {
     pub unset: BTreeSet<String>,
 }
 
+/// A change to a topic. Each can be repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Create a topic.
+    CreateTopic(Topic),
+    /// Raise a topic's number of partitions.
+    AddPartitions {
+        /// Topic.
+        topic: String,
+        /// Number that it shall have.
+        partitions: u32,
+    },
+    /// Change a topic's configuration.
+    AlterTopic {
+        /// Topic.
+        topic: String,
+        /// What to set and unset.
+        config: ConfigChange,
+    },
+}
+
+impl Change {
+    /// Returns the change in words, such as `create topic 'users_created'`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::CreateTopic(topic) => format!("create topic '{}'", topic.name),
+            Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
+            Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
+        }
+    }
+
+    /// Returns what an event says in one word, once the change is made.
+    pub fn event_reason(&self) -> &'static str {
+        match self {
+            Self::CreateTopic(_) => "TopicCreated",
+            Self::AddPartitions { .. } => "PartitionsAdded",
+            Self::AlterTopic { .. } => "TopicConfigured",
+        }
+    }
+}
+
 /// Returns the configuration that a topic with this many copies shall have, as Kafka names it.
 pub fn wanted_config(topic: &Topic, copies: u32) -> BTreeMap<String, String> {
     let mut config = topic.config.clone();
@@ -38,8 +79,17 @@ pub fn wanted_config(topic: &Topic, copies: u32) -> BTreeMap<String, String> {
 }
 
 impl Kafka {
+    /// Makes a change.
+    pub async fn change(&mut self, change: &Change) -> Result<(), AskKafka> {
+        match change {
+            Change::CreateTopic(topic) => self.create_topic(topic).await,
+            Change::AddPartitions { topic, partitions } => self.add_partitions(topic, *partitions).await,
+            Change::AlterTopic { topic, config } => self.alter_topic(topic, config).await,
+        }
+    }
+
     /// Creates a topic; one that exists already counts as created.
-    pub async fn create_topic(&mut self, topic: &Topic) -> Result<(), AskKafka> {
+    async fn create_topic(&mut self, topic: &Topic) -> Result<(), AskKafka> {
         let copies = topic.replication_factor.of_new();
         let configs = wanted_config(topic, copies)
             .into_iter()
@@ -78,9 +128,9 @@ impl Kafka {
     }
 
     /// Sets and unsets values of a topic's configuration.
-    pub async fn alter_topic(&mut self, topic: &str, change: &ConfigChange) -> Result<(), AskKafka> {
-        let set = change.set.iter().map(|(name, value)| alterable(name, SET, Some(value)));
-        let unset = change.unset.iter().map(|name| alterable(name, DELETE, None));
+    async fn alter_topic(&mut self, topic: &str, config: &ConfigChange) -> Result<(), AskKafka> {
+        let set = config.set.iter().map(|(name, value)| alterable(name, SET, Some(value)));
+        let unset = config.unset.iter().map(|name| alterable(name, DELETE, None));
         let resource = AlterConfigsResource::default()
             .with_resource_type(TOPIC_RESOURCE)
             .with_resource_name(StrBytes::from_string(topic.to_owned()))

@@ -10,29 +10,23 @@ use k8s_openapi::api::core::v1::{
     Container, KeyToPath, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeProjection,
 };
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
+use millrace_api::ports::{CASSANDRA_CQL, KAFKA, Port, WORKER_HTTP, WORKER_PUSH};
 use serde::Serialize;
 use worker_settings::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
     QuerySettings,
 };
 
-use super::cassandra::CQL_PORT;
-use super::common::{Files, Port, Scope, count, files, label_selector, resource_requirements};
-use super::kafka::BROKER_PORT;
-use super::pod::{
+use crate::objects::pod::{
     Probes, Rhythm, User, config_map_volume, container, container_port, http_probe, pod_spec, pod_template, probed,
     read_only_mount, variable,
 };
-use super::{Inputs, Objects, network};
-
-/// Where a worker serves `/metrics`, `/healthz` and `/readyz`.
-pub const HTTP_PORT: Port = Port { name: "http", number: 8080 };
-
-/// Where producers take in what is pushed.
-pub const PUSH_PORT: Port = Port { name: "push", number: 8090 };
+use crate::objects::scope::{Files, Inputs, Scope, count, files, label_selector, resource_requirements};
+use crate::objects::{Objects, network};
 
 const SETTINGS: &str = "/settings";
 
@@ -48,7 +42,7 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let producer = &scope.pipeline.producer;
     let files = files([("produce.yaml", yaml(&produce_settings(scope)))]);
     let claims: Vec<Claim> = producer.claims().into_iter().collect();
-    let ports: &[Port] = if producer.is_pushed_to() { &[HTTP_PORT, PUSH_PORT] } else { &[HTTP_PORT] };
+    let ports: &[Port] = if producer.is_pushed_to() { &[WORKER_HTTP, WORKER_PUSH] } else { &[WORKER_HTTP] };
     let worker = Worker {
         settings: scope.name(),
         command: ["worker", "produce", "--settings", "/settings/produce.yaml"],
@@ -59,11 +53,11 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         files: &files,
     };
     let kafka = network::component(scope.pipeline, Component::Kafka);
-    let mut services = vec![scope.nodes_service(&[HTTP_PORT])];
-    let mut ingress = vec![network::from_anywhere(&[HTTP_PORT])];
+    let mut services = vec![scope.nodes_service(&[WORKER_HTTP])];
+    let mut ingress = vec![network::from_anywhere(&[WORKER_HTTP])];
     if producer.is_pushed_to() {
-        services.push(scope.push_service(PUSH_PORT));
-        ingress.push(network::from(network::pushers(scope.pipeline), &[PUSH_PORT]));
+        services.push(scope.push_service(WORKER_PUSH));
+        ingress.push(network::from(network::pushers(scope.pipeline), &[WORKER_PUSH]));
     }
     Objects {
         config_maps: vec![scope.config_map(&files)],
@@ -71,7 +65,7 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         network_policies: vec![network::allow(
             scope,
             ingress,
-            vec![network::to(vec![kafka], &[BROKER_PORT]), network::to_the_world()],
+            vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world()],
         )],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![StatefulSet {
@@ -105,7 +99,7 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
         resources: &processor.resources,
         secrets: &[],
         claims: &[],
-        ports: &[HTTP_PORT],
+        ports: &[WORKER_HTTP],
         files: &files,
     };
     let [kafka, cassandra] =
@@ -114,8 +108,8 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
         config_maps: vec![scope.config_map(&files)],
         network_policies: vec![network::allow(
             scope,
-            vec![network::from_anywhere(&[HTTP_PORT])],
-            vec![network::to(vec![kafka], &[BROKER_PORT]), network::to(vec![cassandra], &[CQL_PORT])],
+            vec![network::from_anywhere(&[WORKER_HTTP])],
+            vec![network::to(vec![kafka], &[KAFKA]), network::to(vec![cassandra], &[CASSANDRA_CQL])],
         )],
         disruption_budgets: vec![scope.disruption_budget()],
         deployments: vec![Deployment {
@@ -141,10 +135,20 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
     })
 }
 
+/// Returns the policy of the pods of runs, which go where producers go.
+pub fn runs_policy(scope: &Scope<'_>) -> NetworkPolicy {
+    let kafka = network::component(scope.pipeline, Component::Kafka);
+    network::allow(
+        scope,
+        vec![network::from_anywhere(&[WORKER_HTTP])],
+        vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world()],
+    )
+}
+
 /// Old revisions that are kept for `kubectl rollout undo`.
 const REVISIONS: i32 = 3;
 
-pub(super) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
+pub(crate) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
     let producer = &scope.pipeline.producer;
     ProduceSettings {
         pipeline: pipeline_name(scope),
@@ -154,11 +158,11 @@ pub(super) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
         // With no pods nobody reads this; the worker refuses 0.
         replicas: producer.replicas.max(1),
         cursors_topic: producer.has_cursors().then(|| scope.pipeline.names.cursors_topic()),
-        push_port: producer.is_pushed_to().then_some(PUSH_PORT.number),
+        push_port: producer.is_pushed_to().then_some(WORKER_PUSH.number),
         allowed_source_hosts: scope.administration.allowed_source_hosts.clone(),
         buffer_memory: producer.buffer_memory,
         drain_timeout: DRAIN,
-        http_port: HTTP_PORT.number,
+        http_port: WORKER_HTTP.number,
     }
 }
 
@@ -184,7 +188,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
         consumer_group: names.consumer_group(),
         dead_letter_topic: processor.dead_letter_topic.clone(),
         cassandra: CassandraSettings {
-            contact_points: vec![format!("{}:{}", names.service_host(Component::Cassandra), CQL_PORT.number)],
+            contact_points: vec![format!("{}:{}", names.service_host(Component::Cassandra), CASSANDRA_CQL.number)],
             datacenter: cassandra.datacenter.clone(),
             keyspace: cassandra.keyspace.clone(),
             consistency: if inputs.replication_factor == 1 { Consistency::One } else { Consistency::LocalQuorum },
@@ -194,7 +198,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
         max_in_flight: processor.max_in_flight,
         commit_interval: COMMIT_INTERVAL,
         drain_timeout: DRAIN,
-        http_port: HTTP_PORT.number,
+        http_port: WORKER_HTTP.number,
     })
 }
 
@@ -206,26 +210,26 @@ fn pipeline_name(scope: &Scope<'_>) -> PipelineName {
 /// Returns the brokers by their client Service: a list of pods would restart the workers whenever a broker is added.
 fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
     let host = scope.pipeline.names.service_host(Component::Kafka);
-    KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", BROKER_PORT.number)] }
+    KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", KAFKA.number)] }
 }
 
-pub(super) fn yaml(settings: &impl Serialize) -> String {
+pub(crate) fn yaml(settings: &impl Serialize) -> String {
     serde_yaml::to_string(settings).expect("settings are plain structs with text keys")
 }
 
 /// What is particular about a worker's pods.
-pub(super) struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     /// ConfigMap with its settings.
-    pub(super) settings: String,
-    pub(super) command: [&'static str; 4],
-    pub(super) resources: &'a Resources,
-    pub(super) secrets: &'a [SecretKey],
-    pub(super) claims: &'a [Claim],
-    pub(super) ports: &'a [Port],
-    pub(super) files: &'a Files,
+    pub(crate) settings: String,
+    pub(crate) command: [&'static str; 4],
+    pub(crate) resources: &'a Resources,
+    pub(crate) secrets: &'a [SecretKey],
+    pub(crate) claims: &'a [Claim],
+    pub(crate) ports: &'a [Port],
+    pub(crate) files: &'a Files,
 }
 
-pub(super) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
+pub(crate) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemplateSpec {
     let Worker { settings, command, resources, secrets, claims, ports, files } = worker;
     let administration = scope.administration;
     let mut env = BTreeMap::from([
@@ -274,9 +278,9 @@ pub(super) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemp
 
 fn probes() -> Probes {
     Probes {
-        startup: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 1, timeout: 2, failures: 60 }),
-        liveness: http_probe(HTTP_PORT, "/healthz", Rhythm { period: 10, timeout: 5, failures: 3 }),
-        readiness: http_probe(HTTP_PORT, "/readyz", Rhythm { period: 2, timeout: 5, failures: 2 }),
+        startup: http_probe(WORKER_HTTP, "/healthz", Rhythm { period: 1, timeout: 2, failures: 60 }),
+        liveness: http_probe(WORKER_HTTP, "/healthz", Rhythm { period: 10, timeout: 5, failures: 3 }),
+        readiness: http_probe(WORKER_HTTP, "/readyz", Rhythm { period: 2, timeout: 5, failures: 2 }),
     }
 }
 

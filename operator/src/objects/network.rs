@@ -11,10 +11,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
+use millrace_api::ports::Port;
 
-use super::common::{Port, Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
-use super::kafka::BROKER_PORT;
-use super::workers::HTTP_PORT;
+use super::scope::{Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
 use crate::labels::{APPLICATION, COMPONENT_LABEL};
 
 /// Label that Kubernetes gives every namespace: its name.
@@ -72,12 +71,6 @@ pub fn allow(
             egress: Some(egress).filter(|rules| !rules.is_empty()),
         }),
     }
-}
-
-/// Returns the policy of the pods of runs, which go where producers go.
-pub fn runs(scope: &Scope<'_>) -> NetworkPolicy {
-    let kafka = component(scope.pipeline, Component::Kafka);
-    allow(scope, vec![from_anywhere(&[HTTP_PORT])], vec![to(vec![kafka], &[BROKER_PORT]), to_the_world()])
 }
 
 /// Lets peers reach ports.

@@ -7,21 +7,18 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::cassandra::OWNED_KEYS;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Cassandra, Rack};
+use millrace_api::ports::{CASSANDRA_CQL, CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS, Port};
 use serde_json::{Value, json};
 
-use super::common::{Files, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{
+use crate::labels::RACK_LABEL;
+use crate::objects::pod::{
     Members, Probes, Rhythm, Store, User, address_variable, command_probe, connection_probe, script, stateful_set,
     variable,
 };
-use super::{Inputs, Objects, network};
-use crate::labels::RACK_LABEL;
+use crate::objects::scope::{Files, Inputs, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network};
 
-/// Where clients ask.
-pub const CQL_PORT: Port = Port { name: "cql", number: 9042 };
-const INTERNODE_PORT: Port = Port { name: "internode", number: 7000 };
-const INTERNODE_TLS_PORT: Port = Port { name: "internode-tls", number: 7001 };
-const PORTS: &[Port] = &[CQL_PORT, INTERNODE_PORT, INTERNODE_TLS_PORT];
+const PORTS: &[Port] = &[CASSANDRA_CQL, CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS];
 
 /// Returns the nodes' objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
@@ -31,7 +28,7 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     Objects {
         config_maps: vec![scope.config_map(&files)],
         // Drivers want the nodes' own addresses, of those that serve.
-        services: vec![scope.nodes_service(PORTS), scope.client_service_of_addresses(&[CQL_PORT])],
+        services: vec![scope.nodes_service(PORTS), scope.client_service_of_addresses(&[CASSANDRA_CQL])],
         network_policies: vec![network_policy(scope)],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: cassandra.racks.iter().map(|rack| rack_set(scope, &store, rack, inputs)).collect(),
@@ -51,14 +48,14 @@ fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) 
 
 fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
     let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
-    let options = include_str!("files/cassandra/jvm-server.options");
+    let options = include_str!("files/jvm-server.options");
     files([
         ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
-        ("empty_segments.py", include_str!("files/cassandra/empty_segments.py").to_owned()),
+        ("empty_segments.py", include_str!("files/empty_segments.py").to_owned()),
         ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
-        ("logback.xml", include_str!("files/cassandra/logback.xml").to_owned()),
-        ("ready.sh", include_str!("files/cassandra/ready.sh").to_owned()),
-        ("start.sh", include_str!("files/cassandra/start.sh").to_owned()),
+        ("logback.xml", include_str!("files/logback.xml").to_owned()),
+        ("ready.sh", include_str!("files/ready.sh").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 
@@ -86,7 +83,7 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Stri
         ("endpoint_snitch", json!("GossipingPropertyFileSnitch")),
         ("hints_directory", json!("/var/lib/cassandra/hints")),
         ("listen_address", json!("POD_IP")),
-        ("native_transport_port", json!(CQL_PORT.number)),
+        ("native_transport_port", json!(CASSANDRA_CQL.number)),
         ("num_tokens", json!(16)),
         ("partitioner", json!("org.apache.cassandra.dht.Murmur3Partitioner")),
         // Every address, so that a forwarded port reaches it, too.
@@ -99,9 +96,9 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Stri
                 "parameters": [{"seeds": "SEEDS"}],
             }]),
         ),
-        ("ssl_storage_port", json!(INTERNODE_TLS_PORT.number)),
+        ("ssl_storage_port", json!(CASSANDRA_INTERNODE_TLS.number)),
         ("start_native_transport", json!(true)),
-        ("storage_port", json!(INTERNODE_PORT.number)),
+        ("storage_port", json!(CASSANDRA_INTERNODE.number)),
     ];
     // Admission refuses them, too; a resource that has gone round it must not move a node's tokens or data.
     let user = cassandra.member.config.iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
@@ -163,8 +160,8 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
         scratch: &[("config", "/config"), ("logs", "/var/log/cassandra"), ("tmp", "/tmp")],
         probes: Probes {
             // The port opens after the commit log is replayed, and before the node joins: a join has no time limit.
-            startup: connection_probe(INTERNODE_PORT, Rhythm::start_within_minutes(20)),
-            liveness: connection_probe(INTERNODE_PORT, Rhythm { period: 15, timeout: 10, failures: 4 }),
+            startup: connection_probe(CASSANDRA_INTERNODE, Rhythm::start_within_minutes(20)),
+            liveness: connection_probe(CASSANDRA_INTERNODE, Rhythm { period: 15, timeout: 10, failures: 4 }),
             readiness: command_probe(script("ready.sh", &[]), Rhythm { period: 2, timeout: 5, failures: 2 }),
         },
         // SIGTERM drains; `nodetool drain` before it would only start one more JVM.
@@ -177,11 +174,11 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let own = network::component(scope.pipeline, Component::Cassandra);
     let processor = network::component(scope.pipeline, Component::Processor);
-    let peers = &[INTERNODE_PORT, INTERNODE_TLS_PORT];
+    let peers = &[CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS];
     network::allow(
         scope,
         vec![
-            network::from(vec![processor, network::operator(scope)], &[CQL_PORT]),
+            network::from(vec![processor, network::operator(scope)], &[CASSANDRA_CQL]),
             network::from(vec![own.clone()], peers),
         ],
         vec![network::to(vec![own], peers)],

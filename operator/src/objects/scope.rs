@@ -1,6 +1,7 @@
 //! What all components share: labels, metadata, Services, budgets, resources, and files for pods.
 //!
 //! A [`Scope`] is one component of one pipeline; every object is made through one, so that no label can be forgotten.
+//! [`Inputs`] are what the objects depend on beside the pipeline itself.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
+use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
 use sha2::{Digest, Sha256};
 use worker_settings::Bytes;
 
-use super::Administration;
 use crate::labels::{APPLICATION, COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
 /// Annotation of a pod: digest of the configuration that it started with, so that a change makes a new revision.
@@ -30,13 +31,48 @@ pub type Files = BTreeMap<String, String>;
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// A port with its name.
-#[derive(Clone, Copy, Debug)]
-pub struct Port {
-    /// Name, in Services and containers.
-    pub name: &'static str,
-    /// Number.
-    pub number: u16,
+/// Members that each workload shall have right now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replicas {
+    /// ZooKeeper servers.
+    pub zookeeper: u32,
+    /// Kafka brokers.
+    pub kafka: u32,
+    /// Cassandra nodes by rack name; every rack of the pipeline is there, at 0 while it waits its turn.
+    pub cassandra: BTreeMap<String, u32>,
+    /// Producer pods.
+    pub producer: u32,
+    /// Processor pods.
+    pub processor: u32,
+}
+
+/// What the objects depend on beside the pipeline itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs {
+    /// Members of each component right now.
+    pub replicas: Replicas,
+    /// Base of the write timestamps by topic, in microseconds since the Unix epoch. The processor's settings need one
+    /// for each topic that a query reads; until all are known there is no processor to desire.
+    pub write_timestamp_bases: BTreeMap<String, i64>,
+    /// Copies of each row that the keyspace has; until it exists, that it will have.
+    pub replication_factor: u32,
+    /// What the administrator set for all pipelines.
+    pub administration: Administration,
+}
+
+/// What the operator's administrator sets for all pipelines, by flags.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Administration {
+    /// Image of `worker produce` and `worker process`.
+    pub worker_image: String,
+    /// Hosts that sources may reach although their addresses are private.
+    pub allowed_source_hosts: Vec<String>,
+    /// Namespace of the operator, which NetworkPolicies let in.
+    pub operator_namespace: String,
+    /// Names of image pull secrets in each pipeline's namespace.
+    pub image_pull_secrets: Vec<String>,
+    /// Further environment of the workers, such as the faults that negative controls switch on.
+    pub worker_env: BTreeMap<String, String>,
 }
 
 /// One component of one pipeline.
@@ -54,6 +90,14 @@ impl Scope<'_> {
     /// Returns the name of most of the component's objects.
     pub fn name(&self) -> String {
         self.pipeline.names.component(self.component)
+    }
+
+    /// Returns the host names of the ZooKeeper servers, which they and the brokers find the ensemble by.
+    pub fn ensemble(&self) -> Vec<String> {
+        let names = &self.pipeline.names;
+        let set = names.component(Component::ZooKeeper);
+        let host = |ordinal| names.pod_host(&set, Component::ZooKeeper, ordinal);
+        (0..self.pipeline.zookeeper.replicas).map(host).collect()
     }
 
     /// Returns the labels that select the component's pods; they never change.

@@ -7,13 +7,13 @@ use kube::{Resource, ResourceExt};
 use millrace_api::names::{self, Component};
 use millrace_api::params::rfc3339;
 use millrace_api::pipeline::{Claim, claim_of};
+use millrace_api::ports::WORKER_HTTP;
 use millrace_api::{IngestionRun, Pipeline, Run};
 use worker_settings::{ProduceSettings, RunSettings};
 
-use super::Administration;
-use super::common::{Scope, files};
-use super::workers::{HTTP_PORT, Worker, produce_settings, worker_template, yaml};
 use crate::labels::{ATTEMPT_LABEL, RUN_LABEL, RUN_UID};
+use crate::objects::scope::{Administration, Scope, files};
+use crate::workers::objects::{Worker, produce_settings, worker_template, yaml};
 
 /// Where Kubernetes looks for what a container says last.
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
@@ -48,7 +48,7 @@ pub fn attempt(
         resources: &pipeline.producer.resources,
         secrets: &run.secrets,
         claims: &claims,
-        ports: &[HTTP_PORT],
+        ports: &[WORKER_HTTP],
         files: &files,
     };
     let metadata = metadata(&scope, resource, &name, number);

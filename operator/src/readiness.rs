@@ -3,6 +3,9 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use millrace_api::names::Component;
+
+use crate::observed::Observed;
 
 /// Pods of a workload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -77,6 +80,16 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     };
     let trouble = waiting.or_else(unschedulable)?;
     Some((pod.name_any(), trouble))
+}
+
+/// Returns what keeps a component's pods from running, as Kubernetes tells it; empty when nothing does.
+pub fn trouble_of(observed: &Observed, component: Component) -> String {
+    observed
+        .children
+        .pods_of(component)
+        .find_map(trouble)
+        .map(|(pod, trouble)| format!("; pod '{pod}': {trouble}"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,16 +4,14 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::kafka::OWNED_KEYS;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Kafka, default_min_in_sync};
+use millrace_api::ports::{KAFKA, Port, ZOOKEEPER_CLIENT};
 
-use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
-use super::zookeeper::{self, CLIENT_PORT};
-use super::{Inputs, Objects, network, properties};
+use crate::objects::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use crate::objects::scope::{Files, Inputs, Labels, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network, properties};
 use millrace_stores::kafka::BROKER_MIN_IN_SYNC;
 
-/// Where clients and brokers ask.
-pub const BROKER_PORT: Port = Port { name: "kafka", number: 9092 };
-const PORTS: &[Port] = &[BROKER_PORT];
+const PORTS: &[Port] = &[KAFKA];
 
 /// Returns the brokers' objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
@@ -35,11 +33,11 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
 
 fn config(scope: &Scope<'_>, kafka: &Kafka) -> Files {
     files([
-        ("answers.sh", include_str!("files/kafka/answers.sh").to_owned()),
-        ("java.security", include_str!("files/java.security").to_owned()),
-        ("log4j.properties", include_str!("files/kafka/log4j.properties").to_owned()),
+        ("answers.sh", include_str!("files/answers.sh").to_owned()),
+        ("java.security", include_str!("../objects/files/java.security").to_owned()),
+        ("log4j.properties", include_str!("files/log4j.properties").to_owned()),
         ("server.properties", server_properties(scope, kafka)),
-        ("start.sh", include_str!("files/kafka/start.sh").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 
@@ -47,6 +45,8 @@ fn config(scope: &Scope<'_>, kafka: &Kafka) -> Files {
 fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
     let replication = kafka.default_replication_factor();
     let in_sync = default_min_in_sync(replication);
+    let servers: Vec<String> =
+        scope.ensemble().into_iter().map(|host| format!("{host}:{}", ZOOKEEPER_CLIENT.number)).collect();
     let defaults = [
         // A stop with the controller gone gives up after two tries of 8 s, and the leaders move by themselves.
         ("controlled.shutdown.max.retries", "2".to_owned()),
@@ -73,7 +73,7 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("default.replication.factor", replication.to_string()),
         ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
         ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT".to_owned()),
-        ("listeners", format!("PLAINTEXT://:{}", BROKER_PORT.number)),
+        ("listeners", format!("PLAINTEXT://:{}", KAFKA.number)),
         // Not the volume's root: Kafka takes every directory there, such as lost+found, for a partition.
         ("log.dirs", "/var/lib/kafka/data/log".to_owned()),
         // Of topics that do not say it. It must not follow the number of brokers: topics keep the copies that they were
@@ -84,7 +84,7 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("transaction.state.log.replication.factor", replication.to_string()),
         // An acknowledged record is never given up for availability.
         ("unclean.leader.election.enable", "false".to_owned()),
-        ("zookeeper.connect", zookeeper::servers(scope).join(",")),
+        ("zookeeper.connect", servers.join(",")),
     ];
     // Admission refuses them, too; a resource that has gone round it must not lose records.
     let user = kafka.member.config.clone().into_iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
@@ -130,6 +130,6 @@ fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     network::allow(
         scope,
         vec![network::from(vec![kafka.clone(), producer, processor, run, network::operator(scope)], PORTS)],
-        vec![network::to(vec![kafka], PORTS), network::to(vec![zookeeper], &[CLIENT_PORT])],
+        vec![network::to(vec![kafka], PORTS), network::to(vec![zookeeper], &[ZOOKEEPER_CLIENT])],
     )
 }

@@ -17,10 +17,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::crd::DeletionPolicy;
 use millrace_api::pipeline::{Member, Storage};
+use millrace_api::ports::Port;
 
-use super::common::{
-    CONFIG_CHECKSUM, Files, Labels, Port, Scope, checksum, count, label_selector, resource_requirements,
-};
+use super::scope::{CONFIG_CHECKSUM, Files, Labels, Scope, checksum, count, label_selector, resource_requirements};
 
 /// Where a store's ConfigMap is mounted: its scripts and configuration.
 pub const FILES: &str = "/millrace";

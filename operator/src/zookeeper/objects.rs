@@ -4,16 +4,13 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::zookeeper::OWNED_KEYS;
 use millrace_api::names::Component;
 use millrace_api::pipeline::ZooKeeper;
+use millrace_api::ports::{Port, ZOOKEEPER_CLIENT, ZOOKEEPER_ELECTION, ZOOKEEPER_QUORUM};
 
-use super::common::{Files, Labels, Port, Scope, files, heap_mebibytes, layered};
-use super::pod::{FILES, Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
-use super::{Inputs, Objects, network, properties};
+use crate::objects::pod::{FILES, Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use crate::objects::scope::{Files, Inputs, Labels, Scope, files, heap_mebibytes, layered};
+use crate::objects::{Objects, network, properties};
 
-/// Where clients ask.
-pub const CLIENT_PORT: Port = Port { name: "client", number: 2181 };
-const QUORUM_PORT: Port = Port { name: "quorum", number: 2888 };
-const ELECTION_PORT: Port = Port { name: "election", number: 3888 };
-const PORTS: &[Port] = &[CLIENT_PORT, QUORUM_PORT, ELECTION_PORT];
+const PORTS: &[Port] = &[ZOOKEEPER_CLIENT, ZOOKEEPER_QUORUM, ZOOKEEPER_ELECTION];
 
 /// Returns the ensemble's objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
@@ -21,7 +18,7 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let files = config(scope, zookeeper);
     Objects {
         config_maps: vec![scope.config_map(&files)],
-        services: vec![scope.nodes_service(PORTS), scope.client_service(&[CLIENT_PORT])],
+        services: vec![scope.nodes_service(PORTS), scope.client_service(&[ZOOKEEPER_CLIENT])],
         network_policies: vec![network_policy(scope)],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![stateful_set(
@@ -33,24 +30,13 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     }
 }
 
-/// Returns `host:port` of every server.
-pub fn servers(scope: &Scope<'_>) -> Vec<String> {
-    hosts(scope).into_iter().map(|host| format!("{host}:{}", CLIENT_PORT.number)).collect()
-}
-
-fn hosts(scope: &Scope<'_>) -> Vec<String> {
-    let names = &scope.pipeline.names;
-    let set = names.component(Component::ZooKeeper);
-    (0..scope.pipeline.zookeeper.replicas).map(|ordinal| names.pod_host(&set, Component::ZooKeeper, ordinal)).collect()
-}
-
 fn config(scope: &Scope<'_>, zookeeper: &ZooKeeper) -> Files {
     files([
-        ("answers.sh", include_str!("files/zookeeper/answers.sh").to_owned()),
-        ("java.security", include_str!("files/java.security").to_owned()),
-        ("logback.xml", include_str!("files/zookeeper/logback.xml").to_owned()),
-        ("start.sh", include_str!("files/zookeeper/start.sh").to_owned()),
-        ("stop.sh", include_str!("files/zookeeper/stop.sh").to_owned()),
+        ("answers.sh", include_str!("files/answers.sh").to_owned()),
+        ("java.security", include_str!("../objects/files/java.security").to_owned()),
+        ("logback.xml", include_str!("files/logback.xml").to_owned()),
+        ("start.sh", include_str!("files/start.sh").to_owned()),
+        ("stop.sh", include_str!("files/stop.sh").to_owned()),
         ("zoo.cfg", zoo_cfg(scope, zookeeper)),
     ])
 }
@@ -78,8 +64,8 @@ fn zoo_cfg(scope: &Scope<'_>, zookeeper: &ZooKeeper) -> String {
     let mut settings = layered(own(defaults), user, own(owned));
     // A single server stands alone; listing it would only earn a warning.
     if zookeeper.replicas > 1 {
-        let servers = hosts(scope).into_iter().zip(1..).map(|(host, id)| {
-            (format!("server.{id}"), format!("{host}:{}:{}", QUORUM_PORT.number, ELECTION_PORT.number))
+        let servers = scope.ensemble().into_iter().zip(1..).map(|(host, id)| {
+            (format!("server.{id}"), format!("{host}:{}:{}", ZOOKEEPER_QUORUM.number, ZOOKEEPER_ELECTION.number))
         });
         settings.extend(servers);
     }
@@ -129,11 +115,11 @@ fn store<'a>(zookeeper: &'a ZooKeeper, files: &'a Files) -> Store<'a> {
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let own = network::component(scope.pipeline, Component::ZooKeeper);
     let kafka = network::component(scope.pipeline, Component::Kafka);
-    let peers = &[QUORUM_PORT, ELECTION_PORT];
+    let peers = &[ZOOKEEPER_QUORUM, ZOOKEEPER_ELECTION];
     network::allow(
         scope,
         vec![
-            network::from(vec![kafka, network::operator(scope)], &[CLIENT_PORT]),
+            network::from(vec![kafka, network::operator(scope)], &[ZOOKEEPER_CLIENT]),
             network::from(vec![own.clone()], peers),
         ],
         vec![network::to(vec![own], peers)],

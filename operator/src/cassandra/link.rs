@@ -1,0 +1,100 @@
+//! The nodes' link: the ring is whole, the schema agreed, keyspace and tables are there. Pure.
+
+use std::collections::BTreeSet;
+
+use millrace_api::Pipeline;
+use millrace_api::names::Component;
+use uuid::Uuid;
+
+use super::changes::schema_rejected;
+use super::ring::{current_racks, normal_nodes, ring_is_whole};
+use crate::link::{Link, LinkState, Reason};
+use crate::observed::Observed;
+use crate::readiness::trouble_of;
+use millrace_stores::cassandra::CassandraFacts;
+
+/// Judges whether the ring is whole and the schema there.
+pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
+    let facts = &observed.stores.cassandra;
+    let given = current_racks(pipeline, observed);
+    let (wanted, running): (u32, u32) = (pipeline.cassandra.nodes(), given.values().sum());
+    let unmet = |reason, message: String| {
+        LinkState::unmet(Link::Cassandra, reason, format!("{message}{}", trouble_of(observed, Component::Cassandra)))
+    };
+    if !ring_is_whole(&given, facts) {
+        let versions: BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();
+        if facts.nodes.len() as u32 == running && versions.len() > 1 {
+            return unmet(Reason::SchemaDisagreement, format!("the nodes hold {} schema versions", versions.len()));
+        }
+        return unmet(
+            if running > 1 { Reason::NodeJoining } else { Reason::WaitingForNodes },
+            format!("{} of {wanted} Cassandra nodes are up and normal as seen by every other", normal_nodes(facts)),
+        );
+    }
+    if running < wanted {
+        return unmet(Reason::NodeJoining, format!("{running} of {wanted} Cassandra nodes have joined, one at a time"));
+    }
+    if let Some(message) = strangers(facts) {
+        return unmet(Reason::UnknownNodes, message);
+    }
+    schema(pipeline, facts).unwrap_or_else(|| {
+        LinkState::met(
+            Link::Cassandra,
+            Reason::NodesUpNormal,
+            format!("{wanted} of {wanted} Cassandra nodes are up and normal, and agree on the schema"),
+        )
+    })
+}
+
+/// Returns what to do about nodes that own a part of the ring and run in no pod; `None`: there are none.
+///
+/// Volumes of a larger ring that were adopted by fewer nodes: the ring still counts on the others, for quorums, too.
+/// Asked only when all pods have joined, since until then the missing ones may be those that are still to come.
+fn strangers(facts: &CassandraFacts) -> Option<String> {
+    let known: BTreeSet<Uuid> = facts.nodes.values().map(|node| node.host_id).collect();
+    let ring: BTreeSet<Uuid> = facts.nodes.values().flat_map(|node| &node.ring).copied().collect();
+    let strangers: Vec<String> = ring.difference(&known).map(Uuid::to_string).collect();
+    (!strangers.is_empty()).then(|| {
+        format!(
+            "the ring has {} nodes that run in no pod ({}); raise the racks' replicas to what the volumes were written \
+             with, or give up what only these nodes have with 'nodetool removenode' for each",
+            strangers.len(),
+            strangers.join(", ")
+        )
+    })
+}
+
+/// Returns what is missing of keyspace, types and tables; `None`: nothing.
+fn schema(pipeline: &Pipeline, facts: &CassandraFacts) -> Option<LinkState> {
+    let unmet = |reason, message| Some(LinkState::unmet(Link::Cassandra, reason, message));
+    let keyspace = &pipeline.cassandra.keyspace;
+    let Some(schema) = facts.schema.as_ref().filter(|schema| schema.replication.is_some()) else {
+        return unmet(Reason::CreatingSchema, format!("keyspace '{keyspace}' does not exist yet"));
+    };
+    if let Some(rejected) = schema_rejected(pipeline, schema) {
+        return unmet(Reason::SchemaChangeRejected, rejected);
+    }
+    for declared in &pipeline.cassandra.types {
+        let Some(found) = schema.types.get(&declared.name) else {
+            return unmet(Reason::CreatingSchema, format!("type '{keyspace}.{}' does not exist yet", declared.name));
+        };
+        if let Some(field) = declared.fields.get(found.len()) {
+            return unmet(
+                Reason::CreatingSchema,
+                format!("type '{keyspace}.{}' has no field '{}' yet", declared.name, field.name),
+            );
+        }
+    }
+    for table in &pipeline.cassandra.tables {
+        let Some(found) = schema.tables.get(&table.name) else {
+            return unmet(Reason::CreatingSchema, format!("table '{keyspace}.{}' does not exist yet", table.name));
+        };
+        if let Some(column) = table.columns.iter().find(|column| !found.columns.contains_key(&column.name)) {
+            return unmet(
+                Reason::CreatingSchema,
+                format!("table '{keyspace}.{}' has no column '{}' yet", table.name, column.name),
+            );
+        }
+    }
+    None
+}

@@ -1,0 +1,105 @@
+//! What topics lack, as changes. Pure.
+
+use millrace_api::Pipeline;
+use millrace_api::pipeline::Topic;
+
+use crate::observed::Observed;
+use millrace_stores::kafka::{
+    BROKER_MIN_IN_SYNC, Change, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
+};
+
+/// Topic settings that tools set for the time of a reassignment, and remove themselves.
+const TEMPORARY: [&str; 2] = ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"];
+
+/// Returns the changes that bring the topics to what is wanted. Brokers must all be there, so that replicas spread.
+pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
+    let Ok(facts) = &observed.stores.kafka else {
+        return Vec::new();
+    };
+    let all_brokers = (0..pipeline.kafka.replicas as i32).all(|id| facts.brokers.contains(&id));
+    if !all_brokers {
+        return Vec::new();
+    }
+    let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_changes(topic, facts.topics.get(&topic.name)));
+    topics.chain(offsets_topic_change(facts)).collect()
+}
+
+/// Returns the change that makes committed offsets as safe as their copies allow, once Kafka has made their topic. It
+/// keeps the copies that it was made with, however many brokers are added.
+fn offsets_topic_change(facts: &KafkaFacts) -> Option<Change> {
+    let found = facts.offsets_topic.as_ref()?;
+    let copies = found.partitions.iter().map(|partition| partition.replicas).min()?;
+    let wanted = if copies >= 3 { "2" } else { "1" }.to_owned();
+    let in_force = found.config.get(MIN_IN_SYNC).cloned().unwrap_or_else(|| BROKER_MIN_IN_SYNC.to_string());
+    let config = ConfigChange { set: [(MIN_IN_SYNC.to_owned(), wanted.clone())].into(), ..ConfigChange::default() };
+    (in_force != wanted).then(|| Change::AlterTopic { topic: OFFSETS_TOPIC.to_owned(), config })
+}
+
+fn topic_changes(topic: &Topic, found: Option<&TopicFacts>) -> Vec<Change> {
+    let Some(found) = found else {
+        return vec![Change::CreateTopic(topic.clone())];
+    };
+    let mut changes = Vec::new();
+    if found.partitions.len() < topic.partitions as usize {
+        changes.push(Change::AddPartitions { topic: topic.name.clone(), partitions: topic.partitions });
+    }
+    let copies =
+        found.partitions.first().map_or(topic.replication_factor.of_new(), |partition| partition.replicas as u32);
+    let wanted = wanted_config(topic, copies);
+    let is_set = |key: &str, wanted: &str| found.config.get(key).is_some_and(|found| is_same_value(wanted, found));
+    let is_extra = |key: &str| !wanted.contains_key(key) && !TEMPORARY.contains(&key);
+    let config = ConfigChange {
+        set: wanted.iter().filter(|(key, value)| !is_set(key, value)).map(clone_pair).collect(),
+        unset: found.config.keys().filter(|key| is_extra(key)).cloned().collect(),
+    };
+    if config != ConfigChange::default() {
+        changes.push(Change::AlterTopic { topic: topic.name.clone(), config });
+    }
+    changes
+}
+
+/// Returns whether Kafka tells `found` of a setting that was written as `wanted`: it tells the value, not the text.
+fn is_same_value(wanted: &str, found: &str) -> bool {
+    let (wanted, found) = (wanted.trim(), found.trim());
+    if let (Ok(wanted), Ok(found)) = (wanted.parse::<i64>(), found.parse::<i64>()) {
+        return wanted == found;
+    }
+    if let (Ok(wanted), Ok(found)) = (wanted.parse::<f64>(), found.parse::<f64>()) {
+        return wanted == found;
+    }
+    if matches!(found, "true" | "false") {
+        return wanted.eq_ignore_ascii_case(found);
+    }
+    wanted.split(',').map(str::trim).eq(found.split(',').map(str::trim))
+}
+
+fn clone_pair((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_kafka_makes_of_a_value_for_the_value() {
+        for (wanted, found) in [
+            ("0.50", "0.5"),
+            ("compact, delete", "compact,delete"),
+            (" 86400000", "86400000"),
+            ("TRUE", "true"),
+            ("lz4", "lz4"),
+        ] {
+            assert!(is_same_value(wanted, found), "{wanted} and {found}");
+        }
+        for (wanted, found) in [
+            ("0.5", "0.51"),
+            ("compact", "compact,delete"),
+            ("9223372036854775806", "9223372036854775807"),
+            ("false", "true"),
+            ("lz4", "zstd"),
+        ] {
+            assert!(!is_same_value(wanted, found), "{wanted} and {found}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The links of the brokers and of the topics. Pure.
+
+use millrace_api::Pipeline;
+use millrace_api::names::Component;
+use millrace_api::pipeline::Topic;
+
+use crate::link::{Link, LinkState, Reason};
+use crate::observed::Observed;
+use crate::readiness::trouble_of;
+use millrace_stores::kafka::{KafkaFacts, TopicFacts};
+
+/// Judges whether every broker is registered.
+pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> LinkState {
+    let wanted = pipeline.kafka.replicas;
+    match &observed.stores.kafka {
+        Ok(facts) if (0..wanted as i32).all(|id| facts.brokers.contains(&id)) => LinkState::met(
+            Link::Kafka,
+            Reason::BrokersRegistered,
+            format!("{wanted} of {wanted} brokers are registered"),
+        ),
+        _ if !zookeeper_met => LinkState::unmet(
+            Link::Kafka,
+            Reason::WaitingForZooKeeper,
+            "brokers wait for the ZooKeeper quorum".to_owned(),
+        ),
+        Ok(facts) => LinkState::unmet(
+            Link::Kafka,
+            Reason::WaitingForBrokers,
+            format!(
+                "{} of {wanted} brokers are registered and answer{}",
+                facts.brokers.len(),
+                trouble_of(observed, Component::Kafka)
+            ),
+        ),
+        Err(error) => LinkState::unmet(
+            Link::Kafka,
+            Reason::WaitingForBrokers,
+            format!("no broker can be asked: {error}{}", trouble_of(observed, Component::Kafka)),
+        ),
+    }
+}
+
+/// Judges whether every topic is there, with every replica in sync.
+pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> LinkState {
+    let facts = match &observed.stores.kafka {
+        Ok(facts) => facts,
+        Err(_) => return LinkState::unmet(Link::Topics, Reason::WaitingForKafka, "topics wait for the brokers"),
+    };
+    for topic in &pipeline.kafka.topics {
+        let Some(found) = facts.topics.get(&topic.name) else {
+            let reason = if kafka_met { Reason::CreatingTopics } else { Reason::WaitingForKafka };
+            return LinkState::unmet(Link::Topics, reason, format!("topic '{}' does not exist yet", topic.name));
+        };
+        if let Some(refused) = topic_refused(topic, found) {
+            return refused;
+        }
+        if found.partitions.len() < topic.partitions as usize {
+            return LinkState::unmet(
+                Link::Topics,
+                Reason::CreatingTopics,
+                format!("topic '{}' has {} of {} partitions", topic.name, found.partitions.len(), topic.partitions),
+            );
+        }
+        let behind = found.partitions.iter().filter(|partition| partition.in_sync < partition.replicas).count();
+        if behind > 0 {
+            return LinkState::unmet(
+                Link::Topics,
+                Reason::UnderReplicated,
+                format!("topic '{}' has {behind} partitions with replicas out of sync", topic.name),
+            );
+        }
+    }
+    let count = pipeline.kafka.topics.len();
+    LinkState::met(Link::Topics, Reason::TopicsInSync, format!("{count} of {count} topics have all replicas in sync"))
+}
+
+/// Returns what the resource asks of an existing topic and Kafka cannot do; the topic is left as it is.
+fn topic_refused(topic: &Topic, found: &TopicFacts) -> Option<LinkState> {
+    let (wanted, there) = (topic.partitions as usize, found.partitions.len());
+    if there > wanted {
+        return Some(LinkState::unmet(
+            Link::Topics,
+            Reason::PartitionDecreaseRejected,
+            format!(
+                "topic '{}' has {there} partitions and Kafka cannot remove any; set partitions to {there} or more",
+                topic.name
+            ),
+        ));
+    }
+    let replicas = found.partitions.first().map_or(0, |partition| partition.replicas);
+    (there > 0 && !topic.replication_factor.accepts(replicas as u32)).then(|| {
+        LinkState::unmet(
+            Link::Topics,
+            Reason::ReplicationFactorDiffers,
+            format!(
+                "topic '{}' has replication factor {replicas}, and this version cannot change it to {}; set it to {replicas}",
+                topic.name,
+                topic.replication_factor.of_new()
+            ),
+        )
+    })
+}
+
+/// Returns how many of the wanted brokers are registered.
+pub fn registered_brokers(wanted: u32, facts: &KafkaFacts) -> usize {
+    facts.brokers.iter().filter(|id| (0..wanted as i32).contains(*id)).count()
+}

@@ -1,0 +1,125 @@
+//! What there is: the pipeline's objects, and what the stores say of themselves. `observe` fills it in; all else reads it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{Resource, ResourceExt};
+use millrace_api::names::Component;
+use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
+
+use crate::labels::{COMPONENT_LABEL, RACK_LABEL};
+use millrace_stores::cassandra::{CassandraFacts, NodeKey};
+use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::reach::Reach;
+use millrace_stores::zookeeper::ZooKeeperFacts;
+
+/// What there is.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// When it was read.
+    pub now: DateTime<Utc>,
+    /// The pipeline's objects.
+    pub children: Children,
+    /// What the stores say.
+    pub stores: Stores,
+}
+
+/// The pipeline's objects, by name.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs, reason = "each field is the kind of that name")]
+pub struct Children {
+    pub service_accounts: BTreeMap<String, ServiceAccount>,
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    pub services: BTreeMap<String, Service>,
+    pub network_policies: BTreeMap<String, NetworkPolicy>,
+    pub disruption_budgets: BTreeMap<String, PodDisruptionBudget>,
+    pub stateful_sets: BTreeMap<String, StatefulSet>,
+    pub deployments: BTreeMap<String, Deployment>,
+    pub pods: BTreeMap<String, Pod>,
+}
+
+impl Children {
+    /// Returns the pods of a component that are not being deleted.
+    pub fn pods_of(&self, component: Component) -> impl Iterator<Item = &Pod> {
+        self.pods.values().filter(move |pod| {
+            pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
+                && pod.meta().deletion_timestamp.is_none()
+        })
+    }
+}
+
+impl Children {
+    /// Returns how the ZooKeeper servers are reached, by ordinal.
+    pub fn servers(&self) -> Reach<u32> {
+        Reach::of_pods(&addresses(self, Component::ZooKeeper), ZOOKEEPER_CLIENT)
+    }
+
+    /// Returns how the brokers are reached, by ordinal.
+    pub fn brokers(&self) -> Reach<u32> {
+        Reach::of_pods(&addresses(self, Component::Kafka), KAFKA)
+    }
+
+    /// Returns how the Cassandra nodes are reached, by rack and ordinal.
+    pub fn nodes(&self) -> Reach<NodeKey> {
+        Reach::of_pods(&node_addresses(self), CASSANDRA_CQL)
+    }
+}
+
+/// What the stores say of themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stores {
+    /// The ensemble.
+    pub zookeeper: ZooKeeperFacts,
+    /// The brokers and topics, or why they could not be asked.
+    pub kafka: Result<KafkaFacts, String>,
+    /// The ring and the schema.
+    pub cassandra: CassandraFacts,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        Self {
+            zookeeper: ZooKeeperFacts::default(),
+            kafka: Err("not asked".to_owned()),
+            cassandra: CassandraFacts::default(),
+        }
+    }
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self { now: DateTime::UNIX_EPOCH, children: Children::default(), stores: Stores::default() }
+    }
+}
+
+impl Observed {
+    /// Returns the addresses of a component's pods by ordinal; pods without an address are left out.
+    pub fn addresses(&self, component: Component) -> BTreeMap<u32, IpAddr> {
+        addresses(&self.children, component)
+    }
+}
+
+/// Returns the addresses of a component's pods by ordinal; pods without an address are left out.
+fn addresses(children: &Children, component: Component) -> BTreeMap<u32, IpAddr> {
+    children.pods_of(component).filter_map(|pod| Some((ordinal(pod)?, address(pod)?))).collect()
+}
+
+/// Returns the addresses of the Cassandra pods by rack and ordinal.
+pub fn node_addresses(children: &Children) -> BTreeMap<NodeKey, IpAddr> {
+    let key = |pod: &Pod| Some((pod.labels().get(RACK_LABEL)?.clone(), ordinal(pod)?));
+    children.pods_of(Component::Cassandra).filter_map(|pod| Some((key(pod)?, address(pod)?))).collect()
+}
+
+/// Returns the ordinal that a StatefulSet gave a pod.
+pub fn ordinal(pod: &Pod) -> Option<u32> {
+    pod.name_any().rsplit_once('-')?.1.parse().ok()
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}

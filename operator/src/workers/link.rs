@@ -1,0 +1,89 @@
+//! The links of processors and producers. Pure.
+
+use millrace_api::Pipeline;
+use millrace_api::names::Component;
+
+use crate::link::{Link, LinkState, Reason};
+use crate::observed::Observed;
+use crate::readiness::{self, trouble_of};
+
+/// Judges whether the processors have joined their group. They wait for topics and tables.
+pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassandra: &LinkState) -> LinkState {
+    let wanted = pipeline.processor.replicas;
+    let name = pipeline.names.component(Component::Processor);
+    let deployment = observed.children.deployments.get(&name);
+    if wanted == 0 {
+        return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are wanted; nothing is written");
+    }
+    if pipeline.processor.queries.is_empty() {
+        return LinkState::unmet(Link::Processor, Reason::NoQuery, "no query can run; see the condition SpecValid");
+    }
+    if deployment.is_none() {
+        if !topics.met {
+            return LinkState::unmet(
+                Link::Processor,
+                Reason::WaitingForTopics,
+                format!("processors wait: {}", topics.message),
+            );
+        }
+        if !cassandra.met {
+            return LinkState::unmet(
+                Link::Processor,
+                Reason::WaitingForSchema,
+                format!("processors wait: {}", cassandra.message),
+            );
+        }
+    }
+    let ready = readiness::deployment(deployment);
+    let group = observed.stores.kafka.as_ref().ok().and_then(|facts| facts.group.as_ref());
+    let joined = group.is_some_and(|group| group.stable && group.members >= wanted as usize);
+    if ready.all(wanted) && joined {
+        return LinkState::met(
+            Link::Processor,
+            Reason::ProcessorsAssigned,
+            format!("{wanted} of {wanted} processors have joined their group and write"),
+        );
+    }
+    let group = match group {
+        Some(group) if group.stable => format!("{} have joined the group", group.members),
+        Some(_) => "the group is rebalancing".to_owned(),
+        None => "the group is unknown".to_owned(),
+    };
+    LinkState::unmet(
+        Link::Processor,
+        Reason::WaitingForProcessors,
+        format!(
+            "{} of {wanted} processors are ready, {group}{}",
+            ready.ready,
+            trouble_of(observed, Component::Processor)
+        ),
+    )
+}
+
+/// Judges whether the producers run. They wait for the processors.
+pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -> LinkState {
+    let wanted = pipeline.producer.replicas;
+    if wanted == 0 {
+        return LinkState::met(Link::Producer, Reason::ScaledToZero, "no producers are wanted; nothing is fetched");
+    }
+    if pipeline.producer.sources.is_empty() {
+        return LinkState::unmet(Link::Producer, Reason::NoSource, "no source can run; see the condition SpecValid");
+    }
+    let stateful_set = observed.children.stateful_sets.get(&pipeline.names.component(Component::Producer));
+    if stateful_set.is_none() && !processor_met {
+        return LinkState::unmet(
+            Link::Producer,
+            Reason::WaitingForProcessors,
+            "producers wait until the processors have joined".to_owned(),
+        );
+    }
+    let ready = readiness::stateful_set(stateful_set);
+    if ready.all(wanted) {
+        return LinkState::met(Link::Producer, Reason::ProducersRunning, format!("{wanted} of {wanted} producers run"));
+    }
+    LinkState::unmet(
+        Link::Producer,
+        Reason::WaitingForProducers,
+        format!("{} of {wanted} producers are ready{}", ready.ready, trouble_of(observed, Component::Producer)),
+    )
+}
