@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! crd       StreamingPipeline and IngestionRun as written: serde, schema, admission rules
-//! validate  StreamingPipeline -> Pipeline | Rejected   pure; every user error that admission cannot see
+//! validate  StreamingPipeline -> Pipeline | Rejected   pure; every user error that admission cannot see; SQL is for the
+//!           caller to judge
 //! pipeline  Pipeline: the validated model, in plain types
 //! run       IngestionRun + its pipeline -> Run | Rejected
 //! params    a declaration and a text -> a value of its type
 //! schedule  due times of a schedule; the runs of a backfill
-//! template  texts with `${…}` in them
 //! labels    labels of the operator's objects, and selectors
 //! names     every name that is derived from a pipeline, born in one place
 //! reference a resource's reference as Markdown, from its CRD
 //! ```
 //!
-//! Shared by operator, console and command line; no network, no librdkafka.
+//! Shared by operator, console and command line; no network, no librdkafka, no DataFusion.
 
 pub mod crd;
 pub mod labels;
@@ -23,14 +23,12 @@ pub mod pipeline;
 pub mod reference;
 pub mod run;
 pub mod schedule;
-pub mod template;
 pub mod validate;
 
 pub use crd::{IngestionRun, StreamingPipeline};
-pub use millrace_sql::{Position, Problem};
 pub use pipeline::Pipeline;
 pub use run::{Run, validate_run};
-pub use validate::{Rejected, SqlQuestion, Validated, validate, validate_sources, validate_with};
+pub use validate::{Rejected, Validated, validate, validate_sources};
 
 /// API group of all Millrace resources.
 pub const GROUP: &str = "millrace.dev";

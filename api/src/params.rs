@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use millrace_terms::ParamValue;
 use regex::Regex;
-use worker_settings::ParamValue;
 
 use crate::crd::{Param, ParamType};
 use crate::validate::Rejected;

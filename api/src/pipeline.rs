@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use worker_settings::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
+use millrace_terms::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
 use crate::crd::{DeletionPolicy, Param};
 use crate::names::Names;

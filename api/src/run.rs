@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use worker_settings::{Duration, Origin, SourceSettings};
+use millrace_terms::{Duration, Origin, SourceSettings};
 
 use crate::crd::{IngestionRun, IngestionRunSpec, Retries, StreamingPipeline};
 use crate::params;
@@ -179,7 +179,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::validate;
+    use crate::validate_sources;
 
     fn validated(source: Value, spec: Value) -> Result<Run, Vec<String>> {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/one-of-each.yaml");
@@ -197,7 +197,7 @@ mod tests {
             "metadata": {"name": "again", "creationTimestamp": "2026-02-03T04:05:06Z"}, "spec": of_run,
         });
         let run: IngestionRun = serde_json::from_value(run).expect("a run");
-        let validated = validate(&pipeline);
+        let validated = validate_sources(&pipeline);
         validate_run(&run, &pipeline, &validated).map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use worker_settings::Duration;
+use millrace_terms::Duration;
 
 use crate::crd::schedule::{CatchUp, ConcurrencyPolicy};
 use crate::crd::{self, Param, RunTemplate};

@@ -16,9 +16,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use kube::ResourceExt;
-use worker_settings::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, SourceSettings,
-    SqlSettings, StreamColumn,
+use millrace_terms::{
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, Problem,
+    SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
 };
 
 use crate::crd::producer::ONE_KIND;
@@ -28,7 +28,6 @@ use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
     SecretKey, Storage, Topic, ZooKeeper, default_replication_factor,
 };
-pub use queries::SqlQuestion;
 
 /// A user error: where it is and what to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,21 +67,13 @@ pub struct Validated {
     pub rejected: Vec<Rejected>,
 }
 
-/// Validates a resource.
-pub fn validate(resource: &StreamingPipeline) -> Validated {
-    validate_with(resource, &mut |question| question.compile())
-}
-
 /// Validates all but the SQL of its queries: what runs and schedules need to know of a pipeline.
 pub fn validate_sources(resource: &StreamingPipeline) -> Validated {
-    validate_with(resource, &mut |_| Vec::new())
+    validate(resource, |_| Vec::new())
 }
 
-/// Validates a resource whose SQL somebody else compiles: `compile` returns what is wrong with it.
-pub fn validate_with(
-    resource: &StreamingPipeline,
-    compile: &mut dyn FnMut(SqlQuestion) -> Vec<millrace_sql::Problem>,
-) -> Validated {
+/// Validates a resource; `judge` returns what is wrong with the SQL of a query, nothing: it can run.
+pub fn validate(resource: &StreamingPipeline, judge: impl FnMut(SqlQuestion) -> Vec<Problem>) -> Validated {
     let mut parse = Parse::default();
     let pipeline = parse.pipeline(resource);
     if !parse.rejected.is_empty() {
@@ -91,7 +82,7 @@ pub fn validate_with(
     let mut pipeline = pipeline;
     let mut of_sources = fields::check(&resource.spec, &pipeline);
     of_sources.extend(params::check(&resource.spec, &mut pipeline));
-    let of_queries = queries::check(&pipeline, compile);
+    let of_queries = queries::check(&pipeline, judge);
     let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
     let sources = faulty(&of_sources);
     pipeline.producer.sources.retain(|source| !sources.contains(&source.name));

@@ -9,11 +9,11 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, StreamingPipeline};
+use millrace_terms::causes::chain_of;
 use serde::{Serialize, de::DeserializeOwned};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::context::Context;
-use crate::controller::chain_of;
 use crate::desire::Objects;
 use crate::observe::Observed;
 use crate::plan::{Act, Plan};

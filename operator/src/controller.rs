@@ -21,6 +21,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watc
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
+use millrace_terms::causes::chain_of;
 use snafu::Snafu;
 use tracing::Instrument;
 
@@ -265,19 +266,4 @@ async fn unobserved(
     let status = report(resource, &Outcome::Unobserved { failure, rejected }, chrono::Utc::now());
     publish(ctx, resource, &status, &Applied::default()).await?;
     Ok((Ended::Failed, None))
-}
-
-/// Returns an error and all its sources as one sentence.
-pub fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        source = cause.source();
-    }
-    message
 }

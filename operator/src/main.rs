@@ -15,6 +15,7 @@ use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
 use millrace_operator::{compiler, controller, runs, schedules};
+use millrace_terms::causes::chain_of;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -99,7 +100,7 @@ async fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", controller::chain_of(error.as_ref()));
+            eprintln!("error: {}", chain_of(error.as_ref()));
             ExitCode::FAILURE
         }
     }

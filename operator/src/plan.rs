@@ -14,7 +14,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Table, Topic};
-use worker_settings::{ColumnSettings, TypeSettings};
+use millrace_terms::{ColumnSettings, TypeSettings};
 
 use crate::chain::{Link, LinkState, judge};
 use crate::desire::{Desired, Objects};

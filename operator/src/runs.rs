@@ -29,11 +29,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
+use millrace_terms::causes::chain_of;
 use snafu::Snafu;
 use tracing::Instrument;
 
 use crate::context::Context;
-use crate::controller::{chain_of, scoped};
+use crate::controller::scoped;
 use crate::labels::{MANAGED_SELECTOR, RUN_LABEL};
 use endings::Endings;
 

@@ -28,11 +28,12 @@ use kube::{Api, Resource, ResourceExt};
 use millrace_api::crd::ScheduleStatus;
 use millrace_api::names::Names;
 use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
+use millrace_terms::causes::chain_of;
 use serde_json::json;
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::context::Context;
-use crate::controller::{chain_of, scoped};
+use crate::controller::scoped;
 use clock::Clock;
 use plan::{Missed, ScheduleWorld, SourcePlan, Write, plan, writes};
 

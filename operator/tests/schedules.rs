@@ -40,7 +40,7 @@ impl World {
         resource["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
         resource["spec"]["producer"]["sources"][0]["schedule"] = schedule;
         let pipeline: StreamingPipeline = serde_json::from_value(resource).expect("a pipeline");
-        assert_eq!(validate(&pipeline).rejected, []);
+        assert_eq!(validate(&pipeline, millrace_sql::judge).rejected, []);
         Self {
             now: at(now),
             pipeline,

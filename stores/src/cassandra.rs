@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use millrace_api::pipeline::{Cassandra, Table};
+use millrace_terms::{ColumnSettings, TypeSettings};
 use scylla::client::PoolSize;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
@@ -19,7 +20,6 @@ use scylla::policies::host_filter::AllowListHostFilter;
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::timeout;
 use uuid::Uuid;
-use worker_settings::{ColumnSettings, TypeSettings};
 
 use super::ANSWER_TIMEOUT;
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};

@@ -5,7 +5,7 @@
 
 use kube::core::Rule;
 use kube::core::cel::{Message, Reason};
-use worker_settings::ColumnType;
+use millrace_terms::ColumnType;
 
 use super::run::MAX_RUN_NAME;
 

@@ -2,7 +2,7 @@
 //!
 //! A fault belongs to one source and takes that source out; everything else goes on.
 
-use worker_settings::PROFILE_FIELDS;
+use millrace_terms::PROFILE_FIELDS;
 
 use super::{Fault, Rejected};
 use crate::crd::{Source, StreamingPipelineSpec};

@@ -8,7 +8,7 @@ use millrace_api::names::{self, Component};
 use millrace_api::params::rfc3339;
 use millrace_api::pipeline::{Claim, claim_of};
 use millrace_api::{IngestionRun, Pipeline, Run};
-use worker_settings::{ProduceSettings, RunSettings};
+use millrace_terms::{ProduceSettings, RunSettings};
 
 use super::Administration;
 use super::common::{Scope, files};

@@ -13,11 +13,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
-use serde::Serialize;
-use worker_settings::{
+use millrace_terms::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
     QuerySettings,
 };
+use serde::Serialize;
 
 use super::cassandra::CQL_PORT;
 use super::common::{Files, Port, Scope, count, files, label_selector, resource_requirements};

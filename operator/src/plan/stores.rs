@@ -9,7 +9,7 @@ use millrace_stores::cassandra::SchemaFacts;
 use millrace_stores::kafka::{
     BROKER_MIN_IN_SYNC, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
 };
-use worker_settings::{ColumnType, TypeSettings};
+use millrace_terms::{ColumnType, TypeSettings};
 
 /// Topic settings that tools set for the time of a reassignment, and remove themselves.
 const TEMPORARY: [&str; 2] = ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"];

@@ -10,9 +10,9 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use millrace_terms::{RUN_COUNTS_PATH, RunCounts};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use worker_settings::{RUN_COUNTS_PATH, RunCounts};
 
 use crate::desire::workers::HTTP_PORT;
 

@@ -14,7 +14,7 @@ use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::run::moment_of;
 use millrace_api::{IngestionRun, Pipeline, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
-use worker_settings::{RunCounts, RunOutcome, RunResult};
+use millrace_terms::{RunCounts, RunOutcome, RunResult};
 
 use super::endings::PodSeen;
 use super::observe::RunWorld;
