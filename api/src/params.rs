@@ -10,7 +10,7 @@ use millrace_terms::ParamValue;
 use regex::Regex;
 
 use crate::crd::{Param, ParamType};
-use crate::validate::Rejected;
+use crate::rejected::Rejected;
 
 /// Checks what a source declares; `path` is that of the source.
 pub(crate) fn check(path: &str, declared: &[Param]) -> Vec<Rejected> {

@@ -1,15 +1,14 @@
 //! `IngestionRun` + its pipeline → `Run`: what the operator can carry out, or every user error. Pure.
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use millrace_terms::{Duration, Origin, SourceSettings};
 
+use crate::crd::time::moment_of;
 use crate::crd::{IngestionRun, IngestionRunSpec, Retries, StreamingPipeline};
 use crate::params;
-use crate::pipeline::{RunnableSource, SecretKey};
-use crate::validate::{Rejected, Validated};
+use crate::pipeline::{RunnableSource, SecretKey, Validated};
+use crate::rejected::Rejected;
 
 /// A run that can be carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,17 +104,6 @@ pub fn validate_run(
         retry,
         exclusive: has_position(&runnable.settings.origin),
     })
-}
-
-/// Returns the moment of a Kubernetes time.
-pub fn moment_of(time: &Time) -> DateTime<Utc> {
-    let nanoseconds = time.0.subsec_nanosecond().unsigned_abs();
-    DateTime::from_timestamp(time.0.as_second(), nanoseconds).unwrap_or(DateTime::UNIX_EPOCH)
-}
-
-/// Returns a moment as Kubernetes has it, in whole seconds.
-pub fn time_of(moment: DateTime<Utc>) -> Time {
-    Time(Timestamp::from_second(moment.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// Finds the source, or says why there is none that can be run.

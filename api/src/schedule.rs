@@ -13,7 +13,7 @@ use crate::crd::schedule::{CatchUp, ConcurrencyPolicy};
 use crate::crd::{self, Param, RunTemplate};
 use crate::names::scheduled_run;
 use crate::params;
-use crate::validate::Rejected;
+use crate::rejected::Rejected;
 
 /// A validated schedule.
 #[derive(Clone, Debug, PartialEq)]

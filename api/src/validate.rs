@@ -26,45 +26,14 @@ use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
-    SecretKey, Storage, Topic, ZooKeeper, default_replication_factor,
+    SecretKey, Storage, Topic, Validated, ZooKeeper, default_replication_factor,
 };
-
-/// A user error: where it is and what to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rejected {
-    /// Path of the field, such as `spec.producer.sources[0].fields.address`.
-    pub path: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-    /// The faulty line of a text of several, with a mark below the place; for terminals.
-    pub excerpt: Option<String>,
-}
-
-impl Rejected {
-    pub(crate) fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { path: path.into(), message: message.to_string(), excerpt: None }
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
+use crate::rejected::Rejected;
 
 /// A user error, and the source or query that it takes out.
 struct Fault {
     name: String,
     rejected: Rejected,
-}
-
-/// What validation hands over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Validated {
-    /// The part of the pipeline that can run; `None` when the resource cannot be parsed at all.
-    pub pipeline: Option<Pipeline>,
-    /// Every user error. Empty: the spec is valid.
-    pub rejected: Vec<Rejected>,
 }
 
 /// Validates all but the SQL of its queries: what runs and schedules need to know of a pipeline.

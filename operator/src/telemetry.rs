@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use millrace_api::crd::RunPhase;
+use millrace_api::crd::{MissedReason, RunPhase};
 use millrace_api::names::Names;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -13,8 +13,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-
-use crate::schedules::plan::MissedReason;
 
 /// How a reconcile ended; the label's value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

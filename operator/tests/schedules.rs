@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use millrace_api::crd::time::moment_of;
 use millrace_api::crd::{RunPhase, ScheduleStatus};
 use millrace_api::params::rfc3339;
-use millrace_api::run::moment_of;
 use millrace_api::{IngestionRun, StreamingPipeline, validate};
 use millrace_operator::schedules::plan::{Write, writes};
 use millrace_operator::schedules::plans;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use millrace_api::pipeline::{Cassandra, Table};
+use millrace_api::ports::CASSANDRA_CQL;
 use millrace_terms::{ColumnSettings, TypeSettings};
 use scylla::client::PoolSize;
 use scylla::client::session::Session;
@@ -25,7 +26,7 @@ use super::ANSWER_TIMEOUT;
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 
 /// Port of the native protocol.
-pub const NATIVE_PORT: u16 = 9042;
+pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
 
 /// Why Cassandra could not be asked or changed.
 #[derive(Debug, Snafu)]

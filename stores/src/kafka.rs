@@ -23,6 +23,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::{DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
+use millrace_api::ports::KAFKA;
 use snafu::{OptionExt, Snafu};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
@@ -36,7 +37,7 @@ pub use lag::PartitionLag;
 use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
-pub const BROKER_PORT: u16 = 9092;
+pub const BROKER_PORT: u16 = KAFKA.number;
 
 /// Topic in which Kafka keeps the offsets that groups commit.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use futures::future::join_all;
+use millrace_api::ports::ZOOKEEPER_CLIENT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 use super::ANSWER_TIMEOUT;
 
 /// Port of ZooKeeper's client protocol and four-letter words.
-pub const CLIENT_PORT: u16 = 2181;
+pub const CLIENT_PORT: u16 = ZOOKEEPER_CLIENT.number;
 
 /// What a server says it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

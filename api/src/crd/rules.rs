@@ -7,11 +7,12 @@ use kube::core::Rule;
 use kube::core::cel::{Message, Reason};
 use millrace_terms::ColumnType;
 
-use super::run::MAX_RUN_NAME;
-
 /// Longest pipeline name: the longest derived name, `<name>-cassandra-<rack>-<ordinal>` with its revision hash, must
 /// fit a label value of 63 characters.
 pub const MAX_PIPELINE_NAME: usize = 28;
+
+/// Longest name of a run: its attempts' names, with up to four characters more, must fit a label value.
+pub const MAX_RUN_NAME: usize = 57;
 
 fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
     let message: String = message.into();

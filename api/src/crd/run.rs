@@ -21,9 +21,6 @@ pub const BACKFILL_LABEL: &str = "millrace.dev/backfill";
 /// Annotation of a backfill's runs: how many of them may run at once, a number of at least 1. Absent: 1.
 pub const MAX_ACTIVE: &str = "millrace.dev/max-active";
 
-/// Longest name of a run: its attempts' names, with up to four characters more, must fit a label value.
-pub const MAX_RUN_NAME: usize = 57;
-
 /// One run of a source.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(

@@ -4,9 +4,10 @@
 
 use millrace_terms::PROFILE_FIELDS;
 
-use super::{Fault, Rejected};
+use super::Fault;
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::{Pipeline, Query, Table};
+use crate::rejected::Rejected;
 
 /// The only variable of a field's expression.
 pub const RECORD_VARIABLE: &str = "record";

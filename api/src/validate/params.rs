@@ -5,10 +5,11 @@
 use millrace_terms::template::expressions_in;
 use millrace_terms::{HeaderValue, HttpSettings, Origin};
 
+use super::Fault;
 use super::fields::fault_of;
-use super::{Fault, Rejected};
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::Pipeline;
+use crate::rejected::Rejected;
 use crate::{params, schedule};
 
 /// Variable with the values of the source's params.

@@ -1,5 +1,5 @@
 //! Judges each query: are its topic and table declared, and does its SQL compile, over the columns of its stream and
-//! for those of its table? Whoever validates brings the judge of SQL, so that this crate links no compiler.
+//! for those of its table? The caller brings the judge of SQL, so that this crate links no compiler.
 //!
 //! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault takes
 //! the query out, and those of the same topic with it, so that the topic keeps the records; everything else goes on.
@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use millrace_terms::{Problem, SqlQuestion};
 
-use super::{Fault, Rejected};
+use super::Fault;
 use crate::pipeline::{Pipeline, Query};
+use crate::rejected::Rejected;
 
 /// Returns every fault, in the order of the resource. `judge` returns what is wrong with a query's SQL.
 pub(super) fn check(pipeline: &Pipeline, mut judge: impl FnMut(SqlQuestion) -> Vec<Problem>) -> Vec<Fault> {

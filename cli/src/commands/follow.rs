@@ -9,7 +9,7 @@ use kube::Api;
 use kube::runtime::watcher::watch_object;
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
-use millrace_api::run::moment_of;
+use millrace_api::crd::time::moment_of;
 use tokio::time::interval;
 
 use super::{Context, runs};

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
-use millrace_api::run::{moment_of, time_of};
+use millrace_api::crd::time::{moment_of, time_of};
 use millrace_terms::RunCounts;
 
 use super::observe::RunWorld;
