@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use millrace_operator::desire::workers::HTTP_PORT;
+use millrace_api::ports::WORKER_HTTP;
 use millrace_stores::kafka::Kafka;
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ async fn one(client: &reqwest::Client, address: IpAddr) -> Result<Reading, Strin
 /// Asks a worker for what it tells under a path, or says why it does not.
 pub async fn ask_for(client: &reqwest::Client, address: IpAddr, path: &str) -> Result<String, String> {
     let said = |error: reqwest::Error| chain(&error.without_url()).join(": ");
-    let address = SocketAddr::new(address, HTTP_PORT.number);
+    let address = SocketAddr::new(address, WORKER_HTTP.number);
     let response = client.get(format!("http://{address}{path}")).send().await.map_err(said)?;
     let response = response.error_for_status().map_err(said)?;
     let mut chunks = response.bytes_stream();
