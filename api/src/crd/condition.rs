@@ -1,10 +1,11 @@
 //! Conditions: their types, what they say, and their reasons; and the readiness chain that most of them stand for.
 //!
-//! Whoever writes, reads or draws a condition takes its words from here. They are stable: scripts wait for them.
+//! Everything that writes, reads or draws a condition takes its words from here. They are stable: scripts wait for them.
 
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::Schema;
 use serde::{Serialize, Serializer};
 
 /// A link of the readiness chain. The variants stand in its order, in which nothing comes before what it waits for.
@@ -114,7 +115,7 @@ pub enum ConditionStatus {
     True,
     /// It is not so.
     False,
-    /// Nobody knows right now.
+    /// It is unknown right now.
     Unknown,
 }
 
@@ -197,6 +198,23 @@ impl fmt::Display for Reason {
     /// Writes the reason as conditions and events have it: its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Describes the fields of conditions in a schema, in short: Kubernetes' own words for them are a kilobyte in each CRD.
+pub(crate) fn describe(conditions: &mut Schema) {
+    let Some(fields) = conditions.pointer_mut("/items/properties") else {
+        return;
+    };
+    for (field, description) in [
+        ("lastTransitionTime", "When the status last changed."),
+        ("message", "Why, in a sentence."),
+        ("observedGeneration", "Generation of the spec that this describes."),
+        ("reason", "Why, in one word."),
+        ("status", "True, False or Unknown."),
+        ("type", "What is true, false or unknown."),
+    ] {
+        fields[field]["description"] = description.into();
     }
 }
 

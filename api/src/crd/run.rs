@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rules;
+use super::{condition, rules};
 
 /// Annotation with the user name of who asked for a run. Absent: unknown.
 pub const REQUESTED_BY: &str = "millrace.dev/requested-by";
@@ -206,7 +206,10 @@ pub struct IngestionRunStatus {
 
     /// Conditions: Complete and Failed as a Job has them, Ready, Reconciling and Stalled as kstatus reads them.
     #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]),
+        transform = condition::describe
+    )]
     pub conditions: Vec<Condition>,
 
     /// What there is to say: what the run waits for, or why it failed.
