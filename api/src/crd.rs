@@ -5,6 +5,7 @@
 //! fields stay absent, so that `validate` alone fills them in.
 
 pub mod cassandra;
+pub mod condition;
 pub mod kafka;
 pub mod processor;
 pub mod producer;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod schedule;
 pub mod source;
 pub mod status;
+pub mod time;
 pub mod zookeeper;
 
 use kube::{CustomResource, KubeSchema};
@@ -26,7 +28,7 @@ pub use processor::{DeadLetter, Processor, Query};
 pub use producer::{Generator, Header, HeaderValueFrom, Http, Method, Producer, SecretKeyReference, Source};
 pub use resources::{ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
-pub use schedule::{Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
+pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};
 pub use status::StreamingPipelineStatus;
 pub use zookeeper::ZooKeeper;

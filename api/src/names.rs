@@ -8,8 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::crd::rules::MAX_PIPELINE_NAME;
-use crate::crd::run::MAX_RUN_NAME;
+use crate::crd::rules::{MAX_PIPELINE_NAME, MAX_RUN_NAME};
 
 /// Longest rack name; the schema bounds it.
 pub const MAX_RACK_NAME: usize = 12;
@@ -23,17 +22,17 @@ pub enum Component {
     Kafka,
     /// The Cassandra nodes.
     Cassandra,
-    /// The pods that fetch sources.
-    Producer,
     /// The pods that write tables.
     Processor,
+    /// The pods that fetch sources.
+    Producer,
     /// The pods of IngestionRuns; no link of the readiness chain.
     Run,
 }
 
 impl Component {
     /// All components that a pipeline always has, in the order of the readiness chain.
-    pub const ALL: [Self; 5] = [Self::ZooKeeper, Self::Kafka, Self::Cassandra, Self::Producer, Self::Processor];
+    pub const ALL: [Self; 5] = [Self::ZooKeeper, Self::Kafka, Self::Cassandra, Self::Processor, Self::Producer];
 
     /// Returns the value of the component's label, and the stem of its objects' names.
     pub const fn as_str(self) -> &'static str {

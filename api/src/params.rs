@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use millrace_terms::ParamValue;
 use regex::Regex;
-use worker_settings::ParamValue;
 
 use crate::crd::{Param, ParamType};
-use crate::validate::Rejected;
+use crate::rejected::Rejected;
 
 /// Checks what a source declares; `path` is that of the source.
 pub(crate) fn check(path: &str, declared: &[Param]) -> Vec<Rejected> {

@@ -1,16 +1,26 @@
 //! `Pipeline`: the validated model. Plain types; whoever holds one need not check anything again.
 //!
-//! Comes from [`crate::validate()`] alone. Field names are those of the resource; optional values are filled in,
+//! Comes from [`crate::validate()`] alone, with what it rejects. Field names are those of the resource; optional values are filled in,
 //! durations, sizes and images are parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use worker_settings::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
+use millrace_terms::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
 
 use crate::crd::{DeletionPolicy, Param};
 use crate::names::Names;
+use crate::rejected::Rejected;
 use crate::schedule::Schedule;
+
+/// What validation hands over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// The part of the pipeline that can run; `None` when the resource cannot be parsed at all.
+    pub pipeline: Option<Pipeline>,
+    /// Every user error. Empty: the spec is valid.
+    pub rejected: Vec<Rejected>,
+}
 
 /// A pipeline that can be built.
 #[derive(Clone, Debug, PartialEq)]

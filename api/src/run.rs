@@ -1,15 +1,14 @@
 //! `IngestionRun` + its pipeline → `Run`: what the operator can carry out, or every user error. Pure.
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use worker_settings::{Duration, Origin, SourceSettings};
+use millrace_terms::{Duration, Origin, SourceSettings};
 
+use crate::crd::time::moment_of;
 use crate::crd::{IngestionRun, IngestionRunSpec, Retries, StreamingPipeline};
 use crate::params;
-use crate::pipeline::{RunnableSource, SecretKey};
-use crate::validate::{Rejected, Validated};
+use crate::pipeline::{RunnableSource, SecretKey, Validated};
+use crate::rejected::Rejected;
 
 /// A run that can be carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,17 +106,6 @@ pub fn validate_run(
     })
 }
 
-/// Returns the moment of a Kubernetes time.
-pub fn moment_of(time: &Time) -> DateTime<Utc> {
-    let nanoseconds = time.0.subsec_nanosecond().unsigned_abs();
-    DateTime::from_timestamp(time.0.as_second(), nanoseconds).unwrap_or(DateTime::UNIX_EPOCH)
-}
-
-/// Returns a moment as Kubernetes has it, in whole seconds.
-pub fn time_of(moment: DateTime<Utc>) -> Time {
-    Time(Timestamp::from_second(moment.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
-}
-
 /// Finds the source, or says why there is none that can be run.
 fn runnable<'a>(
     name: &str,
@@ -179,7 +167,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::validate;
+    use crate::validate_sources;
 
     fn validated(source: Value, spec: Value) -> Result<Run, Vec<String>> {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/one-of-each.yaml");
@@ -197,7 +185,7 @@ mod tests {
             "metadata": {"name": "again", "creationTimestamp": "2026-02-03T04:05:06Z"}, "spec": of_run,
         });
         let run: IngestionRun = serde_json::from_value(run).expect("a run");
-        let validated = validate(&pipeline);
+        let validated = validate_sources(&pipeline);
         validate_run(&run, &pipeline, &validated).map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
     }
 

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use worker_settings::Duration;
+use millrace_terms::Duration;
 
 use crate::crd::schedule::{CatchUp, ConcurrencyPolicy};
 use crate::crd::{self, Param, RunTemplate};
 use crate::names::scheduled_run;
 use crate::params;
-use crate::validate::Rejected;
+use crate::rejected::Rejected;
 
 /// A validated schedule.
 #[derive(Clone, Debug, PartialEq)]

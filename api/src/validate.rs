@@ -16,9 +16,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use kube::ResourceExt;
-use worker_settings::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, SourceSettings,
-    SqlSettings, StreamColumn,
+use millrace_terms::{
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, Problem,
+    SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
 };
 
 use crate::crd::producer::ONE_KIND;
@@ -26,32 +26,9 @@ use crate::crd::{self, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
-    SecretKey, Storage, Topic, ZooKeeper, default_replication_factor,
+    SecretKey, Storage, Topic, Validated, ZooKeeper, default_replication_factor,
 };
-pub use queries::SqlQuestion;
-
-/// A user error: where it is and what to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rejected {
-    /// Path of the field, such as `spec.producer.sources[0].fields.address`.
-    pub path: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-    /// The faulty line of a text of several, with a mark below the place; for terminals.
-    pub excerpt: Option<String>,
-}
-
-impl Rejected {
-    pub(crate) fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { path: path.into(), message: message.to_string(), excerpt: None }
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
+use crate::rejected::Rejected;
 
 /// A user error, and the source or query that it takes out.
 struct Fault {
@@ -59,30 +36,13 @@ struct Fault {
     rejected: Rejected,
 }
 
-/// What validation hands over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Validated {
-    /// The part of the pipeline that can run; `None` when the resource cannot be parsed at all.
-    pub pipeline: Option<Pipeline>,
-    /// Every user error. Empty: the spec is valid.
-    pub rejected: Vec<Rejected>,
-}
-
-/// Validates a resource.
-pub fn validate(resource: &StreamingPipeline) -> Validated {
-    validate_with(resource, &mut |question| question.compile())
-}
-
 /// Validates all but the SQL of its queries: what runs and schedules need to know of a pipeline.
 pub fn validate_sources(resource: &StreamingPipeline) -> Validated {
-    validate_with(resource, &mut |_| Vec::new())
+    validate(resource, |_| Vec::new())
 }
 
-/// Validates a resource whose SQL somebody else compiles: `compile` returns what is wrong with it.
-pub fn validate_with(
-    resource: &StreamingPipeline,
-    compile: &mut dyn FnMut(SqlQuestion) -> Vec<millrace_sql::Problem>,
-) -> Validated {
+/// Validates a resource; `judge` returns what is wrong with the SQL of a query, nothing: it can run.
+pub fn validate(resource: &StreamingPipeline, judge: impl FnMut(SqlQuestion) -> Vec<Problem>) -> Validated {
     let mut parse = Parse::default();
     let pipeline = parse.pipeline(resource);
     if !parse.rejected.is_empty() {
@@ -91,7 +51,7 @@ pub fn validate_with(
     let mut pipeline = pipeline;
     let mut of_sources = fields::check(&resource.spec, &pipeline);
     of_sources.extend(params::check(&resource.spec, &mut pipeline));
-    let of_queries = queries::check(&pipeline, compile);
+    let of_queries = queries::check(&pipeline, judge);
     let faulty = |faults: &[Fault]| faults.iter().map(|fault| fault.name.clone()).collect::<BTreeSet<String>>();
     let sources = faulty(&of_sources);
     pipeline.producer.sources.retain(|source| !sources.contains(&source.name));

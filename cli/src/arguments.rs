@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use worker_settings::Duration;
+use millrace_terms::Duration;
 
 use crate::screen::Format;
 use params::with_params;

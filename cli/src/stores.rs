@@ -9,8 +9,10 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use millrace_api::labels::pod_selector;
 use millrace_api::names::{Component, Names};
-use millrace_stores::cassandra::{NATIVE_PORT, open_at};
-use millrace_stores::kafka::{BROKER_PORT, Kafka};
+use millrace_api::pods::{address, is_running, ordinal};
+use millrace_api::ports;
+use millrace_stores::cassandra::open_at;
+use millrace_stores::kafka::Kafka;
 use millrace_stores::reach::Reach;
 use scylla::client::session::Session;
 
@@ -30,8 +32,8 @@ pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, F
     let api: Api<Pod> = cluster.api();
     let pods = running(&api, names, Component::Kafka).await?;
     let opened = join_all(pods.iter().map(|(pod, _)| async {
-        let broker = ordinal(pod)?;
-        Some((broker, forward(&api, pod, BROKER_PORT, 0).await))
+        let broker = i32::try_from(ordinal(pod)?).ok()?;
+        Some((broker, forward(&api, &pod.name_any(), ports::KAFKA.number, 0).await))
     }));
     let mut addresses = BTreeMap::new();
     let mut forwards = Vec::new();
@@ -57,7 +59,7 @@ pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<Sessi
     let api: Api<Pod> = cluster.api();
     let mut last = nothing_runs(names, Component::Cassandra);
     for (pod, address) in running(&api, names, Component::Cassandra).await? {
-        let forward = match forward(&api, &pod, NATIVE_PORT, 0).await {
+        let forward = match forward(&api, &pod.name_any(), ports::CASSANDRA_CQL.number, 0).await {
             Ok(forward) => forward,
             Err(failure) => {
                 last = failure;
@@ -76,24 +78,12 @@ fn nothing_runs(names: &Names, component: Component) -> Failure {
     Failure::away(format!("no pod of {component} of pipeline '{}' runs", names.pipeline()))
 }
 
-/// Returns names and addresses of a component's running pods, by name.
-async fn running(api: &Api<Pod>, names: &Names, component: Component) -> Result<Vec<(String, IpAddr)>, Failure> {
+/// Returns a component's running pods with their addresses, by name.
+async fn running(api: &Api<Pod>, names: &Names, component: Component) -> Result<Vec<(Pod, IpAddr)>, Failure> {
     let selected = ListParams::default().labels(&pod_selector(names, component));
     let listed = api.list(&selected).await.map_err(Failure::asking("list pods"))?;
-    let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok();
-    let running = listed.iter().filter(|pod| is_running(pod));
-    let mut pods: Vec<(String, IpAddr)> = running.filter_map(|pod| Some((pod.name_any(), address(pod)?))).collect();
-    pods.sort();
+    let with_address = |pod: Pod| address(&pod).map(|address| (pod, address));
+    let mut pods: Vec<(Pod, IpAddr)> = listed.into_iter().filter(is_running).filter_map(with_address).collect();
+    pods.sort_by_key(|(pod, _)| pod.name_any());
     Ok(pods)
-}
-
-/// Returns whether a pod runs and is not about to end.
-pub fn is_running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
-}
-
-/// A broker's id is its pod's ordinal.
-fn ordinal(pod: &str) -> Option<u32> {
-    pod.rsplit_once('-')?.1.parse().ok()
 }

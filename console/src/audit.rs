@@ -4,16 +4,15 @@ use millrace_api::names::Names;
 use tracing::info;
 
 use crate::refusal::Refusal;
-use crate::viewer::Viewer;
 
-/// Says what a viewer did, or was refused.
-pub fn action<T>(viewer: &Viewer, action: &str, names: &Names, object: &str, outcome: &Result<T, Refusal>) {
+/// Says what a viewer, by the name of their user, did or was refused.
+pub fn action<T>(user: &str, action: &str, names: &Names, object: &str, outcome: &Result<T, Refusal>) {
     let (outcome, cause) = match outcome {
         Ok(_) => ("done", String::new()),
         Err(refusal) => ("refused", refusal.to_string()),
     };
     let (namespace, pipeline) = (names.namespace(), names.pipeline());
-    info!(target: "audit", user = viewer.user(), action, namespace, pipeline, object, outcome, cause, "a viewer acted");
+    info!(target: "audit", user, action, namespace, pipeline, object, outcome, cause, "a viewer acted");
 }
 
 /// Says who logged in, or was not let in.

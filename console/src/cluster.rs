@@ -13,9 +13,10 @@ use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
+use millrace_api::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_SELECTOR, RACK_LABEL};
 use millrace_api::names::{Component, Names};
+use millrace_api::pods::{address, is_ready, ordinal};
 use millrace_api::ports::KAFKA;
-use millrace_operator::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_SELECTOR, RACK_LABEL};
 use millrace_stores::reach::Reach;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -208,20 +209,6 @@ where
 fn is_of(pod: &Pod, component: Component) -> bool {
     pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
         && pod.meta().deletion_timestamp.is_none()
-}
-
-/// Returns whether a pod is ready.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
-}
-
-fn ordinal(pod: &Pod) -> Option<u32> {
-    pod.name_any().rsplit_once('-')?.1.parse().ok()
-}
-
-fn address(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
 fn started(pod: &Pod) -> Option<i64> {

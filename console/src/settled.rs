@@ -1,7 +1,7 @@
 //! Asks the processors of a pipeline when one of them was done with a record.
 
 use futures::future::join_all;
-use worker_settings::{SETTLED_PATH, SettledAt, SettledQuery};
+use millrace_terms::{SETTLED_PATH, SettledAt, SettledQuery};
 
 use crate::cluster::Worker;
 use crate::measure::scrape::ask_for;

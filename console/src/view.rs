@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Returns the moment of a Kubernetes time.
 pub fn moment(time: &Time) -> DateTime<Utc> {
-    millrace_api::run::moment_of(time)
+    millrace_api::crd::time::moment_of(time)
 }
 
 /// Puts a word between single quotes for a shell, if it needs them.

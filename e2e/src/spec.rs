@@ -141,7 +141,7 @@ mod tests {
 
     fn is_valid(spec: Spec) {
         let resource: StreamingPipeline = serde_json::from_value(spec.0).expect("test data fits the types");
-        let rejected = validate(&resource).rejected;
+        let rejected = validate(&resource, millrace_sql::judge).rejected;
         assert!(rejected.is_empty(), "{rejected:?}");
     }
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use millrace_api::names::Names;
-use millrace_api::{Position, Problem, SqlQuestion, StreamingPipeline, Validated, validate_with};
+use millrace_api::{StreamingPipeline, Validated, validate};
+use millrace_terms::{Position, Problem, SqlQuestion};
 use snafu::{ResultExt, Snafu, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -71,7 +72,7 @@ impl Compiler {
         let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
         let known = self.known.lock().expect("no holder of this lock panics").get(&names).cloned().unwrap_or_default();
         let mut asked = Vec::new();
-        let validated = validate_with(resource, &mut |question| {
+        let validated = validate(resource, |question| {
             let problems = answer(&known, &question);
             asked.push((question, problems.clone()));
             problems.unwrap_or_default()
@@ -80,7 +81,7 @@ impl Compiler {
             return Ok(validated);
         }
         let answers = self.answers(&names, asked).await?;
-        Ok(validate_with(resource, &mut |question| answer(&answers, &question).unwrap_or_default()))
+        Ok(validate(resource, |question| answer(&answers, &question).unwrap_or_default()))
     }
 
     /// Forgets a pipeline that is gone.
@@ -147,7 +148,7 @@ fn broke_down() -> Problem {
 /// `operator compile`: answers one question from standard input on standard output.
 pub fn answer_one() -> Result<String, Box<dyn std::error::Error>> {
     let question: SqlQuestion = serde_json::from_reader(std::io::stdin().lock())?;
-    Ok(serde_json::to_string(&question.compile())?)
+    Ok(serde_json::to_string(&millrace_sql::judge(question))?)
 }
 
 #[cfg(test)]

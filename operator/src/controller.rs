@@ -17,6 +17,7 @@ use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
+use millrace_terms::causes::chain_of;
 use snafu::Snafu;
 
 use crate::apply::{Applied, Apply, apply};
@@ -31,7 +32,7 @@ use crate::report::{Failure, Outcome, report};
 use crate::road::{Passed, Road, Watched, Watches, keep, ours};
 use crate::scale::scale;
 use crate::server::Readiness;
-use crate::telemetry::{Ended, chain_of};
+use crate::telemetry::Ended;
 
 /// How soon a pipeline that is on its way is looked at again, beside what watches tell.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);

@@ -21,10 +21,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use millrace_terms::causes::chain_of;
 use tracing::{Instrument, Span};
 
 use crate::labels::MANAGED_SELECTOR;
-use crate::telemetry::{Ended, Telemetry, chain_of};
+use crate::telemetry::{Ended, Telemetry};
 
 /// First and longest wait after a failed pass.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

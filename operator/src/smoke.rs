@@ -29,7 +29,7 @@ pub struct Flags {
     name_prefix: String,
     /// Longest that the whole test may take, such as 8m.
     #[arg(long, default_value = "8m")]
-    timeout: worker_settings::Duration,
+    timeout: millrace_terms::Duration,
 }
 
 /// Why the test failed.

@@ -7,12 +7,12 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Pro
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::events::Event;
 use kube::{Api, Resource};
+use millrace_terms::causes::chain_of;
 use serde::Serialize;
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::context::Context;
-use crate::telemetry::chain_of;
 
 /// Our field manager: owner of every field that we set.
 pub const FIELD_MANAGER: &str = "millrace-operator";

@@ -30,7 +30,7 @@ fn path(name: &str) -> PathBuf {
 fn pipeline(fixture: &str) -> Result<Pipeline> {
     let text = std::fs::read_to_string(path(&format!("fixtures/{fixture}.yaml")))?;
     let resource: StreamingPipeline = serde_yaml::from_str(&text)?;
-    let validated = validate(&resource);
+    let validated = validate(&resource, millrace_sql::judge);
     ensure!(validated.rejected.is_empty(), "'{fixture}' is rejected: {:?}", validated.rejected);
     validated.pipeline.context("a valid resource is a pipeline")
 }

@@ -19,7 +19,6 @@ use millrace_operator::runs::observe::RunWorld;
 use millrace_operator::runs::plan::{RunPlan, plan};
 use millrace_operator::runs::progress::RunAct;
 use serde_json::{Value, json};
-use worker_settings::{ProduceSettings, RunCounts, RunOutcome, RunResult};
 
 fn administration() -> Administration {
     Administration {
@@ -480,9 +479,9 @@ fn the_attempt_is_a_restricted_job_with_the_settings_of_its_run() {
 #[test]
 fn a_scheduled_source_is_not_fetched_continuously() {
     let scheduled = pipeline(http());
-    let model = millrace_api::validate(&scheduled).pipeline.expect("a model");
+    let model = millrace_api::validate(&scheduled, millrace_sql::judge).pipeline.expect("a model");
     assert_eq!((model.producer.sources.len(), model.producer.runnable.len(), model.producer.replicas), (0, 1, 0));
     let continuous = pipeline(json!({"http": {"url": "https://example.com"}}));
-    let model = millrace_api::validate(&continuous).pipeline.expect("a model");
+    let model = millrace_api::validate(&continuous, millrace_sql::judge).pipeline.expect("a model");
     assert_eq!((model.producer.sources.len(), model.producer.runnable.len()), (1, 1));
 }

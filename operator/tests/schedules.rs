@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use millrace_api::crd::time::moment_of;
 use millrace_api::crd::{RunPhase, ScheduleStatus};
 use millrace_api::params::rfc3339;
-use millrace_api::run::moment_of;
 use millrace_api::{IngestionRun, StreamingPipeline, validate};
 use millrace_operator::schedules::plan::{Write, writes};
 use millrace_operator::schedules::plans;
@@ -42,7 +42,7 @@ impl World {
         resource["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
         resource["spec"]["producer"]["sources"][0]["schedule"] = schedule;
         let pipeline: StreamingPipeline = serde_json::from_value(resource).expect("a pipeline");
-        assert_eq!(validate(&pipeline).rejected, []);
+        assert_eq!(validate(&pipeline, millrace_sql::judge).rejected, []);
         Self {
             now: at(now),
             pipeline,

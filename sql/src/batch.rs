@@ -12,7 +12,7 @@ use arrow::array::{
     StringArray, StringBuilder, TimestampMillisecondArray,
 };
 use arrow::datatypes::DataType;
-use worker_settings::StreamType;
+use millrace_terms::StreamType;
 
 use crate::expression::plain;
 use crate::plan::{Input, Stage};

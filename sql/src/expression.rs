@@ -12,12 +12,13 @@ use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, IntervalUnit};
 use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::expr::{Cast, TryCast};
 use datafusion_expr::{Expr, ExprSchemable, Operator};
+use millrace_terms::{Position, Problem};
 use sqlparser::ast::{
     self, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Spanned, TrimWhereField, UnaryOperator, Value,
 };
 
 use crate::extract::Step;
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 use crate::scope::{Field, Read, Scope};
 use crate::types::{self, CASTS, Class};
 
@@ -86,7 +87,7 @@ impl<'a> Translate<'a> {
 
     /// Translates an expression that may be a plain field.
     pub(crate) fn term(&mut self, written: &ast::Expr) -> Result<Term> {
-        let position = Position::of(written.span(), self.here);
+        let position = position_of(written.span(), self.here);
         self.here = position;
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -109,7 +110,7 @@ impl<'a> Translate<'a> {
 
     /// Translates an expression whose value is needed here.
     pub(crate) fn value(&mut self, written: &ast::Expr) -> Result<Expr> {
-        let position = Position::of(written.span(), self.here);
+        let position = position_of(written.span(), self.here);
         match self.term(written)? {
             Term::Computed(expr) => Ok(expr),
             Term::Field(field) => {
@@ -135,7 +136,7 @@ impl<'a> Translate<'a> {
 
     /// Translates a condition.
     pub(crate) fn condition(&mut self, written: &ast::Expr) -> Result<Expr> {
-        let position = Position::of(written.span(), self.here);
+        let position = position_of(written.span(), self.here);
         let expr = self.value(written)?;
         match self.class(position, &expr)? {
             Class::Boolean => Ok(expr),
@@ -159,7 +160,7 @@ impl<'a> Translate<'a> {
     }
 
     fn path(&mut self, left: &ast::Expr, right: &ast::Expr, read: Read) -> Result<Term> {
-        let position = Position::of(right.span(), self.here);
+        let position = position_of(right.span(), self.here);
         let mut field = match self.term(left)? {
             Term::Field(field) if field.read == Read::Json => field,
             Term::Field(Field { name, read: Read::Text, .. }) => {

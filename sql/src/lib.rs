@@ -3,6 +3,7 @@
 //! ```text
 //! statement   the text -> SELECT, FROM, UNNEST, WHERE; all else is refused by name
 //! scope       what the names mean: columns of the stream, paths into json
+//! position    where a piece of SQL stands, as the parser knows it
 //! expression  one expression, checked and typed node by node, each error with its place
 //! plan        compile: what to read, what to compute, which column gets what
 //! apply       records -> rows; a projection one by one, the rest in batches
@@ -17,7 +18,7 @@ mod expression;
 mod extract;
 mod functions;
 mod plan;
-mod problem;
+mod position;
 mod read;
 mod rows;
 mod scope;
@@ -27,7 +28,6 @@ mod value;
 
 pub use apply::{Outcome, Scratch};
 pub use functions::FUNCTIONS;
-pub use plan::{LONGEST_SQL, Plan, compile};
-pub use problem::{Position, Problem};
+pub use plan::{LONGEST_SQL, Plan, compile, judge};
 pub use rows::MOST_ROWS;
 pub use value::{Failure, Value};

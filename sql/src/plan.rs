@@ -9,12 +9,12 @@ use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use millrace_terms::{ColumnSettings, ColumnType, Position, Problem, SqlQuestion, SqlSettings, TableSettings};
 use sqlparser::ast::{self, Ident, SelectItem, Spanned, UnaryOperator};
-use worker_settings::{ColumnSettings, ColumnType, SqlSettings, TableSettings};
 
 use crate::expression::{Inputs, Term, Translate, plain};
 use crate::extract::Extractor;
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 use crate::scope::{Field, Level, Read, Scope};
 use crate::statement::{self, Parts};
 use crate::types::{self, Class};
@@ -86,6 +86,12 @@ pub(crate) struct Input {
     pub(crate) name: String,
 }
 
+/// Judges a query's SQL: compiles it and returns what is wrong with it. Nothing: it can run.
+pub fn judge(question: SqlQuestion) -> Vec<Problem> {
+    let SqlQuestion { sql, from, into } = question;
+    compile(&sql, &from, &into).err().unwrap_or_default()
+}
+
 /// Compiles the SQL of a query that reads `stream` and writes `table`; or says all that is wrong with it.
 pub fn compile(settings: &SqlSettings, stream: &str, table: &TableSettings) -> std::result::Result<Plan, Vec<Problem>> {
     if settings.text.len() > LONGEST_SQL {
@@ -153,7 +159,7 @@ impl<'a> Compile<'a> {
         let Some(unnest) = &parts.unnest else {
             return;
         };
-        let position = Position::of(unnest.array.span(), START);
+        let position = position_of(unnest.array.span(), START);
         let mut unused = Inputs::default();
         match Translate::new(self.scope, &mut unused, position).term(&unnest.array) {
             Ok(Term::Field(Field { level: Level::Record, path, read: Read::Json, name, .. })) => {
@@ -166,7 +172,7 @@ impl<'a> Compile<'a> {
 
     fn items(&mut self, items: &[SelectItem]) {
         for item in items {
-            let position = Position::of(item.span(), START);
+            let position = position_of(item.span(), START);
             let done = match item {
                 SelectItem::ExprWithAlias { expr, alias } => self.item(position, expr, Some(alias)),
                 SelectItem::UnnamedExpr(expr) => self.item(position, expr, None),
@@ -220,7 +226,7 @@ impl<'a> Compile<'a> {
         };
         // Beside the name: an unknown column is reported where it stands, not where it goes.
         let output = self.output(position, expr).map_err(|problem| problem.of_column(&name.value))?;
-        let position = Position::of(name.span, position);
+        let position = position_of(name.span, position);
         let index = self.claim(position, &name.value)?;
         let output = match output {
             // The column would read another range of values than the CAST names.
@@ -325,7 +331,7 @@ impl<'a> Compile<'a> {
         let Some(condition) = condition else {
             return;
         };
-        let position = Position::of(condition.span(), START);
+        let position = position_of(condition.span(), START);
         let mut inputs = Inputs::default();
         match Translate::new(self.scope, &mut inputs, position).condition(condition) {
             Ok(expr) => match self.stage(inputs, vec![(None, expr)]) {

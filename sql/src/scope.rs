@@ -1,10 +1,10 @@
 //! What the names in the SQL mean: a column of the stream, an element of the unnested array, its position.
 
+use millrace_terms::{Position, Problem, StreamColumn, StreamType};
 use sqlparser::ast::Ident;
-use worker_settings::{StreamColumn, StreamType};
 
 use crate::extract::Step;
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 use crate::statement::{Parts, Unnest};
 
 /// Which document a field is read from.
@@ -63,7 +63,7 @@ impl<'a> Scope<'a> {
     pub(crate) fn new(parts: &Parts, stream: &'a str, columns: &'a [StreamColumn]) -> Result<Self> {
         let name = &parts.stream.name;
         if name.value != stream {
-            let position = Position::of(name.span, Position { line: 1, column: 1 });
+            let position = position_of(name.span, Position { line: 1, column: 1 });
             let written = quoted(stream);
             return Err(Problem::new(
                 position,

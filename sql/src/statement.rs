@@ -1,5 +1,6 @@
 //! The form of the SQL: one SELECT over one stream, with an UNNEST perhaps. Everything else is refused here by name.
 
+use millrace_terms::{Position, Problem};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, Query, Select, SelectItem,
     SetExpr, Spanned, Statement, TableAlias, TableFactor,
@@ -8,7 +9,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Tokenizer;
 
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 
 /// The parts of a SELECT that has the right form.
 pub(crate) struct Parts {
@@ -45,12 +46,12 @@ pub(crate) fn parse(sql: &str) -> Result<Parts> {
         .parse_statements()
         .map_err(|error| syntax(error, end(sql)))?;
     if statements.len() > 1 {
-        let position = Position::of(statements[1].span(), START);
+        let position = position_of(statements[1].span(), START);
         return Err(Problem::new(position, "a query is one SELECT; remove what follows the first"));
     }
     match statements.pop() {
         Some(Statement::Query(query)) => parts(*query),
-        Some(other) => Err(Problem::new(Position::of(other.span(), START), "a query is a SELECT")),
+        Some(other) => Err(Problem::new(position_of(other.span(), START), "a query is a SELECT")),
         None => Err(Problem::new(START, "there is no SELECT")),
     }
 }
@@ -92,24 +93,24 @@ fn later(position: Position, what: &str) -> Problem {
 }
 
 fn parts(query: Query) -> Result<Parts> {
-    let here = Position::of(query.span(), START);
+    let here = position_of(query.span(), START);
     let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
         query;
     if let Some(with) = with {
-        return Err(later(Position::of(with.span(), here), "WITH is"));
+        return Err(later(position_of(with.span(), here), "WITH is"));
     }
     let select = match *body {
         SetExpr::Select(select) => *select,
         SetExpr::SetOperation { left, .. } => {
-            return Err(later(Position::of(left.span(), here), "UNION, EXCEPT and INTERSECT are"));
+            return Err(later(position_of(left.span(), here), "UNION, EXCEPT and INTERSECT are"));
         }
-        other => return Err(Problem::new(Position::of(other.span(), here), "a query is a plain SELECT")),
+        other => return Err(Problem::new(position_of(other.span(), here), "a query is a plain SELECT")),
     };
     if let Some(order_by) = order_by {
-        return Err(later(Position::of(order_by.span(), here), "ORDER BY is"));
+        return Err(later(position_of(order_by.span(), here), "ORDER BY is"));
     }
     if let Some(limit) = limit_clause {
-        return Err(later(Position::of(limit.span(), here), "LIMIT is"));
+        return Err(later(position_of(limit.span(), here), "LIMIT is"));
     }
     let plain = fetch.is_none()
         && locks.is_empty()
@@ -155,10 +156,10 @@ fn select_parts(select: Select, here: Position) -> Result<Parts> {
     }
     match &group_by {
         GroupByExpr::Expressions(expressions, modifiers) if expressions.is_empty() && modifiers.is_empty() => {}
-        other => return Err(later(Position::of(other.span(), here), "GROUP BY is")),
+        other => return Err(later(position_of(other.span(), here), "GROUP BY is")),
     }
     if let Some(having) = &having {
-        return Err(later(Position::of(having.span(), here), "HAVING is"));
+        return Err(later(position_of(having.span(), here), "HAVING is"));
     }
     if !named_window.is_empty() || qualify.is_some() {
         return Err(later(here, "windows are"));
@@ -181,7 +182,7 @@ fn select_parts(select: Select, here: Position) -> Result<Parts> {
     for table in from {
         tables.push(table.relation);
         for join in table.joins {
-            let position = Position::of(join.span(), here);
+            let position = position_of(join.span(), here);
             let crossed = match join.join_operator {
                 JoinOperator::CrossJoin(JoinConstraint::None) => true,
                 JoinOperator::Join(_) | JoinOperator::Inner(_) => false,
@@ -203,13 +204,13 @@ fn select_parts(select: Select, here: Position) -> Result<Parts> {
     let stream = stream(first, here)?;
     let unnest = tables.next().map(|table| unnest(table, here)).transpose()?;
     if let Some(third) = tables.next() {
-        return Err(later(Position::of(third.span(), here), "more than one UNNEST is"));
+        return Err(later(position_of(third.span(), here), "more than one UNNEST is"));
     }
     Ok(Parts { items: projection, stream, unnest, condition: selection })
 }
 
 fn stream(table: TableFactor, here: Position) -> Result<Named> {
-    let position = Position::of(table.span(), here);
+    let position = position_of(table.span(), here);
     match table {
         TableFactor::Table { name, alias, args: None, with_ordinality: false, .. } => {
             let alias = match alias {
@@ -232,7 +233,7 @@ fn stream(table: TableFactor, here: Position) -> Result<Named> {
 }
 
 fn unnest(table: TableFactor, here: Position) -> Result<Unnest> {
-    let position = Position::of(table.span(), here);
+    let position = position_of(table.span(), here);
     let TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality } =
         table
     else {
@@ -241,7 +242,7 @@ fn unnest(table: TableFactor, here: Position) -> Result<Unnest> {
     let Ok([array]) = <[Expr; 1]>::try_from(array_exprs) else {
         return Err(Problem::new(position, "UNNEST takes one array"));
     };
-    let position = Position::of(array.span(), position);
+    let position = position_of(array.span(), position);
     let Some(TableAlias { name: table, columns, .. }) = alias else {
         return Err(Problem::new(position, "what UNNEST yields needs a name: UNNEST(…) AS name"));
     };

@@ -1,8 +1,8 @@
 //! The types of SQL values: which may meet in an expression, and which column takes which.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use millrace_terms::{ColumnType, StreamType};
 use sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo};
-use worker_settings::{ColumnType, StreamType};
 
 use crate::scope::Read;
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
@@ -22,7 +23,6 @@ use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::{Row, Sink, WriteRows};
 use millrace_worker::telemetry::Telemetry;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 
 /// Records of one hand-over, as the consumer thread makes them.
 const CHUNK: usize = 512;

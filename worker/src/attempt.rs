@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
+use millrace_terms::{
+    LARGEST_RESULT, Origin, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings, SourceSettings,
+};
 use snafu::{ResultExt, Snafu};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use worker_settings::{
-    LARGEST_RESULT, Origin, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings, SourceSettings,
-};
 
 use crate::health::produce::ProduceHealth;
 use crate::message::{Header, RUN_HEADER, TRACE_PARENT_HEADER};

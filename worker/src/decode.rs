@@ -19,10 +19,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use millrace_terms::{ColumnType, TableSettings, TypeSettings};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
-use worker_settings::{ColumnType, TableSettings, TypeSettings};
 
 use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
 

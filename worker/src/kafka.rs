@@ -12,13 +12,13 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use millrace_terms::{KafkaSettings, PipelineName};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use snafu::Snafu;
-use worker_settings::{KafkaSettings, PipelineName};
 
 use crate::message::{Consumed, Epoch, Offsets, Outgoing, PartitionId};
 

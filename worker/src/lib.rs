@@ -14,8 +14,6 @@
 pub mod attempt;
 pub mod backoff;
 pub mod budget;
-pub mod causes;
-pub mod check;
 pub mod cursor;
 pub mod decode;
 pub mod health;

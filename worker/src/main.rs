@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use millrace_worker::causes::chain;
-use millrace_worker::check::check;
+use millrace_terms::causes::chain_of;
+use millrace_terms::{ProcessSettings, ProduceSettings};
 use millrace_worker::letters::{Counts, ReadLetters, Redriven, Start, read, redrive};
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
@@ -13,7 +13,6 @@ use millrace_worker::settings::load;
 use millrace_worker::shutdown::on_signal;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
-use worker_settings::{ProcessSettings, ProduceSettings};
 
 /// Moves records: sources into Kafka, Kafka into Cassandra.
 ///
@@ -36,12 +35,6 @@ enum Road {
         /// By default the number at the end of HOSTNAME, as a StatefulSet gives it, or 0.
         #[arg(long, value_name = "N")]
         ordinal: Option<u32>,
-    },
-    /// Checks the StreamingPipelines of a file without a cluster: SQL, expressions, names. Exit code 2 on errors.
-    Check {
-        /// YAML file, or - for standard input.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
     },
     /// Writes the records of Kafka topics into Cassandra tables.
     Process {
@@ -106,7 +99,7 @@ async fn main() -> ExitCode {
     let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
     match arguments.road {
         // What a person asks for goes to standard output alone.
-        Road::Check { .. } | Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
+        Road::Letters { .. } => logs.with_writer(std::io::stderr).init(),
         Road::Produce { .. } | Road::Process { .. } => logs.init(),
     }
     let sabotages = match Sabotages::parse(&std::env::var(sabotage::VARIABLE).unwrap_or_default()) {
@@ -117,74 +110,55 @@ async fn main() -> ExitCode {
         warn!(?sabotages, "SABOTAGED ON PURPOSE: this worker loses data, use it for negative controls only");
     }
     match arguments.road {
-        Road::Check { file } => check_file(&file),
         Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
         Road::Process { settings } => process(&settings, sabotages).await,
         Road::Letters { settings, action } => letters(&settings, action).await,
     }
 }
 
-/// Prints for people, unlike the roads, which log for machines.
-#[expect(clippy::disallowed_methods, reason = "main reads files and the environment")]
-fn check_file(path: &Path) -> ExitCode {
-    let text =
-        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    let text = match text {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!("cannot read '{}': {error}", path.display());
-            return ExitCode::from(BAD_SETTINGS);
-        }
-    };
-    let (good, findings) = check(&text);
-    good.iter().for_each(|name| println!("{name}: ok"));
-    findings.iter().for_each(|finding| println!("{finding}"));
-    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD_SETTINGS) }
-}
-
 async fn produce(path: &Path, ordinal: Option<u32>, sabotages: Sabotages) -> ExitCode {
     let settings: ProduceSettings = match load(path) {
         Ok(settings) => settings,
-        Err(error) => return bad_settings(&chain(&error)),
+        Err(error) => return bad_settings(&chain_of(&error)),
     };
     let stop = match on_signal() {
         Ok(stop) => stop,
-        Err(error) => return failure(&chain(&error)),
+        Err(error) => return failure(&chain_of(&error)),
     };
     let ordinal = ordinal.unwrap_or_else(ordinal_from_hostname);
     match producer(&settings, ordinal, sabotages, stop).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_settings() => bad_settings(&chain(&error)),
-        Err(error) => failure(&chain(&error)),
+        Err(error) if error.is_settings() => bad_settings(&chain_of(&error)),
+        Err(error) => failure(&chain_of(&error)),
     }
 }
 
 async fn process(path: &Path, sabotages: Sabotages) -> ExitCode {
     let settings: ProcessSettings = match load(path) {
         Ok(settings) => settings,
-        Err(error) => return bad_settings(&chain(&error)),
+        Err(error) => return bad_settings(&chain_of(&error)),
     };
     let stop = match on_signal() {
         Ok(stop) => stop,
-        Err(error) => return failure(&chain(&error)),
+        Err(error) => return failure(&chain_of(&error)),
     };
     match processor(&settings, sabotages, stop).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure(&chain(&error)),
+        Err(error) => failure(&chain_of(&error)),
     }
 }
 
 async fn letters(path: &Path, action: LettersAction) -> ExitCode {
     let settings: ProcessSettings = match load(path) {
         Ok(settings) => settings,
-        Err(error) => return bad_settings(&chain(&error)),
+        Err(error) => return bad_settings(&chain_of(&error)),
     };
     let done = match action {
-        LettersAction::Count => count(&settings).map_err(|error| chain(&error)),
-        LettersAction::Show { reason, limit } => show(&settings, reason, limit).map_err(|error| chain(&error)),
+        LettersAction::Count => count(&settings).map_err(|error| chain_of(&error)),
+        LettersAction::Show { reason, limit } => show(&settings, reason, limit).map_err(|error| chain_of(&error)),
         LettersAction::Redrive { reason, again, dry_run, json } => {
             let redriven = redrive(&settings, reason.as_deref(), again, dry_run).await;
-            redriven.map(|redriven| tell(&redriven, dry_run, json)).map_err(|error| chain(&error))
+            redriven.map(|redriven| tell(&redriven, dry_run, json)).map_err(|error| chain_of(&error))
         }
     };
     match done {

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cel::{Context, Env, ExecutionError, ParseErrors, Program};
+use millrace_terms::SourceSettings;
 use serde_json::Value;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
-use worker_settings::SourceSettings;
 
 use crate::rejection::{excerpt, hearsay};
 

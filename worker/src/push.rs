@@ -26,13 +26,13 @@ use axum::routing::post;
 use axum::{Json, Router};
 use futures::StreamExt;
 use futures::future::join_all;
+use millrace_terms::PushSettings;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use worker_settings::PushSettings;
 
 use crate::budget::Reservation;
 use crate::kafka::Publisher;
@@ -210,7 +210,7 @@ async fn read(body: Body, limit: u64) -> Result<Vec<u8>, Refusal> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| Refusal::ReadBody { problem: error.to_string() })?;
         if (bytes.len() + chunk.len()) as u64 > limit {
-            return Err(Refusal::FitBody { limit: worker_settings::Bytes(limit) });
+            return Err(Refusal::FitBody { limit: millrace_terms::Bytes(limit) });
         }
         bytes.extend_from_slice(&chunk);
     }

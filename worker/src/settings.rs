@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use snafu::{ResultExt, Snafu, ensure};
-use worker_settings::{
+use millrace_terms::{
     Bytes, ColumnSettings, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings, ProduceSettings,
     PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings,
 };
+use serde::de::DeserializeOwned;
+use snafu::{ResultExt, Snafu, ensure};
 
 use crate::decode::Decoder;
 

@@ -10,6 +10,10 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::{
+    Bytes, CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration as Span, KafkaSettings, PipelineName,
+    ProcessSettings, QuerySettings, TableSettings,
+};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::kafka::consumer::KafkaConsumer;
@@ -30,10 +34,6 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{
-    Bytes, CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration as Span, KafkaSettings, PipelineName,
-    ProcessSettings, QuerySettings, TableSettings,
-};
 
 use wait::eventually;
 

@@ -8,6 +8,7 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::{Bytes, KafkaSettings, KafkaSourceSettings, Origin, PipelineName, SourceSettings, StartAt};
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::{CursorsTopic, KeepMarks, Mark, ReadMarks, TopicKeeper};
 use millrace_worker::health::Health;
@@ -27,7 +28,6 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{Bytes, KafkaSettings, KafkaSourceSettings, Origin, PipelineName, SourceSettings, StartAt};
 
 use wait::eventually;
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_terms::{Bytes, Duration as Span, Origin, PushSettings, SourceSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::produce::ProduceHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
@@ -24,7 +25,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{Bytes, Duration as Span, Origin, PushSettings, SourceSettings};
 
 use wait::eventually;
 

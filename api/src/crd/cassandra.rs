@@ -182,14 +182,9 @@ pub struct Column {
     /// CQL type: one of `ascii`, `bigint`, `blob`, `boolean`, `date`, `decimal`, `double`, `duration`, `float`, `inet`,
     /// `int`, `smallint`, `text`, `time`, `timestamp`, `timeuuid`, `tinyint`, `uuid`, `varint`; `set<type>`,
     /// `map<type, type>`, `tuple<type, …>`, `vector<type, number>`; one of spec.cassandra.types by its name; or
-    /// `frozen<…>` of such, which `list<type>` must be. In records, numbers and booleans are JSON numbers and booleans;
-    /// `decimal` and `varint` are exact, and may be strings as well. Strings are: `blob` as 0x and hexadecimal digits,
-    /// `date` as 2024-02-29, `time` as 23:59:59.999999999, `duration` as 1mo3d12h or P1M3DT12H, `timestamp` as
-    /// 2024-02-29T23:59:59.999Z with any offset, with a space for the T, and UTC where there is no offset (an integer is
-    /// always milliseconds since 1970). Lists, sets, tuples and vectors are arrays; maps are objects, and keys that are
-    /// not written as strings stand in the key as their JSON; user-defined types are objects, where an absent field is
-    /// null. An absent column stays as it is, null clears it, and a collection replaces the whole of the old one.
-    /// Whatever does not fit exactly makes the record a dead letter that names column, place and reason.
+    /// `frozen<…>` of such, which `list<type>` must be. How a record carries a value of each: docs/types.md. An absent
+    /// column stays as it is, null clears it, and a collection replaces the whole of the old one. Whatever does not fit
+    /// exactly makes the record a dead letter that names column, place and reason.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(

@@ -1,8 +1,8 @@
 //! The processor part of the resource: from which topic into which table.
 
 use kube::KubeSchema;
+use millrace_terms::StreamType;
 use serde::{Deserialize, Serialize};
-use worker_settings::StreamType;
 
 use super::{Resources, producer::default_buffer, rules};
 

@@ -10,11 +10,11 @@ use super::rules;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::limit_covers_request("cpu"), validation = rules::limit_covers_request("memory"))]
 pub struct Resources {
-    /// What the scheduler sets aside. Absent: the component's default. A change restarts the component's pods.
+    /// What the scheduler sets aside. Absent: the component's default. A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ResourceList>,
-    /// What the container may use at most. Absent: no CPU limit, and memory limited to what is requested.
-    /// A store's Java heap is half of its memory limit. A change restarts the component's pods.
+    /// The most that a container may use. Absent: no CPU limit, and memory as requested. A store's Java heap is half of
+    /// its memory limit. A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceList>,
 }
@@ -23,12 +23,12 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceList {
-    /// CPUs, such as 500m or 2. Absent: the component's default.
+    /// CPUs, such as 500m or 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::quantity())]
     pub cpu: Option<String>,
-    /// Bytes of memory, such as 2Gi. Absent: the component's default.
+    /// Bytes of memory, such as 2Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::bytes())]

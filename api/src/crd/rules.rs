@@ -5,13 +5,14 @@
 
 use kube::core::Rule;
 use kube::core::cel::{Message, Reason};
-use worker_settings::ColumnType;
-
-use super::run::MAX_RUN_NAME;
+use millrace_terms::ColumnType;
 
 /// Longest pipeline name: the longest derived name, `<name>-cassandra-<rack>-<ordinal>` with its revision hash, must
 /// fit a label value of 63 characters.
 pub const MAX_PIPELINE_NAME: usize = 28;
+
+/// Longest name of a run: its attempts' names, with up to four characters more, must fit a label value.
+pub const MAX_RUN_NAME: usize = 57;
 
 fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
     let message: String = message.into();
@@ -155,10 +156,10 @@ pub fn dead_letter_is_no_source() -> Rule {
     .field_path(".processor.deadLetter.topic")
 }
 
-/// A duration such as `500ms`, `30s` or `1m30s`.
+/// A duration such as `500ms`, `30s` or `1m30s`. The schema bounds its length.
 pub fn duration() -> Rule {
     rule(
-        "self.matches('^([0-9]{1,6}(ms|s|m|h))+$') && size(self) <= 32",
+        "self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",
         "must be a duration: whole numbers with ms, s, m or h, such as 500ms, 30s or 1m30s",
     )
 }
@@ -222,9 +223,11 @@ pub fn http_url() -> Rule {
 
 /// An image reference: repository with an optional registry, and a tag or digest.
 pub fn image() -> Rule {
+    let (tag, digest) = (":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "@sha256:[a-f0-9]{64}");
     rule(
-        "self.matches('^([a-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$') && \
-         self.matches('(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[a-f0-9]{64})$')",
+        format!(
+            "self.matches('^([a-z0-9.-]+(:[0-9]{{1,5}})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*({tag}({digest})?|{digest})$')"
+        ),
         "must be an image reference with a tag or digest, such as registry.example.com/team/image:1.2.3",
     )
 }
@@ -441,4 +444,29 @@ pub fn pushed_is_not_scheduled() -> Rule {
         "!has(self.push) || (!has(self.schedule) && (!has(self.params) || size(self.params) == 0))",
         "records are pushed when somebody pushes them; remove schedule and params",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_tag_or_a_digest_or_both() {
+        let rule = image().rule;
+        let pattern = rule.trim_start_matches("self.matches('").trim_end_matches("')");
+        let pattern = Regex::new(pattern).expect("a regular expression");
+        let digest = format!("@sha256:{}", "0a".repeat(32));
+        for image in ["a:1", "a/b:1.2-rc", "registry.example.com:5000/team/image:v1"] {
+            assert!(pattern.is_match(image), "{image}");
+            assert!(pattern.is_match(&format!("{image}{digest}")), "{image} with a digest");
+        }
+        assert!(pattern.is_match(&format!("registry.example.com:5000/image{digest}")));
+        for wrong in
+            ["a", "registry.example.com:5000/image", "a:", "a:1:2", "A:1", "a b:1", "a:1@sha256:0a", "a@sha256:"]
+        {
+            assert!(!pattern.is_match(wrong), "{wrong}");
+        }
+    }
 }

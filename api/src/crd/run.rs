@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rules;
+use super::{condition, rules};
 
 /// Annotation with the user name of who asked for a run. Absent: unknown.
 pub const REQUESTED_BY: &str = "millrace.dev/requested-by";
@@ -20,9 +20,6 @@ pub const BACKFILL_LABEL: &str = "millrace.dev/backfill";
 
 /// Annotation of a backfill's runs: how many of them may run at once, a number of at least 1. Absent: 1.
 pub const MAX_ACTIVE: &str = "millrace.dev/max-active";
-
-/// Longest name of a run: its attempts' names, with up to four characters more, must fit a label value.
-pub const MAX_RUN_NAME: usize = 57;
 
 /// One run of a source.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -209,7 +206,10 @@ pub struct IngestionRunStatus {
 
     /// Conditions: Complete and Failed as a Job has them, Ready, Reconciling and Stalled as kstatus reads them.
     #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]),
+        transform = condition::describe
+    )]
     pub conditions: Vec<Condition>,
 
     /// What there is to say: what the run waits for, or why it failed.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rules;
 use super::run::{IngestionRunSpec, Retries, default_run_timeout};
-use crate::run::time_of;
+use super::time::time_of;
 
 /// A value that runs of a source may be given; expressions have it as `params.<name>`.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -283,6 +283,34 @@ pub struct ScheduleStatus {
     /// What is wrong, or what a due time waits for. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// Why a due time is missed.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum MissedReason {
+    /// It passed longer ago than the schedule allows.
+    Late,
+    /// A later one takes its place.
+    Superseded,
+    /// A later one came due while a run was under way.
+    StillRunning,
+    /// There are more than are caught up with.
+    CatchUpLimit,
+    /// The schedule is paused.
+    Paused,
+}
+
+impl MissedReason {
+    /// Returns the reason as status and events have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "Late",
+            Self::Superseded => "Superseded",
+            Self::StillRunning => "StillRunning",
+            Self::CatchUpLimit => "CatchUpLimit",
+            Self::Paused => "Paused",
+        }
+    }
 }
 
 /// The default of most schedulers.

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::condition;
 use super::schedule::ScheduleStatus;
 
 /// What the operator last saw of a pipeline.
@@ -20,7 +21,10 @@ pub struct StreamingPipelineStatus {
 
     /// Conditions; `Ready` repeats the first unmet link of the readiness chain.
     #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]),
+        transform = condition::describe
+    )]
     pub conditions: Vec<Condition>,
 
     /// Records in the topics that the processors have not yet committed, rounded down to two digits. Absent: unknown.

@@ -2,11 +2,12 @@
 //!
 //! A fault belongs to one source and takes that source out; everything else goes on.
 
-use worker_settings::PROFILE_FIELDS;
+use millrace_terms::PROFILE_FIELDS;
 
-use super::{Fault, Rejected};
+use super::Fault;
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::{Pipeline, Query, Table};
+use crate::rejected::Rejected;
 
 /// The only variable of a field's expression.
 pub const RECORD_VARIABLE: &str = "record";

@@ -2,13 +2,14 @@
 //!
 //! A fault belongs to one source and takes that source out; everything else goes on.
 
-use worker_settings::{HeaderValue, HttpSettings, Origin};
+use millrace_terms::template::expressions_in;
+use millrace_terms::{HeaderValue, HttpSettings, Origin};
 
+use super::Fault;
 use super::fields::fault_of;
-use super::{Fault, Rejected};
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::Pipeline;
-use crate::template::expressions_in;
+use crate::rejected::Rejected;
 use crate::{params, schedule};
 
 /// Variable with the values of the source's params.

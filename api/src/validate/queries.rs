@@ -1,45 +1,23 @@
 //! Judges each query: are its topic and table declared, and does its SQL compile, over the columns of its stream and
-//! for those of its table?
+//! for those of its table? The caller brings the judge of SQL, so that this crate links no compiler.
 //!
 //! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault takes
 //! the query out, and those of the same topic with it, so that the topic keeps the records; everything else goes on.
 
 use std::collections::BTreeSet;
 
-use millrace_sql::Problem;
-use serde::{Deserialize, Serialize};
-use worker_settings::{SqlSettings, TableSettings};
+use millrace_terms::{Problem, SqlQuestion};
 
-use super::{Fault, Rejected};
+use super::Fault;
 use crate::pipeline::{Pipeline, Query};
+use crate::rejected::Rejected;
 
-/// What is asked of whoever compiles a query's SQL.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct SqlQuestion {
-    /// The SQL, and the columns of its stream.
-    pub sql: SqlSettings,
-    /// Name of the stream, which is that of the topic.
-    pub from: String,
-    /// The table that its rows are for.
-    pub into: TableSettings,
-}
-
-impl SqlQuestion {
-    /// Compiles the SQL here and returns what is wrong with it; nothing: it can run.
-    pub fn compile(&self) -> Vec<Problem> {
-        millrace_sql::compile(&self.sql, &self.from, &self.into).err().unwrap_or_default()
-    }
-}
-
-/// Answers a [`SqlQuestion`].
-pub(super) type Compile<'a> = &'a mut dyn FnMut(SqlQuestion) -> Vec<Problem>;
-
-/// Returns every fault, in the order of the resource.
-pub(super) fn check(pipeline: &Pipeline, compile: Compile) -> Vec<Fault> {
+/// Returns every fault, in the order of the resource. `judge` returns what is wrong with a query's SQL.
+pub(super) fn check(pipeline: &Pipeline, mut judge: impl FnMut(SqlQuestion) -> Vec<Problem>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, query) in pipeline.processor.queries.iter().enumerate() {
         let path = format!("spec.processor.queries[{index}]");
-        let rejected = names(&path, query, pipeline).into_iter().chain(sql(&path, query, pipeline, compile));
+        let rejected = names(&path, query, pipeline).into_iter().chain(sql(&path, query, pipeline, &mut judge));
         faults.extend(rejected.map(|rejected| Fault { name: query.name.clone(), rejected }));
     }
     faults
@@ -71,12 +49,17 @@ fn names(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
     rejected
 }
 
-fn sql(path: &str, query: &Query, pipeline: &Pipeline, compile: Compile) -> Vec<Rejected> {
+fn sql(
+    path: &str,
+    query: &Query,
+    pipeline: &Pipeline,
+    judge: &mut impl FnMut(SqlQuestion) -> Vec<Problem>,
+) -> Vec<Rejected> {
     let (Some(sql), Some(table)) = (&query.sql, pipeline.cassandra.table(&query.into)) else {
         return Vec::new();
     };
     let into = pipeline.cassandra.table_settings(table);
-    let problems = compile(SqlQuestion { sql: sql.clone(), from: query.from.clone(), into });
+    let problems = judge(SqlQuestion { sql: sql.clone(), from: query.from.clone(), into });
     let rejected = problems.into_iter().map(|problem| Rejected {
         path: format!("{path}.sql"),
         message: format!("query '{}': {problem}", query.name),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use worker_settings::{Bytes, Duration, FileFormat, FilesSettings, KafkaSourceSettings, PushSettings, StartAt};
+use millrace_terms::{Bytes, Duration, FileFormat, FilesSettings, KafkaSourceSettings, PushSettings, StartAt};
 
 use super::{Parse, mounted};
 use crate::crd;
@@ -84,7 +84,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::validate::validate;
+    use crate::validate::validate_sources;
 
     /// Returns what is said of a pipeline with one source of every kind after a change at a JSON pointer.
     fn rejected(pointer: &str, value: Value) -> Vec<String> {
@@ -93,7 +93,7 @@ mod tests {
         let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
         *resource.pointer_mut(pointer).expect("the sample has that") = value;
         let resource = serde_json::from_value(resource).expect("it fits the types");
-        validate(&resource).rejected.iter().map(ToString::to_string).collect()
+        validate_sources(&resource).rejected.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Parses the types of columns and of fields of user-defined types, and judges what depends on where a type stands.
 
-use worker_settings::{ColumnSettings, ColumnType, TypeSettings, fields_of};
+use millrace_terms::{ColumnSettings, ColumnType, TypeSettings, fields_of};
 
 use super::Parse;
 use crate::crd;

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, PostParams};
 use kube::config::{AuthInfo, ExecConfig};
 use kube::{Api, ResourceExt};
+use millrace_api::pods::is_running;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -16,7 +17,6 @@ use super::Context;
 use crate::arguments;
 use crate::forward::forward;
 use crate::screen::write;
-use crate::stores::is_running;
 use crate::{Failure, Outcome};
 
 /// How long a token of a ServiceAccount holds, in seconds.

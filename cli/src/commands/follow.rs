@@ -9,7 +9,7 @@ use kube::Api;
 use kube::runtime::watcher::watch_object;
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
-use millrace_api::run::moment_of;
+use millrace_api::crd::time::moment_of;
 use tokio::time::interval;
 
 use super::{Context, runs};
@@ -107,7 +107,7 @@ fn progress(run: &IngestionRun, now: DateTime<Utc>) -> (Option<u64>, String) {
     };
     let running = attempt.filter(|attempt| attempt.end_time.is_none());
     let by_time = || {
-        let whole = run.spec.duration.as_ref()?.parse::<worker_settings::Duration>().ok()?.get();
+        let whole = run.spec.duration.as_ref()?.parse::<millrace_terms::Duration>().ok()?.get();
         let passed = (now - moment_of(&running?.start_time)).to_std().unwrap_or_default();
         Some(share(passed.as_millis(), whole.as_millis()))
     };

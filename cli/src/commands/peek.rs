@@ -117,7 +117,7 @@ fn begin(flags: &Peek, now: DateTime<Utc>) -> Result<Begin, Failure> {
 }
 
 fn since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
-    match text.parse::<worker_settings::Duration>() {
+    match text.parse::<millrace_terms::Duration>() {
         Ok(age) => Ok(now - age.get()),
         Err(_) => moment(text),
     }

@@ -8,8 +8,8 @@ use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, REQUESTED_BY};
+use millrace_api::crd::time::moment_of;
 use millrace_api::params::rfc3339;
-use millrace_api::run::moment_of;
 use serde_json::json;
 
 use super::Context;

@@ -3,7 +3,7 @@
 //! ```text
 //! places   YAML text → where each field stands
 //! schema   a document against the resource's schema, as the API server judges it
-//! rules    schema, then CEL rules, then what only a program can judge (millrace-api)
+//! rules    schema, then CEL rules, then what only a program can judge (millrace-api; SQL: millrace-sql)
 //! excerpt  a fault with its line and a mark below the place
 //! ```
 

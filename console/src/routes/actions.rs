@@ -37,7 +37,7 @@ pub async fn trigger(
     let done = triggered(&viewer, &names, &wanted).await;
     if !wanted.dry_run {
         let object = done.as_ref().ok().and_then(|done| done.name.clone()).unwrap_or_else(|| wanted.source.clone());
-        audit::action(&viewer, "trigger", &names, &object, &done);
+        audit::action(viewer.user(), "trigger", &names, &object, &done);
     }
     Ok((StatusCode::CREATED, Json(done?)))
 }
@@ -67,7 +67,7 @@ pub async fn rerun(
 ) -> Result<(StatusCode, Json<Done>), Refusal> {
     let names = Names::new(namespace, name);
     let done = reran(&viewer, &names, &run).await;
-    audit::action(&viewer, "rerun", &names, &run, &done);
+    audit::action(viewer.user(), "rerun", &names, &run, &done);
     Ok((StatusCode::CREATED, Json(done?)))
 }
 
@@ -149,7 +149,7 @@ pub async fn cancel(
 ) -> Result<Json<Done>, Refusal> {
     let names = Names::new(namespace, name);
     let done = cancelled(&viewer, &names, &run).await;
-    audit::action(&viewer, "cancel", &names, &run, &done);
+    audit::action(viewer.user(), "cancel", &names, &run, &done);
     done.map(Json)
 }
 
@@ -179,7 +179,7 @@ pub async fn paused(
 ) -> Result<Json<Done>, Refusal> {
     let names = Names::new(namespace, name);
     let done = set_paused(&viewer, &names, &source, wanted.paused).await;
-    audit::action(&viewer, if wanted.paused { "pause" } else { "resume" }, &names, &source, &done);
+    audit::action(viewer.user(), if wanted.paused { "pause" } else { "resume" }, &names, &source, &done);
     done.map(Json)
 }
 

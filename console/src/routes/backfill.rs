@@ -36,7 +36,7 @@ pub async fn backfill(
     let names = Names::new(namespace, name);
     let answer = made(&viewer, &names, &wanted).await;
     if !wanted.dry_run {
-        audit::action(&viewer, "backfill", &names, &wanted.source, &answer);
+        audit::action(viewer.user(), "backfill", &names, &wanted.source, &answer);
     }
     answer.map(Json)
 }

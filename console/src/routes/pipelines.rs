@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use millrace_api::StreamingPipeline;
+use millrace_api::labels::instance_selector;
 use millrace_api::names::Names;
-use millrace_operator::labels::instance_selector;
 
 use crate::api::history::{History, Lag, PartitionLag, Series, Span};
 use crate::api::pipeline::{PipelineView, Pipelines, Wanted};

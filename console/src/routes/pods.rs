@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
-use millrace_operator::labels::instance_selector;
+use millrace_api::labels::instance_selector;
 
 use crate::api::pods::{Events, Pods};
 use crate::refusal::Refusal;

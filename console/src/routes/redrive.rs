@@ -11,8 +11,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, AttachedProcess, ListParams};
 use kube::{Api, ResourceExt};
+use millrace_api::labels::pod_selector;
 use millrace_api::names::{Component, Names};
-use millrace_operator::labels::pod_selector;
+use millrace_api::pods::is_ready;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
@@ -21,7 +22,6 @@ use super::actions::forbidden;
 use crate::access::Right;
 use crate::api::letters::{Redrive, RedriveAnswer, Redriven};
 use crate::audit;
-use crate::cluster::is_ready;
 use crate::refusal::Refusal;
 use crate::view::quoted;
 use crate::viewer::Viewer;
@@ -46,7 +46,7 @@ pub async fn redrive(
         let names = Names::new(namespace, name);
         let answer = redriven(&viewer, &names, &wanted).await;
         if !wanted.dry_run {
-            audit::action(&viewer, "redrive", &names, wanted.reason.as_deref().unwrap_or("all reasons"), &answer);
+            audit::action(viewer.user(), "redrive", &names, wanted.reason.as_deref().unwrap_or("all reasons"), &answer);
         }
         answer
     });

@@ -13,9 +13,9 @@ use millrace_api::crd;
 use millrace_api::names::{Component, Names};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_stores::kafka::{Bounds, Record};
+use millrace_terms::SettledQuery;
 use serde_json::Value;
 use tokio::time::timeout;
-use worker_settings::SettledQuery;
 
 use super::messages::{kafka_of, masking, permitted, refusal};
 use super::rows;

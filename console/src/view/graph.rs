@@ -2,9 +2,10 @@
 
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::Source;
+use millrace_api::crd::condition::{ConditionStatus, Link};
 use millrace_api::names::Names;
 
-use super::pipeline::{component_state, members, of, series};
+use super::pipeline::{component_state, members, series};
 use crate::api::history::{Measure, SeriesKey};
 use crate::api::pipeline::{Component, Edge, EdgeKind, Graph, Node, NodeKind, Stage, State};
 use crate::measure::history::History;
@@ -24,7 +25,7 @@ impl Facts<'_> {
     fn node(&self, kind: NodeKind, component: Component, name: &str) -> Node {
         let status = self.resource.status.as_ref();
         let members = status.map(|status| members(component, status));
-        let condition = status.and_then(|status| of(&status.conditions, component.condition()));
+        let condition = status.and_then(|status| component.link().condition().of(&status.conditions));
         Node {
             id: id(kind, name),
             kind,
@@ -33,7 +34,7 @@ impl Facts<'_> {
             state: component_state(component, status),
             reason: condition.map(|condition| condition.reason.clone()),
             message: condition
-                .filter(|condition| condition.status != "True")
+                .filter(|condition| ConditionStatus::of(condition) != ConditionStatus::True)
                 .map(|condition| condition.message.clone()),
             ready: members.as_ref().and_then(|members| members.ready),
             desired: members.as_ref().and_then(|members| members.desired),
@@ -71,12 +72,16 @@ impl Facts<'_> {
         let mut node = self.node(NodeKind::Topic, Component::Kafka, name);
         // The condition of the topics says more of a topic than that of the brokers.
         let status = self.resource.status.as_ref();
-        if let Some(topics) =
-            status.and_then(|status| of(&status.conditions, "TopicsReady")).filter(|_| node.state == State::Ok)
-        {
+        let topics = status.and_then(|status| Link::Topics.condition().of(&status.conditions));
+        if let Some(topics) = topics.filter(|_| node.state == State::Ok) {
             node.reason = Some(topics.reason.clone());
-            if topics.status != "True" {
-                node.state = if topics.status == "Unknown" { State::Unknown } else { State::Degraded };
+            let state = match ConditionStatus::of(topics) {
+                ConditionStatus::True => State::Ok,
+                ConditionStatus::False => State::Degraded,
+                ConditionStatus::Unknown => State::Unknown,
+            };
+            if state != State::Ok {
+                node.state = state;
                 node.message = Some(topics.message.clone());
             }
         }

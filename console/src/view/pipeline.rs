@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link};
 use millrace_api::names::Names;
 
 use super::moment;
@@ -18,14 +19,14 @@ impl Component {
     /// All components, in the order of the readiness chain.
     pub const ALL: [Self; 5] = [Self::ZooKeeper, Self::Kafka, Self::Cassandra, Self::Processor, Self::Producer];
 
-    /// Returns the type of the condition that says how it is.
-    pub const fn condition(self) -> &'static str {
+    /// Returns the link of the readiness chain that says how it is.
+    pub const fn link(self) -> Link {
         match self {
-            Self::ZooKeeper => "ZooKeeperReady",
-            Self::Kafka => "KafkaReady",
-            Self::Cassandra => "CassandraReady",
-            Self::Producer => "ProducerReady",
-            Self::Processor => "ProcessorReady",
+            Self::ZooKeeper => Link::ZooKeeper,
+            Self::Kafka => Link::Kafka,
+            Self::Cassandra => Link::Cassandra,
+            Self::Producer => Link::Producer,
+            Self::Processor => Link::Processor,
         }
     }
 }
@@ -35,7 +36,7 @@ pub fn summary(resource: &StreamingPipeline, history: &History) -> PipelineSumma
     let names = crate::cluster::names_of(resource);
     let status = resource.status.clone().unwrap_or_default();
     let conditions = conditions(&status.conditions);
-    let ready = conditions.into_iter().find(|condition| condition.kind == "Ready");
+    let ready = conditions.into_iter().find(|condition| condition.kind == ConditionType::Ready.as_str());
     let recent = |stage, measure| history.recent(&names, &series(Some(stage), measure));
     let error_rate = error_rate(&names, history);
     let lag = series(None, Measure::LagRecords);
@@ -81,18 +82,17 @@ pub fn state(resource: &StreamingPipeline, error_rate: Option<f64>) -> State {
     let Some(status) = &resource.status else {
         return State::Waiting;
     };
-    let is_true = |kind: &str| of(&status.conditions, kind).is_some_and(|condition| condition.status == "True");
     let spec = &resource.spec;
-    match of(&status.conditions, "Ready").map(|condition| condition.status.as_str()) {
+    match ConditionType::Ready.of(&status.conditions).map(ConditionStatus::of) {
         None => State::Waiting,
-        Some("Unknown") => State::Unknown,
-        Some("True") if spec.processor.replicas == 0 => State::Empty,
-        Some("True") if paused(resource).len() == spec.producer.sources.len() => State::Paused,
-        Some("True") if error_rate.is_some_and(|rate| rate > 0.0) => State::Degraded,
-        Some("True") => State::Ok,
-        Some(_) if is_true("Stalled") => State::Failed,
-        Some(_) if status.phase.as_deref() == Some("Creating") => State::Waiting,
-        Some(_) => State::Degraded,
+        Some(ConditionStatus::Unknown) => State::Unknown,
+        Some(ConditionStatus::True) if spec.processor.replicas == 0 => State::Empty,
+        Some(ConditionStatus::True) if paused(resource).len() == spec.producer.sources.len() => State::Paused,
+        Some(ConditionStatus::True) if error_rate.is_some_and(|rate| rate > 0.0) => State::Degraded,
+        Some(ConditionStatus::True) => State::Ok,
+        Some(ConditionStatus::False) if ConditionType::Stalled.is_true(&status.conditions) => State::Failed,
+        Some(ConditionStatus::False) if status.phase.as_deref() == Some("Creating") => State::Waiting,
+        Some(ConditionStatus::False) => State::Degraded,
     }
 }
 
@@ -102,15 +102,15 @@ pub fn component_state(component: Component, status: Option<&StreamingPipelineSt
         return State::Waiting;
     };
     let members = members(component, status);
-    let condition = of(&status.conditions, component.condition());
-    match (condition.map(|condition| condition.status.as_str()), members.ready, members.desired) {
+    let condition = component.link().condition().of(&status.conditions);
+    match (condition.map(ConditionStatus::of), members.ready, members.desired) {
         (_, _, Some(0)) => State::Empty,
-        (Some("True"), _, _) => State::Ok,
+        (Some(ConditionStatus::True), _, _) => State::Ok,
         (None, _, _) if status.phase.as_deref() == Some("Creating") => State::Waiting,
-        (None | Some("Unknown"), _, _) => State::Unknown,
-        (Some(_), _, _) if status.phase.as_deref() == Some("Creating") => State::Waiting,
-        (Some(_), Some(0), _) => State::Failed,
-        (Some(_), _, _) => State::Degraded,
+        (None | Some(ConditionStatus::Unknown), _, _) => State::Unknown,
+        (Some(ConditionStatus::False), _, _) if status.phase.as_deref() == Some("Creating") => State::Waiting,
+        (Some(ConditionStatus::False), Some(0), _) => State::Failed,
+        (Some(ConditionStatus::False), _, _) => State::Degraded,
     }
 }
 
@@ -145,11 +145,6 @@ pub fn conditions(written: &[v1::Condition]) -> Vec<Condition> {
             since: moment(&condition.last_transition_time),
         })
         .collect()
-}
-
-/// Returns a condition by its type.
-pub fn of<'a>(conditions: &'a [v1::Condition], kind: &str) -> Option<&'a v1::Condition> {
-    conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 #[cfg(test)]
@@ -201,6 +196,11 @@ mod tests {
         assert_eq!(state(&pipeline(Value::Null), None), State::Waiting);
         assert_eq!(state(&pipeline(status("True", "Running")), Some(0.5)), State::Degraded);
         assert_eq!(state(&pipeline(status("True", "Running")), None), State::Ok);
+    }
+
+    #[test]
+    fn components_stand_in_the_order_of_the_chain() {
+        assert!(Component::ALL.map(Component::link).is_sorted());
     }
 
     #[test]

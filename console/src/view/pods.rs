@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod as Resource};
 use kube::ResourceExt;
-use millrace_operator::labels::{COMPONENT_LABEL, RUN_LABEL};
+use millrace_api::labels::{COMPONENT_LABEL, RUN_LABEL};
+use millrace_api::pods::is_ready;
 
 use super::moment;
 use crate::api::pods::{Container, Pod};
-use crate::cluster::is_ready;
 
 /// Returns a pod.
 pub fn pod(resource: &Resource) -> Pod {

@@ -2,9 +2,9 @@
 
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
+use millrace_api::labels::COMPONENT_LABEL;
 use millrace_api::names::{Component as Part, Names};
 use millrace_api::validate::validate_sources;
-use millrace_operator::labels::COMPONENT_LABEL;
 
 use super::pipeline::{conditions, members};
 use crate::api::pipeline::Component;

@@ -1,10 +1,11 @@
 //! Facts of a pipeline → one sentence, and what holds it up, worst first. Pure.
 
 use millrace_api::StreamingPipeline;
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link};
 use millrace_api::names::Names;
 
 use super::graph::{CASSANDRA, KAFKA, ZOOKEEPER, id};
-use super::pipeline::{of, paused, series, state};
+use super::pipeline::{paused, series, state};
 use crate::api::history::{Measure, SeriesKey};
 use crate::api::pipeline::{Bottleneck, NodeKind, Stage, State, Why};
 use crate::measure::history::{History, RECENT};
@@ -64,28 +65,30 @@ pub fn facts(resource: &StreamingPipeline, names: &Names, history: &History) -> 
         history.recent(names, &SeriesKey { name: Some(name.clone()), ..series(Some(Stage::Source), measure) })
     };
     let lag = series(None, Measure::LagRecords);
-    let conditions = resource.status.iter().flat_map(|status| &status.conditions).cloned().collect::<Vec<_>>();
-    let unready = of(&conditions, "Ready").filter(|condition| condition.status != "True");
+    let conditions = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let untrue = |kind: ConditionType| {
+        kind.of(conditions).filter(|condition| ConditionStatus::of(condition) != ConditionStatus::True)
+    };
+    let unready = untrue(ConditionType::Ready);
     let error_rates = [Stage::Source, Stage::Processor, Stage::Sink].map(|stage| recent(stage, Measure::ErrorRate));
-    let links = [
-        ("ZooKeeperReady", id(NodeKind::Store, ZOOKEEPER)),
-        ("KafkaReady", id(NodeKind::Store, KAFKA)),
-        ("TopicsReady", id(NodeKind::Store, KAFKA)),
-        ("CassandraReady", id(NodeKind::Store, CASSANDRA)),
-    ];
     let query_nodes: Vec<String> =
         resource.spec.processor.queries.iter().map(|query| id(NodeKind::Query, &query.name)).collect();
     let source_node = resource.spec.producer.sources.first().map(|source| id(NodeKind::Source, &source.name));
-    let workers = [("ProcessorReady", query_nodes.first().cloned()), ("ProducerReady", source_node)];
-    let links = links.into_iter().chain(workers.into_iter().filter_map(|(kind, node)| Some((kind, node?))));
-    let broken = links.filter_map(|(kind, node)| {
-        let condition = of(&conditions, kind).filter(|condition| condition.status != "True")?;
-        Some((node, condition.message.clone()))
-    });
+    let node_of = |link: Link| match link {
+        Link::ZooKeeper => Some(id(NodeKind::Store, ZOOKEEPER)),
+        Link::Kafka | Link::Topics => Some(id(NodeKind::Store, KAFKA)),
+        Link::Cassandra => Some(id(NodeKind::Store, CASSANDRA)),
+        Link::Processor => query_nodes.first().cloned(),
+        Link::Producer => source_node.clone(),
+    };
+    let broken = Link::ALL
+        .into_iter()
+        .filter_map(|link| Some((node_of(link)?, untrue(link.condition())?.message.clone())))
+        .collect();
     Facts {
         state: Some(state(resource, error_rates.into_iter().sum())),
         unready: unready.map(|condition| (condition.reason.clone(), condition.message.clone())),
-        broken: broken.collect(),
+        broken,
         sources: resource
             .spec
             .producer

@@ -13,7 +13,7 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
-use millrace_api::run::moment_of;
+use millrace_api::crd::time::moment_of;
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace, operator};
 use serde_json::json;

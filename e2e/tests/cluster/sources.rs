@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn the_pipeline_is_valid_and_a_request_is_shorter_than_an_argument_may_be() {
         let resource: StreamingPipeline = serde_json::from_value(spec().value().clone()).expect("it fits the types");
-        assert_eq!(validate(&resource).rejected, []);
+        assert_eq!(validate(&resource, millrace_sql::judge).rejected, []);
         let longest = lines(PUSHED, 0..REQUEST).expect("profiles are JSON").len();
         assert!(longest < 100 << 10, "{longest} bytes");
     }

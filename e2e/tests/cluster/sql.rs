@@ -1,15 +1,17 @@
 //! SQL on a real cluster: one topic feeds a projection, a computed query and an UNNEST; what a condition drops is
 //! committed and counted, what one query cannot use is a dead letter of that query alone, and a replay changes nothing.
-//! A query that does not compile is refused in status, with its place, while the others go on; `worker check` says the
-//! same without the cluster.
+//! A query that does not compile is refused in status, with its place, while the others go on; `millrace validate` says
+//! the same without the cluster.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::{same, target};
+use millrace_e2e::command::Millrace;
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, Spec, in_namespace, operator};
 use millrace_stores::cassandra::{open, rows};
@@ -92,7 +94,7 @@ async fn queries_with_sql_write_what_they_say() -> Result<()> {
         namespace.say("a replay changes nothing");
 
         a_broken_query_is_refused_and_the_others_go_on(&live, &spec).await?;
-        a_file_is_checked_in_the_pod(&live).await
+        a_file_is_judged_alike(&live).await
     })
     .await
 }
@@ -216,20 +218,20 @@ async fn a_broken_query_is_refused_and_the_others_go_on(live: &Live, spec: &Spec
     operator::ensure_small(&live.namespace, "operator_resident_with_sql").await
 }
 
-/// As a person would, in the image that they run.
-async fn a_file_is_checked_in_the_pod(live: &Live) -> Result<()> {
-    let file = target().join("e2e-sql-check.yaml");
-    let arguments = ["exec", "-i", "-n", &live.namespace.name, "deploy/users-processor", "--", "worker", "check", "-"];
-    let mut said = Vec::new();
-    for sql in [BROKEN, &BROKEN.replace("uper", "upper")] {
-        let text = serde_yaml::to_string(with_query(&spec(), sql).value()).context("a resource is YAML")?;
+/// The same file without a cluster.
+async fn a_file_is_judged_alike(live: &Live) -> Result<()> {
+    let file = target().join("e2e-sql-validate.yaml");
+    let millrace = Millrace::new(&live.namespace)?.with_kubeconfig(PathBuf::from("/dev/null"));
+    let judged = [
+        (BROKEN.to_owned(), 1, "line 2, column 8: column 'name': there is no function 'uper'"),
+        (BROKEN.replace("uper", "upper"), 0, "1 resource, valid"),
+    ];
+    for (sql, code, says) in judged {
+        let text = serde_yaml::to_string(with_query(&spec(), &sql).value()).context("a resource is YAML")?;
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        said.push(live.namespace.cluster.kubectl_reading(&file, &arguments).await.map_err(|error| error.to_string()));
+        millrace.says(&["validate", &file.display().to_string()], code, says).await?;
     }
-    let refused = said[0].as_ref().err().context("a broken query is found good")?;
-    let place = "line 2, column 8: column 'name': there is no function 'uper'\n    2 |        uper(name) AS name\n      |        ^";
-    ensure!(refused.contains(place), "worker check says {refused}");
-    same("what worker check says of the mended file", said[1].as_deref().unwrap_or("an error"), "users: ok\n")
+    Ok(())
 }
 
 #[cfg(test)]
@@ -242,7 +244,7 @@ mod tests {
     fn the_pipeline_is_valid_and_becomes_invalid_by_the_broken_query_alone() {
         let rejected = |spec: &Spec| {
             let resource: StreamingPipeline = serde_json::from_value(spec.value().clone()).expect("it fits the types");
-            validate(&resource).rejected.len()
+            validate(&resource, millrace_sql::judge).rejected.len()
         };
         assert_eq!(rejected(&spec()), 0);
         assert_eq!(rejected(&with_query(&spec(), BROKEN)), 1);

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn the_pipeline_is_valid_and_the_record_is_json() {
         let resource: StreamingPipeline = serde_json::from_value(spec().value().clone()).expect("it fits the types");
-        assert_eq!(validate(&resource).rejected, []);
+        assert_eq!(validate(&resource, millrace_sql::judge).rejected, []);
         serde_json::from_str::<Value>(&record(Uuid::nil())).expect("a JSON object");
     }
 }

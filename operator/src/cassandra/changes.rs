@@ -2,7 +2,7 @@
 
 use millrace_api::Pipeline;
 use millrace_api::pipeline::Table;
-use worker_settings::{ColumnType, TypeSettings};
+use millrace_terms::{ColumnType, TypeSettings};
 
 use super::ring::{current_racks, ring_is_whole};
 use crate::observed::Observed;

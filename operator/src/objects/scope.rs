@@ -15,8 +15,8 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
 use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
+use millrace_terms::Bytes;
 use sha2::{Digest, Sha256};
-use worker_settings::Bytes;
 
 use crate::labels::{APPLICATION, COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 

@@ -9,7 +9,7 @@ use millrace_api::params::rfc3339;
 use millrace_api::pipeline::{Claim, claim_of};
 use millrace_api::ports::WORKER_HTTP;
 use millrace_api::{IngestionRun, Pipeline, Run};
-use worker_settings::{ProduceSettings, RunSettings};
+use millrace_terms::{ProduceSettings, RunSettings};
 
 use crate::labels::{ATTEMPT_LABEL, RUN_LABEL, RUN_UID};
 use crate::objects::scope::{Administration, Scope, files};

@@ -11,9 +11,9 @@ use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use millrace_api::ports::WORKER_HTTP;
+use millrace_terms::{RUN_COUNTS_PATH, RunCounts};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use worker_settings::{RUN_COUNTS_PATH, RunCounts};
 
 /// Longest that the answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::IngestionRun;
-use millrace_api::run::moment_of;
-use worker_settings::RunCounts;
+use millrace_api::crd::time::moment_of;
+use millrace_terms::RunCounts;
 
 use crate::labels::{ATTEMPT_LABEL, RUN_UID};
 

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
-use millrace_api::run::moment_of;
+use millrace_api::crd::time::moment_of;
 use millrace_api::{IngestionRun, Pipeline, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
 
 use super::attempt::attempt;

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use millrace_api::crd::run::Attempt;
-use worker_settings::{RunCounts, RunOutcome, RunResult};
+use millrace_terms::{RunCounts, RunOutcome, RunResult};
 
 use super::attempt::AttemptObjects;
 use super::endings::PodSeen;

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
-use millrace_api::run::{moment_of, time_of};
-use worker_settings::RunCounts;
+use millrace_api::crd::time::{moment_of, time_of};
+use millrace_terms::RunCounts;
 
 use super::attempt::trace_id;
 use super::observe::RunWorld;
@@ -75,7 +75,7 @@ pub(super) fn status(world: &RunWorld, progress: &[Progress], judgement: &Judgem
     let completion_time = judgement.phase.is_final().then(|| last_end.unwrap_or_else(|| time_of(world.now)));
     let duration = start_time.as_ref().zip(completion_time.as_ref()).and_then(|(start, end)| {
         let took = (moment_of(end) - moment_of(start)).to_std().ok()?;
-        Some(worker_settings::Duration::from_secs(took.as_secs()).to_string())
+        Some(millrace_terms::Duration::from_secs(took.as_secs()).to_string())
     });
     let source = world.pipeline.as_ref().and_then(|pipeline| {
         pipeline.spec.producer.sources.iter().find(|source| source.name == world.resource.spec.source)

@@ -12,10 +12,10 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use millrace_api::crd::run::REQUESTED_BY;
 use millrace_api::crd::schedule::{CatchUp, ConcurrencyPolicy};
-use millrace_api::crd::{RunPhase, ScheduleStatus};
+use millrace_api::crd::time::{moment_of, time_of};
+use millrace_api::crd::{MissedReason, RunPhase, ScheduleStatus};
 use millrace_api::names::scheduled_run;
 use millrace_api::params::rfc3339;
-use millrace_api::run::{moment_of, time_of};
 use millrace_api::schedule::{Schedule, Timetable};
 use millrace_api::{IngestionRun, StreamingPipeline};
 
@@ -82,34 +82,6 @@ pub struct Missed {
     pub count: u64,
     /// The latest of them.
     pub latest: DateTime<Utc>,
-}
-
-/// Why a due time is missed.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum MissedReason {
-    /// It passed longer ago than the schedule allows.
-    Late,
-    /// A later one takes its place.
-    Superseded,
-    /// A later one came due while a run was under way.
-    StillRunning,
-    /// There are more than are caught up with.
-    CatchUpLimit,
-    /// The schedule is paused.
-    Paused,
-}
-
-impl MissedReason {
-    /// Returns the reason as status and events have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "Late",
-            Self::Superseded => "Superseded",
-            Self::StillRunning => "StillRunning",
-            Self::CatchUpLimit => "CatchUpLimit",
-            Self::Paused => "Paused",
-        }
-    }
 }
 
 /// Something to be written to the API server.

@@ -15,11 +15,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, Port, WORKER_HTTP, WORKER_PUSH};
-use serde::Serialize;
-use worker_settings::{
+use millrace_terms::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
     QuerySettings,
 };
+use serde::Serialize;
 
 use crate::objects::pod::{
     Probes, Rhythm, User, config_map_volume, container, container_port, http_probe, pod_spec, pod_template, probed,

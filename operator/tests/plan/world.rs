@@ -103,7 +103,7 @@ impl World {
     }
 
     pub fn pipeline(&self) -> Pipeline {
-        validate(&self.resource).pipeline.expect("the fixture is valid")
+        validate(&self.resource, millrace_sql::judge).pipeline.expect("the fixture is valid")
     }
 
     /// Plans one pass over the world as it is, and writes the status that the pass reports.

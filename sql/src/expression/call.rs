@@ -7,11 +7,12 @@ use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::type_coercion::functions::fields_with_udf;
 use datafusion_expr::{Expr, ExprSchemable};
+use millrace_terms::{Position, Problem};
 use sqlparser::ast::{self, DateTimeField, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart};
 
 use super::{Translate, short};
 use crate::functions::{LONGEST_PADDING, function};
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 use crate::types::Class;
 
 impl Translate<'_> {
@@ -30,7 +31,7 @@ impl Translate<'_> {
         let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else {
             return Err(Problem::new(position, format!("there is no function '{name}'")));
         };
-        let position = Position::of(name.span, position);
+        let position = position_of(name.span, position);
         let name = &name.value;
         if over.is_some() {
             return Err(Problem::new(

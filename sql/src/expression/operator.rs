@@ -8,10 +8,11 @@ use datafusion_expr::type_coercion::other::{
     get_coerce_type_for_case_expression, get_coerce_type_for_case_when, get_coerce_type_for_list,
 };
 use datafusion_expr::{Expr, Operator};
+use millrace_terms::{Position, Problem};
 use sqlparser::ast::{self, BinaryOperator, CaseWhen, Spanned};
 
 use super::{Translate, call, constant, said};
-use crate::problem::{Position, Problem, Result};
+use crate::position::{Result, position_of};
 use crate::types::Class;
 
 impl Translate<'_> {
@@ -112,7 +113,7 @@ impl Translate<'_> {
         let mut expr = self.value(expr)?;
         let mut items = Vec::new();
         for item in list {
-            let position = Position::of(item.span(), position);
+            let position = position_of(item.span(), position);
             let item = self.value(item)?;
             let (left, item) = self.meet(position, expr, item)?;
             let (class, of_item) = (self.class(position, &left)?, self.class(position, &item)?);

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use millrace_api::pipeline::{Cassandra, Table};
+use millrace_terms::{ColumnSettings, TypeSettings};
 use snafu::{OptionExt, ResultExt};
-use worker_settings::{ColumnSettings, TypeSettings};
 
 use super::{AskCassandra, ExecuteSnafu, FindAddressSnafu, open_at, quoted};
 

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use millrace_terms::causes::chain_of;
+use millrace_terms::{KafkaSettings, PipelineName};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{Snafu, ensure};
-use worker_settings::{KafkaSettings, PipelineName};
 
 use super::{Positions, ReadMarks, enter};
-use crate::causes::chain;
 use crate::kafka::{Voice, client_config, partitions};
 
 /// Longest that the brokers may take to answer one question.
@@ -93,7 +93,7 @@ impl ReadMarks for CursorsTopic {
         let (topic, source) = (self.clone(), source.to_owned());
         async move {
             let read = tokio::task::spawn_blocking(move || topic.read_all(&source)).await;
-            read.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
+            read.map_err(|error| error.to_string())?.map_err(|error| chain_of(&error))
         }
         .boxed()
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use millrace_terms::{ColumnType, TypeSettings, fields_of};
 use uuid::Uuid;
-use worker_settings::{ColumnType, TypeSettings, fields_of};
 
 use super::fault::Fault;
 use super::{moment, nested, number};

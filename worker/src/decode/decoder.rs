@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use millrace_sql::{Failure, Plan, Problem, Scratch, Value};
+use millrace_sql::{Failure, Plan, Scratch, Value};
+use millrace_terms::{Problem, QuerySettings, SqlSettings, TableSettings};
 use snafu::Snafu;
-use worker_settings::{QuerySettings, SqlSettings, TableSettings};
 
 use super::{Cell, Table, present};
 use crate::rejection::{

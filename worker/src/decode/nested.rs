@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use millrace_terms::{ColumnType, TypeSettings, fields_of};
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use worker_settings::{ColumnType, TypeSettings, fields_of};
 
 use super::cell::{Cell, string, wanted};
 use super::fault::Fault;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use millrace_terms::{ColumnSettings, ColumnType, TableSettings};
 use rstest::rstest;
-use worker_settings::{ColumnSettings, ColumnType, TableSettings};
 
 use super::*;
 

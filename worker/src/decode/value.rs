@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use millrace_sql::Value;
-use worker_settings::{ColumnType, TypeSettings};
+use millrace_terms::{ColumnType, TypeSettings};
 
 use super::Cell;
 

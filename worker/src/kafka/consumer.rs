@@ -14,13 +14,13 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use millrace_terms::ProcessSettings;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
-use worker_settings::ProcessSettings;
 
 use super::{AwaitThreadSnafu, CloseConsumer, CommitLastSnafu, Consumer, Event, client_config, fetch_ahead};
 use crate::budget::Budget;

@@ -7,13 +7,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use millrace_terms::{Bytes, KafkaSettings, PipelineName};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header as RawHeader, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::future_producer::{Delivery, DeliveryFuture};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use snafu::{ResultExt, Snafu};
-use worker_settings::{Bytes, KafkaSettings, PipelineName};
 
 use super::{AwaitBrokerSnafu, Placed, PublishRecord, Publisher, Receipt, RefuseRecordSnafu, Voice, client_config};
 use crate::message::Outgoing;

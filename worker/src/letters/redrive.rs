@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
+use millrace_terms::ProcessSettings;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
-use worker_settings::ProcessSettings;
 
 use super::reader::{Letters, ReadLetters, Start, read};
 use super::{Counts, Letter};

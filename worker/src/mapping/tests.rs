@@ -1,7 +1,7 @@
 //! The random-user mapping, and every way in which a record can be rejected.
 
+use millrace_terms::{GeneratorSettings, Origin};
 use serde_json::json;
-use worker_settings::{GeneratorSettings, Origin};
 
 use super::*;
 

@@ -4,7 +4,7 @@
 
 use std::ops::Index;
 
-use worker_settings::QuerySettings;
+use millrace_terms::QuerySettings;
 
 use crate::decode::{CompileSql, Decoder, Table};
 
@@ -38,7 +38,7 @@ impl Query {
     }
 }
 
-/// All queries, by index and by topic. Topics are in the order of [`worker_settings::ProcessSettings::topics`].
+/// All queries, by index and by topic. Topics are in the order of [`millrace_terms::ProcessSettings::topics`].
 #[derive(Clone, Debug)]
 pub struct Queries {
     all: Vec<Query>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use worker_settings::RunCounts;
+use millrace_terms::RunCounts;
 
 use crate::kafka::Placed;
 use crate::message::Header;

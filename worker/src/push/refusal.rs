@@ -6,9 +6,9 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use millrace_terms::{Bytes, Duration};
 use serde_json::json;
 use snafu::Snafu;
-use worker_settings::{Bytes, Duration};
 
 /// Seconds after which a client may come back when memory is short: as long as Kafka usually takes to make room.
 const RETRY_SOON: u32 = 1;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::Query as Asked;
 use axum::routing::get;
 use axum::{Json, Router};
+use millrace_terms::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
-use worker_settings::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery};
 
 use crate::budget::Budget;
 use crate::decode::CompileSql;

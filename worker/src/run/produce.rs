@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::causes::chain_of;
+use millrace_terms::{Origin, ProduceSettings, SourceSettings};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use worker_settings::{Origin, ProduceSettings, SourceSettings};
 
 use crate::attempt::{self, RunAttempt};
 use crate::budget::Budget;
-use crate::causes::chain;
 use crate::cursor::{CursorsTopic, KeepMarks, Nowhere, ReadMarks, TopicKeeper};
 use crate::health::produce::ProduceHealth;
 use crate::health::server::{self, ServeHealth};
@@ -78,7 +78,7 @@ pub async fn producer(
         // It has written its result.
         Ok(()) | Err(RunProducer::Attempt { .. }) => ended,
         Err(error) => {
-            attempt::conclude_unbegun(run, &chain(&error), error.is_settings())?;
+            attempt::conclude_unbegun(run, &chain_of(&error), error.is_settings())?;
             Err(error)
         }
     }

@@ -1,10 +1,10 @@
 //! Settings survive the way through YAML, and wrong ones are refused with their path.
 
-use proptest::prelude::*;
-use worker_settings::{
+use millrace_terms::{
     CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, FileFormat, GeneratorSettings, KafkaSettings,
     PipelineName, SqlSettings, StartAt, TableSettings, TypeSettings,
 };
+use proptest::prelude::*;
 
 use super::*;
 

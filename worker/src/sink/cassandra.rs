@@ -13,11 +13,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use worker_settings::CassandraSettings;
+use millrace_terms::CassandraSettings;
+use millrace_terms::causes::chain_of;
 
 use super::{AwaitSinkSnafu, Row, Sink, WriteRows};
 use crate::backoff::Backoff;
-use crate::causes::chain;
 use crate::health::process::{ProcessHealth, SinkState};
 use crate::process::Query;
 use crate::sabotage::{Sabotage, Sabotages};
@@ -175,7 +175,7 @@ impl Shared {
             match Connection::open(&self.settings, &self.queries, self.with_timestamp).await {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    let problem = chain(&error);
+                    let problem = chain_of(&error);
                     self.telemetry.sink_unconnected(&problem);
                     self.health.sink(match error.is_mismatch() {
                         true => SinkState::Mismatched(problem),

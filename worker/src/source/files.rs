@@ -11,8 +11,8 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::FilesSettings;
 use tokio::time::{Instant, sleep_until};
-use worker_settings::FilesSettings;
 
 use super::{AcceptFileSnafu, AwaitEndpointSnafu, Batch, FetchRecords, Source};
 use crate::backoff::Backoff;

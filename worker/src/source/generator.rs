@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use millrace_profile::profile;
+use millrace_terms::GeneratorSettings;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use worker_settings::GeneratorSettings;
 
 use super::pace::Pace;
 use super::{Batch, FetchRecords, Records, Source};
@@ -109,7 +109,7 @@ mod tests {
     fn records_have_the_fields_that_the_operator_counts_on() {
         let Value::Object(fields) = flat(1, 0) else { panic!("no object") };
         let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
-        let mut promised = worker_settings::PROFILE_FIELDS;
+        let mut promised = millrace_terms::PROFILE_FIELDS;
         names.sort_unstable();
         promised.sort_unstable();
         assert_eq!(names, promised);

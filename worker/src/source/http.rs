@@ -9,8 +9,8 @@ mod request;
 
 use std::time::Duration;
 
+use millrace_terms::HttpSettings;
 use tokio::time::{Instant, sleep_until};
-use worker_settings::HttpSettings;
 
 use super::guard::Guard;
 use super::pace::Pace;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use millrace_terms::causes::chain_of;
+use millrace_terms::{KafkaSourceSettings, PipelineName};
 use tokio::time::{Instant, sleep_until};
-use worker_settings::{KafkaSourceSettings, PipelineName};
 
 use super::{AcceptAnswerSnafu, AwaitEndpointSnafu, Batch, FetchRecords, Source};
 use crate::backoff::Backoff;
-use crate::causes::chain;
 use crate::cursor::{KeepMarks, Mark};
 use reader::{Polled, Reader};
 
@@ -77,7 +77,7 @@ impl KafkaSource {
             }
             Err(error) => {
                 self.due = Instant::now() + self.backoff.next_delay();
-                AwaitEndpointSnafu { problem: chain(&error) }.fail()
+                AwaitEndpointSnafu { problem: chain_of(&error) }.fail()
             }
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::{Duration as Span, FileFormat, FilesSettings, Origin, SourceSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::memory::MemoryCursors;
 use millrace_worker::cursor::{ReadMarks, TopicKeeper};
@@ -19,7 +20,6 @@ use millrace_worker::telemetry::Telemetry;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{Duration as Span, FileFormat, FilesSettings, Origin, SourceSettings};
 
 use crate::wait::eventually;
 

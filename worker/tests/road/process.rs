@@ -5,6 +5,7 @@ mod sql;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::health::{Health, Readiness};
@@ -17,7 +18,6 @@ use millrace_worker::sink::memory::{Fault, MemorySink};
 use millrace_worker::telemetry::Telemetry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 
 use crate::wait::eventually;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_terms::{GeneratorSettings, Origin, SourceSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::Nowhere;
 use millrace_worker::health::Health;
@@ -19,7 +20,6 @@ use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker_settings::{GeneratorSettings, Origin, SourceSettings};
 
 use crate::wait::eventually;
 

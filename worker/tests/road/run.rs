@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::{
+    Duration as Span, GeneratorSettings, HttpSettings, Origin, RunCounts, RunOutcome, RunResult, RunSettings,
+    SourceSettings,
+};
 use millrace_worker::attempt;
 use millrace_worker::budget::Budget;
 use millrace_worker::cursor::Nowhere;
@@ -17,10 +21,6 @@ use millrace_worker::source::{Batch, FetchRecords, Source};
 use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use worker_settings::{
-    Duration as Span, GeneratorSettings, HttpSettings, Origin, RunCounts, RunOutcome, RunResult, RunSettings,
-    SourceSettings,
-};
 
 const TOPIC: &str = "users_created";
 
@@ -60,7 +60,7 @@ impl Attempt {
             timeout: Span::from_secs(1),
             headers: Vec::new(),
             records: String::new(),
-            max_response: worker_settings::Bytes(1 << 20),
+            max_response: millrace_terms::Bytes(1 << 20),
             max_requests_per_second: None,
         };
         Self { origin: Origin::Http(http), ..Self::new() }

@@ -1,18 +1,20 @@
 //! `StreamingPipeline` → what is ready and what is not, and why. Pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link as ChainLink};
 use millrace_api::crd::{ScheduleStatus, StreamingPipelineStatus};
 use serde::Serialize;
 
-/// The links, each with what the one that waits for it is: `None`, the pipeline itself.
-const CHAIN: [(&str, &str, Option<&str>); 6] = [
-    ("ProducerReady", "producers", None),
-    ("ProcessorReady", "processors", Some("ProducerReady")),
-    ("TopicsReady", "topics", Some("ProcessorReady")),
-    ("KafkaReady", "brokers", Some("TopicsReady")),
-    ("ZooKeeperReady", "zookeeper", Some("KafkaReady")),
-    ("CassandraReady", "cassandra", Some("ProcessorReady")),
+/// The links as a tree has them, each below the one that waits for it, and what each is called here.
+const TREE: [(ChainLink, &str); 6] = [
+    (ChainLink::Producer, "producers"),
+    (ChainLink::Processor, "processors"),
+    (ChainLink::Topics, "topics"),
+    (ChainLink::Kafka, "brokers"),
+    (ChainLink::ZooKeeper, "zookeeper"),
+    (ChainLink::Cassandra, "cassandra"),
 ];
 
 /// Whether something is as it should be.
@@ -28,11 +30,12 @@ pub enum State {
 }
 
 impl State {
-    fn of(status: &str) -> Self {
-        match status {
-            "True" => Self::Met,
-            "False" => Self::Unmet,
-            _ => Self::Unknown,
+    /// Reads a condition. `None`: there is none yet.
+    fn of(condition: Option<&Condition>) -> Self {
+        match condition.map(ConditionStatus::of) {
+            Some(ConditionStatus::True) => Self::Met,
+            Some(ConditionStatus::False) => Self::Unmet,
+            Some(ConditionStatus::Unknown) | None => Self::Unknown,
         }
     }
 }
@@ -42,11 +45,11 @@ impl State {
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// The condition.
-    pub condition: &'static str,
+    pub condition: ConditionType,
     /// What it is about.
     pub name: &'static str,
     /// The condition that waits for it. Absent: the pipeline itself does.
-    pub awaited_by: Option<&'static str>,
+    pub awaited_by: Option<ConditionType>,
     /// Whether it is met.
     pub state: State,
     /// Ready and wanted members, such as `2/3`. Absent: unknown, or it has none.
@@ -108,18 +111,19 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
             schedules: Vec::new(),
         };
     };
-    let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
-    let ready = condition("Ready");
-    let invalid = condition("SpecValid").filter(|condition| condition.status == "False");
-    let mut chain: Vec<Link> = CHAIN
+    let ready = ConditionType::Ready.of(&status.conditions);
+    let invalid = ConditionType::SpecValid
+        .of(&status.conditions)
+        .filter(|condition| ConditionStatus::of(condition) == ConditionStatus::False);
+    let mut chain: Vec<Link> = TREE
         .into_iter()
-        .map(|(kind, name, awaited_by)| {
-            let found = condition(kind);
+        .map(|(link, name)| {
+            let found = link.condition().of(&status.conditions);
             Link {
-                condition: kind,
+                condition: link.condition(),
                 name,
-                awaited_by,
-                state: found.map_or(State::Unknown, |found| State::of(&found.status)),
+                awaited_by: link.awaited_by().map(ChainLink::condition),
+                state: State::of(found),
                 members: members(status, name),
                 reason: found.map(|found| found.reason.clone()).unwrap_or_default(),
                 message: found.map(|found| found.message.clone()).unwrap_or_default(),
@@ -127,7 +131,7 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
             }
         })
         .collect();
-    let unmet: Vec<&str> =
+    let unmet: Vec<ConditionType> =
         chain.iter().filter(|link| link.state != State::Met).filter_map(|link| link.awaited_by).collect();
     for link in &mut chain {
         link.is_cause = link.state == State::Unmet && !unmet.contains(&link.condition);
@@ -135,7 +139,7 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
     Report {
         namespace,
         pipeline: name,
-        ready: ready.map_or(State::Unknown, |ready| State::of(&ready.status)),
+        ready: State::of(ready),
         phase: status.phase.clone(),
         reason: ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
         message: ready.map(|ready| ready.message.clone()).unwrap_or_default(),

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use millrace_api::crd::ScheduleStatus;
+use millrace_api::crd::condition::ConditionType;
+use millrace_api::crd::time::moment_of;
 use millrace_api::params::rfc3339;
-use millrace_api::run::moment_of;
 
 use super::report::{Link, Report, State};
 use crate::screen::{Colour, Screen, printable};
@@ -58,7 +59,7 @@ pub fn tree(report: &Report, screen: &Screen) -> String {
     drawn
 }
 
-fn links(report: &Report, awaited_by: Option<&str>, screen: &Screen) -> Vec<Node> {
+fn links(report: &Report, awaited_by: Option<ConditionType>, screen: &Screen) -> Vec<Node> {
     let of_this = report.chain.iter().filter(|link| link.awaited_by == awaited_by);
     of_this
         .map(|link| Node { text: link_line(link, screen), below: links(report, Some(link.condition), screen) })

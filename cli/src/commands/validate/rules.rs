@@ -4,7 +4,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, ResourceExt};
 use kube_cel::{ErrorKind, Validator};
-use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate, validate_run};
+use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate, validate_run, validate_sources};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub(super) fn check(texts: &[&str]) -> Vec<Checked> {
             } else {
                 match serde_json::from_value::<StreamingPipeline>(value) {
                     Ok(pipeline) => {
-                        checked.faults.extend(faults_of(&validate(&pipeline).rejected, &places));
+                        checked.faults.extend(faults_of(&validate(&pipeline, millrace_sql::judge).rejected, &places));
                         pipelines.push(pipeline);
                     }
                     Err(error) => checked.faults.push(Fault::new("", error.to_string(), places.of_key(""))),
@@ -80,7 +80,7 @@ pub(super) fn check(texts: &[&str]) -> Vec<Checked> {
         let of_run = pipelines
             .iter()
             .find(|pipeline| pipeline.name_any() == run.spec.pipeline && pipeline.namespace() == run.namespace());
-        if let Some(Err(rejected)) = of_run.map(|pipeline| validate_run(&run, pipeline, &validate(pipeline))) {
+        if let Some(Err(rejected)) = of_run.map(|pipeline| validate_run(&run, pipeline, &validate_sources(pipeline))) {
             all[text].faults.extend(faults_of(&rejected, &places));
         }
     }

@@ -1,7 +1,7 @@
 //! Records through queries with SQL, to cells.
 
+use millrace_terms::{ColumnSettings, StreamColumn, StreamType};
 use rstest::rstest;
-use worker_settings::{ColumnSettings, StreamColumn, StreamType};
 
 use super::*;
 use crate::decode::LARGEST_RECORD;

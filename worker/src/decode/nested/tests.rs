@@ -10,7 +10,7 @@ use scylla::serialize::value::SerializeValue;
 use scylla::serialize::writers::CellWriter;
 use scylla::value::{CqlDate, CqlTime, CqlValue};
 
-use worker_settings::ColumnSettings;
+use millrace_terms::ColumnSettings;
 
 use super::*;
 

@@ -4,7 +4,7 @@
 
 use scylla::errors::{BadQuery, DbError, ExecutionError, PrepareError, RequestAttemptError};
 
-use crate::causes::chain;
+use millrace_terms::causes::chain_of;
 
 /// What to do about a failed write.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 
 /// Judges a failed write.
 pub(super) fn judge(error: &ExecutionError) -> Verdict {
-    let problem = chain(error);
+    let problem = chain_of(error);
     match error {
         ExecutionError::BadQuery(BadQuery::ValuesTooLongForKey(..) | BadQuery::PartitionKeyExtraction) => {
             Verdict::RefuseOrMend(problem)

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_terms::causes::chain_of;
+use millrace_terms::{CassandraSettings, Consistency};
 use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
@@ -18,13 +20,11 @@ use scylla::statement::Consistency as CqlConsistency;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use snafu::{ResultExt, Snafu};
-use worker_settings::{CassandraSettings, Consistency};
 
 use super::super::{Row, WriteRows};
 use super::failure;
 use super::requests::{self, Bounds};
 use super::statement::{Mismatch, Values, check, insert, probe};
-use crate::causes::chain;
 use crate::process::Query;
 
 /// Longest that one write may take before it counts as not acknowledged.
@@ -171,8 +171,8 @@ impl Connection {
         let mend = |problem: String| WriteRows::MendSchema { query, problem };
         match self.session.prepare(text).await {
             Ok(prepared) => check(&prepared, self.queries[query].table()).map_err(|error| mend(error.to_string())),
-            Err(error) if failure::is_schema(&error) => Err(mend(chain(&error))),
-            Err(error) => Err(WriteRows::AwaitSink { problem: chain(&error) }),
+            Err(error) if failure::is_schema(&error) => Err(mend(chain_of(&error))),
+            Err(error) => Err(WriteRows::AwaitSink { problem: chain_of(&error) }),
         }
     }
 

@@ -1,12 +1,12 @@
 //! The insert statement of a table, whether it fits the table that the server has, and the values bound to it.
 
+use millrace_terms::{ColumnType, TypeSettings};
 use scylla::cluster::metadata::{CollectionType, ColumnType as CqlType, NativeType};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::{CellWriter, RowWriter};
 use scylla::statement::prepared::PreparedStatement;
 use snafu::{ResultExt, Snafu, ensure};
-use worker_settings::{ColumnType, TypeSettings};
 
 use crate::decode::{Cell, Table};
 use crate::sink::Row;
@@ -176,8 +176,8 @@ fn bind(index: usize, cell: &Cell<'_>, writer: CellWriter<'_>) -> Result<(), Bin
 mod tests {
     use std::sync::Arc;
 
+    use millrace_terms::{ColumnSettings, TableSettings};
     use scylla::cluster::metadata::UserDefinedType;
-    use worker_settings::{ColumnSettings, TableSettings};
 
     use super::*;
 

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
+use millrace_terms::FileFormat;
 use serde_json::{Map, Value};
-use worker_settings::FileFormat;
 
 /// The records of a piece, each with the byte of the piece that it begins at, and how many bytes are done with.
 #[derive(Debug, Default, PartialEq)]

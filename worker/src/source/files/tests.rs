@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use futures::future::BoxFuture;
+use millrace_terms::{Duration as Span, FileFormat};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use worker_settings::{Duration as Span, FileFormat};
 
 use super::*;
 use crate::cursor::Positions;

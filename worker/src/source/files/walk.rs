@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use worker_settings::{FileFormat, FilesSettings};
+use millrace_terms::{FileFormat, FilesSettings};
 
 use super::super::{AcceptFileSnafu, Batch, FetchRecords, Fetched, Unreadable};
 use super::rows::{BYTE_ORDER_MARK, Reading, Rows};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use cel::objects::{Key, Map};
 use cel::{Context, Program, Value};
 use chrono::DateTime;
-use millrace_api::template::{Part, parts};
+use millrace_terms::template::{Part, parts};
+use millrace_terms::{ParamValue, RunSettings};
 use reqwest::Url;
-use worker_settings::{ParamValue, RunSettings};
 
 use super::request::{EvaluateExpressionSnafu, PrepareRequests};
 use crate::mapping::value::{to_json, to_json_nested};
@@ -180,7 +180,7 @@ mod tests {
             time: "2026-03-30T02:00:00Z".to_owned(),
             max_records: None,
             duration: None,
-            timeout: worker_settings::Duration::from_secs(1),
+            timeout: millrace_terms::Duration::from_secs(1),
             trace_parent: "00".to_owned(),
             result: "/dev/null".into(),
         };

@@ -2,18 +2,18 @@
 
 use std::str::FromStr;
 
+use millrace_terms::causes::causes;
+use millrace_terms::{HeaderSettings, HeaderValue, HttpSettings};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue as Value, InvalidHeaderName, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use snafu::{ResultExt, Snafu, ensure};
-use worker_settings::{HeaderSettings, HeaderValue, HttpSettings};
 
 use super::super::guard::{Forbidden, Guard};
 use super::super::{AcceptAnswerSnafu, AwaitEndpointSnafu, Batch, FetchRecords, ReachAddressSnafu};
 use super::Failure;
 use super::answer::{records, retry_after};
 use super::expressions::{Body, Variables};
-use crate::causes::causes;
 
 /// Why an endpoint cannot be asked at all.
 #[derive(Debug, Snafu)]
@@ -96,8 +96,8 @@ impl Requests {
         Ok(Self {
             client,
             method: match settings.method {
-                worker_settings::Method::Get => Method::GET,
-                worker_settings::Method::Post => Method::POST,
+                millrace_terms::Method::Get => Method::GET,
+                millrace_terms::Method::Post => Method::POST,
             },
             url,
             body,

@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, routing::get};
+use millrace_terms::{Bytes, Duration as Span, HeaderSettings, HeaderValue};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use worker_settings::{Bytes, Duration as Span, HeaderSettings, HeaderValue};
 
 use super::*;
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use millrace_terms::{KafkaSettings, KafkaSourceSettings, PipelineName, StartAt};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{Snafu, ensure};
-use worker_settings::{KafkaSettings, KafkaSourceSettings, PipelineName, StartAt};
 
 use super::super::{Batch, Fetched, Read, Unreadable};
 use crate::cursor::Mark;

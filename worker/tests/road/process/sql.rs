@@ -1,6 +1,6 @@
 //! Queries with SQL on road two: records that become no row or many, and topics that several queries read.
 
-use worker_settings::{SqlSettings, StreamColumn, StreamType};
+use millrace_terms::{SqlSettings, StreamColumn, StreamType};
 
 use super::*;
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sqlparser::tokenizer::{Location, Span};
 
 /// A place in the SQL, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -12,14 +11,6 @@ pub struct Position {
     pub line: u64,
     /// Character in the line.
     pub column: u64,
-}
-
-impl Position {
-    /// Returns where a piece of SQL begins, or `otherwise` where the parser does not know.
-    pub(crate) fn of(span: Span, otherwise: Self) -> Self {
-        let Location { line, column } = span.start;
-        if line == 0 { otherwise } else { Self { line, column } }
-    }
 }
 
 impl fmt::Display for Position {
@@ -35,12 +26,13 @@ pub struct Problem {
     pub position: Position,
     /// The table's column that the faulty expression fills; `None` outside of the SELECT list.
     pub column: Option<String>,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
 impl Problem {
-    pub(crate) fn new(position: Position, message: impl Into<String>) -> Self {
+    /// Returns a problem of the query as a whole, or of a part outside of the SELECT list.
+    pub fn new(position: Position, message: impl Into<String>) -> Self {
         Self { position, column: None, message: message.into() }
     }
 
@@ -59,7 +51,8 @@ impl Problem {
     }
 
     /// Names the column, unless something inside has named it.
-    pub(crate) fn of_column(self, column: &str) -> Self {
+    #[must_use]
+    pub fn of_column(self, column: &str) -> Self {
         Self { column: self.column.or_else(|| Some(column.to_owned())), ..self }
     }
 }
@@ -74,8 +67,6 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
-
-pub(crate) type Result<T> = std::result::Result<T, Problem>;
 
 #[cfg(test)]
 mod tests {

@@ -1,19 +1,14 @@
-//! The causes behind an error: for logs, which print the whole chain, and for finding one of our own inside.
+//! The causes behind an error: for logs and statuses, which have the whole chain, and for finding one of our own inside.
 
 use std::error::Error;
 
 /// Returns the causes of an error, the nearest first, without itself.
-pub fn causes<'error>(error: &'error (dyn Error + 'static)) -> impl Iterator<Item = &'error (dyn Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
+pub fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 /// Returns an error with all its causes in one line, without repeating what was said already.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain_of(error: &dyn Error) -> String {
     causes(error).map(ToString::to_string).fold(error.to_string(), |text, cause| match text.contains(&cause) {
         true => text,
         false => format!("{text}: {cause}"),
@@ -35,6 +30,6 @@ mod tests {
     #[test]
     fn says_each_cause_once() {
         let error: Result<(), Outer> = Err(std::io::Error::other("disk on fire")).context(ReadSnafu);
-        assert_eq!(error.err().map(|error| chain(&error)), Some("cannot read the file: disk on fire".to_owned()));
+        assert_eq!(error.err().map(|error| chain_of(&error)), Some("cannot read the file: disk on fire".to_owned()));
     }
 }

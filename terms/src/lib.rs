@@ -1,14 +1,31 @@
-//! The contract between operator and worker: what the operator renders into a ConfigMap and the worker reads.
+//! The terms that the custom resource, operator, worker and SQL share, so that none has to link another.
 //!
-//! Owns the settings of both worker roads and the two unit types they share with the custom resource,
-//! [`Duration`] and [`Bytes`]. Serde only: the operator never links the worker's clients through it.
-//! Unknown fields are refused, so that an operator and a worker that disagree fail loudly at start.
+//! ```text
+//! (here)    settings of both worker roads: the operator writes them into a ConfigMap, the worker reads them
+//! origin    where a source's records come from
+//! cql       types of columns
+//! units     durations and bytes as people write them
+//! params    values of a source's params
+//! template  texts with `${…}` in them
+//! run       what an attempt of a run is told, and what it reports
+//! settled   when a record's row was acknowledged
+//! question  the question to the judge of a query's SQL
+//! problem   what is wrong with that SQL, and where
+//! causes    an error with all its causes in one line
+//! ```
+//!
+//! Plain data and pure functions: no network, no DataFusion, no Kubernetes. Unknown fields of settings are refused, so
+//! that an operator and a worker that disagree fail at start.
 
+pub mod causes;
 pub mod cql;
 mod origin;
 mod params;
+mod problem;
+mod question;
 mod run;
 mod settled;
+pub mod template;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -21,6 +38,8 @@ pub use origin::{
     Method, Origin, PushSettings, StartAt,
 };
 pub use params::ParamValue;
+pub use problem::{Position, Problem};
+pub use question::SqlQuestion;
 pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
 pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
 pub use units::{Bytes, Duration, ParseUnit};
