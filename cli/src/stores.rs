@@ -31,10 +31,10 @@ pub struct Reached<T> {
 pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, Failure> {
     let api: Api<Pod> = cluster.api();
     let pods = running(&api, names, Component::Kafka).await?;
-    let opened = join_all(pods.iter().map(|(pod, _)| async {
-        let broker = i32::try_from(ordinal(pod)?).ok()?;
-        Some((broker, forward(&api, &pod.name_any(), ports::KAFKA.number, 0).await))
-    }));
+    let opened =
+        join_all(pods.iter().map(|(pod, _)| async {
+            Some((ordinal(pod)?, forward(&api, &pod.name_any(), ports::KAFKA.number, 0).await))
+        }));
     let mut addresses = BTreeMap::new();
     let mut forwards = Vec::new();
     let mut last = None;

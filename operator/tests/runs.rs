@@ -18,6 +18,7 @@ use millrace_operator::runs::endings::{PodSeen, Termination};
 use millrace_operator::runs::observe::RunWorld;
 use millrace_operator::runs::plan::{RunPlan, plan};
 use millrace_operator::runs::progress::RunAct;
+use millrace_terms::{ProduceSettings, RunCounts, RunOutcome, RunResult};
 use serde_json::{Value, json};
 
 fn administration() -> Administration {
