@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use futures::FutureExt;
-use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -129,13 +128,20 @@ pub async fn remove_shared(run: &Run, kind: Kind) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let shared = ListParams::default().labels(&format!("{TEST_LABEL}={}", kind.label()));
     let found = namespaces.list(&shared).await.context("cannot list namespaces")?;
-    let names = found.items.iter().map(ResourceExt::name_any).filter(|name| Some(name) != run.sets.attached.as_ref());
-    let cluster = &cluster;
-    let gone = names.map(|name| async move {
-        end_pipelines(cluster, &name).await;
-        delete(cluster, &name, GONE_AT_LAST).await.map(|_| ())
-    });
-    join_all(gone).await.into_iter().collect()
+    for name in found.items.iter().map(ResourceExt::name_any).filter(|name| Some(name) != run.sets.attached.as_ref()) {
+        // It goes in the background: whether namespaces hang is judged where a scenario has its own.
+        let deleted = namespaces.delete(&name, &DeleteParams::background()).await;
+        deleted.map(drop).or_else(is_gone).with_context(|| format!("cannot delete namespace '{name}'"))?;
+    }
+    Ok(())
+}
+
+/// Accepts that what is to be deleted is gone, or on its way.
+fn is_gone(error: kube::Error) -> kube::Result<()> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 404 | 409) => Ok(()),
+        error => Err(error),
+    }
 }
 
 fn gone_in_time(took: Duration) -> Result<()> {
@@ -324,11 +330,8 @@ async fn end_pipelines(cluster: &Cluster, namespace: &str) {
 
 async fn delete(cluster: &Cluster, name: &str, limit: Duration) -> Result<Duration> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
-    match api.delete(name, &DeleteParams::background()).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot delete namespace '{name}'")),
-    }
+    let deleted = api.delete(name, &DeleteParams::background()).await;
+    deleted.map(drop).or_else(is_gone).with_context(|| format!("cannot delete namespace '{name}'"))?;
     let gone = async || Ok(api.get_opt(name).await?.is_none().then_some(()));
     Ok(eventually(&format!("namespace '{name}' is gone"), limit, gone).await?.1)
 }
