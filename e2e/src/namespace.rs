@@ -25,6 +25,9 @@ use crate::{Cluster, eventually, figures};
 /// Label with the name of the test that made the namespace.
 const TEST_LABEL: &str = "millrace.dev/e2e";
 
+/// Its value where no run removes the namespace.
+const KEPT: &str = "kept";
+
 /// Longest that the deletion of a namespace with a running pipeline may take.
 pub const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -115,7 +118,10 @@ pub async fn in_shared(
     }
     namespace.say("the store set is thrown away");
     sets.throw_away(kind, Some(&namespace.name));
-    if !turn.run.settings.keep {
+    if turn.run.settings.keep {
+        let label = format!("{TEST_LABEL}={KEPT}");
+        namespace.cluster.kubectl(&["label", "namespace", &namespace.name, "--overwrite", &label]).await?;
+    } else {
         namespace.end_pipelines().await;
         namespace.delete().await?;
     }
@@ -176,6 +182,7 @@ impl TestNamespace {
     ) -> Result<Self> {
         let name = format!("e2e-{label}-{}", &uuid::Uuid::new_v4().simple().to_string()[..6]);
         let attached = turn.run.sets.attached.clone().filter(|_| shared == Some(Kind::One));
+        let label = if attached.is_some() { KEPT } else { label };
         let name = attached.unwrap_or(name);
         let api: Api<Namespace> = Api::all(cluster.client.clone());
         let namespace = json!({
