@@ -84,7 +84,7 @@ test-e2e: ## runs the tests that need the cluster
 
 chaos-data: ## 500 faults under ten million records, another seed each day, every record compared; then a cut-off leader
 	@E2E_CHAOS_FAULTS=$${E2E_CHAOS_FAULTS:-500} E2E_CHAOS_RECORDS=$${E2E_CHAOS_RECORDS:-10000000} \
-	  E2E_CHAOS_RATE=$${E2E_CHAOS_RATE:-4000} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
+	  E2E_CHAOS_RATE=$${E2E_CHAOS_RATE:-4000} E2E_CHAOS_KILLS=$${E2E_CHAOS_KILLS:-50} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
 	  e2e/run.sh faults_at_random a_cut_off_leader
 
 operator-local: ## runs this checkout's operator on this machine in place of the release's; see docs/tests.md
