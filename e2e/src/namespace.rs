@@ -136,17 +136,17 @@ pub async fn remove_shared(run: &Run, kind: Kind) -> Result<()> {
     let found = namespaces.list(&shared).await.context("cannot list namespaces")?;
     for name in found.items.iter().map(ResourceExt::name_any).filter(|name| Some(name) != run.sets.attached.as_ref()) {
         // It goes in the background: whether namespaces hang is judged where a scenario has its own.
-        let deleted = namespaces.delete(&name, &DeleteParams::background()).await;
-        deleted.map(drop).or_else(is_gone).with_context(|| format!("cannot delete namespace '{name}'"))?;
+        begin_deletion(&namespaces, &name).await?;
     }
     Ok(())
 }
 
-/// Accepts that what is to be deleted is gone, or on its way.
-fn is_gone(error: kube::Error) -> kube::Result<()> {
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 404 | 409) => Ok(()),
-        error => Err(error),
+/// Deletes a namespace that may be gone, or on its way, and does not wait for it.
+async fn begin_deletion(namespaces: &Api<Namespace>, name: &str) -> Result<()> {
+    match namespaces.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot delete namespace '{name}'")),
     }
 }
 
@@ -337,8 +337,7 @@ async fn end_pipelines(cluster: &Cluster, namespace: &str) {
 
 async fn delete(cluster: &Cluster, name: &str, limit: Duration) -> Result<Duration> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
-    let deleted = api.delete(name, &DeleteParams::background()).await;
-    deleted.map(drop).or_else(is_gone).with_context(|| format!("cannot delete namespace '{name}'"))?;
+    begin_deletion(&api, name).await?;
     let gone = async || Ok(api.get_opt(name).await?.is_none().then_some(()));
     Ok(eventually(&format!("namespace '{name}' is gone"), limit, gone).await?.1)
 }
