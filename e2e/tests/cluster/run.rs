@@ -40,6 +40,8 @@ pub fn run(names: &[String]) -> Result<bool> {
             done?;
             true
         }
+        // What is being removed goes on without this run.
+        Err(_) if ended.len() == plan.selection.run.len() => true,
         Err(_) => {
             say_what_is_left(&run, &plan, &ended);
             false
