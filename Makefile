@@ -72,9 +72,12 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-fast test-e2e chaos-data generate console-page
-test: ## runs every test, on the real cluster at the end; what CI runs
+.PHONY: test test-full test-fast test-e2e chaos-data operator-local generate console-page
+test: ## runs the tests, on the real cluster at the end, and says which scenarios it leaves out; what CI runs
 	@.ci/test
+
+test-full: ## runs every test with the long waits, and notes it in docs/full-runs.jsonl
+	@E2E_FULL=1 .ci/test
 
 test-fast: ## runs the tests that need no cluster
 	@.ci/test format shell clippy docs generated unit
@@ -84,8 +87,11 @@ test-e2e: ## runs the tests that need the cluster
 
 chaos-data: ## 500 faults under ten million records, another seed each day, every record compared; then a cut-off leader
 	@E2E_CHAOS_FAULTS=$${E2E_CHAOS_FAULTS:-500} E2E_CHAOS_RECORDS=$${E2E_CHAOS_RECORDS:-10000000} \
-	  E2E_CHAOS_RATE=$${E2E_CHAOS_RATE:-4000} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
+	  E2E_CHAOS_RATE=$${E2E_CHAOS_RATE:-4000} E2E_CHAOS_KILLS=$${E2E_CHAOS_KILLS:-50} E2E_CHAOS_SEED=$${E2E_CHAOS_SEED:-$$(date +%Y%m%d)} \
 	  e2e/run.sh faults_at_random a_cut_off_leader
+
+operator-local: ## runs this checkout's operator on this machine in place of the release's; see docs/tests.md
+	@e2e/operator-local.sh
 
 console-page: ## writes the console's OpenAPI document, the page's types and the built page anew; wants Node
 	@console/page.sh

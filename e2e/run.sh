@@ -1,21 +1,31 @@
 #!/usr/bin/env bash
-# The end-to-end tests on the cluster that `make cluster` made: installs the chart from this checkout, runs every test
-# of e2e/, and ends with a line `N passed, N failed`. The admission samples are a step of their own in .ci/test.
+# The end-to-end scenarios on the cluster that `make cluster` made: installs the chart from this checkout and calls their
+# program, which ends with a line `N passed, N failed`. The admission samples are a step of their own in .ci/test.
 #
-#   e2e/run.sh              all of them
-#   e2e/run.sh NAME...      only the tests whose name contains one of these
+#   e2e/run.sh              the core, what is affected by the changed paths, and a part that rotates (e2e/scenarios.toml)
+#   e2e/run.sh NAME...      only the scenarios whose name contains one of these
+#   e2e/run.sh --plan       prints which those are, and runs nothing
 #
 # MILLRACE_SKIP_IMAGES=1  keeps the images that target/images.env names
 # MILLRACE_SKIP_CHART=1   keeps the release as it is
-# E2E_IDLE_SECONDS=600    how long the idle test watches
-# E2E_CHAOS_SECONDS=150   how long faults go on, chosen by E2E_CHAOS_SEED=1; `make chaos-data` asks for many
-# E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed
-# E2E_KEEP=1              keeps the namespace of a failed test
+# E2E_FULL=1              all scenarios with the long waits; noted in docs/full-runs.jsonl
+# E2E_BASE=COMMIT         what landed last; by itself where this and origin/main part, or the parent of the newest commit
+# E2E_IDLE_SECONDS=120    how long the idle scenario watches; 600 in the full run
+# E2E_CHAOS_SEED=N        chooses faults and moments; by itself the number of commits
+# E2E_CHAOS_SECONDS=90    how long faults go on; 300 in the full run. `make chaos-data` asks for many
+# E2E_CHAOS_KILLS=15      how many processors are killed after that; 50 in the full run
+# E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed; 60 in the full run
+# E2E_AWAY_SECONDS=30     how long a store is away while a console's page is open; 60 in the full run
+# E2E_DEADLINE=SECONDS    since 1970: then the run stops, names what is left, and fails
+# E2E_KEEP=1              keeps the namespace of a failed scenario
+# E2E_ATTACH=NAMESPACE    scenarios that share a set of one of each use the pipeline of this namespace, which is made the
+#                         first time, and stays
 # E2E_BACKTRACE=1         errors with backtraces
+#
+# Each scenario has its own log in target/e2e-logs; target/minutes.jsonl says what each took.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-eval "$(cluster/cluster.sh env)"
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/e2e-logs
 readonly release=millrace home=millrace-system source_home=e2e-source
@@ -56,90 +66,32 @@ restore() {
     helm --kube-context "$MILLRACE_CONTEXT" -n "$home" upgrade "$release" charts/millrace \
       --reset-values --values "$target/e2e-values.yaml" >/dev/null
   fi
-  [ -z "${idle:-}" ] || kill "$idle" 2>/dev/null || true
 }
 
-# The tests are compiled once and their programs called, so that several can run beside each other.
+# The scenarios' program and the command that they run, compiled.
 program() {
   cargo build -q --workspace --bin millrace
   cargo test -q --workspace --test cluster --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 
-# Runs tests of a program and keeps what they print for the sum at the end. Errors tell what they wait for; where in
-# the harness they were made helps nobody.
-tests() { # LOG PROGRAM FILTER...
-  local log=$logs/$1.log
-  shift
-  RUST_BACKTRACE=${E2E_BACKTRACE:-0} "$@" --ignored --nocapture --test-threads=1 2>&1 | tee "$log" | grep --line-buffered -Ev '^(running|test result|$)' || true
-}
-
-# Runs those of the named tests that are wanted, one after the other.
-in_turn() { # LOG PROGRAM NAME...
-  local log=$1 program=$2 name mine=()
-  shift 2
-  for name; do if wanted "$name"; then mine+=("$name"); fi; done
-  [ ${#mine[@]} -eq 0 ] || tests "$log" "$program" "${mine[@]}"
-}
-
-wanted() { # NAME
-  local name
-  [ ${#names[@]} -gt 0 ] || return 0
-  for name in "${names[@]}"; do [[ $1 != *"$name"* ]] || return 0; done
-  return 1
-}
-
 main() {
-  names=("$@")
+  if [ "${1:-}" = --plan ]; then
+    "$(program)" plan "${@:2}"
+    return
+  fi
+  eval "$(cluster/cluster.sh env)"
   mkdir -p "$logs"
   rm -f "$logs"/*.log
   images
-  say "compiling the tests"
+  say "compiling the scenarios"
   local program
   program=$(program)
   trap restore EXIT
   install
   sample_source
-
-  # The idle test only watches for ten minutes; it counts what concerns its own namespace.
-  if wanted an_idle_pipeline_is_left_alone; then
-    tests idle "$program" an_idle_pipeline_is_left_alone &
-    idle=$!
-  fi
-  in_turn heavy "$program" generated_records
-  # Small pipelines, two at a time. Those that look at the operator, or end it, are in one row.
-  in_turn small-1 "$program" one_of_each a_pipeline_survives a_guarded_pipeline helm_test &
-  local row=$!
-  in_turn small-2 "$program" a_foreign_object a_failure_is_dumped a_column_of_every_type a_pipeline_grows \
-    runs_are_accounted the_command_shows
-  wait "$row" || true
-  # Requests that must come within seconds; and three servers, three brokers and three nodes are all that two cores can
-  # carry at once.
-  in_turn heavy-2 "$program" pushed_filed_and_copied full_and_slow_disks faults_at_random three_of_each
-  [ -z "${idle:-}" ] || wait "$idle" || true
-  idle=
-  # Last and alone: they measure the operator, stop or kill it or the API server, and switch faults on for all pipelines.
-  in_turn controls "$program" queries_with_sql scheduled_runs scope_of_one_namespace sabotage_is_noticed a_cut_off_leader \
-    the_console
-  sum "$program"
-}
-
-sum() { # PROGRAM
-  local passed failed all
-  passed=$(count passed)
-  failed=$(count failed)
-  # A test whose process was ended has said nothing.
-  if [ ${#names[@]} -eq 0 ]; then
-    all=$("$1" --list --ignored 2>/dev/null | grep -c ': test$')
-    failed=$((all - passed))
-  fi
-  say "figures in $target/e2e-figures.json, logs in $logs"
-  say "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
-}
-
-count() { # WORD
-  cat "$logs"/*.log | awk -v word="$1" '/^test result: / { for (i = 2; i <= NF; i++) if ($i == word ";") n += $(i - 1) } END { print n + 0 }'
+  # Errors say what they wait for; where in the harness they were made helps nobody.
+  RUST_BACKTRACE=${E2E_BACKTRACE:-0} "$program" run "$@"
 }
 
 # On one line, so that bash has read all of it: the file may change while it runs.

@@ -1,9 +1,12 @@
 //! The events of a pipeline, as `kubectl describe` shows them.
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::ListParams;
+use millrace_api::run::moment_of;
 
 use crate::Live;
 
@@ -16,6 +19,8 @@ pub struct Told {
     pub reason: String,
     /// What happened, in a sentence.
     pub note: String,
+    /// When it was seen last.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// Returns the events concerning a pipeline.
@@ -31,6 +36,11 @@ pub async fn of(live: &Live) -> Result<Vec<Told>> {
         kind: event.type_.unwrap_or_default(),
         reason: event.reason.unwrap_or_default(),
         note: event.note.unwrap_or_default(),
+        at: event
+            .series
+            .map(|series| series.last_observed_time)
+            .or(event.event_time)
+            .map(|time| moment_of(&Time(time.0))),
     };
     Ok(events.items.into_iter().filter(concerns).map(told).collect())
 }

@@ -11,7 +11,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, FindCoordinatorRequest, GroupId, OffsetCommitRequest, ProduceRequest, TopicName,
+    BrokerId, DeleteGroupsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, GroupId,
+    OffsetCommitRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use kafka_protocol::records::{
@@ -30,12 +31,17 @@ mod version {
     pub(super) const FETCH: i16 = 11;
     pub(super) const FIND_COORDINATOR: i16 = 3;
     pub(super) const OFFSET_COMMIT: i16 = 7;
+    pub(super) const DELETE_TOPICS: i16 = 5;
+    pub(super) const DELETE_GROUPS: i16 = 2;
 }
 
 /// How long brokers may wait for all replicas, in milliseconds.
 const ACKNOWLEDGE_WITHIN_MS: i32 = 10_000;
 /// Most bytes of one answer.
 const FETCH_BYTES: i32 = 8 << 20;
+/// Kafka's errors for what is not there.
+const UNKNOWN_TOPIC: i16 = 3;
+const UNKNOWN_GROUP: i16 = 69;
 /// Length of a batch's base offset and length fields.
 const BATCH_PREFIX: usize = 12;
 
@@ -189,9 +195,7 @@ impl KafkaClient {
     /// Moves the group's committed position; the group must have no members.
     pub async fn rewind(&mut self, partition: i32, offset: i64) -> Result<()> {
         let group = StrBytes::from_string(self.group.clone());
-        let any = *self.addresses.keys().next().context("there is no broker")? as i32;
-        let question = FindCoordinatorRequest::default().with_key(group.clone());
-        let coordinator = self.ask(any, &question, version::FIND_COORDINATOR).await?.node_id.0;
+        let coordinator = self.coordinator().await?;
         let position = OffsetCommitRequestPartition::default()
             .with_partition_index(partition)
             .with_committed_offset(offset)
@@ -206,6 +210,48 @@ impl KafkaClient {
             ensure!(result.error_code == 0, "Kafka refuses to move the group with error {}", result.error_code);
         }
         Ok(())
+    }
+
+    /// Deletes all topics but Kafka's own.
+    pub async fn delete_topics(&mut self) -> Result<()> {
+        let facts = self.facts().await?;
+        let names: Vec<TopicName> =
+            facts.topics.keys().filter(|topic| !topic.starts_with("__")).map(|topic| topic_name(topic)).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let controller = facts.controller.context("no broker is the controller")?;
+        let request = DeleteTopicsRequest::default().with_topic_names(names).with_timeout_ms(ACKNOWLEDGE_WITHIN_MS);
+        let answer = self.ask(controller, &request, version::DELETE_TOPICS).await?;
+        for result in answer.responses {
+            ensure!(
+                [0, UNKNOWN_TOPIC].contains(&result.error_code),
+                "cannot delete {:?}: {}",
+                result.name,
+                result.error_code
+            );
+        }
+        self.leaders.clear();
+        Ok(())
+    }
+
+    /// Deletes the group, which must have no members, with its position.
+    pub async fn delete_group(&mut self) -> Result<()> {
+        let coordinator = self.coordinator().await?;
+        let group = GroupId(StrBytes::from_string(self.group.clone()));
+        let request = DeleteGroupsRequest::default().with_groups_names(vec![group]);
+        let answer = self.ask(coordinator, &request, version::DELETE_GROUPS).await?;
+        for result in answer.results {
+            let is_gone = [0, UNKNOWN_GROUP].contains(&result.error_code);
+            ensure!(is_gone, "cannot delete the group: error {}", result.error_code);
+        }
+        Ok(())
+    }
+
+    async fn coordinator(&mut self) -> Result<i32> {
+        let any = *self.addresses.keys().next().context("there is no broker")? as i32;
+        let question = FindCoordinatorRequest::default().with_key(StrBytes::from_string(self.group.clone()));
+        Ok(self.ask(any, &question, version::FIND_COORDINATOR).await?.node_id.0)
     }
 
     async fn leader(&mut self, topic: &str, partition: i32) -> Result<i32> {

@@ -1,6 +1,12 @@
-//! End-to-end tests on a real cluster: what they share. The tests themselves are in `tests/cluster/`.
+//! End-to-end tests on a real cluster: what they share. The scenarios themselves are in `tests/cluster/`.
 //!
 //! ```text
+//! catalogue  which scenarios there are, and which of them a run takes
+//! settings   how long and how much
+//! queue, turn    whose turn it is; a scenario's log and times
+//! sets       store sets that scenarios hand on
+//! minutes    the ledger of minutes
+//! full_runs, git    when each scenario has last passed, and what was changed
 //! namespace  one test, one namespace: made, told of, dumped on failure, deleted and timed
 //! cluster    the API server, kubectl, helm, and a way onto the nodes
 //! spec       pipelines as test data
@@ -21,6 +27,7 @@
 #![expect(clippy::disallowed_methods, reason = "it judges a cluster from outside: by the clock, files and programs")]
 
 pub mod audit;
+pub mod catalogue;
 pub mod clock;
 pub mod cluster;
 pub mod command;
@@ -29,20 +36,28 @@ pub mod cut;
 pub mod disk;
 pub mod events;
 pub mod figures;
+pub mod full_runs;
+pub mod git;
 pub mod kafka;
 pub mod ledger;
 pub mod live;
 pub mod metrics;
+pub mod minutes;
 pub mod namespace;
 pub mod operator;
 pub mod process;
+pub mod queue;
+pub mod sets;
+pub mod settings;
 pub mod spec;
 pub mod table;
+pub mod turn;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use ledger::{Comparison, Ledger, Person};
 pub use live::Live;
-pub use namespace::{TestNamespace, in_namespace};
+pub use namespace::{TestNamespace, in_namespace, in_shared};
 pub use spec::Spec;
+pub use turn::Turn;
 pub use wait::eventually;

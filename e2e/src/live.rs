@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
@@ -18,7 +18,7 @@ use crate::kafka::KafkaClient;
 use crate::metrics::{self, Metrics};
 use crate::process::restarts;
 use crate::table::Table;
-use crate::{Spec, TestNamespace, eventually};
+use crate::{Spec, TestNamespace, eventually, sets};
 
 /// A pipeline that was applied in a test's namespace.
 pub struct Live {
@@ -30,22 +30,62 @@ pub struct Live {
 }
 
 impl Live {
-    /// Applies a pipeline for the first time.
+    /// Prepares a pipeline while others are at work, with topics and tables of its own, waits until it is Ready, and then
+    /// for the scenario's turn.
+    pub async fn start(namespace: &TestNamespace, spec: &Spec, limit: Duration) -> Result<Self> {
+        let turn = &namespace.turn;
+        let starting = turn.starting().await;
+        let began = Instant::now();
+        let live = Self::apply(namespace, spec).await?;
+        live.await_ready(limit).await?;
+        drop(starting);
+        let took = began.elapsed();
+        turn.is_ready(took);
+        let figure = if namespace.is_used { "handed_on_to_ready" } else { "apply_to_ready" };
+        namespace.time(figure, took)?;
+        turn.work().await;
+        Ok(live)
+    }
+
+    /// Applies a pipeline for the first time; one that another scenario has left is emptied first.
     pub async fn apply(namespace: &TestNamespace, spec: &Spec) -> Result<Self> {
         let live = Self {
             namespace: namespace.clone(),
             names: Names::new(&namespace.name, spec.name()),
             api: Api::namespaced(namespace.cluster.client.clone(), &namespace.name),
         };
+        match namespace.shared.filter(|_| namespace.is_used) {
+            Some(kind) => sets::empty(&live, kind).await.context("the stores cannot be emptied")?,
+            None => namespace.turn.starts_set(),
+        }
         live.change(spec).await?;
         Ok(live)
     }
 
     /// Applies a changed spec.
     pub async fn change(&self, spec: &Spec) -> Result<()> {
+        if self.namespace.shared.is_some() && self.api.get_opt(self.names.pipeline()).await?.is_some() {
+            return self.replace(spec).await;
+        }
         let patch = PatchParams::apply("millrace-e2e").force();
         let applied = self.api.patch(self.names.pipeline(), &patch, &Patch::Apply(spec.value())).await;
         applied.map(|_| ()).context("cannot apply the pipeline")
+    }
+
+    /// Makes a spec out of another scenario's: applied, it would keep what that one has set by patches.
+    async fn replace(&self, spec: &Spec) -> Result<()> {
+        let wanted: StreamingPipeline = serde_json::from_value(spec.value().clone()).context("it is no pipeline")?;
+        loop {
+            let mut now = self.resource().await?;
+            now.spec = wanted.spec.clone();
+            now.metadata.annotations.clone_from(&wanted.metadata.annotations);
+            match self.api.replace(self.names.pipeline(), &PostParams::default(), &now).await {
+                Ok(_) => return Ok(()),
+                // The operator has written the status meanwhile.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(error).context("cannot replace the pipeline"),
+            }
+        }
     }
 
     /// Changes a few fields by a merge patch.

@@ -1,11 +1,15 @@
 //! Pipelines as test data: one small base, and what a test changes in it.
 
+use anyhow::{Context, Result};
+use millrace_api::{StreamingPipeline, validate};
 use serde_json::{Value, json};
 
 const ONE: &str = include_str!("pipeline/one.yaml");
 
 /// The topic that sources fill and the processors read.
 pub const TOPIC: &str = "users_created";
+/// The keyspace of all tables.
+pub const KEYSPACE: &str = "streams";
 /// The keyspace and table that the processors fill.
 pub const TABLE: &str = "streams.created_users";
 
@@ -44,6 +48,19 @@ impl Spec {
             .with("/spec/processor/replicas", json!(2))
     }
 
+    /// Takes the workers away, and all topics and tables that a scenario could know.
+    pub fn at_rest(self) -> Self {
+        let rest =
+            json!({"name": "rest", "columns": [{"name": "id", "type": "uuid"}], "primaryKey": {"partition": ["id"]}});
+        let silent = json!({"name": "silent", "topic": "rest", "generator": {"count": 1}, "key": "id"});
+        self.with("/spec/kafka/topics", json!([{"name": "rest", "partitions": 1}]))
+            .with("/spec/cassandra/tables", json!([rest]))
+            .with("/spec/processor/queries", json!([{"name": "rest", "from": "rest", "into": "rest"}]))
+            .with("/spec/processor/replicas", json!(0))
+            .with("/spec/producer/sources", json!([silent]))
+            .with("/spec/producer/replicas", json!(0))
+    }
+
     /// Sets a value by its JSON pointer. The last part of the pointer may be new, or `-` for the end of a list.
     pub fn with(mut self, pointer: &str, value: Value) -> Self {
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer begins with '/'");
@@ -80,6 +97,13 @@ impl Spec {
     /// Returns the name of the dead-letter topic.
     pub fn dead_letters() -> String {
         "users-dead-letters".to_owned()
+    }
+
+    /// Returns what the operator would refuse of it.
+    pub fn rejected(&self) -> Result<Vec<String>> {
+        let resource: StreamingPipeline =
+            serde_json::from_value(self.0.clone()).context("test data does not fit the types")?;
+        Ok(validate(&resource, millrace_sql::judge).rejected.iter().map(ToString::to_string).collect())
     }
 
     /// Returns the resource.
@@ -135,19 +159,17 @@ fn topic(name: &str, partitions: u64, config: &[(&str, &str)]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use millrace_api::{StreamingPipeline, validate};
-
     use super::*;
 
     fn is_valid(spec: Spec) {
-        let resource: StreamingPipeline = serde_json::from_value(spec.0).expect("test data fits the types");
-        let rejected = validate(&resource, millrace_sql::judge).rejected;
-        assert!(rejected.is_empty(), "{rejected:?}");
+        assert_eq!(spec.rejected().expect("test data fits the types"), [""; 0]);
     }
 
     #[test]
     fn every_pipeline_of_the_tests_is_valid() {
         is_valid(Spec::one());
+        is_valid(Spec::one().at_rest());
+        is_valid(Spec::three().at_rest());
         is_valid(Spec::one().sources([http_source("people", "results=10")]));
         let generator = Generator { seed: 1, count: Some(5), rate: Some(5) };
         let both = [generator.source(), http_source("people", "results=100&seed=three")];

@@ -4,8 +4,7 @@
 //! Two hands let faults happen: one those that take their time, one after the other, and sees the pipeline go on after
 //! each; the other, beside it, those that are over after seconds.
 //!
-//! `E2E_CHAOS_SECONDS` says how long faults go on at least, `E2E_CHAOS_FAULTS` and `E2E_CHAOS_RECORDS` how many faults and
-//! records there are at least, `E2E_CHAOS_SEED` which faults, `E2E_CHAOS_RATE` how many records come in a second;
+//! The settings say how long and how many (`E2E_CHAOS_…` of `e2e/run.sh`), and which: each commit has another seed.
 //! `make chaos-data` asks for 500 faults and ten million records.
 
 use std::cell::Cell;
@@ -20,8 +19,9 @@ use millrace_e2e::cluster::WORKERS;
 use millrace_e2e::disk::Disk;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::operator::Release;
+use millrace_e2e::settings::Settings;
 use millrace_e2e::spec::{Generator, Spec, TOPIC};
-use millrace_e2e::{Comparison, Live, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Comparison, Live, TestNamespace, Turn, eventually, in_namespace, in_shared};
 use millrace_operator::readiness::is_ready;
 use serde_json::json;
 
@@ -33,45 +33,37 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest until records are committed again after a fault.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(300);
 const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
-/// How long faults go on, in seconds, which they are, and how many records come in a second.
-const SECONDS: u64 = 150;
-const SEED: u64 = 1;
-const RATE: u32 = 1_500;
 /// How long a round of faults lasts. At its end the whole table is read.
 const ROUND: Duration = Duration::from_secs(1_200);
 /// Brief faults begin at most so long after the one before is over.
 const BRIEF_EVERY: Duration = Duration::from_secs(5);
 /// Room on a store's own disk; what is not written takes none of this machine.
 const DISK_GIBIBYTES: u32 = 12;
-/// Records that meet the cut of a leader, at the same rate.
+/// Records a second that meet the cut of a leader, and how many.
+const CUT_RATE: u32 = 1_500;
 const COUNT: u64 = 60_000;
-/// Processors that are killed one after the other, each at most so long after the one before; and lazy nodes.
-const KILLS: usize = 50;
+/// Lazy nodes that are killed in a round, and the most rounds.
 const LAZY_KILLS: u64 = 3;
 const LAZY_ROUNDS: u64 = 4;
+/// Processors are killed one after the other, each at most so long after the one before.
 const KILL_EVERY: Duration = Duration::from_secs(4);
 /// How long a leader is cut off: ZooKeeper gives it up after 18 s.
 const CUT: Duration = Duration::from_secs(45);
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn faults_at_random_lose_nothing() -> Result<()> {
-    in_namespace("chaos", async |namespace| {
+pub async fn faults_at_random_lose_nothing(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "chaos", async |namespace| {
         on_disks(namespace, async |disks| faults_strike(namespace, disks).await).await
     })
     .await
 }
 
 /// The disks of broker and node fill up and slow down, each once.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn full_and_slow_disks_lose_nothing() -> Result<()> {
-    in_namespace("disks", async |namespace| {
+pub async fn full_and_slow_disks_lose_nothing(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "disks", async |namespace| {
         on_disks(namespace, async |disks| {
             let spec = pipeline().readable_topics();
-            let live = Live::apply(namespace, &spec).await?;
-            live.await_ready(READY_WITHIN).await?;
-            let mut faults = Faults::of_disks(SEED, disks);
+            let live = Live::start(namespace, &spec, READY_WITHIN).await?;
+            let mut faults = Faults::of_disks(seeded(namespace), disks);
             let account = Load::new(&live, spec).start().await?;
             for _ in OF_DISKS {
                 let fault = faults.strike(&live).await?;
@@ -116,10 +108,9 @@ async fn disks(namespace: &TestNamespace) -> Result<BTreeMap<Component, Disk>> {
 
 async fn faults_strike(namespace: &TestNamespace, disks: BTreeMap<Component, Disk>) -> Result<()> {
     let spec = pipeline().readable_topics();
-    let live = Live::apply(namespace, &spec).await?;
-    live.await_ready(READY_WITHIN).await?;
-    let wanted = Wanted::read()?;
-    let seed = setting("E2E_CHAOS_SEED", SEED)?;
+    let live = Live::start(namespace, &spec, READY_WITHIN).await?;
+    let wanted = Wanted::of(&namespace.turn.run.settings);
+    let seed = seeded(namespace);
     let mut hands = Hands { faults: Faults::of(seed, disks), brief: Faults::brief(seed), struck: 0 };
     let mut load = Load::new(&live, spec);
     let (began, mut ledger) = (Instant::now(), Ledger::default());
@@ -138,7 +129,7 @@ async fn faults_strike(namespace: &TestNamespace, disks: BTreeMap<Component, Dis
     processors_are_killed_at_random(&live).await?;
     ledger = ledger.plus(account.close(&live).await?.without_others()?);
     let found = live.table().await?.compare(ledger.clone()).await?;
-    namespace.say(format!("{KILLS} kills of processors: {found}"));
+    namespace.say(format!("{} kills of processors: {found}", namespace.turn.run.settings.chaos_kills));
     found.ensure_exact()?;
     a_lazy_commit_log_is_noticed(load, ledger).await
 }
@@ -151,10 +142,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read() -> Result<Self> {
-        let length = Duration::from_secs(setting("E2E_CHAOS_SECONDS", SECONDS)?);
-        let faults = u32::try_from(setting("E2E_CHAOS_FAULTS", 0)?)?;
-        Ok(Self { length, faults, records: i64::try_from(setting("E2E_CHAOS_RECORDS", 0)?)? })
+    fn of(settings: &Settings) -> Self {
+        Self { length: settings.chaos, faults: settings.chaos_faults, records: settings.chaos_records }
     }
 
     fn is_met(&self, elapsed: Duration, faults: u32, records: i64) -> bool {
@@ -208,6 +197,16 @@ impl Hands {
     }
 }
 
+/// Waits until rows were written between two looks, one right after the other.
+async fn rows_are_being_written(live: &Live) -> Result<()> {
+    let written = async || live.sum(Component::Processor, "millrace_rows_written_total").await;
+    let more = async || {
+        let before = written().await?;
+        Ok((written().await? > before).then_some(()))
+    };
+    eventually("rows are being written", GOES_ON_WITHIN, more).await.map(|_| ())
+}
+
 /// Negative control: a node that acknowledges what is not in its commit log yet, as Cassandra does by default, loses
 /// rows when it is killed.
 async fn a_lazy_commit_log_is_noticed(mut load: Load<'_>, mut ledger: Ledger) -> Result<()> {
@@ -221,12 +220,12 @@ async fn a_lazy_commit_log_is_noticed(mut load: Load<'_>, mut ledger: Ledger) ->
     };
     eventually("the node has the other setting", READY_WITHIN, renewed).await?;
     live.await_ready(READY_WITHIN).await?;
-    let mut kills = Faults::among(SEED, &[Fault::Kill(Component::Cassandra)]);
-    // What a kill takes is a tenth of a second's rows at most, and nothing where none was under way then.
+    let mut kills = Faults::among(seeded(&live.namespace), &[Fault::Kill(Component::Cassandra)]);
+    // What a kill takes is a tenth of a second's rows at most, so the node is killed while rows are being written.
     for _ in 0..LAZY_ROUNDS {
         let account = load.start().await?;
         for _ in 0..LAZY_KILLS {
-            tokio::time::sleep(kills.pause(KILL_EVERY)).await;
+            rows_are_being_written(live).await?;
             let fault = kills.strike(live).await?;
             goes_on(live, fault).await?;
         }
@@ -242,14 +241,11 @@ async fn a_lazy_commit_log_is_noticed(mut load: Load<'_>, mut ledger: Ledger) ->
 
 /// A leader is cut off from the other brokers and from ZooKeeper, but not from its clients: what it alone has taken is
 /// gone when it is back. Nothing of that was acknowledged, unless the producer asks the leader alone: the control.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster, and switches a fault on in all workers"]
-async fn a_cut_off_leader_takes_nothing_with_it() -> Result<()> {
-    in_namespace("cut-off", async |namespace| {
+pub async fn a_cut_off_leader_takes_nothing_with_it(turn: Turn) -> Result<()> {
+    in_shared(&turn, "cut-off", async |namespace| {
         let topic = json!({"name": TOPIC, "partitions": 3, "replicationFactor": 3, "minInSyncReplicas": 2});
-        let spec = Spec::one().with("/spec/kafka/replicas", json!(3)).with("/spec/kafka/topics/0", topic);
-        let live = Live::apply(namespace, &spec).await?;
-        live.await_ready(READY_WITHIN).await?;
+        let spec = Spec::three().with("/spec/kafka/topics/0", topic);
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let found = leader_cut_off(&live, &spec, 1).await?;
         namespace.say(format!("past the cut: {found}"));
         found.ensure_exact()?;
@@ -271,7 +267,7 @@ async fn a_cut_off_leader_takes_nothing_with_it() -> Result<()> {
 
 /// Returns how the table differs from the records of `round`, of which those of earlier rounds were exact.
 async fn leader_cut_off(live: &Live, spec: &Spec, round: u64) -> Result<Comparison> {
-    let source = Generator { seed: round, count: Some(COUNT), rate: Some(RATE) }.source();
+    let source = Generator { seed: round, count: Some(COUNT), rate: Some(CUT_RATE) }.source();
     begin(live, &spec.clone().sources([source])).await?;
     let leader = leader(live).await?;
     live.namespace.say(format!("cutting '{}' off from brokers and ZooKeeper", leader.name_any()));
@@ -306,7 +302,7 @@ impl<'a> Load<'a> {
 
     /// Starts with the next seed, and opens its account.
     async fn start(&mut self) -> Result<Account> {
-        let loaded = self.next()?;
+        let loaded = self.next();
         let account = Account::open(self.live, self.seed).await?;
         begin(self.live, &loaded).await?;
         Ok(account)
@@ -314,16 +310,16 @@ impl<'a> Load<'a> {
 
     /// Goes on with the next seed: a producer that was killed begins its sequence again.
     async fn go_on(&mut self, account: &mut Account) -> Result<()> {
-        let loaded = self.next()?;
+        let loaded = self.next();
         account.and(self.seed);
         self.live.change(&loaded).await
     }
 
-    fn next(&mut self) -> Result<Spec> {
+    fn next(&mut self) -> Spec {
         self.seed += 1;
-        let rate = u32::try_from(setting("E2E_CHAOS_RATE", RATE.into())?)?;
+        let rate = self.live.namespace.turn.run.settings.chaos_rate;
         let source = Generator { seed: self.seed, count: None, rate: Some(rate) }.source();
-        Ok(self.spec.clone().sources([source]))
+        self.spec.clone().sources([source])
     }
 }
 
@@ -344,10 +340,11 @@ async fn committed(live: &Live) -> Result<i64> {
 /// Waits until more is committed than what was under way: a second's records since the first look after the fault.
 /// Returns how many records are committed by then.
 async fn goes_on(live: &Live, fault: Fault) -> Result<i64> {
+    let a_second = i64::from(live.namespace.turn.run.settings.chaos_rate);
     let mut first = None;
     let goes_on = async || {
         let now = committed(live).await?;
-        Ok((now >= *first.get_or_insert(now) + i64::from(RATE)).then_some(now))
+        Ok((now >= *first.get_or_insert(now) + a_second).then_some(now))
     };
     let (records, took) = eventually(&format!("records are committed after {fault}"), GOES_ON_WITHIN, goes_on).await?;
     live.namespace.say(format!("goes on {} s later", took.as_secs()));
@@ -356,17 +353,17 @@ async fn goes_on(live: &Live, fault: Fault) -> Result<i64> {
 
 /// One processor after the other is killed, at moments that nothing in the pipeline chose.
 async fn processors_are_killed_at_random(live: &Live) -> Result<()> {
-    let mut kills = Faults::among(SEED, &[Fault::Kill(Component::Processor)]);
-    for _ in 0..KILLS {
+    let mut kills = Faults::among(seeded(&live.namespace), &[Fault::Kill(Component::Processor)]);
+    for _ in 0..live.namespace.turn.run.settings.chaos_kills {
         tokio::time::sleep(kills.pause(KILL_EVERY)).await;
         kills.strike(live).await?;
     }
     Ok(())
 }
 
-fn setting(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name} is '{text}', not a number")),
-        Err(_) => Ok(default),
-    }
+/// Returns the seed of this run's faults, and says it.
+fn seeded(namespace: &TestNamespace) -> u64 {
+    let seed = namespace.turn.run.settings.seed;
+    namespace.say(format!("faults of seed {seed}; E2E_CHAOS_SEED={seed} repeats them"));
+    seed
 }

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::ListParams;
 use millrace_e2e::cluster::target;
 use millrace_e2e::operator::{NAMESPACE, RELEASE};
-use millrace_e2e::{Cluster, eventually};
+use millrace_e2e::{Cluster, Turn, eventually};
 
 /// Longest that the test's pod may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
@@ -16,14 +16,14 @@ const ENDED_WITHIN: Duration = Duration::from_secs(120);
 /// Label of the hook's pod.
 const SMOKE: &str = "app.kubernetes.io/component=smoke-test";
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn helm_test_takes_one_record_through() -> Result<()> {
+pub async fn helm_test_takes_one_record_through(turn: Turn) -> Result<()> {
     let cluster = Cluster::connect().await?;
+    turn.work().await;
     a_pipeline_that_is_late_fails(&cluster).await?;
+    turn.starts_set();
     let said = cluster.helm(&["test", RELEASE, "--namespace", NAMESPACE, "--logs", "--timeout", "8m"]).await?;
     for line in said.lines().filter(|line| line.starts_with("read back")).take(1) {
-        println!("helm test: {line}");
+        turn.log(line);
     }
     ensure!(said.contains("PASS: one record went from its source"), "helm test does not say what it did: {said}");
     no_pipeline_is_left(&cluster).await

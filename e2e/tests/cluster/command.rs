@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use millrace_e2e::cluster::repository;
 use millrace_e2e::command::Millrace;
 use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
 use serde_json::{Value, json};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -18,11 +18,9 @@ const ARRIVED_WITHIN: Duration = Duration::from_secs(90);
 /// Records of a run of the generator.
 const GENERATED: usize = 200;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn the_command_shows_what_is_there() -> Result<()> {
-    in_namespace("command", async |namespace| {
-        let live = Live::apply(namespace, &pipeline()).await?;
+pub async fn the_command_shows_what_is_there(turn: Turn) -> Result<()> {
+    in_shared(&turn, "command", async |namespace| {
+        let live = Live::start(namespace, &pipeline(), READY_WITHIN).await?;
         let millrace = Millrace::new(namespace)?;
         files_are_judged_without_a_cluster(&millrace).await?;
         the_chain_is_told(&live, &millrace).await?;
@@ -78,8 +76,12 @@ async fn files_are_judged_without_a_cluster(millrace: &Millrace) -> Result<()> {
 
 async fn the_chain_is_told(live: &Live, millrace: &Millrace) -> Result<()> {
     let pipeline = live.names.pipeline();
-    // The stores of a new pipeline need longer than this command.
+    let mut mistaken = http_source("mistaken", "");
+    mistaken["fields"]["first_name"] = json!("record.name.");
+    live.change(&self::pipeline().with("/spec/producer/sources/-", mistaken)).await?;
+    live.await_condition("Ready", "False", "SpecInvalid", READY_WITHIN).await?;
     millrace.says(&["status", pipeline], 1, "ready").await?;
+    live.change(&self::pipeline()).await?;
     live.await_ready(READY_WITHIN).await?;
     let tree = millrace.says(&["status"], 0, "is ready").await?;
     for link in ["producers", "processors", "topics", "brokers", "zookeeper", "cassandra"] {

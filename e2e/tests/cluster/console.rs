@@ -11,7 +11,7 @@ use millrace_e2e::console::{Answer, Forwarded, Viewer, Watched, account, direct,
 use millrace_e2e::operator::{NAMESPACE, RELEASE};
 use millrace_e2e::process::{ControlPlane, Signal, signal, usage};
 use millrace_e2e::spec::{Generator, SAMPLE_SOURCE, TOPIC, http_source};
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -20,8 +20,6 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 const WITHIN: Duration = Duration::from_secs(180);
 /// Longest until a store that went away is missed, or one that came back is asked again.
 const NOTICED_WITHIN: Duration = Duration::from_secs(120);
-/// How long something is away while a page is open.
-const AWAY: Duration = Duration::from_secs(60);
 /// How often an open page is looked at meanwhile.
 const LOOK: Duration = Duration::from_secs(2);
 /// Records that the run of the form asks for.
@@ -34,11 +32,9 @@ const VIEWERS: usize = 20;
 const LOOKING: Duration = Duration::from_secs(60);
 const MOST_RESIDENT: f64 = 64.0;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn the_console_shows_and_does_what_its_viewer_may() -> Result<()> {
-    in_namespace("console", async |namespace| {
-        let live = Live::apply(namespace, &pipeline()).await?;
+pub async fn the_console_shows_and_does_what_its_viewer_may(turn: Turn) -> Result<()> {
+    in_shared(&turn, "console", async |namespace| {
+        let live = Live::start(namespace, &pipeline(), READY_WITHIN).await?;
         let other = other_namespace(namespace).await?;
         let judged = judged(namespace, &live, &other).await;
         namespace.cluster.kubectl(&["delete", "namespace", &other, "--wait=false"]).await?;
@@ -50,7 +46,6 @@ async fn the_console_shows_and_does_what_its_viewer_may() -> Result<()> {
 async fn judged(namespace: &TestNamespace, live: &Live, other: &str) -> Result<()> {
     let console = Forwarded::open(&namespace.cluster).await?;
     let scene = Scene::set(namespace, live, &console, other).await?;
-    live.await_ready(READY_WITHIN).await?;
     scene.only_who_is_known_gets_in(&console).await?;
     scene.a_change_needs_the_session_s_token().await?;
     scene.readers_change_nothing().await?;
@@ -143,6 +138,11 @@ impl<'a> Scene<'a> {
 
     fn at(&self, rest: &str) -> String {
         format!("{}{rest}", self.path)
+    }
+
+    /// How long something is away while a page is open.
+    fn away_for(&self) -> Duration {
+        self.live.namespace.turn.run.settings.away
     }
 
     fn say(&self, line: &str) {
@@ -506,7 +506,7 @@ impl<'a> Scene<'a> {
             self.reader.get(&self.path).await?.expect(StatusCode::OK)?;
             let samples = page.since(0, "sample");
             ensure!(says(&samples).await?, "the page says something else by now: {:?}", samples.last());
-            if begin.elapsed() >= AWAY {
+            if begin.elapsed() >= self.away_for() {
                 return Ok(());
             }
         }
@@ -550,7 +550,7 @@ impl<'a> Scene<'a> {
                 Ok(problems.iter().any(|problem| problem["reason"] == json!("Unavailable")).then_some(()))
             };
             eventually("the open page says that the API server is away", NOTICED_WITHIN, told).await?;
-            tokio::time::sleep(AWAY.saturating_sub(begin.elapsed())).await;
+            tokio::time::sleep(self.away_for().saturating_sub(begin.elapsed())).await;
             let samples = page.since(passed, "sample");
             let rates = values(&samples, "InRate");
             // Records go on flowing, and are measured without the API server.

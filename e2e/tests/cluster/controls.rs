@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::operator::Release;
-use millrace_e2e::{Live, Spec, in_namespace};
+use millrace_e2e::{Live, Spec, Turn, in_shared};
 
 use crate::generated::{BUFFER, KILL_COUNT, RESIDENT, generator, new_load, pipeline};
 use crate::scenario::{clock, outage, poison, replay};
@@ -18,13 +18,10 @@ const OUTAGE_COUNT: u64 = 200_000;
 /// Long enough to take them.
 const OUTAGE: Duration = Duration::from_secs(25);
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster, and switches faults on in all workers"]
-async fn sabotage_is_noticed() -> Result<()> {
-    in_namespace("controls", async |namespace| {
+pub async fn sabotage_is_noticed(turn: Turn) -> Result<()> {
+    in_shared(&turn, "controls", async |namespace| {
         let spec = pipeline().readable_topics();
-        let live = Live::apply(namespace, &spec).await?;
-        live.await_ready(READY_WITHIN).await?;
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let release = Release::note(&namespace.cluster).await?;
         let noticed = async {
             dropped_dead_letters(&live, &release).await?;

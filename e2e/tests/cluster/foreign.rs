@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
-use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace};
 use serde_json::json;
 
 const SAID_WITHIN: Duration = Duration::from_secs(60);
@@ -16,15 +16,14 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(120);
 /// What the pipeline calls its brokers' configuration.
 const NAME: &str = "users-kafka";
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn a_foreign_object_is_left_alone() -> Result<()> {
-    in_namespace("foreign", async |namespace| {
+pub async fn a_foreign_object_is_left_alone(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "foreign", async |namespace| {
         let api: Api<ConfigMap> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
         let foreign: ConfigMap =
             serde_json::from_value(json!({"metadata": {"name": NAME}, "data": {"whose": "mine"}}))?;
         let made = api.create(&PostParams::default(), &foreign).await.context("cannot make the foreign object")?;
 
+        namespace.turn.work().await;
         let live = Live::apply(namespace, &Spec::one()).await?;
         live.await_condition("Ready", "False", "ApplyRejected", SAID_WITHIN).await?;
         let message = live.message("Ready").await?;

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use millrace_api::names::Component;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{Generator, Spec};
-use millrace_e2e::{Live, eventually, in_namespace};
+use millrace_e2e::{Live, Turn, eventually, in_shared};
 use serde_json::json;
 
 use crate::scenario::{clock, outage, poison, replay};
@@ -34,13 +34,11 @@ pub const BUFFER: f64 = 16.0 * 1024.0 * 1024.0;
 /// What a processor may have resident in all: at rest, its buffer, and the clients' own.
 pub const RESIDENT: f64 = 64.0 * 1024.0 * 1024.0;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn generated_records_are_rows_once_whatever_comes_between() -> Result<()> {
-    in_namespace("generated", async |namespace| {
-        let spec = pipeline().readable_topics().sources([generator(1, COUNT)]);
-        let live = Live::apply(namespace, &spec).await?;
-        full_speed(&live).await?;
+pub async fn generated_records_are_rows_once_whatever_comes_between(turn: Turn) -> Result<()> {
+    in_shared(&turn, "generated", async |namespace| {
+        let spec = pipeline().readable_topics();
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
+        full_speed(&live, &spec).await?;
         outage_of_cassandra(&live, &spec).await?;
         death_with_rows_in_hand(&live, &spec).await?;
         poison_among_good_records(&live).await?;
@@ -60,10 +58,10 @@ pub fn generator(seed: u64, count: u64) -> serde_json::Value {
     Generator { seed, count: Some(count), rate: None }.source()
 }
 
-async fn full_speed(live: &Live) -> Result<()> {
+async fn full_speed(live: &Live, spec: &Spec) -> Result<()> {
     let namespace = &live.namespace;
-    namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
-    // Ready comes with the producer, so the first rows are already under way.
+    live.change(&spec.clone().sources([generator(1, COUNT)])).await?;
+    // By the time that the first rows are seen, others are under way.
     let begun = written(live, 1.0).await?;
     let (_, took) = eventually("all rows are written", WRITTEN_WITHIN, async || {
         Ok((live.sum(Component::Processor, "millrace_rows_written_total").await? >= COUNT as f64).then_some(()))

@@ -9,7 +9,7 @@ use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{Generator, TOPIC};
-use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -20,14 +20,11 @@ const SEED: u64 = 11;
 const COUNT: u64 = 12_000;
 const RATE: u32 = 100;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn a_pipeline_grows_while_records_arrive() -> Result<()> {
-    in_namespace("grown", async |namespace| {
+pub async fn a_pipeline_grows_while_records_arrive(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "grown", async |namespace| {
         let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
+        let live = Live::start(namespace, &Spec::one(), READY_WITHIN).await?;
         let spec = Spec::one().sources([source]);
-        let live = Live::apply(namespace, &spec).await?;
-        live.await_ready(READY_WITHIN).await?;
 
         let spec = spec.with("/spec/kafka/topics/0/config", json!({"retention.ms": "7200000", "segment.ms": "600000"}));
         live.change(&spec).await?;

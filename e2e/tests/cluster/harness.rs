@@ -6,18 +6,17 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use millrace_e2e::cluster::target;
-use millrace_e2e::{Cluster, in_namespace};
+use millrace_e2e::{Cluster, Turn, in_namespace};
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn a_failure_is_dumped_and_its_namespace_deleted() -> Result<()> {
+pub async fn a_failure_is_dumped_and_its_namespace_deleted(turn: Turn) -> Result<()> {
+    turn.work().await;
     let mut names = Vec::new();
-    let failed = in_namespace("on-purpose", async |namespace| {
+    let failed = in_namespace(&turn, "on-purpose", async |namespace| {
         names.push(namespace.name.clone());
         bail!("on purpose")
     });
     ensure!(failed.await.is_err_and(|error| error.to_string() == "on purpose"), "a failure is not told");
-    let panicked = in_namespace("on-purpose", async |namespace| {
+    let panicked = in_namespace(&turn, "on-purpose", async |namespace| {
         names.push(namespace.name.clone());
         assert!(namespace.name.is_empty(), "a panic on purpose");
         Ok(())

@@ -1,5 +1,6 @@
 //! One of each store: rows arrive from an HTTP source, and the pipeline can be changed while they do.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -7,9 +8,10 @@ use bytes::Bytes;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
-use millrace_e2e::spec::{TOPIC, http_source};
-use millrace_e2e::{Live, Spec, eventually, in_namespace};
+use millrace_e2e::spec::{TABLE, TOPIC, http_source};
+use millrace_e2e::{Live, Spec, Turn, eventually, in_shared};
 use millrace_profile::{profile, seed_of};
+use millrace_stores::cassandra::open;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -22,13 +24,10 @@ const PEOPLE: u64 = 400_000;
 /// People whose records come before their column.
 const EARLY: u64 = 3;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn one_of_each_takes_rows_and_changes() -> Result<()> {
-    in_namespace("one-of-each", async |namespace| {
-        let spec = Spec::one().sources([http_source("people", "results=20")]);
-        let live = Live::apply(namespace, &spec).await?;
-        namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+pub async fn one_of_each_takes_rows_and_changes(turn: Turn) -> Result<()> {
+    in_shared(&turn, "one-of-each", async |namespace| {
+        let spec = Spec::one().readable_topics().sources([http_source("people", "results=20")]);
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let first = more_rows(&live, 0).await?;
         namespace.say(format!("{first} rows have arrived"));
         namespace
@@ -214,19 +213,31 @@ async fn partitions(live: &Live) -> Result<usize> {
     Ok(facts.topics.get(TOPIC).map_or(0, |topic| topic.partitions.len()))
 }
 
-/// Every row is one of the sample source's people, with that person's values.
+/// What the topic holds is a row each, of one of the sample source's people and with that person's values.
 async fn every_row_is_right(live: &Live) -> Result<()> {
     live.patch(json!({"spec": {"producer": {"replicas": 0}}})).await?;
     let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
     eventually("the producer has stopped", CHANGED_WITHIN, stopped).await?;
     live.await_caught_up(CHANGED_WITHIN).await?;
-    let people = Ledger::default().and(seed_of("millrace"), PEOPLE);
+    let mut sent = HashSet::new();
+    for record in live.kafka().await?.read(TOPIC).await? {
+        sent.insert(std::str::from_utf8(&record.key)?.parse::<Uuid>().context("a key is no UUID")?);
+    }
+    let people = Ledger::default().and(seed_of("millrace"), PEOPLE).only(&sent);
+    ensure!(people.ids() == sent, "{} records are of nobody", sent.len() - people.ids().len());
+    let found = live.table().await?.compare(people.clone()).await?;
+    live.namespace.say(format!("{} records in the topic: {found}", sent.len()));
+    found.ensure_exact()?;
+    a_lost_row_is_noticed(live, people).await
+}
+
+/// Negative control: one row fewer, and the comparison says so.
+async fn a_lost_row_is_noticed(live: &Live, people: Ledger) -> Result<()> {
+    let row = people.ids().into_iter().next().context("there are no rows")?;
+    let addresses = live.addresses(Component::Cassandra).await?;
+    let session = open(*addresses.values().next().context("no Cassandra node has an address")?).await?;
+    session.query_unpaged(format!("DELETE FROM {TABLE} WHERE id = ?"), (row,)).await.context("cannot delete a row")?;
     let found = live.table().await?.compare(people).await?;
-    live.namespace.say(format!("{} rows, {} extra, {} with other values", found.rows, found.extra, found.different));
-    ensure!(
-        found.rows > 0 && found.extra == 0 && found.different == 0,
-        "rows are wrong: {found}: {:?}",
-        found.examples
-    );
+    ensure!(found.lost == 1 && found.ensure_exact().is_err(), "a lost row is not noticed: {found}");
     Ok(())
 }

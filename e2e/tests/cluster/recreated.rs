@@ -13,7 +13,7 @@ use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::process::{Signal, signal};
 use millrace_e2e::spec::{Generator, Spec};
-use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
+use millrace_e2e::{Live, TestNamespace, Turn, eventually, in_namespace, operator};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -23,10 +23,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(180);
 const KEPT: u64 = 5_000;
 const NEW: u64 = 3_000;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn a_pipeline_survives_its_operator_and_comes_back_with_its_data() -> Result<()> {
-    in_namespace("recreated", async |namespace| {
+pub async fn a_pipeline_survives_its_operator_and_comes_back_with_its_data(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "recreated", async |namespace| {
+        namespace.turn.work().await;
         let spec = Spec::one().sources([generator(6, KEPT)]);
         let live = created_without_its_operator(namespace, &spec).await?;
         live.await_produced(KEPT, WRITTEN_WITHIN).await?;
@@ -54,6 +53,7 @@ fn generator(seed: u64, count: u64) -> serde_json::Value {
 /// Kills the leading operator as soon as the first StatefulSet is there.
 async fn created_without_its_operator(namespace: &TestNamespace, spec: &Spec) -> Result<Live> {
     let cluster = &namespace.cluster;
+    let starting = namespace.turn.starting().await;
     let leader = operator::leading_pod(cluster).await?;
     let live = Live::apply(namespace, spec).await?;
     let begun = async || Ok((!names::<StatefulSet>(namespace).await?.is_empty()).then_some(()));
@@ -62,6 +62,7 @@ async fn created_without_its_operator(namespace: &TestNamespace, spec: &Spec) ->
     let there = names::<StatefulSet>(namespace).await?;
     namespace.say(format!("killed '{}' with {there:?} there", leader.name_any()));
     namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+    drop(starting);
 
     let wanted = ["users-cassandra-r1", "users-kafka", "users-producer", "users-zookeeper"];
     let (sets, deployments) = (names::<StatefulSet>(namespace).await?, names::<Deployment>(namespace).await?);
@@ -77,8 +78,10 @@ async fn recreated_with_its_data(namespace: &TestNamespace, live: Live, kept: &L
     let before = claims(namespace).await?;
     namespace.time("deletion", live.delete().await?)?;
     same("volumes after the deletion", &format!("{:?}", claims(namespace).await?), &format!("{before:?}"))?;
+    let starting = namespace.turn.starting().await;
     let live = Live::apply(namespace, &Spec::one()).await?;
     namespace.time("reapply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+    drop(starting);
     same("volumes after the return", &format!("{:?}", claims(namespace).await?), &format!("{before:?}"))?;
     let found = live.table().await?.compare(kept.clone()).await?;
     namespace.say(format!("after the return: {found}"));

@@ -12,7 +12,7 @@ use millrace_api::IngestionRun;
 use millrace_api::crd::run::IngestionRunStatus;
 use millrace_api::crd::{RunPhase, ScheduleStatus};
 use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
 use serde_json::{Value, json};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -21,13 +21,10 @@ const WITHIN: Duration = Duration::from_secs(180);
 /// Records of a run of the generator.
 const GENERATED: i64 = 500;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn runs_are_accounted_for() -> Result<()> {
-    in_namespace("runs", async |namespace| {
-        let live = Live::apply(namespace, &pipeline()).await?;
+pub async fn runs_are_accounted_for(turn: Turn) -> Result<()> {
+    in_shared(&turn, "runs", async |namespace| {
+        let live = Live::start(namespace, &pipeline(), READY_WITHIN).await?;
         let runs = Runs::of(&live);
-        live.await_ready(READY_WITHIN).await?;
         runs.fails_twice_then_works().await?;
         runs.never_works().await?;
         runs.asked_for_wrongly().await?;

@@ -1,8 +1,9 @@
-//! A schedule in accelerated time while operators are killed at random: each due time has its run, none has two, and what
-//! the runs say they sent is what the topic holds.
+//! A schedule in accelerated time while operators are killed at moments that the run's seed chooses: each due time has its
+//! run, none has two, and what the runs say they sent is what the topic holds.
 //!
 //! `E2E_SCHEDULED_RUNS` says how many.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,14 +16,16 @@ use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::time::moment_of;
 use millrace_e2e::spec::TOPIC;
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace, operator};
+use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared, operator};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 use crate::runs::Runs;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
-/// Runs without `E2E_SCHEDULED_RUNS`.
-const COUNT: usize = 24;
+/// Operators that must have been killed by the end.
+const KILLS: u32 = 3;
 /// A due time each two seconds.
 const FACTOR: u32 = 30;
 /// Longest time that a run may take on a busy machine, and the least for all.
@@ -33,31 +36,27 @@ const BETWEEN_KILLS: std::ops::Range<u64> = 5..25;
 /// Records of each run.
 const GENERATED: i64 = 25;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster, and kills its operators"]
-async fn scheduled_runs_survive_kills_of_the_operator() -> Result<()> {
-    in_namespace("scheduled", async |namespace| {
+pub async fn scheduled_runs_survive_kills_of_the_operator(turn: Turn) -> Result<()> {
+    in_shared(&turn, "scheduled", async |namespace| {
         operator::ensure_replicated(&namespace.cluster).await?;
-        let count = match std::env::var("E2E_SCHEDULED_RUNS") {
-            Ok(text) => text.parse().context("E2E_SCHEDULED_RUNS is no number")?,
-            Err(_) => COUNT,
-        };
-        let live = Live::apply(namespace, &pipeline(None)).await?;
+        let count = namespace.turn.run.settings.scheduled_runs;
+        let live = Live::start(namespace, &pipeline(None), READY_WITHIN).await?;
         let runs = Runs::of(&live);
-        live.await_ready(READY_WITHIN).await?;
         let missed = runs.schedule().await?.missed;
 
         let since = Utc::now();
         live.change(&pipeline(Some(since))).await?;
         let within = LEAST.max(EACH * u32::try_from(count)?);
-        let made = eventually("enough due times have passed", within, async || {
+        let kills = Cell::new(0);
+        let made = eventually("enough due times have passed, and operators were killed", within, async || {
             let found = scheduled(&runs).await?.len();
-            Ok((found >= count).then_some(found))
+            Ok((found >= count && kills.get() >= KILLS).then_some(()))
         });
         tokio::select! {
             made = made => made.map(|_| ())?,
-            failed = kill_operators(namespace) => failed?,
+            failed = kill_operators(namespace, &kills) => failed?,
         }
+        namespace.figure("operators_killed", f64::from(kills.get()), "")?;
         let noted = runs.schedule().await?;
         ensure!(noted.missed == missed, "due times were missed: {noted:?}");
         live.change(&pipeline(None)).await?;
@@ -99,14 +98,16 @@ fn phase(run: &IngestionRun) -> Option<RunPhase> {
     run.status.as_ref()?.phase
 }
 
-/// Kills the operator that leads, at random times, as long as it is awaited.
-async fn kill_operators(namespace: &TestNamespace) -> Result<()> {
+/// Kills the operator that leads, at times that the seed chooses, as long as it is awaited.
+async fn kill_operators(namespace: &TestNamespace, kills: &Cell<u32>) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(namespace.turn.run.settings.seed);
     let pods: Api<Pod> = Api::namespaced(namespace.cluster.client.clone(), operator::NAMESPACE);
     let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     loop {
-        tokio::time::sleep(Duration::from_secs(rand::random_range(BETWEEN_KILLS))).await;
+        tokio::time::sleep(Duration::from_secs(random.random_range(BETWEEN_KILLS))).await;
         let leader = operator::leading_pod(&namespace.cluster).await?.name_any();
         pods.delete(&leader, &at_once).await.context("cannot kill the leader")?;
+        kills.set(kills.get() + 1);
         namespace.say(format!("killed {leader}"));
     }
 }

@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use millrace_e2e::cluster::{repository, target};
 use millrace_e2e::operator::{self, Release};
 use millrace_e2e::spec::Generator;
-use millrace_e2e::{Cluster, Live, Spec, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Cluster, Live, Spec, TestNamespace, Turn, eventually, in_namespace};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -20,14 +20,13 @@ const NOTHING_WITHIN: Duration = Duration::from_secs(15);
 /// The release of this test.
 const NARROW: &str = "narrow";
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster, and stops the operator of all namespaces"]
-async fn scope_of_one_namespace_reaches_no_other() -> Result<()> {
-    in_namespace("scope", async |watched| {
+pub async fn scope_of_one_namespace_reaches_no_other(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "scope", async |watched| {
         let cluster = &watched.cluster;
+        watched.turn.work().await;
         let release = Release::note(cluster).await?;
         operators(cluster, 0).await?;
-        let judged = narrow(watched, &release).await;
+        let judged = narrow(&turn, watched, &release).await;
         let uninstalled = cluster.helm(&["uninstall", NARROW, "--namespace", &watched.name, "--wait"]).await;
         operators(cluster, 2).await?;
         operator::leading_pod(cluster).await?;
@@ -40,11 +39,11 @@ async fn scope_of_one_namespace_reaches_no_other() -> Result<()> {
     .await
 }
 
-async fn narrow(watched: &TestNamespace, release: &Release) -> Result<()> {
+async fn narrow(turn: &Turn, watched: &TestNamespace, release: &Release) -> Result<()> {
     install(watched, release).await?;
     let spec = Spec::one().sources([Generator { seed: 12, count: Some(100), rate: None }.source()]);
     let live = Live::apply(watched, &spec).await?;
-    in_namespace("scope-elsewhere", async |elsewhere| {
+    in_namespace(turn, "scope-elsewhere", async |elsewhere| {
         let other = Live::apply(elsewhere, &Spec::one()).await?;
         tokio::time::sleep(NOTHING_WITHIN).await;
         ensure!(other.resource().await?.status.is_none(), "a pipeline of another namespace is looked after");

@@ -12,7 +12,7 @@ use millrace_api::names::Component;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::process::{Signal, signal};
 use millrace_e2e::spec::TOPIC;
-use millrace_e2e::{Live, Spec, TestNamespace, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
 use millrace_profile::profile;
 use serde_json::json;
 
@@ -54,13 +54,10 @@ printf 'POST /sources/shop HTTP/1.1\r\nHost: push\r\nConnection: close\r\nAuthor
 printf 'Content-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s' "${#2}" "$2" >&3
 cat <&3"#;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn pushed_filed_and_copied_records_are_rows_once() -> Result<()> {
-    in_namespace("sources", async |namespace| {
+pub async fn pushed_filed_and_copied_records_are_rows_once(turn: Turn) -> Result<()> {
+    in_shared(&turn, "sources", async |namespace| {
         secret_and_claim(namespace).await?;
-        let live = Live::apply(namespace, &spec()).await?;
-        live.await_ready(READY_WITHIN).await?;
+        let live = Live::start(namespace, &spec(), READY_WITHIN).await?;
         client(&live).await?;
         push_is_answered(&live).await?;
         push_is_put_off_while_brokers_stand_still(&live).await?;
@@ -309,17 +306,11 @@ async fn every_record_is_a_row(live: &Live) -> Result<()> {
     found.ensure_exact()
 }
 
-#[cfg(test)]
-mod tests {
-    use millrace_api::{StreamingPipeline, validate};
-
-    use super::*;
-
-    #[test]
-    fn the_pipeline_is_valid_and_a_request_is_shorter_than_an_argument_may_be() {
-        let resource: StreamingPipeline = serde_json::from_value(spec().value().clone()).expect("it fits the types");
-        assert_eq!(validate(&resource, millrace_sql::judge).rejected, []);
-        let longest = lines(PUSHED, 0..REQUEST).expect("profiles are JSON").len();
-        assert!(longest < 100 << 10, "{longest} bytes");
-    }
+/// Checks without a cluster that the pipeline is valid, and a request shorter than an argument may be.
+pub fn check() -> Result<()> {
+    let rejected = spec().rejected()?;
+    ensure!(rejected.is_empty(), "{rejected:?}");
+    let longest = lines(PUSHED, 0..REQUEST)?.len();
+    ensure!(longest < 100 << 10, "a request has {longest} bytes");
+    Ok(())
 }

@@ -13,7 +13,7 @@ use millrace_api::names::Component;
 use millrace_e2e::cluster::{same, target};
 use millrace_e2e::command::Millrace;
 use millrace_e2e::spec::TOPIC;
-use millrace_e2e::{Live, Spec, in_namespace, operator};
+use millrace_e2e::{Live, Spec, Turn, in_shared, operator};
 use millrace_stores::cassandra::{open, rows};
 use serde_json::{Value, json};
 
@@ -73,13 +73,10 @@ const TOLD: [(&str, &str, Cells); 3] = [
     ),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn queries_with_sql_write_what_they_say() -> Result<()> {
-    in_namespace("sql", async |namespace| {
+pub async fn queries_with_sql_write_what_they_say(turn: Turn) -> Result<()> {
+    in_shared(&turn, "sql", async |namespace| {
         let spec = spec();
-        let live = Live::apply(namespace, &spec).await?;
-        live.await_ready(READY_WITHIN).await?;
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let base = send(&live, &RECORDS).await?;
         live.await_caught_up(CHANGED_WITHIN).await?;
         tables_are_as_told(&live).await?;
@@ -234,20 +231,13 @@ async fn a_file_is_judged_alike(live: &Live) -> Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use millrace_api::{StreamingPipeline, validate};
-
-    use super::*;
-
-    #[test]
-    fn the_pipeline_is_valid_and_becomes_invalid_by_the_broken_query_alone() {
-        let rejected = |spec: &Spec| {
-            let resource: StreamingPipeline = serde_json::from_value(spec.value().clone()).expect("it fits the types");
-            validate(&resource, millrace_sql::judge).rejected.len()
-        };
-        assert_eq!(rejected(&spec()), 0);
-        assert_eq!(rejected(&with_query(&spec(), BROKEN)), 1);
-        assert_eq!(rejected(&with_query(&spec(), &BROKEN.replace("uper", "upper"))), 0);
+/// Checks without a cluster that the broken query alone makes the pipeline invalid.
+pub fn check() -> Result<()> {
+    for (spec, mistakes) in
+        [(spec(), 0), (with_query(&spec(), BROKEN), 1), (with_query(&spec(), &BROKEN.replace("uper", "upper")), 0)]
+    {
+        let rejected = spec.rejected()?;
+        ensure!(rejected.len() == mistakes, "{} mistakes instead of {mistakes}: {rejected:?}", rejected.len());
     }
+    Ok(())
 }

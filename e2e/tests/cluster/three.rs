@@ -14,7 +14,7 @@ use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::ledger::{Ledger, Person};
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, Spec, http_source};
-use millrace_e2e::{Live, TestNamespace, eventually, in_namespace, operator};
+use millrace_e2e::{Live, TestNamespace, Turn, eventually, in_shared, operator};
 use millrace_operator::readiness::is_ready;
 use millrace_profile::seed_of;
 use millrace_stores::reach::Reach;
@@ -36,15 +36,13 @@ const LEADER_WITHIN: Duration = Duration::from_secs(60);
 const RATE: u32 = 100;
 const SEED: u64 = 5;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn three_of_each_survive_a_kill_of_every_kind() -> Result<()> {
-    in_namespace("three-of-each", async |namespace| {
+pub async fn three_of_each_survive_a_kill_of_every_kind(turn: Turn) -> Result<()> {
+    in_shared(&turn, "three-of-each", async |namespace| {
         operator::ensure_replicated(&namespace.cluster).await?;
         let load = Generator { seed: SEED, count: None, rate: Some(RATE) }.source();
         let people = http_source("people", "results=100&seed=three");
-        let live = Live::apply(namespace, &Spec::three().readable_topics().sources([load, people])).await?;
-        namespace.time("apply_to_ready", live.await_ready(READY_WITHIN).await?)?;
+        let live =
+            Live::start(namespace, &Spec::three().readable_topics().sources([load, people]), READY_WITHIN).await?;
         columns_are_as_promised(&live, "3/3").await?;
         stores_are_spread(&live).await?;
 

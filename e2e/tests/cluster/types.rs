@@ -10,7 +10,7 @@ use bytes::Bytes;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::spec::TABLE;
-use millrace_e2e::{Live, Spec, in_namespace};
+use millrace_e2e::{Live, Spec, Turn, in_shared};
 use millrace_stores::cassandra::{open, rows};
 use scylla::client::session::Session;
 use serde_json::value::RawValue;
@@ -104,13 +104,10 @@ const BAD: [(&str, &str, &str); 9] = [
     ),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn a_column_of_every_type_takes_what_fits_and_nothing_else() -> Result<()> {
-    in_namespace("types", async |namespace| {
+pub async fn a_column_of_every_type_takes_what_fits_and_nothing_else(turn: Turn) -> Result<()> {
+    in_shared(&turn, "types", async |namespace| {
         let spec = spec();
-        let live = Live::apply(namespace, &spec).await?;
-        live.await_ready(READY_WITHIN).await?;
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let id = Uuid::new_v4();
         let base = send(&live, &record(id)).await?;
         live.await_caught_up(CHANGED_WITHIN).await?;
@@ -245,16 +242,9 @@ async fn only_lists_are_doubled_by_a_repeated_write(session: &Session) -> Result
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use millrace_api::{StreamingPipeline, validate};
-
-    use super::*;
-
-    #[test]
-    fn the_pipeline_is_valid_and_the_record_is_json() {
-        let resource: StreamingPipeline = serde_json::from_value(spec().value().clone()).expect("it fits the types");
-        assert_eq!(validate(&resource, millrace_sql::judge).rejected, []);
-        serde_json::from_str::<Value>(&record(Uuid::nil())).expect("a JSON object");
-    }
+/// Checks without a cluster that the pipeline is valid and the record is JSON.
+pub fn check() -> Result<()> {
+    let rejected = spec().rejected()?;
+    ensure!(rejected.is_empty(), "{rejected:?}");
+    serde_json::from_str::<Value>(&record(Uuid::nil())).context("the record is no JSON").map(drop)
 }

@@ -3,7 +3,7 @@
 mod sql;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
 use millrace_worker::budget::Budget;
@@ -25,6 +25,8 @@ const TOPIC: &str = "users_created";
 const LETTERS: &str = "users_created-dlq";
 /// Rows that may be under way before the first answer: four requests.
 const FIRST_WINDOW: u64 = 16;
+/// Short, for tests that wait until it is over.
+const DRAIN: Duration = Duration::from_millis(300);
 const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn query() -> Query {
@@ -52,6 +54,8 @@ struct World {
     sabotages: Sabotages,
     memory: u64,
     max_in_flight: usize,
+    /// How long a worker waits for what is under way.
+    drain_timeout: Duration,
 }
 
 struct Worker {
@@ -79,7 +83,20 @@ impl World {
 
     fn of(queries: Vec<Query>, sabotages: Sabotages) -> Self {
         let sink = MemorySink::new(queries.iter().map(|query| query.table().clone()).collect());
-        Self { queries, broker: MemoryBroker::default(), sink, sabotages, memory: 1 << 20, max_in_flight: 32 }
+        Self {
+            queries,
+            broker: MemoryBroker::default(),
+            sink,
+            sabotages,
+            memory: 1 << 20,
+            max_in_flight: 32,
+            drain_timeout: DRAIN,
+        }
+    }
+
+    /// A world in which nobody lives to see the end of the drain: what ends before it has not waited for it.
+    fn of_patience() -> Self {
+        Self { drain_timeout: Duration::from_secs(86_400), ..Self::new() }
     }
 
     /// Appends records n = `from`..`to`, one key each.
@@ -119,7 +136,7 @@ impl World {
         let limits = Limits {
             max_in_flight: self.max_in_flight,
             commit_interval: Duration::from_millis(10),
-            drain_timeout: Duration::from_millis(300),
+            drain_timeout: self.drain_timeout,
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(Process::new(consumer, desk, limits).run(stop.clone()));
@@ -524,15 +541,13 @@ async fn a_dead_letter_whose_receipt_stays_open_holds_neither_a_revocation_nor_t
 
 #[tokio::test]
 async fn records_that_wait_for_the_sink_are_given_up_at_once_when_their_partition_is_revoked() {
-    let world = World::new();
+    let world = World::of_patience();
     world.append(0, 10);
     world.sink.set_fault(Fault::Outage);
     let mut worker = world.start();
     eventually("failed writes", || world.sink.attempts() >= 10).await;
     let revocation = worker.coordinator.revoke(&[0]);
-    let start = Instant::now();
     eventually("the release", || revocation.finish().is_some()).await;
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
     assert_eq!(world.committed(), 0);
     worker.terminate().await.expect("a clean end");
 }
@@ -588,23 +603,21 @@ async fn told_to_stop_it_gives_up_at_the_deadline_and_says_so() {
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
     eventually("writes under way", || world.sink.attempts() == 10).await;
-    let start = Instant::now();
     let error = worker.terminate().await.expect_err("writes are under way");
-    assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(error.to_string(), "10 records were still under way after 0 s; they will be consumed again");
     assert_eq!(world.committed(), 0);
 }
 
 #[tokio::test]
 async fn told_to_stop_during_an_outage_it_ends_soon_and_cleanly() {
-    let world = World::new();
+    let world = World::of_patience();
     world.append(0, 10);
     world.sink.set_fault(Fault::Outage);
     let worker = world.start();
     eventually("failed writes", || world.sink.attempts() >= 10).await;
-    let start = Instant::now();
+    worker.stop.cancel();
+    eventually("the end", || worker.running.is_finished()).await;
     worker.terminate().await.expect("a clean end");
-    assert!(start.elapsed() < Duration::from_millis(250), "{:?}", start.elapsed());
     assert_eq!(world.committed(), 0);
 }
 

@@ -1,0 +1,165 @@
+//! Runs the scenarios of a plan: each begins in its order as soon as the queue lets it, and the sum comes at the end.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow};
+use chrono::Utc;
+use futures::FutureExt;
+use millrace_e2e::catalogue::Entry;
+use millrace_e2e::full_runs::FullRun;
+use millrace_e2e::git::Checkout;
+use millrace_e2e::minutes::{self, Minutes};
+use millrace_e2e::namespace::{remove_shared, text_of};
+use millrace_e2e::sets::Kind;
+use millrace_e2e::turn::{Run, Turn};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::SCENARIOS;
+use crate::plan::{Plan, record};
+
+/// Most store sets of a run.
+const MOST_SETS: u32 = 12;
+/// How long there is where no deadline is given.
+const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Runs what the plan says; returns whether all of it passed. `E2E_DEADLINE`, in seconds since 1970, stops it.
+pub fn run(names: &[String]) -> Result<bool> {
+    let plan = Plan::make(names)?;
+    plan.print();
+    let run = Run::new(plan.settings.clone());
+    let ended = RefCell::new(Vec::new());
+    let scenarios = Builder::new_current_thread().enable_all().build().context("there is no runtime")?;
+    let in_time = scenarios.block_on(async { tokio::time::timeout(time_left(), all(&plan, &run, &ended)).await });
+    let ended = ended.into_inner();
+    let is_complete = match in_time {
+        Ok(done) => {
+            done?;
+            true
+        }
+        // What is being removed goes on without this run.
+        Err(_) if ended.len() == plan.selection.run.len() => true,
+        Err(_) => {
+            say_what_is_left(&run, &plan, &ended);
+            false
+        }
+    };
+    let passed = sum(&run, &plan, &ended)?;
+    Ok(passed && is_complete)
+}
+
+/// Begins one scenario after the other, and gathers what became of them.
+async fn all(plan: &Plan, run: &Run, ended: &RefCell<Vec<Minutes>>) -> Result<()> {
+    for kind in [Kind::One, Kind::Three] {
+        remove_shared(run, kind).await?;
+    }
+    let (told, mut verdicts) = unbounded_channel();
+    let begun = async {
+        for (name, _) in &plan.selection.run {
+            let entry = plan.entry(name)?;
+            run.queue.begin(name, &entry.needs).await;
+            begin(run, entry, told.clone())?;
+        }
+        drop(told);
+        anyhow::Ok(())
+    };
+    let gathered = async {
+        let mut left: BTreeSet<&str> = plan.selection.run.iter().map(|(name, _)| name.as_str()).collect();
+        while let Some(minutes) = verdicts.recv().await {
+            minutes.record()?;
+            left.remove(minutes.name.as_str());
+            let shares = |name: &str| plan.entry(name).ok().and_then(|entry| entry.shares);
+            let kind = shares(&minutes.name).filter(|kind| left.iter().all(|name| shares(name) != Some(*kind)));
+            ended.borrow_mut().push(minutes);
+            if let Some(kind) = kind {
+                remove_shared(run, kind).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    futures::try_join!(begun, gathered).map(|_| ())
+}
+
+/// Begins a scenario on a thread of its own.
+fn begin(run: &Run, entry: &Entry, told: UnboundedSender<Minutes>) -> Result<()> {
+    let (name, scenario) = *SCENARIOS
+        .iter()
+        .find(|(name, _)| *name == entry.name)
+        .with_context(|| format!("there is no '{}'", entry.name))?;
+    let turn = Turn::begin(run, name, entry.shares)?;
+    run.say(format!("{name}: begins"));
+    let carry_out = move || {
+        let runtime: Runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let ended = runtime.block_on(AssertUnwindSafe(scenario(turn.clone())).catch_unwind());
+        let outcome = ended.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", text_of(panic.as_ref()))));
+        match &outcome {
+            Ok(()) => turn.run.say(format!("{name}: passed")),
+            Err(error) => {
+                turn.log(&format!("FAILED: {error:#}"));
+                turn.run.say(format!("{name}: FAILED: {error:#}"));
+            }
+        }
+        // Nobody listens any more where the deadline has come.
+        let _ = told.send(turn.end(outcome.is_ok()));
+        anyhow::Ok(())
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(carry_out).context("there is no thread")?;
+    Ok(())
+}
+
+fn time_left() -> Duration {
+    let deadline = std::env::var("E2E_DEADLINE").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    deadline.map_or(ENDLESS, |deadline| deadline.saturating_sub(now))
+}
+
+fn say_what_is_left(run: &Run, plan: &Plan, ended: &[Minutes]) {
+    run.say("the deadline has come; left:");
+    for (name, _) in &plan.selection.run {
+        if !ended.iter().any(|minutes| minutes.name == *name) {
+            println!("  LEFT      {name}");
+        }
+    }
+}
+
+/// Prints what became of the scenarios and what they took; returns whether all is well.
+fn sum(run: &Run, plan: &Plan, ended: &[Minutes]) -> Result<bool> {
+    println!("{}", minutes::table(ended));
+    let passed = ended.iter().filter(|minutes| minutes.result == "passed").count();
+    let mut failed = plan.selection.run.len() - passed;
+    let sets: u32 = ended.iter().map(|minutes| minutes.sets).sum();
+    run.say(format!("{sets} store sets"));
+    if sets > MOST_SETS {
+        failed += 1;
+        println!("FAILED: {sets} store sets were started, more than {MOST_SETS}; share them (docs/tests.md)");
+    }
+    if plan.settings.full && !plan.is_partial {
+        note(plan, ended)?;
+    }
+    if !plan.is_partial {
+        for stale in plan.stale()? {
+            failed += 1;
+            println!("FAILED: {stale}; make test-full");
+        }
+    }
+    run.say(format!("{passed} passed, {failed} failed"));
+    Ok(failed == 0 && passed > 0)
+}
+
+/// Adds this run to the record of full runs.
+fn note(plan: &Plan, ended: &[Minutes]) -> Result<()> {
+    let verdict = |name: &String| {
+        let passed = ended.iter().any(|minutes| minutes.name == *name && minutes.result == "passed");
+        (name.clone(), if passed { "passed" } else { "failed" }.to_owned())
+    };
+    record(&FullRun {
+        kind: "full".to_owned(),
+        commit: Checkout.commit().context("this is no checkout")?,
+        at: Utc::now(),
+        seed: plan.settings.seed,
+        verdicts: plan.selection.run.iter().map(|(name, _)| verdict(name)).collect(),
+    })
+}
