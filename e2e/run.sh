@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests on the cluster that `make cluster` made: installs the chart from this checkout, runs every test
-# of e2e/, and ends with a line `N passed, N failed`. The admission samples are a step of their own in .ci/test.
+# of e2e/, and ends with a line `N passed, N failed`.
 #
 #   e2e/run.sh              all of them
 #   e2e/run.sh NAME...      only the tests whose name contains one of these

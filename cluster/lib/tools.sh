@@ -18,17 +18,32 @@ package_of() { # PROGRAM
   esac
 }
 
-# Links every program into $BIN: what this machine has and the official supplier can do with, or what was built.
+# Links every program into $BIN.
 tools_up() { # SUPPLIER
-  local program path wanted=("${TOOLS_OFFICIAL[@]}")
+  local program wanted=("${TOOLS_OFFICIAL[@]}")
   [ "$1" = official ] || wanted=("${TOOLS_BUILT[@]}")
-  for program in "${wanted[@]}"; do
-    if [ "$1" != official ] || ! path=$(installed "$program"); then
-      path=$CACHE/tools/$program-$(tool_recipe "$program")
-      [ -x "$path" ] || build_tool "$program" "$path"
-    fi
-    ln -sfn "$path" "$BIN/$program"
+  for program in "${wanted[@]}"; do tool_up "$program" "$1"; done
+}
+
+# Links some programs into $BIN, whatever the supplier of the cluster is.
+some_tools_up() { # PROGRAM...
+  local program
+  for program; do
+    case " ${TOOLS_OFFICIAL[*]} " in
+      *" $program "*) tool_up "$program" official ;;
+      *) tool_up "$program" built ;;
+    esac
   done
+}
+
+# Links a program into $BIN: what this machine has and the official supplier can do with, or what was built.
+tool_up() { # PROGRAM SUPPLIER
+  local path
+  if [ "$2" != official ] || ! path=$(installed "$1"); then
+    path=$CACHE/tools/$1-$(tool_recipe "$1")
+    [ -x "$path" ] || build_tool_alone "$1" "$path"
+  fi
+  ln -sfn "$path" "$BIN/$1"
 }
 
 # What a program is built from: the pinned modules, and its own folder if it is ours.
@@ -51,12 +66,20 @@ installed() { # PROGRAM
     grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -2 | sort -VC && echo "$path"
 }
 
+# One builder at a time: whoever waits finds it built.
+build_tool_alone() { # PROGRAM PATH
+  mkdir -p "$CACHE/tools"
+  (
+    flock 8
+    [ -x "$2" ] || build_tool "$1" "$2"
+  ) 8>"$CACHE/tools/$1.lock"
+}
+
 # Builds under a second name first: a program that is there is whole.
 build_tool() { # PROGRAM PATH
   local began=$SECONDS version=k8s.io/component-base/version
   need_go
   need_disk 8 "$CACHE"
-  mkdir -p "$CACHE/tools"
   (cd "$HERE/tools" && CGO_ENABLED=0 go build -trimpath \
     -ldflags "-s -w -X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=1 -X $version.gitMinor=34" \
     -o "$2.new" "$(package_of "$1")")
