@@ -11,6 +11,7 @@
 #   images        builds or pulls the images, without a cluster
 #   load IMAGE... pushes images to the registry and pulls them on all nodes
 #   push IMAGE... pushes images to the registry
+#   tools NAME... builds programs of cluster/tools/ that are missing, and prints the directory that has them
 #   env           shell lines for scripts: PATH, KUBECONFIG's context, supplier, whether NetworkPolicy is enforced
 #   doctor        what this machine lacks, and how to fix it; changes nothing
 #
@@ -98,6 +99,7 @@ main() {
     images) alone; step "Docker engine" engine_up; images "$(choose_supplier)" ;;
     load) step "loading $*" load_images "$@" ;;
     push) for image; do push_image "$image"; done ;;
+    tools) step "programs: $*" some_tools_up "$@" >&2; echo "$BIN" ;;
     env) environment ;;
     doctor) doctor ;;
     *) usage; [ -z "$verb" ] || exit 2 ;;

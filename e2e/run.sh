@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end scenarios on the cluster that `make cluster` made: installs the chart from this checkout and calls their
-# program, which ends with a line `N passed, N failed`. The admission samples are a step of their own in .ci/test.
+# program, which ends with a line `N passed, N failed`.
 #
 #   e2e/run.sh              the core, what is affected by the changed paths, and a part that rotates (e2e/scenarios.toml)
 #   e2e/run.sh NAME...      only the scenarios whose name contains one of these

@@ -18,16 +18,40 @@ package_of() { # PROGRAM
   esac
 }
 
-# Links every program into $BIN: what this machine has and the official supplier can do with, or what is built.
+# Links every program into $BIN.
 tools_up() { # SUPPLIER
-  local program path wanted=("${TOOLS_OFFICIAL[@]}") missing=()
-  [ "$1" = official ] || wanted=("${TOOLS_BUILT[@]}")
-  for program in "${wanted[@]}"; do
-    path=$(path_of "$1" "$program")
-    [ -x "$path" ] || missing+=("$program")
+  if [ "$1" = official ]; then
+    link_tools official "${TOOLS_OFFICIAL[@]}"
+  else
+    link_tools built "${TOOLS_BUILT[@]}"
+  fi
+}
+
+# Links some programs into $BIN, whatever the supplier of the cluster is.
+some_tools_up() { # PROGRAM...
+  local program
+  for program; do
+    case " ${TOOLS_OFFICIAL[*]} " in
+      *" $program "*) link_tools official "$program" ;;
+      *) link_tools built "$program" ;;
+    esac
+  done
+}
+
+# Links programs into $BIN: what this machine has and the official supplier can do with, or what is built. One builder
+# at a time: the next one finds them built.
+link_tools() { # SUPPLIER PROGRAM...
+  local supplier=$1 program missing=()
+  shift
+  mkdir -p "$CACHE/tools"
+  exec 8>"$CACHE/tools/lock"
+  flock 8
+  for program; do
+    [ -x "$(path_of "$supplier" "$program")" ] || missing+=("$program")
   done
   [ ${#missing[@]} -eq 0 ] || build_tools "${missing[@]}"
-  for program in "${wanted[@]}"; do ln -sfn "$(path_of "$1" "$program")" "$BIN/$program"; done
+  exec 8>&-
+  for program; do ln -sfn "$(path_of "$supplier" "$program")" "$BIN/$program"; done
 }
 
 path_of() { # SUPPLIER PROGRAM
@@ -65,7 +89,6 @@ build_tools() { # PROGRAM...
   local program together=()
   need_go
   need_disk 8 "$CACHE"
-  mkdir -p "$CACHE/tools"
   for program; do
     if [ "$program" != local-path-provisioner ]; then together+=("$program"); fi
   done

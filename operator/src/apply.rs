@@ -20,8 +20,8 @@ use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::write::{FIELD_MANAGER, Write, Writer};
-use millrace_stores::cassandra::{self, AskCassandra};
-use millrace_stores::kafka::{AskKafka, Kafka};
+use millrace_stores::cassandra::AskCassandra;
+use millrace_stores::kafka::AskKafka;
 
 /// Why a plan could not be carried out.
 #[derive(Debug, Snafu)]
@@ -175,13 +175,13 @@ fn ensure_ours(owners: &[OwnerReference], kind: &str, name: &str, pipeline: &Pip
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {
     match act {
         Act::Kafka(change) => {
-            let mut kafka = Kafka::new(&observed.children.brokers());
-            kafka.change(change).await.with_context(|_| ActOnKafkaSnafu { act: act.describe() })
+            let changed = ctx.hands.change_kafka(&observed.children.brokers(), change).await;
+            changed.with_context(|_| ActOnKafkaSnafu { act: act.describe() })
         }
         Act::Cassandra(change) => {
             let reach = observed.children.nodes();
             let node = observed.stores.cassandra.nodes.keys().find_map(|key| reach.of(key));
-            let changed = cassandra::change(node, &pipeline.cassandra, change).await;
+            let changed = ctx.hands.change_cassandra(node, &pipeline.cassandra, change).await;
             changed.with_context(|_| ActOnCassandraSnafu { act: act.describe() })
         }
         Act::RestartPod(Restart { pod, uid, .. }) => {

@@ -1,10 +1,13 @@
 //! Everything impure that the road needs: client, events, telemetry, and what the administrator set.
 
+use std::sync::Arc;
+
 use kube::Client;
 use millrace_api::names::Names;
 
 use crate::compiler::Compiler;
 use crate::events::Events;
+use crate::hands::{Hands, OverTheNetwork};
 use crate::lease::Fence;
 use crate::objects::scope::Administration;
 use crate::telemetry::Telemetry;
@@ -24,6 +27,8 @@ pub struct Context {
     pub compiler: Compiler,
     /// Closed when another operator may lead; every write asks it first.
     pub fence: Fence,
+    /// Reaches the stores.
+    pub hands: Arc<dyn Hands>,
 }
 
 impl Context {
@@ -36,7 +41,8 @@ impl Context {
         fence: Fence,
     ) -> Self {
         let events = Events::new(client.clone(), instance);
-        Self { client, events, telemetry, administration, compiler: Compiler::default(), fence }
+        let compiler = Compiler::default();
+        Self { client, events, telemetry, administration, compiler, fence, hands: Arc::new(OverTheNetwork) }
     }
 
     /// Forgets what is known of a pipeline that is gone.

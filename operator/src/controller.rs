@@ -102,7 +102,7 @@ fn pipeline_of(pod: &Watched) -> Option<ObjectRef<Watched>> {
 
 /// Walks the road once.
 #[expect(clippy::disallowed_methods, reason = "what was not observed has no time of its own")]
-async fn pass(ctx: &Context, names: &Names) -> Result<Passed, Reconcile> {
+pub async fn pass(ctx: &Context, names: &Names) -> Result<Passed, Reconcile> {
     let Some(resource) = read_pipeline(ctx, names).await? else {
         ctx.forget(names);
         return Ok(Passed { ended: Ended::Gone, wait: None });

@@ -14,7 +14,8 @@
 //!
 //! `runs` walks a smaller road of the same steps for each IngestionRun, and `schedules` makes the runs that are due. `road`
 //! guards every pass of the three, and `write` every write. Each store has a room with its objects, what changes it and its
-//! links of the readiness chain; the crate `stores` has the small clients that `observe` and `apply` ask the stores with.
+//! links of the readiness chain; `hands` reaches the stores for `observe` and `apply`, with the small
+//! clients of the crate `stores`.
 //!
 //! A file imports only what stands above it here, or beside it in its own row (`tests/imports.rs`):
 //!
@@ -22,6 +23,7 @@
 //! telemetry lease events compiler server   what the process stands on
 //! act observed link readiness              what there is and what may be done, in words that all share
 //! objects                                  what objects are made with
+//! hands                                    how the stores are asked and changed
 //! context                                  all that is impure, for every step
 //! write road                               what guards every write and every pass
 //! zookeeper kafka cassandra workers        one room per store, and that of the workers
@@ -50,6 +52,7 @@ pub mod context;
 pub mod controller;
 pub mod desire;
 pub mod events;
+pub mod hands;
 pub mod kafka;
 pub mod lease;
 pub mod link;

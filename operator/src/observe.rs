@@ -1,7 +1,7 @@
 //! Reads everything that a decision needs, once per reconcile, live: the resource itself, its children, and what the
 //! stores say of themselves. Nothing is cached, so that no decision rests on a stale view. Never writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::Utc;
 use futures::try_join;
@@ -14,9 +14,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
 use crate::labels::instance_selector;
-use crate::observed::{Children, Observed, Stores};
-use millrace_stores::kafka::Kafka;
-use millrace_stores::{cassandra, zookeeper};
+use crate::observed::{Children, Observed};
 
 /// Why the world could not be read.
 #[derive(Debug, Snafu)]
@@ -52,22 +50,8 @@ pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Obs
         deployments,
         pods,
     };
-    let stores = ask_stores(pipeline, &children).await;
+    let stores = ctx.hands.ask(pipeline, &children).await;
     Ok(Observed { now: Utc::now(), children, stores })
-}
-
-async fn ask_stores(pipeline: &Pipeline, children: &Children) -> Stores {
-    let (servers, brokers, nodes) = (children.servers(), children.brokers(), children.nodes());
-    let group = pipeline.names.consumer_group();
-    let topics: BTreeSet<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
-    let topics: Vec<String> = topics.into_iter().collect();
-    let mut kafka = Kafka::new(&brokers);
-    let (zookeeper, kafka, cassandra) = tokio::join!(
-        zookeeper::observe(&servers),
-        kafka.observe(&group, &topics),
-        cassandra::observe(&nodes, &pipeline.cassandra.keyspace)
-    );
-    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra }
 }
 
 async fn list<K>(ctx: &Context, names: &Names) -> Result<BTreeMap<String, K>, Observe>

@@ -1,8 +1,7 @@
-//! A scratch namespace on a real API server, and what the server answers to a sample.
+//! A scratch namespace, and what the API server answers to a sample in it.
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, CustomResourceExt, ResourceExt};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::sample::{Refusal, Sample};
+use crate::server::{Who, make_namespace, server};
 
 /// What the API server said.
 pub enum Answer {
@@ -51,39 +51,21 @@ impl fmt::Display for Answer {
     }
 }
 
-/// An API server, and a scratch namespace on it.
-pub struct Server {
+/// A scratch namespace.
+pub struct Scratch {
     client: Client,
     namespace: String,
 }
 
-impl Server {
-    /// Connects by the current kubeconfig context and makes the scratch namespace.
-    pub async fn connect() -> Self {
-        let client = Client::try_default().await.expect("a kubeconfig with a current context");
-        let wanted: Namespace = from(json!({"metadata": {"generateName": "admission-"}}));
-        let namespace = Api::<Namespace>::all(client.clone())
-            .create(&PostParams::default(), &wanted)
-            .await
-            .expect("the right to make a namespace")
-            .name_any();
-        // An operator that watches everything may see the few samples that are really made; it shall run nothing.
-        let quota: ResourceQuota = from(
-            json!({"metadata": {"name": "nothing-runs"}, "spec": {"hard": {"pods": "0", "persistentvolumeclaims": "0"}}}),
-        );
-        Api::<ResourceQuota>::namespaced(client.clone(), &namespace)
-            .create(&PostParams::default(), &quota)
-            .await
-            .expect("the right to make a quota");
-        Self { client, namespace }
-    }
-
-    /// Deletes the scratch namespace.
-    pub async fn clean_up(self) {
-        Api::<Namespace>::all(self.client.clone())
-            .delete(&self.namespace, &DeleteParams::default())
-            .await
-            .expect("the right to delete a namespace");
+impl Scratch {
+    /// Makes the namespace.
+    pub async fn make(namespace: &str) -> Self {
+        let made = async {
+            let client = server().await?.client(Who::Everybody).await?;
+            make_namespace(&client, namespace).await?;
+            anyhow::Ok(client)
+        };
+        Self { client: made.await.expect("the API server is there"), namespace: namespace.to_owned() }
     }
 
     /// Tries a sample: creates it by dry run, or creates its first document and updates it to the second by dry run.
@@ -176,8 +158,4 @@ fn read(answer: Result<Value, kube::Error>) -> Answer {
         }
         Err(error) => Answer::NotTried(error.to_string()),
     }
-}
-
-fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).expect("an object of its kind")
 }

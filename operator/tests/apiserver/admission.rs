@@ -1,31 +1,25 @@
-//! Tries `e2e/samples/` and `examples/` against a real API server that has the resource definition.
+//! Every refusal at admission: tries `e2e/samples/` and `examples/` against the API server.
 //!
 //! A sample is one document, which is created by dry run, or two: the second, an update by dry run of the first. Only
-//! that first is really created, for a moment, in a namespace of its own whose quota lets nobody run a pod for it.
-//! A refused sample opens with `# path:` and `# says:`; the answer must name that field and contain that text.
-//!
-//! `cargo test --workspace --test admission -- --ignored` uses the current kubeconfig context.
+//! that first is really created, for a moment. A refused sample opens with `# path:` and `# says:`; the answer must name
+//! that field and contain that text.
 
-#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
-
-#[path = "admission/answer.rs"]
 mod answer;
-#[path = "admission/sample.rs"]
 mod sample;
 
 use std::time::Duration;
 
-use answer::{Answer, Server};
+use answer::{Answer, Scratch};
 use millrace_api::{IngestionRun, StreamingPipeline, validate_sources};
 use sample::{Refusal, example_files, sample_files};
 use serde_json::Value;
 
-#[tokio::test]
-#[ignore = "needs a cluster"]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
 async fn refused_samples_are_refused_where_and_as_they_say() {
     let samples = sample_files("refused");
     assert!(samples.len() >= 45, "only {} refused samples", samples.len());
-    let server = Server::connect().await;
+    let server = Scratch::make("admission-refused").await;
     let mut faults = Vec::new();
     for sample in &samples {
         let refusal = sample.refusal.as_ref().expect("a refused sample opens with '# path:' and '# says:'");
@@ -33,32 +27,30 @@ async fn refused_samples_are_refused_where_and_as_they_say() {
         println!("{:<40} {answer}", sample.name);
         faults.extend(judge_refused(refusal, &answer).err().map(|fault| format!("{}: {fault}", sample.name)));
     }
-    server.clean_up().await;
     assert!(faults.is_empty(), "{} of {} refused samples:\n{}", faults.len(), samples.len(), faults.join("\n"));
 }
 
-#[tokio::test]
-#[ignore = "needs a cluster"]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
 async fn accepted_samples_and_examples_are_accepted_and_valid() {
     let samples = sample_files("accepted");
     assert!(samples.len() >= 22, "only {} accepted samples", samples.len());
     let examples = example_files();
     assert!(examples.len() >= 5, "only {} examples", examples.len());
-    let server = Server::connect().await;
+    let server = Scratch::make("admission-accepted").await;
     let mut faults = Vec::new();
     for sample in samples.iter().chain(&examples) {
         let answer = server.attempt(sample).await;
         faults.extend(judge_accepted(&answer).err().map(|fault| format!("{}: {fault}", sample.name)));
     }
-    server.clean_up().await;
     assert!(faults.is_empty(), "{} of {} accepted samples:\n{}", faults.len(), samples.len(), faults.join("\n"));
 }
 
 /// Negative control: the rules for refused samples fail on accepted ones, and the other way round.
-#[tokio::test]
-#[ignore = "needs a cluster"]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
 async fn a_sample_under_the_wrong_rules_fails() {
-    let server = Server::connect().await;
+    let server = Scratch::make("admission-controls").await;
     let accepted = sample_files("accepted");
     let valid =
         accepted.iter().find(|sample| sample.name == "one-of-each").expect("e2e/samples/accepted/one-of-each.yaml");
@@ -66,7 +58,6 @@ async fn a_sample_under_the_wrong_rules_fails() {
     let even =
         refused.iter().find(|sample| sample.name == "zookeeper-even").expect("e2e/samples/refused/zookeeper-even.yaml");
     let (accepted_answer, refused_answer) = (server.attempt(valid).await, server.attempt(even).await);
-    server.clean_up().await;
 
     let refusal = even.refusal.as_ref().expect("a refused sample opens with '# path:' and '# says:'");
     assert_eq!(judge_refused(refusal, &refused_answer), Ok(()));
