@@ -6,7 +6,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::ListParams;
-use millrace_api::run::moment_of;
+use millrace_api::crd::time::moment_of;
 
 use crate::Live;
 

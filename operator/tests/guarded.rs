@@ -288,7 +288,7 @@ async fn restarts_and_counts_a_pod_only_while_it_leads(#[case] fence: Fence, #[c
         reason: "its template is outdated".to_owned(),
     };
     let plan = Plan { acts: vec![Act::RestartPod(restart)], ..Plan::default() };
-    let model = validate(&pipeline()).pipeline.expect("the fixture is valid");
+    let model = validate(&pipeline(), millrace_sql::judge).pipeline.expect("the fixture is valid");
     let (applied, failure) = apply(&ctx, &model, &Observed::default(), &plan).await;
     assert_eq!((applied.acts.len(), failure.is_some()), (deleted, deleted == 0));
     let deletes = drain(&mut told).into_iter().filter(|(method, _)| *method == Method::DELETE);
