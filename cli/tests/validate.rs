@@ -1,5 +1,7 @@
 //! `millrace validate` as a person runs it: what it prints, and its exit code; and what it says of SQL.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

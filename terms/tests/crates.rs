@@ -1,5 +1,7 @@
 //! Which of our crates may link which: read from their manifests, so that no convenience ties two again.
 
+#![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -98,9 +98,12 @@ fn entries() -> Result<Vec<Entry>> {
     catalogue::parse(include_str!("../../scenarios.toml")).context("e2e/scenarios.toml")
 }
 
+/// A check by its name.
+type Check = (&'static str, fn() -> Result<()>);
+
 /// Checks what needs no cluster; returns whether all is well. The last line is as cargo's own.
 pub fn check() -> bool {
-    let checks: [(&str, fn() -> Result<()>); 5] = [
+    let checks: [Check; 5] = [
         ("the_catalogue_names_every_scenario_and_no_other", names_are_known),
         ("every_path_of_the_catalogue_is_there", paths_are_there),
         ("the_pipeline_with_sql_is_valid_but_for_the_broken_query", sql::check),

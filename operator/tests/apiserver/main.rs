@@ -3,6 +3,8 @@
 //!
 //! `.ci/test apiserver` runs it: it needs `kube-apiserver`, `etcd`, `helm` and `openssl` on PATH.
 
+#![expect(clippy::disallowed_methods, reason = "it starts programs, reads files and waits for both")]
+
 mod admission;
 mod deletion;
 mod fencing;

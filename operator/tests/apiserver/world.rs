@@ -314,7 +314,7 @@ impl World {
                 moved = true;
             }
         }
-        let own: Vec<Pod> = self.pods.values().filter(|pod| is_owned_by(*pod, &stateful_set.uid())).cloned().collect();
+        let own: Vec<Pod> = self.pods.values().filter(|pod| is_owned_by(pod, &stateful_set.uid())).cloned().collect();
         let surplus = own.iter().find(|pod| ordinal(pod).is_some_and(|ordinal| ordinal as i32 >= replicas));
         let rolls =
             spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("RollingUpdate");
