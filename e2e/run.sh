@@ -58,16 +58,6 @@ sample_source() {
   kube -n "$source_home" rollout status deployment/sample-source --timeout 120s >/dev/null
 }
 
-# Whatever happens, no fault stays switched on.
-# shellcheck disable=SC2317 # called by trap
-restore() {
-  if kube -n "$home" get deployment "$release" -o jsonpath='{.spec.template.spec.containers[0].args}' | grep -q MILLRACE_SABOTAGE; then
-    say "switching the faults off again"
-    helm --kube-context "$MILLRACE_CONTEXT" -n "$home" upgrade "$release" charts/millrace \
-      --reset-values --values "$target/e2e-values.yaml" >/dev/null
-  fi
-}
-
 # The scenarios' program and the command that they run, compiled.
 program() {
   cargo build -q --workspace --bin millrace
@@ -87,7 +77,6 @@ main() {
   say "compiling the scenarios"
   local program
   program=$(program)
-  trap restore EXIT
   install
   sample_source
   # Errors say what they wait for; where in the harness they were made helps nobody.

@@ -10,15 +10,19 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
+use millrace_api::pods::{self, is_ready};
 use millrace_operator::labels::pod_selector;
-use millrace_operator::readiness::is_ready;
-use serde_json::Value;
+use millrace_operator::objects::scope::SABOTAGE_ANNOTATION;
+use serde_json::{Value, json};
 
 use crate::kafka::KafkaClient;
 use crate::metrics::{self, Metrics};
 use crate::process::restarts;
 use crate::table::Table;
 use crate::{Spec, TestNamespace, eventually, sets};
+
+/// The worker's variable that switches faults on.
+const SABOTAGE: &str = "MILLRACE_SABOTAGE";
 
 /// A pipeline that was applied in a test's namespace.
 pub struct Live {
@@ -78,7 +82,10 @@ impl Live {
         loop {
             let mut now = self.resource().await?;
             now.spec = wanted.spec.clone();
+            // Faults stay until they are switched off.
+            let faults = now.annotations().get_key_value(SABOTAGE_ANNOTATION).map(|(key, value)| (key.clone(), value.clone()));
             now.metadata.annotations.clone_from(&wanted.metadata.annotations);
+            now.annotations_mut().extend(faults);
             match self.api.replace(self.names.pipeline(), &PostParams::default(), &now).await {
                 Ok(_) => return Ok(()),
                 // The operator has written the status meanwhile.
@@ -236,6 +243,20 @@ impl Live {
         Ok(self.metrics(component).await?.values().map(|metrics| metrics.sum(metric)).sum())
     }
 
+    /// Switches faults on in the pipeline's workers, or off; waits until they run with them.
+    pub async fn sabotage(&self, faults: Option<&str>) -> Result<()> {
+        self.namespace.say(format!("sabotage: {}", faults.unwrap_or("none")));
+        self.patch(json!({"metadata": {"annotations": {SABOTAGE_ANNOTATION: faults}}})).await?;
+        let has_it = |pod: &Pod| variable(pod, SABOTAGE).as_deref() == faults;
+        let rolled = eventually("all workers run with the changed variable", Duration::from_secs(180), async || {
+            let mut pods = self.pods(Component::Processor).await?;
+            pods.extend(self.pods(Component::Producer).await?);
+            Ok((!pods.is_empty() && pods.iter().all(has_it)).then_some(()))
+        });
+        rolled.await?;
+        self.await_ready(Duration::from_secs(180)).await.map(|_| ())
+    }
+
     /// Waits until the processors have committed everything that the topic holds.
     pub async fn await_caught_up(&self, limit: Duration) -> Result<Duration> {
         let caught_up = async || Ok((self.kafka().await?.lag().await? == 0).then_some(()));
@@ -252,9 +273,13 @@ impl Live {
     }
 }
 
+fn variable(pod: &Pod, name: &str) -> Option<String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut variables = containers.filter_map(|container| container.env.as_ref()).flatten();
+    variables.find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
+}
+
 /// Returns a pod's address while it runs.
 pub fn address(pod: &Pod) -> Option<IpAddr> {
-    let status = pod.status.as_ref()?;
-    let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
-    runs.then(|| status.pod_ip.as_ref()?.parse().ok())?
+    pods::address(pod).filter(|_| pods::is_running(pod))
 }

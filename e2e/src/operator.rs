@@ -1,4 +1,4 @@
-//! The operator of the chart's release: its pods, who leads, what it writes, and the faults that its workers get.
+//! The operator of the chart's release: its pods, who leads and what it writes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,8 +26,6 @@ pub const RELEASE: &str = "millrace";
 const LEASE: &str = "millrace-operator";
 /// What an operator may have resident, in MiB.
 const MOST_RESIDENT: f64 = 40.0;
-/// The variable that switches faults on in workers.
-const SABOTAGE: &str = "MILLRACE_SABOTAGE";
 
 /// Returns the operator's pods.
 pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {
@@ -86,7 +84,7 @@ pub async fn writes(cluster: &Cluster, namespace: &str, since: DateTime<Utc>) ->
     Ok(writes.into_iter().filter(|write| write.user.starts_with(&ours)).collect())
 }
 
-/// The values that the release was installed with: what switching faults off goes back to.
+/// The values that the release was installed with: what a changed release goes back to.
 pub struct Release {
     values: PathBuf,
 }
@@ -104,38 +102,6 @@ impl Release {
     pub fn values(&self) -> &PathBuf {
         &self.values
     }
-
-    /// Switches faults on in all workers, or off, by the chart's value; waits until the pipeline's processors have it.
-    pub async fn sabotage(&self, live: &Live, faults: Option<&str>) -> Result<()> {
-        let namespace = &live.namespace;
-        namespace.say(format!("sabotage: {}", faults.unwrap_or("none")));
-        self.upgrade(&namespace.cluster, faults).await?;
-        let has_it = |pod: &Pod| variable(pod, SABOTAGE).as_deref() == faults;
-        let rolled = eventually("all processors run with the changed variable", Duration::from_secs(180), async || {
-            let pods = live.pods(Component::Processor).await?;
-            Ok((!pods.is_empty() && pods.iter().all(has_it)).then_some(()))
-        });
-        rolled.await?;
-        live.await_ready(Duration::from_secs(180)).await.map(|_| ())
-    }
-
-    async fn upgrade(&self, cluster: &Cluster, faults: Option<&str>) -> Result<()> {
-        let chart = repository().join("charts/millrace");
-        let [chart, values] = [&chart, &self.values].map(|path| path.to_string_lossy().into_owned());
-        let mut arguments = vec!["upgrade", RELEASE, &chart, "--namespace", NAMESPACE];
-        arguments.extend(["--reset-values", "--values", &values, "--wait", "--timeout", "3m"]);
-        let value = faults.map(|faults| format!("worker.env.{SABOTAGE}={faults}"));
-        if let Some(value) = &value {
-            arguments.extend(["--set", value]);
-        }
-        cluster.helm(&arguments).await.map(|_| ())
-    }
-}
-
-fn variable(pod: &Pod, name: &str) -> Option<String> {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let mut variables = containers.filter_map(|container| container.env.as_ref()).flatten();
-    variables.find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
 }
 
 /// Waits until another pod than `deposed` leads; returns its name, when it took over, and how long that took.

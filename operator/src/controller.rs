@@ -162,7 +162,8 @@ async fn walk(
 /// The pure middle of the road.
 fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
     let replicas = scale(pipeline, observed);
-    let inputs = inputs(pipeline, observed, resource.status.as_ref(), replicas, ctx.administration.clone());
+    let administration = ctx.administration.clone().with_faults_of(resource);
+    let inputs = inputs(pipeline, observed, resource.status.as_ref(), replicas, administration);
     plan(pipeline, desire(pipeline, &inputs), observed)
 }
 

@@ -10,6 +10,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
 use millrace_api::names::Component;
+use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL};
@@ -113,13 +114,4 @@ fn addresses(children: &Children, component: Component) -> BTreeMap<u32, IpAddr>
 pub fn node_addresses(children: &Children) -> BTreeMap<NodeKey, IpAddr> {
     let key = |pod: &Pod| Some((pod.labels().get(RACK_LABEL)?.clone(), ordinal(pod)?));
     children.pods_of(Component::Cassandra).filter_map(|pod| Some((key(pod)?, address(pod)?))).collect()
-}
-
-/// Returns the ordinal that a StatefulSet gave a pod.
-pub fn ordinal(pod: &Pod) -> Option<u32> {
-    pod.name_any().rsplit_once('-')?.1.parse().ok()
-}
-
-fn address(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }

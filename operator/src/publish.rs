@@ -1,9 +1,11 @@
 //! Writes the status if it differs from what is there, and an event for every condition that changed.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
+use millrace_api::crd::condition::{ConditionStatus, ConditionType};
 use snafu::{ResultExt, Snafu};
 
 use crate::apply::Applied;
@@ -55,17 +57,18 @@ async fn announce_transitions(
 ) {
     for condition in &new.conditions {
         // Ready, Reconciling and Stalled repeat what their component's own event says, but for Ready itself.
-        if matches!(condition.type_.as_str(), "Reconciling" | "Stalled") {
+        if [ConditionType::Reconciling, ConditionType::Stalled].iter().any(|kind| condition.type_ == kind.as_str()) {
             continue;
         }
+        let is_true = |condition: &Condition| ConditionStatus::of(condition) == ConditionStatus::True;
         let before = old.conditions.iter().find(|before| before.type_ == condition.type_);
         let changed =
             before.is_none_or(|before| (&before.status, &before.reason) != (&condition.status, &condition.reason));
         if !changed {
             continue;
         }
-        let lost = condition.status != "True" && before.is_some_and(|before| before.status == "True");
-        let invalid = condition.type_ == "SpecValid" && condition.status != "True";
+        let lost = !is_true(condition) && before.is_some_and(is_true);
+        let invalid = condition.type_ == ConditionType::SpecValid.as_str() && !is_true(condition);
         let kind = if lost || invalid { EventType::Warning } else { EventType::Normal };
         let note = format!("{}: {}", condition.type_, condition.message);
         tell(ctx, resource, kind, &condition.reason, note).await;

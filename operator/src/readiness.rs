@@ -55,12 +55,6 @@ pub fn is_rolling_out(workload: Option<&Deployment>) -> bool {
     !deployment(workload).current || status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0)
 }
 
-/// Returns whether a pod has the condition Ready.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
 /// Returns a pod's name and what keeps it from running; `None` while it starts or runs as usual.
 pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     let status = pod.status.as_ref()?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason};
 use millrace_api::crd::status::{
     CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus,
 };
@@ -78,36 +79,37 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
         Outcome::Unparsable { rejected } => {
             conditions.spec_valid(rejected);
             let message = first_of(rejected);
-            conditions.add("Ready", false, "SpecInvalid", &message);
-            conditions.add("Reconciling", false, "SpecInvalid", &message);
-            conditions.add("Stalled", true, "SpecInvalid", &message);
+            conditions.add(ConditionType::Ready, false, Reason::SpecInvalid, &message);
+            conditions.add(ConditionType::Reconciling, false, Reason::SpecInvalid, &message);
+            conditions.add(ConditionType::Stalled, true, Reason::SpecInvalid, &message);
             status.phase = Some("Invalid".to_owned());
             (status.kafka, status.cassandra) = (old.kafka, old.cassandra);
         }
         Outcome::Unobserved { failure, rejected } => {
             conditions.spec_valid(rejected);
             conditions.keep_links();
-            conditions.unknown("Ready", "ObservationFailed", &failure.message);
-            conditions.add("Reconciling", true, "ObservationFailed", &failure.message);
-            conditions.add("Stalled", false, "ObservationFailed", "the operator tries again");
+            conditions.unknown(ConditionType::Ready, &Reason::ObservationFailed.to_string(), &failure.message);
+            conditions.add(ConditionType::Reconciling, true, Reason::ObservationFailed, &failure.message);
+            conditions.add(ConditionType::Stalled, false, Reason::ObservationFailed, "the operator tries again");
             status = StreamingPipelineStatus { conditions: Vec::new(), phase: Some("Degraded".to_owned()), ..old };
             status.observed_generation = resource.metadata.generation;
         }
         Outcome::Planned { pipeline, rejected, observed, plan, failure } => {
             conditions.spec_valid(rejected);
             for link in &plan.links {
-                conditions.add(link.link.condition(), link.met, &link.reason.as_str(), &link.message);
+                conditions.add(link.link.condition(), link.met, link.reason, &link.message);
             }
-            let was_ready = conditions.was_true("Ready");
+            let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref()).unless_changing(plan, conditions.is_news());
-            conditions.add("Ready", summary.ready, &summary.reason, &summary.message);
+            conditions.add(ConditionType::Ready, summary.ready, summary.reason, &summary.message);
             match summary.ready && !plan.is_empty() {
-                true => conditions.add("Reconciling", true, CHANGING, &under_way(plan)),
+                true => conditions.add(ConditionType::Reconciling, true, Reason::ApplyingChanges, &under_way(plan)),
                 false => {
-                    conditions.add("Reconciling", !summary.ready && !summary.stalled, &summary.reason, &summary.message)
+                    let is_at_work = !summary.ready && !summary.stalled;
+                    conditions.add(ConditionType::Reconciling, is_at_work, summary.reason, &summary.message);
                 }
             }
-            conditions.add("Stalled", summary.stalled, &summary.reason, &summary.message);
+            conditions.add(ConditionType::Stalled, summary.stalled, summary.reason, &summary.message);
             status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
             components(&mut status, pipeline, observed, &old);
@@ -123,43 +125,35 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
 struct Summary {
     ready: bool,
     stalled: bool,
-    reason: String,
+    reason: Reason,
     message: String,
 }
 
 impl Summary {
     fn of(plan: &Plan, rejected: &[Rejected], failure: Option<&Failure>) -> Self {
         if let Some(failure) = failure {
-            let reason = if failure.rejected { "ApplyRejected" } else { "ApplyFailed" };
-            return Self {
-                ready: false,
-                stalled: failure.rejected,
-                reason: reason.to_owned(),
-                message: failure.message.clone(),
-            };
+            let reason = if failure.rejected { Reason::ApplyRejected } else { Reason::ApplyFailed };
+            return Self { ready: false, stalled: failure.rejected, reason, message: failure.message.clone() };
         }
         if !rejected.is_empty() {
-            return Self { ready: false, stalled: true, reason: "SpecInvalid".to_owned(), message: first_of(rejected) };
+            return Self { ready: false, stalled: true, reason: Reason::SpecInvalid, message: first_of(rejected) };
         }
         match plan.first_unmet() {
             Some(link) => Self {
                 ready: false,
                 stalled: false,
-                reason: link.reason.as_str(),
+                reason: link.reason,
                 message: format!("{}: {}", link.link.condition(), link.message),
             },
             None => Self {
                 ready: true,
                 stalled: false,
-                reason: "AllComponentsReady".to_owned(),
+                reason: Reason::AllComponentsReady,
                 message: "every link of the readiness chain is met".to_owned(),
             },
         }
     }
 }
-
-/// The reason while the plan is being carried out.
-const CHANGING: &str = "ApplyingChanges";
 
 impl Summary {
     /// Links are judged before the plan is carried out. So a spec that was never Ready is not Ready by the facts of the
@@ -168,7 +162,7 @@ impl Summary {
         if !self.ready || !spec_is_news || plan.is_empty() && plan.outdated == 0 {
             return self;
         }
-        Self { ready: false, stalled: false, reason: CHANGING.to_owned(), message: under_way(plan) }
+        Self { ready: false, stalled: false, reason: Reason::ApplyingChanges, message: under_way(plan) }
     }
 }
 
@@ -287,15 +281,18 @@ impl Conditions {
         self.new
     }
 
-    pub(crate) fn add(&mut self, condition: &str, status: bool, reason: &str, message: &str) {
-        self.push(condition, if status { "True" } else { "False" }, reason, message);
+    pub(crate) fn add(&mut self, condition: ConditionType, status: bool, reason: Reason, message: &str) {
+        let status = if status { ConditionStatus::True } else { ConditionStatus::False };
+        self.push(condition, status, &reason.to_string(), message);
     }
 
-    fn unknown(&mut self, condition: &str, reason: &str, message: &str) {
-        self.push(condition, "Unknown", reason, message);
+    /// The reason may be one that an earlier operator wrote.
+    fn unknown(&mut self, condition: ConditionType, reason: &str, message: &str) {
+        self.push(condition, ConditionStatus::Unknown, reason, message);
     }
 
-    fn push(&mut self, condition: &str, status: &str, reason: &str, message: &str) {
+    fn push(&mut self, condition: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
+        let (condition, status) = (condition.as_str(), status.as_str());
         let kept = self.old.get(condition).filter(|old| old.status == status);
         let now = Timestamp::from_second(self.now.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
         let message: String = message.chars().take(MAX_MESSAGE).collect();
@@ -311,19 +308,17 @@ impl Conditions {
 
     fn spec_valid(&mut self, rejected: &[Rejected]) {
         if rejected.is_empty() {
-            self.add("SpecValid", true, "Valid", "the spec is valid");
+            self.add(ConditionType::SpecValid, true, Reason::Valid, "the spec is valid");
             return;
         }
         let message = rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        self.add("SpecValid", false, "Rejected", &message);
+        self.add(ConditionType::SpecValid, false, Reason::Rejected, &message);
     }
 
     /// Says of every link that it is unknown now, with what was last known.
     fn keep_links(&mut self) {
-        let links =
-            ["ZooKeeperReady", "KafkaReady", "TopicsReady", "CassandraReady", "ProcessorReady", "ProducerReady"];
-        for link in links {
-            let Some(old) = self.old.get(link).cloned() else {
+        for link in Link::ALL.map(Link::condition) {
+            let Some(old) = self.old.get(link.as_str()).cloned() else {
                 continue;
             };
             self.unknown(link, &old.reason, &old.message);
@@ -332,13 +327,17 @@ impl Conditions {
 
     /// Returns whether the current generation has not been Ready yet.
     fn is_news(&self) -> bool {
-        let ready = self.old.get("Ready").filter(|old| old.status == "True");
+        let ready = self.old.get(ConditionType::Ready.as_str()).filter(|old| is_true(old));
         ready.is_none_or(|old| old.observed_generation != Some(self.generation))
     }
 
-    fn was_true(&self, condition: &str) -> bool {
-        self.old.get(condition).is_some_and(|old| old.status == "True")
+    fn was_true(&self, condition: ConditionType) -> bool {
+        self.old.get(condition.as_str()).is_some_and(is_true)
     }
+}
+
+fn is_true(condition: &Condition) -> bool {
+    ConditionStatus::of(condition) == ConditionStatus::True
 }
 
 #[cfg(test)]

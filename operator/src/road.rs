@@ -19,7 +19,7 @@ use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObject
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use millrace_terms::causes::chain_of;
 use tracing::{Instrument, Span};
@@ -109,7 +109,7 @@ impl Watches<'_> {
         let cache = writer.as_reader();
         let objects = reflector(writer, self.watch(&resource, watcher::Config::default()))
             .applied_objects()
-            .predicate_filter(predicates::generation, PredicateConfig::default());
+            .predicate_filter(predicates::generation.combine(predicates::annotations), PredicateConfig::default());
         Controller::for_stream_with(objects, cache, resource).with_config(config)
     }
 

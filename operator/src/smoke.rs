@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use millrace_api::StreamingPipeline;
+use millrace_api::crd::condition::ConditionType;
 use millrace_api::names::{Component, Names};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::{Instant, sleep, timeout};
@@ -93,7 +94,7 @@ async fn test(api: &Api<StreamingPipeline>, names: &Names, deadline: Instant) ->
     loop {
         let pipeline = api.get(names.pipeline()).await.map_err(Box::new).context(ChangeSnafu { what: "read" })?;
         let status = pipeline.status.unwrap_or_default();
-        let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let ready = ConditionType::Ready.of(&status.conditions);
         if let Some(ready) = ready {
             let now = format!("{} {}: {}", ready.status, ready.reason, ready.message);
             if now != said {

@@ -18,11 +18,10 @@ use millrace_api::names::{Component, Names};
 use millrace_e2e::cluster::WORKERS;
 use millrace_e2e::disk::Disk;
 use millrace_e2e::ledger::Ledger;
-use millrace_e2e::operator::Release;
 use millrace_e2e::settings::Settings;
 use millrace_e2e::spec::{Generator, Spec, TOPIC};
 use millrace_e2e::{Comparison, Live, TestNamespace, Turn, eventually, in_namespace, in_shared};
-use millrace_operator::readiness::is_ready;
+use millrace_api::pods::is_ready;
 use serde_json::json;
 
 use crate::generated::pipeline;
@@ -250,13 +249,12 @@ pub async fn a_cut_off_leader_takes_nothing_with_it(turn: Turn) -> Result<()> {
         namespace.say(format!("past the cut: {found}"));
         found.ensure_exact()?;
 
-        let release = Release::note(&namespace.cluster).await?;
         let noticed = async {
-            release.sabotage(&live, Some("weak-acks")).await?;
+            live.sabotage(Some("weak-acks")).await?;
             leader_cut_off(&live, &spec, 2).await
         }
         .await;
-        release.sabotage(&live, None).await?;
+        live.sabotage(None).await?;
         let found = noticed?;
         namespace.say(format!("NOTICED: {found}"));
         ensure!(found.lost > 0 && found.ensure_exact().is_err(), "records lost by weak acknowledgements pass: {found}");

@@ -1,11 +1,10 @@
 //! Negative controls: with a fault switched on in the workers, the scenarios that the tests stand on come out wrong,
-//! and the checks say so. Run last and alone, since the faults hold for every pipeline.
+//! and the checks say so. An annotation of the pipeline switches them on, for its own workers.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use millrace_e2e::ledger::Ledger;
-use millrace_e2e::operator::Release;
 use millrace_e2e::{Live, Spec, Turn, in_shared};
 
 use crate::generated::{BUFFER, KILL_COUNT, RESIDENT, generator, new_load, pipeline};
@@ -22,23 +21,22 @@ pub async fn sabotage_is_noticed(turn: Turn) -> Result<()> {
     in_shared(&turn, "controls", async |namespace| {
         let spec = pipeline().readable_topics();
         let live = Live::start(namespace, &spec, READY_WITHIN).await?;
-        let release = Release::note(&namespace.cluster).await?;
         let noticed = async {
-            dropped_dead_letters(&live, &release).await?;
-            rows_without_timestamps(&live, &release).await?;
-            timestamps_of_the_clock(&live, &release).await?;
-            commits_before_writes(&live, &release, &spec).await?;
-            a_buffer_without_bound(&live, &release, &spec).await
+            dropped_dead_letters(&live).await?;
+            rows_without_timestamps(&live).await?;
+            timestamps_of_the_clock(&live).await?;
+            commits_before_writes(&live, &spec).await?;
+            a_buffer_without_bound(&live, &spec).await
         }
         .await;
-        release.sabotage(&live, None).await?;
+        live.sabotage(None).await?;
         noticed
     })
     .await
 }
 
-async fn dropped_dead_letters(live: &Live, release: &Release) -> Result<()> {
-    release.sabotage(live, Some("drop-dead-letter")).await?;
+async fn dropped_dead_letters(live: &Live) -> Result<()> {
+    live.sabotage(Some("drop-dead-letter")).await?;
     let mut kafka = live.kafka().await?;
     let reasons = poison::send(&mut kafka, 9, 1_000, 100).await?;
     live.await_caught_up(CAUGHT_UP_WITHIN).await?;
@@ -48,8 +46,8 @@ async fn dropped_dead_letters(live: &Live, release: &Release) -> Result<()> {
     Ok(())
 }
 
-async fn rows_without_timestamps(live: &Live, release: &Release) -> Result<()> {
-    release.sabotage(live, Some("no-write-timestamp")).await?;
+async fn rows_without_timestamps(live: &Live) -> Result<()> {
+    live.sabotage(Some("no-write-timestamp")).await?;
     let changes = replay::one_partition(live).await?;
     live.namespace.say(format!("NOTICED: a replay changed {changes:?}"));
     ensure!(
@@ -59,16 +57,16 @@ async fn rows_without_timestamps(live: &Live, release: &Release) -> Result<()> {
     Ok(())
 }
 
-async fn timestamps_of_the_clock(live: &Live, release: &Release) -> Result<()> {
-    release.sabotage(live, Some("clock-timestamp")).await?;
+async fn timestamps_of_the_clock(live: &Live) -> Result<()> {
+    live.sabotage(Some("clock-timestamp")).await?;
     let kept = clock::rows_that_kept_the_first(live, 1).await?;
     live.namespace.say(format!("NOTICED: a clock +1 h off undid {kept} later writes"));
     ensure!(kept > 0, "a clock an hour off, used for timestamps, is not noticed");
     Ok(())
 }
 
-async fn commits_before_writes(live: &Live, release: &Release, spec: &Spec) -> Result<()> {
-    release.sabotage(live, Some("commit-before-write")).await?;
+async fn commits_before_writes(live: &Live, spec: &Spec) -> Result<()> {
+    live.sabotage(Some("commit-before-write")).await?;
     outage::processors_die_with_rows_in_hand(live, &spec.clone().sources([generator(3, KILL_COUNT)])).await?;
     live.await_produced(KILL_COUNT, CAUGHT_UP_WITHIN).await?;
     live.await_caught_up(CAUGHT_UP_WITHIN).await?;
@@ -78,8 +76,8 @@ async fn commits_before_writes(live: &Live, release: &Release, spec: &Spec) -> R
     Ok(())
 }
 
-async fn a_buffer_without_bound(live: &Live, release: &Release, spec: &Spec) -> Result<()> {
-    release.sabotage(live, Some("unbounded-buffer")).await?;
+async fn a_buffer_without_bound(live: &Live, spec: &Spec) -> Result<()> {
+    live.sabotage(Some("unbounded-buffer")).await?;
     new_load(live, spec, 2, OUTAGE_COUNT).await?;
     let memory = outage::cassandra_stands_still(live, OUTAGE).await?;
     live.namespace.say(format!("NOTICED: {memory:?}"));

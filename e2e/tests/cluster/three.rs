@@ -15,7 +15,7 @@ use millrace_e2e::ledger::{Ledger, Person};
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, Spec, http_source};
 use millrace_e2e::{Live, TestNamespace, Turn, eventually, in_shared, operator};
-use millrace_operator::readiness::is_ready;
+use millrace_api::pods::is_ready;
 use millrace_profile::seed_of;
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, Mode};

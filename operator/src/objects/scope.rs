@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
 use millrace_api::ports::Port;
@@ -73,6 +73,25 @@ pub struct Administration {
     pub image_pull_secrets: Vec<String>,
     /// Further environment of the workers, such as the faults that negative controls switch on.
     pub worker_env: BTreeMap<String, String>,
+}
+
+/// Annotation of a pipeline: faults for its workers, by name, with commas between them. It is for the negative controls of
+/// our own tests: only builds with debug assertions look at it, here and in the worker.
+pub const SABOTAGE_ANNOTATION: &str = "millrace.dev/sabotage";
+
+/// The worker's variable that switches faults on.
+const SABOTAGE_VARIABLE: &str = "MILLRACE_SABOTAGE";
+
+impl Administration {
+    /// Adds the faults that a pipeline asks for.
+    pub fn with_faults_of(mut self, resource: &StreamingPipeline) -> Self {
+        if cfg!(debug_assertions)
+            && let Some(faults) = resource.annotations().get(SABOTAGE_ANNOTATION)
+        {
+            self.worker_env.insert(SABOTAGE_VARIABLE.to_owned(), faults.clone());
+        }
+        self
+    }
 }
 
 /// One component of one pipeline.

@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use millrace_api::pods::is_ready;
 
 use crate::labels::COMPONENT_LABEL;
 use crate::link::{Link, LinkState};
 use crate::observed::Observed;
-use crate::readiness::is_ready;
 
 /// Returns whether every store has all its members, all replicas are in sync and the ring is whole.
 ///

@@ -10,11 +10,12 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use millrace_api::pods::ordinal;
 
 use super::disruption::{full_strength, given, is_complete};
 use crate::act::Restart;
 use crate::link::LinkState;
-use crate::observed::{Observed, ordinal};
+use crate::observed::Observed;
 use crate::readiness::trouble;
 use millrace_stores::zookeeper::Mode;
 

@@ -7,6 +7,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
+use millrace_api::crd::condition::{ConditionType, Reason};
 use millrace_api::crd::run::IngestionRunStatus;
 use millrace_api::names::Names;
 use serde::Serialize;
@@ -111,14 +112,14 @@ pub async fn publish(ctx: &Context, resource: &IngestionRun, status: &IngestionR
 
 async fn announce(ctx: &Context, resource: &IngestionRun, old: &IngestionRunStatus, new: &IngestionRunStatus) {
     let reason_of = |status: &IngestionRunStatus| {
-        let complete = status.conditions.iter().find(|condition| condition.type_ == "Complete");
+        let complete = ConditionType::Complete.of(&status.conditions);
         complete.map(|complete| complete.reason.clone()).unwrap_or_default()
     };
     let reason = reason_of(new);
     if (old.phase, reason_of(old)) == (new.phase, reason.clone()) {
         return;
     }
-    let failed = new.phase == Some(RunPhase::Failed) || reason == "WaitingToRetry";
+    let failed = new.phase == Some(RunPhase::Failed) || reason == Reason::WaitingToRetry.to_string();
     let message = new.message.clone().unwrap_or_default();
     let phase = new.phase.map_or("", RunPhase::as_str);
     let event = Event {

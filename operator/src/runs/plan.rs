@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use millrace_api::crd::RunPhase;
+use millrace_api::crd::condition::{ConditionType, Link, Reason};
 use millrace_api::crd::run::{BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::crd::time::moment_of;
 use millrace_api::{IngestionRun, Pipeline, Rejected, Run, StreamingPipeline, validate_run, validate_sources};
@@ -60,16 +61,16 @@ fn judge(world: &RunWorld, progress: &[Progress], administration: &Administratio
     };
     let (Some(last), Some(error)) = (last, error) else {
         return match last {
-            Some(_) => Judgement::of(RunPhase::Succeeded, "Succeeded", "all records are in Kafka"),
-            None if cancelled => Judgement::of(RunPhase::Cancelled, "Cancelled", "cancelled before its first attempt"),
+            Some(_) => Judgement::of(RunPhase::Succeeded, Reason::Succeeded, "all records are in Kafka"),
+            None if cancelled => Judgement::of(RunPhase::Cancelled, Reason::Cancelled, "cancelled before its first attempt"),
             None => next(world, 1, administration),
         };
     };
     if cancelled {
-        return Judgement::of(RunPhase::Cancelled, "Cancelled", format!("cancelled in attempt {}", last.record.number));
+        return Judgement::of(RunPhase::Cancelled, Reason::Cancelled, format!("cancelled in attempt {}", last.record.number));
     }
     if last.ending.as_ref().is_some_and(|ending| !ending.may_repeat) {
-        return Judgement::of(RunPhase::Failed, "Rejected", error);
+        return Judgement::of(RunPhase::Failed, Reason::Rejected, error);
     }
     repeat(world, progress, &error, administration)
 }
@@ -84,7 +85,7 @@ fn under_way(world: &RunWorld, open: &Progress) -> Judgement {
         Some(why) => format!("attempt {number} waits: {why}"),
         None => format!("attempt {number} is under way"),
     };
-    let mut judgement = Judgement::of(RunPhase::Running, "AttemptUnderWay", message);
+    let mut judgement = Judgement::of(RunPhase::Running, Reason::AttemptUnderWay, message);
     judgement.wait = Some(UNDER_WAY);
     if world.resource.spec.cancel
         && !is_ending
@@ -112,12 +113,12 @@ fn repeat(world: &RunWorld, progress: &[Progress], error: &str, administration: 
             1 => error.to_owned(),
             _ => format!("{failed} attempts have failed; the last one: {error}"),
         };
-        return Judgement::of(RunPhase::Failed, "AttemptsFailed", message);
+        return Judgement::of(RunPhase::Failed, Reason::AttemptsFailed, message);
     };
     let due = ended + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
     if world.now < due {
         let mut judgement =
-            Judgement::of(RunPhase::Pending, "WaitingToRetry", format!("attempt {failed} has failed: {error}"));
+            Judgement::of(RunPhase::Pending, Reason::WaitingToRetry, format!("attempt {failed} has failed: {error}"));
         judgement.next_attempt = Some(due);
         judgement.wait = (due - world.now).to_std().ok();
         return judgement;
@@ -136,7 +137,7 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
         return waiting(reason, message);
     }
     let message = format!("attempt {number} begins");
-    let mut judgement = Judgement::of(RunPhase::Pending, "AttemptBegins", message);
+    let mut judgement = Judgement::of(RunPhase::Pending, Reason::AttemptBegins, message);
     judgement.wait = Some(WAITING);
     let owner = owner(pipeline);
     if !resource.owner_references().iter().any(|known| known.uid == owner.uid) {
@@ -151,42 +152,41 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
 fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Pipeline, Run), Judgement> {
     let name = &world.resource.spec.pipeline;
     let Some(pipeline) = &world.pipeline else {
-        return Err(waiting("PipelineNotFound", format!("there is no StreamingPipeline '{name}' in this namespace")));
+        return Err(waiting(Reason::PipelineNotFound, format!("there is no StreamingPipeline '{name}' in this namespace")));
     };
     if pipeline.metadata.deletion_timestamp.is_some() {
-        return Err(waiting("PipelineDeleted", format!("StreamingPipeline '{name}' is being deleted")));
+        return Err(waiting(Reason::PipelineDeleted, format!("StreamingPipeline '{name}' is being deleted")));
     }
     let validated = validate_sources(pipeline);
     let run = validate_run(&world.resource, pipeline, &validated).map_err(|rejected| {
         let words: Vec<String> = rejected.iter().map(Rejected::to_string).collect();
-        Judgement::of(RunPhase::Failed, "Rejected", words.join("; "))
+        Judgement::of(RunPhase::Failed, Reason::Rejected, words.join("; "))
     })?;
     let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let is_true = |wanted: &str| conditions.iter().any(|found| found.type_ == wanted && found.status == "True");
-    if !is_true("TopicsReady") {
-        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-        let why = ready.map_or("its operator has not looked at it yet", |ready| ready.message.as_str());
-        return Err(waiting("PipelineNotReady", format!("the topics of '{name}' are not ready: {why}")));
+    if !Link::Topics.condition().is_true(conditions) {
+        let ready = ConditionType::Ready.of(conditions);
+        let why = ready.map_or("the operator has not processed it yet", |ready| ready.message.as_str());
+        return Err(waiting(Reason::PipelineNotReady, format!("the topics of '{name}' are not ready: {why}")));
     }
     let model = validated.pipeline.expect("a run of a pipeline that cannot be parsed is rejected");
     Ok((pipeline, model, run))
 }
 
-fn waiting(reason: &'static str, message: impl Into<String>) -> Judgement {
+fn waiting(reason: Reason, message: impl Into<String>) -> Judgement {
     let mut judgement = Judgement::of(RunPhase::Pending, reason, message);
     judgement.wait = Some(WAITING);
     judgement
 }
 
 /// Returns which other runs this one waits for, if any.
-fn waits_for_others(world: &RunWorld, run: &Run) -> Option<(&'static str, String)> {
+fn waits_for_others(world: &RunWorld, run: &Run) -> Option<(Reason, String)> {
     let resource = &world.resource;
     let source = &resource.spec.source;
     if run.exclusive {
         let rank = rank(world, |other| other.spec.source == *source);
         if rank > 0 {
             let message = format!("source '{source}' has one position, which another run has in hand");
-            return Some(("SourceInUse", message));
+            return Some((Reason::SourceInUse, message));
         }
     }
     let backfill = resource.labels().get(BACKFILL_LABEL)?;
@@ -194,7 +194,7 @@ fn waits_for_others(world: &RunWorld, run: &Run) -> Option<(&'static str, String
     let rank = rank(world, |other| other.labels().get(BACKFILL_LABEL) == Some(backfill));
     (rank >= most).then(|| {
         let message = format!("{rank} runs of backfill '{backfill}' come first, of which {most} may run at once");
-        ("WaitingForSlot", message)
+        (Reason::WaitingForSlot, message)
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
+use millrace_api::crd::condition::{ConditionType, Reason};
 use millrace_api::crd::run::{Attempt, IngestionRunStatus, TopicRange};
 use millrace_api::crd::time::{moment_of, time_of};
 use millrace_terms::RunCounts;
@@ -24,7 +25,7 @@ pub struct Judgement {
     /// Where it stands.
     pub phase: RunPhase,
     /// Why, in one word.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Why, in a sentence.
     pub message: String,
     /// When the next attempt begins. Absent: none is planned.
@@ -37,7 +38,7 @@ pub struct Judgement {
 
 impl Judgement {
     /// Makes a judgement that asks for nothing.
-    pub fn of(phase: RunPhase, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn of(phase: RunPhase, reason: Reason, message: impl Into<String>) -> Self {
         Self { phase, reason, message: message.into(), next_attempt: None, acts: Vec::new(), wait: None }
     }
 }
@@ -125,15 +126,16 @@ fn conditions(
     judgement: &Judgement,
     old: &IngestionRunStatus,
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    let Judgement { phase, reason, message, .. } = judgement;
+    let Judgement { phase, message, .. } = judgement;
+    let reason = judgement.reason;
     let mut conditions =
         Conditions::new(world.resource.metadata.generation.unwrap_or_default(), world.now, &old.conditions);
     let has_failed = matches!(phase, RunPhase::Failed);
-    conditions.add("Complete", *phase == RunPhase::Succeeded, reason, message);
-    conditions.add("Failed", has_failed, reason, message);
-    conditions.add("Ready", *phase == RunPhase::Succeeded, reason, message);
-    conditions.add("Reconciling", !phase.is_final(), reason, message);
+    conditions.add(ConditionType::Complete, *phase == RunPhase::Succeeded, reason, message);
+    conditions.add(ConditionType::Failed, has_failed, reason, message);
+    conditions.add(ConditionType::Ready, *phase == RunPhase::Succeeded, reason, message);
+    conditions.add(ConditionType::Reconciling, !phase.is_final(), reason, message);
     // A cancelled run is as it was asked to be; kstatus has no word for that but an end.
-    conditions.add("Stalled", has_failed || *phase == RunPhase::Cancelled, reason, message);
+    conditions.add(ConditionType::Stalled, has_failed || *phase == RunPhase::Cancelled, reason, message);
     conditions.finish()
 }
