@@ -83,7 +83,8 @@ impl Live {
             let mut now = self.resource().await?;
             now.spec = wanted.spec.clone();
             // Faults stay until they are switched off.
-            let faults = now.annotations().get_key_value(SABOTAGE_ANNOTATION).map(|(key, value)| (key.clone(), value.clone()));
+            let faults =
+                now.annotations().get_key_value(SABOTAGE_ANNOTATION).map(|(key, value)| (key.clone(), value.clone()));
             now.metadata.annotations.clone_from(&wanted.metadata.annotations);
             now.annotations_mut().extend(faults);
             match self.api.replace(self.names.pipeline(), &PostParams::default(), &now).await {

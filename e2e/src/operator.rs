@@ -10,13 +10,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use millrace_api::names::Component;
 
 use crate::audit::{self, Write};
-use crate::cluster::{repository, target};
+use crate::cluster::target;
 use crate::live::address;
 use crate::metrics::{MEBIBYTE, Metrics, scrape};
-use crate::{Cluster, Live, TestNamespace, eventually};
+use crate::{Cluster, TestNamespace, eventually};
 
 /// Where the release is installed.
 pub const NAMESPACE: &str = "millrace-system";

@@ -15,13 +15,13 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::names::{Component, Names};
+use millrace_api::pods::is_ready;
 use millrace_e2e::cluster::WORKERS;
 use millrace_e2e::disk::Disk;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::settings::Settings;
 use millrace_e2e::spec::{Generator, Spec, TOPIC};
 use millrace_e2e::{Comparison, Live, TestNamespace, Turn, eventually, in_namespace, in_shared};
-use millrace_api::pods::is_ready;
 use serde_json::json;
 
 use crate::generated::pipeline;

@@ -62,12 +62,18 @@ fn judge(world: &RunWorld, progress: &[Progress], administration: &Administratio
     let (Some(last), Some(error)) = (last, error) else {
         return match last {
             Some(_) => Judgement::of(RunPhase::Succeeded, Reason::Succeeded, "all records are in Kafka"),
-            None if cancelled => Judgement::of(RunPhase::Cancelled, Reason::Cancelled, "cancelled before its first attempt"),
+            None if cancelled => {
+                Judgement::of(RunPhase::Cancelled, Reason::Cancelled, "cancelled before its first attempt")
+            }
             None => next(world, 1, administration),
         };
     };
     if cancelled {
-        return Judgement::of(RunPhase::Cancelled, Reason::Cancelled, format!("cancelled in attempt {}", last.record.number));
+        return Judgement::of(
+            RunPhase::Cancelled,
+            Reason::Cancelled,
+            format!("cancelled in attempt {}", last.record.number),
+        );
     }
     if last.ending.as_ref().is_some_and(|ending| !ending.may_repeat) {
         return Judgement::of(RunPhase::Failed, Reason::Rejected, error);
@@ -152,7 +158,10 @@ fn next(world: &RunWorld, number: u32, administration: &Administration) -> Judge
 fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Pipeline, Run), Judgement> {
     let name = &world.resource.spec.pipeline;
     let Some(pipeline) = &world.pipeline else {
-        return Err(waiting(Reason::PipelineNotFound, format!("there is no StreamingPipeline '{name}' in this namespace")));
+        return Err(waiting(
+            Reason::PipelineNotFound,
+            format!("there is no StreamingPipeline '{name}' in this namespace"),
+        ));
     };
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Err(waiting(Reason::PipelineDeleted, format!("StreamingPipeline '{name}' is being deleted")));
