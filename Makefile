@@ -72,7 +72,7 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-full test-fast test-e2e chaos-data operator-local generate console-page
+.PHONY: test test-full test-fast test-e2e chaos-data operator-local generate console-dev console-page
 test: ## runs the tests, on the real cluster at the end, and says which scenarios it leaves out; what CI runs
 	@.ci/test
 
@@ -92,6 +92,9 @@ chaos-data: ## 500 faults under ten million records, another seed each day, ever
 
 operator-local: ## runs this checkout's operator on this machine in place of the release's; see docs/tests.md
 	@e2e/operator-local.sh
+
+console-dev: ## serves the console's page as its sources are, in front of a console (CONSOLE=http://localhost:8080)
+	@cd console/web && npm ci --silent --no-audit --no-fund --prefer-offline && node dev.mjs $(CONSOLE)
 
 console-page: ## writes the console's OpenAPI document, the page's types and the built page anew; wants Node
 	@console/page.sh
