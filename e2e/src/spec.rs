@@ -52,7 +52,11 @@ impl Spec {
     pub fn at_rest(self) -> Self {
         let rest =
             json!({"name": "rest", "columns": [{"name": "id", "type": "uuid"}], "primaryKey": {"partition": ["id"]}});
-        let silent = json!({"name": "silent", "topic": "rest", "generator": {"count": 1}, "key": "id"});
+        // A pipeline has a source; without producers nobody asks it.
+        let silent = json!({
+            "name": "silent", "topic": "rest", "key": "id", "fields": {"id": "record.login.uuid"},
+            "http": {"url": format!("{SAMPLE_SOURCE}/api/"), "interval": "1h", "records": "/results"},
+        });
         self.with("/spec/kafka/topics", json!([{"name": "rest", "partitions": 1}]))
             .with("/spec/cassandra/tables", json!([rest]))
             .with("/spec/processor/queries", json!([{"name": "rest", "from": "rest", "into": "rest"}]))
