@@ -51,13 +51,18 @@ impl Live {
         Ok(live)
     }
 
-    /// Applies a pipeline for the first time; one that another scenario has left is emptied first.
-    pub async fn apply(namespace: &TestNamespace, spec: &Spec) -> Result<Self> {
-        let live = Self {
+    /// Takes the pipeline of this spec's name, whether it is there or not.
+    pub fn found(namespace: &TestNamespace, spec: &Spec) -> Self {
+        Self {
             namespace: namespace.clone(),
             names: Names::new(&namespace.name, spec.name()),
             api: Api::namespaced(namespace.cluster.client.clone(), &namespace.name),
-        };
+        }
+    }
+
+    /// Applies a pipeline for the first time; one that another scenario has left is emptied first.
+    pub async fn apply(namespace: &TestNamespace, spec: &Spec) -> Result<Self> {
+        let live = Self::found(namespace, spec);
         match namespace.shared.filter(|_| namespace.is_used) {
             Some(kind) => sets::empty(&live, kind).await.context("the stores cannot be emptied")?,
             None => namespace.turn.starts_set(),

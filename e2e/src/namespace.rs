@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::cluster::target;
-use crate::sets::{Kind, Taken};
+use crate::sets::{self, Kind, Taken};
 use crate::turn::{Run, Turn};
 use crate::{Cluster, eventually, figures};
 
@@ -112,7 +112,16 @@ pub async fn in_shared(
     };
     let outcome = namespace.carry_out(body).await;
     turn.leave();
-    if outcome.is_ok() || sets.attached.as_ref() == Some(&namespace.name) {
+    if sets.attached.as_ref() == Some(&namespace.name) {
+        sets.hand_on(kind, &namespace.name);
+        return outcome;
+    }
+    // Until the next one takes the set, nothing of this one's load goes on.
+    let outcome = match outcome {
+        Ok(()) => sets::rest(&namespace, kind).await,
+        failed => failed,
+    };
+    if outcome.is_ok() {
         sets.hand_on(kind, &namespace.name);
         return outcome;
     }

@@ -48,6 +48,12 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Returns whether the machine carries nothing beside it, not even while it or another one prepares itself: three of
+    /// each start slowly enough alone.
+    fn fills_the_machine(&self) -> bool {
+        self.weight >= CAPACITY
+    }
+
     fn has_all_to_itself(&self) -> bool {
         self.alone.iter().any(|alone| alone.is_of_all())
     }
@@ -107,8 +113,10 @@ impl Queue {
 
 impl State {
     fn begin(&mut self, name: &str, needs: &Needs) -> bool {
-        let free =
-            !self.0.iter().any(|(_, _, phase)| *phase == Phase::Next) && !self.at_work().any(Needs::has_all_to_itself);
+        let is_next = self.0.iter().any(|(_, _, phase)| *phase == Phase::Next);
+        let lets_nobody_begin = |other: &Needs| other.has_all_to_itself() || other.fills_the_machine();
+        let is_quiet = !needs.fills_the_machine() || self.at_work().next().is_none();
+        let free = !is_next && is_quiet && !self.at_work().any(lets_nobody_begin);
         if free {
             self.0.push((name.to_owned(), needs.clone(), Phase::Next));
         }
@@ -201,12 +209,25 @@ mod tests {
         assert!(state.work("looks"));
     }
 
+    #[test]
+    fn one_that_fills_the_machine_prepares_itself_alone() {
+        let (small, three) = (needs(2, &[]), needs(CAPACITY, &[]));
+        let mut state = State::default();
+        assert!(state.begin("small", &small) && state.work("small"));
+        assert!(!state.begin("three", &three));
+        state.leave("small");
+        assert!(state.begin("three", &three) && state.work("three"));
+        assert!(!state.begin("next", &small) && !state.begin("three again", &three));
+        state.leave("three");
+        assert!(state.begin("next", &small));
+    }
+
     #[tokio::test]
     async fn who_waits_is_woken_by_whoever_leaves() {
         let queue = Queue::default();
-        queue.begin("first", &needs(5, &[])).await;
+        queue.begin("first", &needs(3, &[])).await;
         queue.work("first").await;
-        queue.begin("second", &needs(5, &[])).await;
+        queue.begin("second", &needs(3, &[])).await;
         let waits = queue.work("second");
         tokio::pin!(waits);
         assert!(futures::poll!(&mut waits).is_pending());

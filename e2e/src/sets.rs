@@ -15,12 +15,12 @@ use tokio::sync::watch;
 
 use crate::kafka::KafkaClient;
 use crate::spec::KEYSPACE;
-use crate::{Live, Spec, eventually};
+use crate::{Live, Spec, TestNamespace, eventually};
 
 /// Longest that a set may take to be emptied.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(120);
 
-/// Sets of one kind that are handed on beside each other.
+/// Sets of one of each that are handed on beside each other. Of three of each there is one.
 const MOST: usize = 2;
 
 /// What a set is made of.
@@ -84,7 +84,10 @@ impl Sets {
 
     /// Waits until a set is free, or another one may be made.
     pub async fn take(&self, kind: Kind) -> Taken {
-        let most = if kind == Kind::One && self.attached.is_some() { 1 } else { MOST };
+        let most = match kind {
+            Kind::One if self.attached.is_none() => MOST,
+            Kind::One | Kind::Three => 1,
+        };
         let mut changes = self.all.subscribe();
         loop {
             let mut taken = None;
@@ -134,6 +137,12 @@ fn take(sets: &mut Vec<Set>, kind: Kind, most: usize) -> Option<Taken> {
         sets.push(Set { kind, namespace: None, is_free: false });
         Taken::New
     })
+}
+
+/// Begins to bring the pipeline of a set to rest, and does not wait for it.
+pub async fn rest(namespace: &TestNamespace, kind: Kind) -> Result<()> {
+    let spec = kind.at_rest();
+    Live::found(namespace, &spec).change(&spec).await
 }
 
 /// Brings a pipeline to rest and empties its stores: no workers, no runs, no topics, no rows, no position of the group.
