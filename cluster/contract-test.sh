@@ -51,8 +51,9 @@ inside() { docker exec "$server" /bin/bash -c "$1"; }
 
 # Waits for what the server is to answer; gives up at once when it has ended.
 answers() { # SCRIPT
-  local deadline=$((SECONDS + 90))
-  until inside "$1"; do
+  local deadline=$((SECONDS + 120))
+  # A server that is just starting may take a connection and never answer it.
+  until docker exec "$server" timeout 20 /bin/bash -c "$1"; do
     if [ "$(docker inspect -f '{{.State.Running}}' "$server")" != true ] || [ $SECONDS -gt "$deadline" ]; then
       docker logs --tail 5 "$server"
       return 1

@@ -32,6 +32,11 @@ impl Checkout {
         landed.or_else(|| git(&["rev-parse", "--verify", "--quiet", "HEAD~1"]))
     }
 
+    /// Returns whether the history is cut off, so that neither changes nor ages are known.
+    pub fn is_shallow(&self) -> bool {
+        git(&["rev-parse", "--is-shallow-repository"]).as_deref() != Some("false")
+    }
+
     /// Returns the paths that differ from a commit, in the working tree, too.
     pub fn changed_since(&self, base: &str) -> Option<Vec<String>> {
         let tracked = git(&["diff", "--name-only", base])?;

@@ -139,7 +139,9 @@ fn sum(run: &Run, plan: &Plan, ended: &[Minutes]) -> Result<bool> {
     if plan.settings.full && !plan.is_partial {
         note(plan, ended)?;
     }
-    if !plan.is_partial {
+    if Checkout.is_shallow() {
+        println!("NOTE: when the others have last passed is not judged: this clone is shallow");
+    } else if !plan.is_partial {
         for stale in plan.stale()? {
             failed += 1;
             println!("FAILED: {stale}; make test-full");
