@@ -12,7 +12,7 @@ use millrace_api::StreamingPipeline;
 use millrace_api::names::{Component, Names};
 use millrace_api::pods::{self, is_ready};
 use millrace_operator::labels::pod_selector;
-use millrace_operator::objects::scope::SABOTAGE_ANNOTATION;
+use millrace_operator::objects::scope::{SABOTAGE_ANNOTATION, SABOTAGE_VARIABLE};
 use serde_json::{Value, json};
 
 use crate::kafka::KafkaClient;
@@ -20,9 +20,6 @@ use crate::metrics::{self, Metrics};
 use crate::process::restarts;
 use crate::table::Table;
 use crate::{Spec, TestNamespace, eventually, sets};
-
-/// The worker's variable that switches faults on.
-const SABOTAGE: &str = "MILLRACE_SABOTAGE";
 
 /// A pipeline that was applied in a test's namespace.
 pub struct Live {
@@ -253,7 +250,7 @@ impl Live {
     pub async fn sabotage(&self, faults: Option<&str>) -> Result<()> {
         self.namespace.say(format!("sabotage: {}", faults.unwrap_or("none")));
         self.patch(json!({"metadata": {"annotations": {SABOTAGE_ANNOTATION: faults}}})).await?;
-        let has_it = |pod: &Pod| variable(pod, SABOTAGE).as_deref() == faults;
+        let has_it = |pod: &Pod| variable(pod, SABOTAGE_VARIABLE).as_deref() == faults;
         let rolled = eventually("all workers run with the changed variable", Duration::from_secs(180), async || {
             let mut pods = self.pods(Component::Processor).await?;
             pods.extend(self.pods(Component::Producer).await?);

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!((short.seed, long.full), (7, true));
         let asked = read(&[("E2E_IDLE_SECONDS", "9"), ("E2E_CHAOS_SEED", "3")]).expect("they are read");
         assert_eq!((asked.idle, asked.seed), (Duration::from_secs(9), 3));
-        let error = read(&[("E2E_CHAOS_SEED", "much")]).expect_err("that is no number");
+        let error = read(&[("E2E_CHAOS_SEED", "much")]).expect_err("that is not a number");
         assert_eq!(error.to_string(), "E2E_CHAOS_SEED is 'much', not a number");
     }
 }

@@ -1,11 +1,10 @@
 //! Writes the status if it differs from what is there, and an event for every condition that changed.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
-use millrace_api::crd::condition::{ConditionStatus, ConditionType};
+use millrace_api::crd::condition::{ConditionType, is_true};
 use snafu::{ResultExt, Snafu};
 
 use crate::apply::Applied;
@@ -60,7 +59,6 @@ async fn announce_transitions(
         if [ConditionType::Reconciling, ConditionType::Stalled].iter().any(|kind| condition.type_ == kind.as_str()) {
             continue;
         }
-        let is_true = |condition: &Condition| ConditionStatus::of(condition) == ConditionStatus::True;
         let before = old.conditions.iter().find(|before| before.type_ == condition.type_);
         let changed =
             before.is_none_or(|before| (&before.status, &before.reason) != (&condition.status, &condition.reason));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason};
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason, is_true};
 use millrace_api::crd::status::{
     CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus,
 };
@@ -334,10 +334,6 @@ impl Conditions {
     fn was_true(&self, condition: ConditionType) -> bool {
         self.old.get(condition.as_str()).is_some_and(is_true)
     }
-}
-
-fn is_true(condition: &Condition) -> bool {
-    ConditionStatus::of(condition) == ConditionStatus::True
 }
 
 #[cfg(test)]

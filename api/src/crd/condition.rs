@@ -92,7 +92,7 @@ impl ConditionType {
 
     /// Returns whether there is a condition of this type and it is true.
     pub fn is_true(self, conditions: &[Condition]) -> bool {
-        self.of(conditions).is_some_and(|condition| ConditionStatus::of(condition) == ConditionStatus::True)
+        self.of(conditions).is_some_and(is_true)
     }
 }
 
@@ -106,6 +106,11 @@ impl Serialize for ConditionType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
+}
+
+/// Returns whether a condition is true.
+pub fn is_true(condition: &Condition) -> bool {
+    ConditionStatus::of(condition) == ConditionStatus::True
 }
 
 /// What a condition says.

@@ -80,7 +80,7 @@ pub struct Administration {
 pub const SABOTAGE_ANNOTATION: &str = "millrace.dev/sabotage";
 
 /// The worker's variable that switches faults on.
-const SABOTAGE_VARIABLE: &str = "MILLRACE_SABOTAGE";
+pub const SABOTAGE_VARIABLE: &str = "MILLRACE_SABOTAGE";
 
 impl Administration {
     /// Adds the faults that a pipeline asks for.
