@@ -25,7 +25,10 @@ use serde::{Deserialize, Serialize};
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, Processor, Query};
-pub use producer::{Generator, Header, HeaderValueFrom, Http, Method, Producer, SecretKeyReference, Source};
+pub use producer::{
+    Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre, SecretKeyReference,
+    Source,
+};
 pub use resources::{ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
 pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
@@ -63,6 +66,7 @@ use rules::names_declared;
     printcolumn(name = "Processors", type_ = "string", json_path = ".status.processor.ready"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Sources", type_ = "string", json_path = ".status.producer.sources", priority = 1),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
     printcolumn(name = "ZK Version", type_ = "string", json_path = ".spec.zookeeper.version", priority = 1),
     printcolumn(name = "Kafka Version", type_ = "string", json_path = ".spec.kafka.version", priority = 1),

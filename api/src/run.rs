@@ -156,7 +156,8 @@ fn is_endless(origin: &Origin) -> bool {
 fn has_position(origin: &Origin) -> bool {
     match origin {
         Origin::Files(_) | Origin::Kafka(_) => true,
-        Origin::Http(_) | Origin::Generator(_) | Origin::Push(_) => false,
+        Origin::Http(http) => http.since.is_some(),
+        Origin::Generator(_) | Origin::Push(_) => false,
     }
 }
 

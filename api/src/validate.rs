@@ -17,8 +17,8 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use millrace_terms::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, Origin, Problem,
-    SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings, Origin, Problem,
+    RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
 };
 
 use crate::crd::producer::ONE_KIND;
@@ -297,6 +297,10 @@ impl Parse {
             interval,
             timeout,
             records,
+            records_are,
+            pagination,
+            since,
+            oauth2,
             headers,
             max_response,
             max_requests_per_minute,
@@ -318,6 +322,13 @@ impl Parse {
             timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
             headers,
             records: records.clone(),
+            records_are: match records_are {
+                crd::RecordsAre::Elements => RecordsAre::Elements,
+                crd::RecordsAre::Entries => RecordsAre::Entries,
+            },
+            pagination: pagination.as_ref().and_then(|pagination| self.pagination(&format!("{path}.pagination"), pagination)),
+            since: since.clone(),
+            oauth2: oauth2.as_ref().map(|written| oauth2_settings(written, secrets)),
             max_response: self.parse(&format!("{path}.maxResponse"), max_response, Bytes(0)),
             max_requests_per_second: max_requests_per_minute.map(|per_minute| f64::from(per_minute) / 60.0),
         }
@@ -419,6 +430,17 @@ fn mounted(reference: &crd::SecretKeyReference, secrets: &mut BTreeSet<SecretKey
     let file = key.path();
     secrets.insert(key);
     file
+}
+
+fn oauth2_settings(written: &crd::OAuth2, secrets: &mut BTreeSet<SecretKey>) -> OAuth2Settings {
+    let crd::OAuth2 { token_url, client_id_from, client_secret_from, scope, audience } = written;
+    OAuth2Settings {
+        token_url: token_url.clone(),
+        client_id: mounted(&client_id_from.secret_key_ref, secrets),
+        client_secret: mounted(&client_secret_from.secret_key_ref, secrets),
+        scope: scope.clone(),
+        audience: audience.clone(),
+    }
 }
 
 fn storage_of(written: &crd::Storage) -> Storage {

@@ -6,15 +6,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use millrace_api::Pipeline;
+use millrace_api::names::Component;
 use millrace_api::pipeline::Cassandra;
+use millrace_api::pods::address;
 
+use crate::inquiry::ask as ask_worker;
 use crate::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra};
 use millrace_stores::kafka::{self, AskKafka, Kafka};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper;
+use millrace_terms::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
 
 /// Asks stores and changes them.
 pub trait Hands: Send + Sync {
@@ -70,10 +74,17 @@ async fn ask(pipeline: &Pipeline, children: &Children) -> Stores {
     let topics: BTreeSet<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let mut kafka = Kafka::new(&brokers);
-    let (zookeeper, kafka, cassandra) = tokio::join!(
+    let (zookeeper, kafka, cassandra, sources) = tokio::join!(
         zookeeper::observe(&servers),
         kafka.observe(&group, &topics),
-        cassandra::observe(&nodes, &pipeline.cassandra.keyspace)
+        cassandra::observe(&nodes, &pipeline.cassandra.keyspace),
+        sources(children)
     );
-    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra }
+    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra, sources }
+}
+
+async fn sources(children: &Children) -> Vec<SourceState> {
+    let producers = children.pods_of(Component::Producer).filter_map(address);
+    let asked = producers.map(|producer| ask_worker::<Vec<SourceState>>(producer, SOURCES_PATH, LARGEST_SOURCES));
+    join_all(asked).await.into_iter().flatten().flatten().collect()
 }

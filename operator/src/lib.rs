@@ -23,6 +23,7 @@
 //! telemetry lease events compiler server   what the process stands on
 //! act observed link readiness              what there is and what may be done, in words that all share
 //! objects                                  what objects are made with
+//! inquiry                                  how workers are asked
 //! hands                                    how the stores are asked and changed
 //! context                                  all that is impure, for every step
 //! write road                               what guards every write and every pass
@@ -53,6 +54,7 @@ pub mod controller;
 pub mod desire;
 pub mod events;
 pub mod hands;
+pub mod inquiry;
 pub mod kafka;
 pub mod lease;
 pub mod link;

@@ -18,6 +18,7 @@ use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
+use millrace_terms::SourceState;
 
 /// What there is.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ impl Children {
     }
 }
 
-/// What the stores say of themselves.
+/// What the stores and the producers say of themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stores {
     /// The ensemble.
@@ -80,6 +81,8 @@ pub struct Stores {
     pub kafka: Result<KafkaFacts, String>,
     /// The ring and the schema.
     pub cassandra: CassandraFacts,
+    /// How the sources are doing; those of producers that do not answer are left out.
+    pub sources: Vec<SourceState>,
 }
 
 impl Default for Stores {
@@ -88,6 +91,7 @@ impl Default for Stores {
             zookeeper: ZooKeeperFacts::default(),
             kafka: Err("not asked".to_owned()),
             cassandra: CassandraFacts::default(),
+            sources: Vec::new(),
         }
     }
 }

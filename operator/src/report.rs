@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason, is_true};
 use millrace_api::crd::status::{
-    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, StreamingPipelineStatus, TopicStatus,
+    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, ProducerStatus, StreamingPipelineStatus, TopicStatus,
 };
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
@@ -21,6 +21,7 @@ use crate::labels::pod_selector;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::readiness;
+use crate::workers::sources;
 
 /// Most actions that the status lists.
 const MAX_PLANNED: usize = 10;
@@ -99,6 +100,13 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             for link in &plan.links {
                 conditions.add(link.link.condition(), link.met, link.reason, &link.message);
             }
+            let sources = sources::judge(pipeline, &observed.stores.sources);
+            conditions.push(
+                ConditionType::SourcesHealthy,
+                sources.status,
+                &sources.reason.to_string(),
+                &sources.message,
+            );
             let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref()).unless_changing(plan, conditions.is_news());
             conditions.add(ConditionType::Ready, summary.ready, summary.reason, &summary.message);
@@ -113,6 +121,11 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
             components(&mut status, pipeline, observed, &old);
+            status.sources = sources::statuses(&observed.stores.sources, two_digits);
+            status.producer = Some(ProducerStatus {
+                ready: ready_producers(pipeline, observed),
+                sources: Some(sources.column),
+            });
         }
     }
     status.conditions = conditions.new;
@@ -217,8 +230,6 @@ fn components(
     status.lag = facts.and_then(|facts| facts.lag).map(two_digits);
 
     let children = &observed.children;
-    let producer = readiness::stateful_set(children.stateful_sets.get(&pipeline.names.component(Component::Producer)));
-    status.producer = Some(ComponentStatus { ready: of(producer.ready as usize, pipeline.producer.replicas) });
     let deployment = children.deployments.get(&pipeline.names.component(Component::Processor));
     let existing = deployment.and_then(|workload| workload.status.as_ref()?.replicas).unwrap_or(0);
     status.processor = Some(ProcessorStatus {
@@ -226,6 +237,12 @@ fn components(
         replicas: existing,
         selector: pod_selector(&pipeline.names, Component::Processor),
     });
+}
+
+fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> String {
+    let name = pipeline.names.component(Component::Producer);
+    let producer = readiness::stateful_set(observed.children.stateful_sets.get(&name));
+    format!("{}/{}", producer.ready, pipeline.producer.replicas)
 }
 
 /// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions,

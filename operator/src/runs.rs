@@ -12,7 +12,6 @@
 
 pub mod apply;
 pub mod attempt;
-pub mod counts;
 pub mod endings;
 pub mod observe;
 pub mod plan;

@@ -1,4 +1,5 @@
-//! The room of producers and processors: their objects and their links.
+//! The room of producers and processors: their objects, their links, and how the sources are doing.
 
 pub mod link;
 pub mod objects;
+pub mod sources;

@@ -5,6 +5,7 @@
 //! values; nothing here decides.
 
 pub mod cassandra;
+pub mod json;
 pub mod kafka;
 pub mod reach;
 pub mod zookeeper;

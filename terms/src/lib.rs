@@ -9,6 +9,7 @@
 //! template  texts with `${…}` in them
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
+//! sources   how the sources of a producer are doing
 //! question  the question to the judge of a query's SQL
 //! problem   what is wrong with that SQL, and where
 //! causes    an error with all its causes in one line
@@ -25,6 +26,7 @@ mod problem;
 mod question;
 mod run;
 mod settled;
+mod sources;
 pub mod template;
 pub mod units;
 
@@ -34,14 +36,15 @@ use serde::{Deserialize, Serialize};
 
 pub use cql::{ColumnType, ParseType};
 pub use origin::{
-    FileFormat, FilesSettings, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, KafkaSourceSettings,
-    Method, Origin, PushSettings, StartAt,
+    FileFormat, FilesSettings, FollowPages, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings,
+    KafkaSourceSettings, Method, OAuth2Settings, Origin, PaginationSettings, PushSettings, RecordsAre, StartAt,
 };
 pub use params::ParamValue;
 pub use problem::{Position, Problem};
 pub use question::SqlQuestion;
 pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
 pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
+pub use sources::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.
@@ -64,6 +67,9 @@ pub struct ProduceSettings {
     /// Compacted topic with the positions of sources that have one. Absent: no source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursors_topic: Option<String>,
+    /// Topic that receives records of sources that cannot be read or mapped. Absent: they are counted and logged only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_topic: Option<String>,
     /// Port of `/sources/<name>`, where records are pushed to. Absent: no source is pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_port: Option<u16>,

@@ -28,9 +28,10 @@ impl Origin {
     pub const fn has_cursor(&self) -> bool {
         match self {
             Self::Files(_) => true,
+            Self::Http(http) => http.since.is_some(),
             // The other cluster keeps it, in a consumer group.
             Self::Kafka(_) => false,
-            Self::Http(_) | Self::Generator(_) | Self::Push(_) => false,
+            Self::Generator(_) | Self::Push(_) => false,
         }
     }
 }
@@ -60,10 +61,97 @@ pub struct HttpSettings {
     pub headers: Vec<HeaderSettings>,
     /// JSON pointer (RFC 6901) to the array of records, or to a single record. Empty: the whole document.
     pub records: String,
+    /// What of the value there is a record.
+    #[serde(default, skip_serializing_if = "RecordsAre::is_usual")]
+    pub records_are: RecordsAre,
+    /// How the pages of an answer follow each other. Absent: an answer has one page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<PaginationSettings>,
+    /// CEL expression over each `record`, whose greatest value is kept and is `since` in the expressions of the request.
+    /// Absent: the endpoint has no position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Where the bearer token of each request comes from. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Settings>,
     /// Largest response body, after decompression, in bytes; a larger one is refused whole.
     pub max_response: Bytes,
     /// Upper bound of requests a second, retries included. Absent: `interval` alone sets the pace.
     pub max_requests_per_second: Option<f64>,
+}
+
+/// What of the value at the pointer is a record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum RecordsAre {
+    /// Each element of an array, or an object as a whole.
+    #[default]
+    Elements,
+    /// Each member of an object, as `{"key": name, "value": value}`.
+    Entries,
+}
+
+impl RecordsAre {
+    /// Returns whether records are what they usually are.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::Elements
+    }
+}
+
+/// How the pages of an answer follow each other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PaginationSettings {
+    /// Where the next page is.
+    pub follow: FollowPages,
+    /// Most pages of one poll.
+    pub max_pages: u32,
+}
+
+/// Where the next page is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FollowPages {
+    /// At the link of the answer's `Link` header whose relation is `next` (RFC 8288).
+    Link,
+    /// At what stands at a pointer of the answer: an address, or the value of a parameter.
+    Cursor {
+        /// JSON pointer to it.
+        pointer: String,
+        /// Parameter of the query.
+        parameter: String,
+    },
+    /// At the next number.
+    Page {
+        /// Parameter of the query.
+        parameter: String,
+        /// Number of the first page.
+        first: u64,
+    },
+    /// Behind the records that came.
+    Offset {
+        /// Parameter of the query.
+        parameter: String,
+        /// Offset of the first record.
+        first: u64,
+    },
+}
+
+/// A token by OAuth 2.0's client credentials grant (RFC 6749, section 4.4).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OAuth2Settings {
+    /// Where tokens are asked for.
+    pub token_url: String,
+    /// Path of a file with the client's id, mounted from a Secret and read at each request for a token.
+    pub client_id: String,
+    /// Path of a file with the client's secret, likewise.
+    pub client_secret: String,
+    /// What is asked for, separated by spaces. Absent: what the server gives without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Whom the token is for, where the server wants to be told. Absent: it is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
 }
 
 /// Method of a request.

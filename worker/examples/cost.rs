@@ -1,9 +1,12 @@
-//! What one record costs the processor's own road: from the bytes that librdkafka hands over to the cells that the
-//! driver takes, ledger and commit included. Clients and servers are left out, so that the numbers are the same on
-//! every machine: `bench/cost.sh` compares instructions and allocations with the recorded ones.
+//! What one record costs our own roads. Clients and servers are left out, so that the numbers are the same on every
+//! machine: `bench/cost.sh` compares instructions and allocations with the recorded ones.
 //!
-//! `cost RECORDS [ROWS]` prints the allocations with so many rows a request, 32 if it is not said; instructions are
-//! counted from outside, as the difference of two runs.
+//! - `cost process RECORDS [ROWS]`: from the bytes that librdkafka hands over to the cells that the driver takes, ledger
+//!   and commit included, with so many rows a request, 32 if it is not said;
+//! - `cost map RECORDS`, `cost copy RECORDS`: from the text of an answer to the bytes that librdkafka takes, with twelve
+//!   expressions and without.
+//!
+//! Each prints its allocations; instructions are counted from outside, as the difference of two runs.
 
 #![expect(clippy::disallowed_methods, reason = "a program that measures")]
 
@@ -11,16 +14,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
+use allocation_counter::AllocationInfo;
+use millrace_terms::{
+    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, SourceSettings, TableSettings,
+};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
 use millrace_worker::kafka::{CloseConsumer, Consumer, Event};
+use millrace_worker::mapping::Mapping;
 use millrace_worker::message::{Collector, Epoch, Offsets, PRODUCED_AT_HEADER, PartitionId, Position};
 use millrace_worker::process::{Desk, Limits, Process, Queries, Query};
 use millrace_worker::progress::Progress;
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::sink::{Row, Sink, WriteRows};
+use millrace_worker::source::{Document, Records};
 use millrace_worker::telemetry::Telemetry;
 use tokio_util::sync::CancellationToken;
 
@@ -32,14 +40,66 @@ const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn main() {
     let argument = |number| std::env::args().nth(number);
-    let records = argument(1).and_then(|text| text.parse().ok()).expect("usage: cost RECORDS [ROWS]");
-    let rows = argument(2).unwrap_or_else(|| ROWS.to_owned()).parse().expect("ROWS is a number");
-    let payloads: Vec<Vec<u8>> = (0..CHUNK as u64)
-        .map(|index| serde_json::to_vec(&millrace_profile::profile(1, index)).expect("a profile is JSON"))
-        .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let counted = allocation_counter::measure(|| runtime.block_on(drive(records, rows, payloads)));
+    let records = argument(2).and_then(|text| text.parse().ok()).expect("usage: cost process|map|copy RECORDS [ROWS]");
+    let rows = argument(3).unwrap_or_else(|| ROWS.to_owned()).parse().expect("ROWS is a number");
+    let counted = match argument(1).as_deref() {
+        Some("map") => produce(records, &FIELDS),
+        Some("copy") => produce(records, &[]),
+        _ => {
+            let payloads: Vec<Vec<u8>> = (0..CHUNK as u64)
+                .map(|index| serde_json::to_vec(&millrace_profile::profile(1, index)).expect("a profile is JSON"))
+                .collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            allocation_counter::measure(|| runtime.block_on(drive(records, rows, payloads)))
+        }
+    };
     println!("{} allocations, {} bytes, {records} records", counted.count_total, counted.bytes_total);
+}
+
+/// The mapping of the public API that the demo polls.
+const FIELDS: [(&str, &str); 12] = [
+    ("id", "record.login.uuid"),
+    ("first_name", "record.name.first"),
+    ("last_name", "record.name.last"),
+    ("gender", "record.gender"),
+    ("address", r#"string(record.location.street.number) + " " + record.location.street.name + ", " + record.location.city"#),
+    ("post_code", "string(record.location.postcode)"),
+    ("email", "record.email"),
+    ("username", "record.login.username"),
+    ("dob", "record.dob.date"),
+    ("registered_date", "record.registered.date"),
+    ("phone", "record.phone"),
+    ("picture", "record.picture.medium"),
+];
+
+/// Maps the records of answers of [`CHUNK`] records: nested ones with fields, flat ones without.
+fn produce(records: i64, fields: &[(&str, &str)]) -> AllocationInfo {
+    let mapping = Mapping::compile(&SourceSettings {
+        name: "users".to_owned(),
+        topic: "users_created".to_owned(),
+        key: "id".to_owned(),
+        fields: fields.iter().map(|(name, expression)| ((*name).to_owned(), (*expression).to_owned())).collect(),
+        params: BTreeMap::new(),
+        origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
+    })
+    .expect("the expressions compile");
+    let record = |index: u64| match fields.is_empty() {
+        true => serde_json::to_string(&millrace_profile::profile(1, index)),
+        false => serde_json::to_string(&millrace_profile::user(1, index)),
+    };
+    let texts: Vec<String> = (0..CHUNK as u64).map(|index| record(index).expect("a user is JSON")).collect();
+    let answer = format!("[{}]", texts.join(","));
+    allocation_counter::measure(|| {
+        let mut left = records;
+        while left > 0 {
+            let answered = Records::written(Document::read(answer.clone()).expect("JSON"));
+            for record in answered.take(usize::try_from(left).expect("not negative")) {
+                let encoded = mapping.encode(&record.expect("a record").record).expect("it maps");
+                std::hint::black_box(encoded);
+                left -= 1;
+            }
+        }
+    })
 }
 
 async fn drive(records: i64, rows: usize, payloads: Vec<Vec<u8>>) {

@@ -24,7 +24,8 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
 
-use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
+use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, RepeatedFieldSnafu, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
+use crate::text::plain;
 
 pub use cell::Cell;
 pub use decoder::{CompileSql, Decoded, Decoder};
@@ -147,7 +148,7 @@ fn present(payload: Option<&[u8]>) -> Result<&[u8], Rejection> {
         return NotJsonSnafu { problem: "it has no value" }.fail();
     };
     ensure!(payload.len() <= LARGEST_RECORD, TooLargeSnafu { length: payload.len(), limit: LARGEST_RECORD });
-    Ok(payload)
+    plain(payload).map_err(|problem| NotJsonSnafu { problem }.build())
 }
 
 /// Reads one JSON object into a row.
@@ -187,6 +188,10 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
             };
             position += 1;
             let column = &self.table.columns[index];
+            if !matches!(self.row[index], Cell::Unset) {
+                *self.rejection = Some(RepeatedFieldSnafu { field: &column.name }.build());
+                continue;
+            }
             match Cell::parse(&column.column_type, &self.table.types, text) {
                 Ok(cell) => self.row[index] = cell,
                 Err(fault) => *self.rejection = Some(fault.reject(&column.name)),

@@ -1,10 +1,12 @@
 //! Dead letters read back: counted by reason, shown, and redriven once their cause is mended.
 //!
 //! Nothing is ever taken out of the dead-letter topic. A redrive sends each letter's record to the topic it came from,
-//! with the timestamp it had there, so that it is written as if it had never failed: what came after it stays. It goes on
+//! with the timestamp it had there, so that it is written as if it had never failed: what came after it stays. One that a
+//! source had goes through the source's mapping once more, and so is a record of now. A redrive goes on
 //! where the last one for the same reason ended; a crash may send the same records again, which changes nothing. What
 //! fails again is a dead letter again and is not redriven a second time unless that is asked for, so nothing loops.
 
+mod desk;
 mod reader;
 mod redrive;
 
@@ -13,10 +15,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use snafu::Snafu;
 
-use crate::message::{Header, Outgoing};
+use crate::mapping::Encoded;
+use crate::message::{Header, Outgoing, SOURCE_HEADER};
 use crate::process::dead_letter::{
     CUT, FIRST_TIMESTAMP, MESSAGE, OFFSET, PARTITION, QUERY, REASON, REDRIVEN, TOPIC, WRITE_TIMESTAMP,
 };
+use crate::produce::letter::RECORD;
+use crate::source::Fetched;
+use desk::{Way, Ways};
+pub use desk::{LetterDesk, OpenDesk};
 pub use reader::{ReadLetters, Start, read};
 pub use redrive::{Redriven, RunRedrive, redrive};
 
@@ -53,6 +60,30 @@ pub enum KeepLetter {
         /// The topic.
         topic: String,
     },
+    /// A source could not map it, which only a producer can try again.
+    #[snafu(display("source '{source_name}' rejected it; run this in a producer's pod: worker letters redrive"))]
+    OfSource {
+        /// The source.
+        source_name: String,
+    },
+    /// A processor could not write it, which only a processor can try again.
+    #[snafu(display("a query rejected it; run this in a processor's pod: worker letters redrive"))]
+    OfQuery,
+    /// There is no source of that name any more.
+    #[snafu(display("there is no source '{source_name}' any more"))]
+    LostSource {
+        /// The source.
+        source_name: String,
+    },
+    /// Its bytes are not JSON.
+    #[snafu(display("it is not JSON, and has to be put right where it came from"))]
+    Unreadable,
+    /// The source's mapping rejects it still.
+    #[snafu(display("it is rejected still: {problem}"))]
+    RejectedStill {
+        /// Why.
+        problem: String,
+    },
     /// It was redriven and failed again.
     #[snafu(display("it was redriven already and failed again; --again tries once more"))]
     FailedAgain,
@@ -70,8 +101,8 @@ impl Letter {
         self.header(REASON).unwrap_or("Unknown")
     }
 
-    /// Returns the record to send for it, given the topics that are consumed.
-    pub fn record(&self, topics: &[&str], again: bool) -> Result<Outgoing, KeepLetter> {
+    /// Returns the record to send for it.
+    pub(crate) fn record(&self, ways: &Ways, again: bool) -> Result<Outgoing, KeepLetter> {
         if self.header(CUT).is_some() {
             return Err(KeepLetter::WasCut);
         }
@@ -79,16 +110,44 @@ impl Letter {
         if redriven > 0 && !again {
             return Err(KeepLetter::FailedAgain);
         }
+        let source = self.header(RECORD).and(self.header(SOURCE_HEADER));
+        let topics = match (ways, source) {
+            (Ways::Topics(topics), None) => topics,
+            (Ways::Topics(_), Some(source)) => return Err(KeepLetter::OfSource { source_name: source.to_owned() }),
+            (Ways::Sources(ways), Some(source)) => {
+                let way = ways.get(source).ok_or_else(|| KeepLetter::LostSource { source_name: source.to_owned() })?;
+                return self.mapped(way, source, redriven);
+            }
+            (Ways::Sources(_), None) => return Err(KeepLetter::OfQuery),
+        };
         let topic = self.header(TOPIC).ok_or(KeepLetter::LacksOrigin)?;
-        if !topics.contains(&topic) {
+        if !topics.iter().any(|consumed| consumed == topic) {
             return Err(KeepLetter::LostTopic { topic: topic.to_owned() });
         }
         let timestamp = self.header(WRITE_TIMESTAMP).ok_or(KeepLetter::LacksOrigin)?;
-        let own = [FIRST_TIMESTAMP, REDRIVEN];
-        let kept = |header: &&Header| !header.name.starts_with(LETTER_HEADERS) && !own.contains(&header.name.as_str());
-        let mut headers: Vec<Header> = self.headers.iter().filter(kept).cloned().collect();
+        let mut headers = self.kept_headers();
         headers.extend([Header::text(FIRST_TIMESTAMP, timestamp), Header::text(REDRIVEN, (redriven + 1).to_string())]);
         Ok(Outgoing { topic: topic.to_owned(), key: self.key.clone(), payload: self.payload.clone(), headers })
+    }
+
+    /// Maps what a source had once more.
+    fn mapped(&self, way: &Way, source: &str, redriven: u32) -> Result<Outgoing, KeepLetter> {
+        let text = self.payload.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let record = text.and_then(|text| Fetched::read(text).ok()).ok_or(KeepLetter::Unreadable)?;
+        let encoded = way.mapping.encode(&record);
+        let Encoded { key, payload } =
+            encoded.map_err(|rejection| KeepLetter::RejectedStill { problem: rejection.to_string() })?;
+        let mut headers = vec![Header::text(SOURCE_HEADER, source)];
+        headers.extend(self.kept_headers().into_iter().filter(|header| header.name != SOURCE_HEADER));
+        headers.push(Header::text(REDRIVEN, (redriven + 1).to_string()));
+        Ok(Outgoing { topic: way.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
+    }
+
+    /// Returns the headers that the record had before it was a letter.
+    fn kept_headers(&self) -> Vec<Header> {
+        let own = [FIRST_TIMESTAMP, REDRIVEN];
+        let kept = |header: &&Header| !header.name.starts_with(LETTER_HEADERS) && !own.contains(&header.name.as_str());
+        self.headers.iter().filter(kept).cloned().collect()
     }
 
     /// Returns what people look at. Bytes that are no text are shown as the replacement character.
@@ -100,6 +159,7 @@ impl Letter {
             reason: self.reason(),
             message: self.header(MESSAGE),
             query: self.header(QUERY),
+            source: self.header(SOURCE_HEADER),
             from_topic: self.header(TOPIC),
             from_partition: self.header(PARTITION),
             from_offset: self.header(OFFSET),
@@ -120,6 +180,7 @@ pub struct Shown<'letter> {
     pub reason: &'letter str,
     pub message: Option<&'letter str>,
     pub query: Option<&'letter str>,
+    pub source: Option<&'letter str>,
     pub from_topic: Option<&'letter str>,
     pub from_partition: Option<&'letter str>,
     pub from_offset: Option<&'letter str>,
@@ -134,7 +195,10 @@ pub type Counts = BTreeMap<String, u64>;
 
 #[cfg(test)]
 mod tests {
+    use millrace_terms::{GeneratorSettings, Origin, SourceSettings};
+
     use super::*;
+    use crate::mapping::Mapping;
 
     fn letter(headers: &[(&str, &str)]) -> Letter {
         let mut all = vec![Header::text("millrace-source", "web"), Header::text(REASON, "BadValue")];
@@ -142,12 +206,16 @@ mod tests {
         Letter { partition: 0, offset: 9, key: Some(b"k".to_vec()), payload: Some(b"{}".to_vec()), headers: all }
     }
 
+    fn topics() -> Ways {
+        Ways::Topics(vec!["users".to_owned()])
+    }
+
     const ORIGIN: [(&str, &str); 4] =
         [(PARTITION, "4"), (OFFSET, "17"), (TOPIC, "users"), (WRITE_TIMESTAMP, "1000017")];
 
     #[test]
     fn is_sent_to_where_it_came_from_with_the_timestamp_it_had() {
-        let record = letter(&ORIGIN).record(&["users"], false).expect("it can be sent");
+        let record = letter(&ORIGIN).record(&topics(), false).expect("it can be sent");
         assert_eq!((record.topic.as_str(), record.key.as_deref()), ("users", Some(b"k".as_slice())));
         let expected = [("millrace-source", "web"), (FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")];
         assert_eq!(record.headers, expected.map(|(name, value)| Header::text(name, value)));
@@ -158,8 +226,8 @@ mod tests {
         let mut headers = ORIGIN.to_vec();
         headers.extend([(FIRST_TIMESTAMP, "1000017"), (REDRIVEN, "1")]);
         let letter = letter(&headers);
-        assert_eq!(letter.record(&["users"], false), Err(KeepLetter::FailedAgain));
-        let record = letter.record(&["users"], true).expect("it was asked for");
+        assert_eq!(letter.record(&topics(), false), Err(KeepLetter::FailedAgain));
+        let record = letter.record(&topics(), true).expect("it was asked for");
         let last: Vec<_> = record.headers.iter().rev().take(2).rev().cloned().collect();
         assert_eq!(last, [Header::text(FIRST_TIMESTAMP, "1000017"), Header::text(REDRIVEN, "2")]);
     }
@@ -168,10 +236,34 @@ mod tests {
     fn stays_where_sending_it_would_lose_or_mix_something() {
         let mut cut = ORIGIN.to_vec();
         cut.push((CUT, "200000"));
-        assert_eq!(letter(&cut).record(&["users"], true), Err(KeepLetter::WasCut));
-        assert_eq!(letter(&[]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
-        assert_eq!(letter(&ORIGIN[..3]).record(&["users"], false), Err(KeepLetter::LacksOrigin));
-        let lost = letter(&ORIGIN).record(&["orders"], false).expect_err("nobody reads it");
+        assert_eq!(letter(&cut).record(&topics(), true), Err(KeepLetter::WasCut));
+        assert_eq!(letter(&[]).record(&topics(), false), Err(KeepLetter::LacksOrigin));
+        assert_eq!(letter(&ORIGIN[..3]).record(&topics(), false), Err(KeepLetter::LacksOrigin));
+        let lost = letter(&ORIGIN).record(&Ways::Topics(vec!["orders".to_owned()]), false).expect_err("nobody reads it");
         assert_eq!(lost.to_string(), "no query consumes topic 'users' any more");
+    }
+
+    #[test]
+    fn what_a_source_had_goes_through_its_mapping_once_more() {
+        let settings = SourceSettings {
+            name: "web".to_owned(),
+            topic: "users".to_owned(),
+            key: "id".to_owned(),
+            fields: [("id".to_owned(), "record.id".to_owned())].into(),
+            params: BTreeMap::new(),
+            origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
+        };
+        let mapping = || Mapping::compile(&settings).expect("it compiles");
+        let sources = Ways::Sources([("web".to_owned(), Way { topic: "users".to_owned(), mapping: mapping() })].into());
+        let rejected = |payload: &[u8]| Letter { payload: Some(payload.to_vec()), ..letter(&[(RECORD, "3"), ("millrace-file", "a.csv")]) };
+        let record = rejected(br#"{"id": 1.50}"#).record(&sources, false).expect("it maps now");
+        assert_eq!((record.topic.as_str(), record.payload.as_deref()), ("users", Some(&br#"{"id":1.50}"#[..])));
+        let expected = [("millrace-source", "web"), ("millrace-file", "a.csv"), (REDRIVEN, "1")];
+        assert_eq!(record.headers, expected.map(|(name, value)| Header::text(name, value)));
+        assert_eq!(rejected(b"1,2,3").record(&sources, false), Err(KeepLetter::Unreadable));
+        assert!(matches!(rejected(b"{}").record(&sources, false), Err(KeepLetter::RejectedStill { .. })));
+        let elsewhere = KeepLetter::OfSource { source_name: "web".to_owned() };
+        assert_eq!(rejected(b"{}").record(&topics(), false), Err(elsewhere));
+        assert_eq!(letter(&ORIGIN).record(&sources, false), Err(KeepLetter::OfQuery));
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_terms::causes::chain_of;
 use millrace_terms::{ProcessSettings, ProduceSettings};
-use millrace_worker::letters::{Counts, ReadLetters, Redriven, Start, read, redrive};
+use millrace_worker::letters::{Counts, LetterDesk, ReadLetters, Redriven, Start, read, redrive};
 use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
 use millrace_worker::settings::load;
@@ -42,13 +42,14 @@ enum Road {
         #[arg(long, value_name = "FILE")]
         settings: PathBuf,
     },
-    /// Looks at dead letters, and sends their records back once the cause is mended.
+    /// Looks at dead letters, and sends their records back once the cause is fixed.
     ///
-    /// In a cluster: `kubectl exec deploy/NAME-processor -- worker letters count`.
+    /// In a cluster: `kubectl exec deploy/NAME-processor -- worker letters count`. What queries rejected is sent back by a
+    /// processor, what sources rejected by a producer: `kubectl exec NAME-producer-0 -- worker letters redrive`.
     Letters {
-        /// YAML file with the processor's settings.
-        #[arg(long, value_name = "FILE", default_value = "/settings/process.yaml", global = true)]
-        settings: PathBuf,
+        /// YAML file with the processor's or the producer's settings. By default those of the pod.
+        #[arg(long, value_name = "FILE", global = true)]
+        settings: Option<PathBuf>,
         #[command(subcommand)]
         action: LettersAction,
     },
@@ -87,6 +88,10 @@ enum LettersAction {
     },
 }
 
+/// Where the pods of a pipeline have their settings.
+const PROCESS_SETTINGS: &str = "/settings/process.yaml";
+const PRODUCE_SETTINGS: &str = "/settings/produce.yaml";
+
 /// Settings that cannot work: the same ones will not work the next time.
 const BAD_SETTINGS: u8 = 2;
 
@@ -112,7 +117,7 @@ async fn main() -> ExitCode {
     match arguments.road {
         Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
         Road::Process { settings } => process(&settings, sabotages).await,
-        Road::Letters { settings, action } => letters(&settings, action).await,
+        Road::Letters { settings, action } => letters(settings, action).await,
     }
 }
 
@@ -148,10 +153,10 @@ async fn process(path: &Path, sabotages: Sabotages) -> ExitCode {
     }
 }
 
-async fn letters(path: &Path, action: LettersAction) -> ExitCode {
-    let settings: ProcessSettings = match load(path) {
-        Ok(settings) => settings,
-        Err(error) => return bad_settings(&chain_of(&error)),
+async fn letters(path: Option<PathBuf>, action: LettersAction) -> ExitCode {
+    let settings = match desk(path) {
+        Ok(desk) => desk,
+        Err(problem) => return bad_settings(&problem),
     };
     let done = match action {
         LettersAction::Count => count(&settings).map_err(|error| chain_of(&error)),
@@ -167,7 +172,23 @@ async fn letters(path: &Path, action: LettersAction) -> ExitCode {
     }
 }
 
-fn count(settings: &ProcessSettings) -> Result<(), ReadLetters> {
+/// Returns whose letters these are, from the settings of a processor or of a producer.
+fn desk(path: Option<PathBuf>) -> Result<LetterDesk, String> {
+    let path = path.unwrap_or_else(|| {
+        let found = [PROCESS_SETTINGS, PRODUCE_SETTINGS].into_iter().find(|path| Path::new(path).exists());
+        found.unwrap_or(PROCESS_SETTINGS).into()
+    });
+    let error = match load::<ProcessSettings>(&path) {
+        Ok(settings) => return Ok(LetterDesk::of_processor(&settings)),
+        Err(error) => error,
+    };
+    match load::<ProduceSettings>(&path) {
+        Ok(settings) => LetterDesk::of_producer(&settings).map_err(|error| chain_of(&error)),
+        Err(_) => Err(chain_of(&error)),
+    }
+}
+
+fn count(settings: &LetterDesk) -> Result<(), ReadLetters> {
     let mut letters = read(settings, &Start::Oldest)?;
     let mut counts = Counts::new();
     while let Some(letter) = letters.next()? {
@@ -178,7 +199,7 @@ fn count(settings: &ProcessSettings) -> Result<(), ReadLetters> {
     Ok(())
 }
 
-fn show(settings: &ProcessSettings, reason: Option<String>, limit: usize) -> Result<(), ReadLetters> {
+fn show(settings: &LetterDesk, reason: Option<String>, limit: usize) -> Result<(), ReadLetters> {
     let mut letters = read(settings, &Start::Oldest)?;
     let mut shown = 0;
     while shown < limit

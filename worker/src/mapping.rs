@@ -1,17 +1,19 @@
 //! Mapping and encoding: a fetched record becomes the key and the bytes of a Kafka record. Pure.
 //!
-//! Each field of the mapped record is a CEL expression over the variable `record`, compiled once. The result is a
-//! flat JSON object with its fields in sorted order, so that the same record gives the same bytes. A record that
-//! cannot be mapped is rejected with what to look at; the others go on.
+//! Each field of the mapped record is a CEL expression over the variable `record`, compiled once; without fields the
+//! record is taken as it is. The result is a JSON object with its fields in sorted order, so that the same record gives
+//! the same bytes. What is not computed stands in it as the source wrote it, to the last digit. A record that cannot be
+//! mapped is rejected with what to look at; the others go on.
 
-pub(crate) mod value;
+use std::ops::Range;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use cel::{Context, Env, ExecutionError, ParseErrors, Program};
+use cel::{Context, ExecutionError, ParseErrors, Program, Value};
+use cel::common::types::CelOptional;
+use cel::common::value::CowVal;
+use millrace_expressions::json::{append as append_json, append_string, members, string};
+use millrace_expressions::{RECORD_VARIABLE, append, environment, scope};
 use millrace_terms::SourceSettings;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use crate::rejection::{excerpt, hearsay};
@@ -41,7 +43,7 @@ pub enum CompileMapping {
 #[derive(Debug, PartialEq, Snafu)]
 #[snafu(visibility(pub(crate)))]
 pub enum MapRecord {
-    /// The record is JSON, but not all of it is a value that can be held: a number out of range, for instance.
+    /// The record is no value of its source's format, or one that has no clear meaning.
     #[snafu(display("the record cannot be read: {problem}"))]
     ReadRecord {
         /// What the parser says.
@@ -57,9 +59,9 @@ pub enum MapRecord {
         /// What the evaluation says.
         problem: String,
     },
-    /// An expression gives something that is no single value.
-    #[snafu(display("field '{field}': '{expression}' gives {given}; a field is a text, a number, a boolean or null"))]
-    FlattenField {
+    /// An expression gives something that JSON has no form for.
+    #[snafu(display("field '{field}': '{expression}' gives {given}, which JSON has no form for"))]
+    EncodeField {
         /// The field.
         field: String,
         /// The expression.
@@ -97,7 +99,7 @@ impl MapRecord {
         match self {
             Self::ReadRecord { .. } => "ReadRecord",
             Self::EvaluateField { .. } => "EvaluateField",
-            Self::FlattenField { .. } => "FlattenField",
+            Self::EncodeField { .. } => "EncodeField",
             Self::ExpectObject { .. } => "ExpectObject",
             Self::TakeKey { .. } => "TakeKey",
             Self::FitRecord { .. } => "FitRecord",
@@ -107,7 +109,6 @@ impl MapRecord {
 
 /// The compiled mapping of one source.
 pub struct Mapping {
-    environment: Arc<Env>,
     fields: Vec<Field>,
     key: String,
 }
@@ -123,14 +124,14 @@ struct Field {
 pub struct Encoded {
     /// Text of the key field.
     pub key: String,
-    /// The flat JSON object.
+    /// The JSON object.
     pub payload: Vec<u8>,
 }
 
 impl Mapping {
     /// Compiles the expressions of a source.
     pub fn compile(source: &SourceSettings) -> Result<Self, CompileMapping> {
-        let environment = Arc::new(Env::stdlib());
+        let environment = environment();
         let mut fields = Vec::with_capacity(source.fields.len());
         for (name, expression) in &source.fields {
             let program = environment.compile(expression).context(CompileFieldSnafu {
@@ -140,73 +141,131 @@ impl Mapping {
             })?;
             fields.push(Field { name: name.clone(), expression: expression.clone(), program });
         }
-        Ok(Self { environment, fields, key: source.key.clone() })
+        Ok(Self { fields, key: source.key.clone() })
     }
 
     /// Maps and encodes one fetched record.
-    pub fn encode(&self, record: &Value) -> Result<Encoded, MapRecord> {
-        let mapped;
-        let object = match self.fields.is_empty() {
-            true => match record {
-                Value::Object(fields) => fields.iter().map(|(name, value)| (name.as_str(), value)).collect(),
-                other => {
-                    return ExpectObjectSnafu { excerpt: excerpt(&other.to_string()) }.fail();
-                }
-            },
-            false => {
-                mapped = self.evaluate(record)?;
-                self.fields.iter().map(|field| field.name.as_str()).zip(&mapped).collect()
-            }
-        };
-        let key = self.key(&object)?;
-        let payload = encode(&object);
+    pub fn encode(&self, record: &RawValue) -> Result<Encoded, MapRecord> {
+        let mut object = Object::default();
+        match self.fields.is_empty() {
+            true => self.copy(record.get(), &mut object)?,
+            false => self.evaluate(record.get(), &mut object)?,
+        }
+        let payload = object.finish();
+        let key = self.key(object.key.clone().map(|key| &payload[key]))?;
         ensure!(payload.len() <= LARGEST_ENCODED, FitRecordSnafu { length: payload.len() });
-        Ok(Encoded { key, payload })
+        Ok(Encoded { key, payload: payload.into_bytes() })
     }
 
-    fn evaluate(&self, record: &Value) -> Result<Vec<Value>, MapRecord> {
-        let mut context = Context::with_env(Arc::clone(&self.environment));
-        context.add_variable_from_value("record", value::to_cel(record));
-        let values = self.fields.iter().map(|field| field.evaluate(&context));
-        values.collect()
+    /// Takes the members of a record as they are.
+    fn copy(&self, record: &str, object: &mut Object) -> Result<(), MapRecord> {
+        let members = members(record).map_err(|error| unreadable(&error))?;
+        for (name, value) in members.context(ExpectObjectSnafu { excerpt: excerpt(record) })? {
+            object.begin(&name, name == self.key);
+            append_json(value, &mut object.json);
+            object.end();
+        }
+        Ok(())
     }
 
-    fn key(&self, object: &BTreeMap<&str, &Value>) -> Result<String, MapRecord> {
-        let absent = TakeKeySnafu { key: &self.key, state: "absent" };
-        let state = match object.get(self.key.as_str()).context(absent)? {
-            Value::String(text) if text.is_empty() => "empty",
-            Value::String(text) => return Ok(text.clone()),
-            Value::Number(number) => return Ok(number.to_string()),
-            Value::Bool(boolean) => return Ok(boolean.to_string()),
-            Value::Null => "null",
-            Value::Array(_) | Value::Object(_) => "nested",
+    fn evaluate(&self, record: &str, object: &mut Object) -> Result<(), MapRecord> {
+        let scope = scope(record).map_err(|error| unreadable(&error))?;
+        for field in &self.fields {
+            let value = field.evaluate(&scope)?;
+            if value.downcast_ref::<CelOptional>().is_some_and(|optional| optional.option().is_none()) {
+                continue;
+            }
+            object.begin(&field.name, field.name == self.key);
+            append(value.as_ref(), &mut object.json).map_err(|given| field.without_form(given))?;
+            object.end();
+        }
+        Ok(())
+    }
+
+    /// Returns the text that the key field stands for.
+    fn key(&self, json: Option<&str>) -> Result<String, MapRecord> {
+        let json = json.context(TakeKeySnafu { key: &self.key, state: "absent" })?;
+        let state = match json.as_bytes() {
+            b"null" => "null",
+            b"\"\"" => "empty",
+            [b'{' | b'[', ..] => "nested",
+            [b'"', ..] => match string(json) {
+                Some(text) => return Ok(text.into_owned()),
+                None => "a text with half a character",
+            },
+            _ => return Ok(json.to_owned()),
         };
         TakeKeySnafu { key: &self.key, state }.fail()
     }
 }
 
+fn unreadable(problem: &impl ToString) -> MapRecord {
+    ReadRecordSnafu { problem: hearsay(&problem.to_string()) }.build()
+}
+
+/// A JSON object that is being written.
+#[derive(Default)]
+struct Object {
+    json: Vec<u8>,
+    /// Where the value of the key field lies. Absent: it is not there.
+    key: Option<Range<usize>>,
+    is_key: bool,
+    begin: usize,
+}
+
+impl Object {
+    /// Writes a name; its value is to be appended next.
+    fn begin(&mut self, name: &str, is_key: bool) {
+        self.json.push(if self.json.is_empty() { b'{' } else { b',' });
+        append_string(name, &mut self.json);
+        self.json.push(b':');
+        (self.begin, self.is_key) = (self.json.len(), is_key);
+    }
+
+    fn end(&mut self) {
+        if self.is_key {
+            self.key = Some(self.begin..self.json.len());
+        }
+    }
+
+    fn finish(&mut self) -> String {
+        if self.json.is_empty() {
+            self.json.push(b'{');
+        }
+        self.json.push(b'}');
+        String::from_utf8(std::mem::take(&mut self.json)).expect("it is made of texts")
+    }
+}
+
 impl Field {
-    fn evaluate(&self, context: &Context<'_, '_>) -> Result<Value, MapRecord> {
-        let value = self.program.execute(context).map_err(|error| self.describe(&error))?;
-        value::to_json(&value)
-            .map_err(|given| FlattenFieldSnafu { field: &self.name, expression: &self.expression, given }.build())
+    fn evaluate<'scope, 'record>(
+        &'scope self,
+        scope: &'scope Context<'_, 'record>,
+    ) -> Result<CowVal<'scope, 'record>, MapRecord> {
+        Value::resolve_val(self.program.expression(), scope).map_err(|error| self.describe(&error))
+    }
+
+    fn without_form(&self, given: &'static str) -> MapRecord {
+        EncodeFieldSnafu { field: &self.name, expression: &self.expression, given }.build()
     }
 
     fn describe(&self, error: &ExecutionError) -> MapRecord {
         let problem = match error {
-            ExecutionError::NoSuchKey(key) => format!("the record has no '{key}' there"),
+            ExecutionError::NoSuchKey(key) => format!("the record has no '{key}' there; '.?{key}' allows for it"),
             ExecutionError::UndeclaredReference(name) => {
                 format!("'{name}' is not known; expressions start from 'record'")
             }
+            ExecutionError::NoSuchOverload(overload) if overload.argument_types().first().is_some_and(|first| first == "null_type") => {
+                "it looks into null; '.?' instead of '.' allows for it".to_owned()
+            }
+            ExecutionError::UnsupportedBinaryOperator(..) => {
+                "its operands are of different types; double(…) or int(…) makes them the same".to_owned()
+            }
+            ExecutionError::FunctionError { function, message } if function == RECORD_VARIABLE => hearsay(message),
             other => hearsay(&other.to_string()),
         };
         EvaluateFieldSnafu { field: &self.name, expression: &self.expression, problem }.build()
     }
-}
-
-fn encode(object: &BTreeMap<&str, &Value>) -> Vec<u8> {
-    // A map in memory with text keys always serializes.
-    serde_json::to_vec(object).expect("JSON values serialize")
 }
 
 #[cfg(test)]

@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! source.next -> map -> encode -> kafka.send -> ack -> cursor moves
+//!                 \-> rejected -> dead-letter topic -> ack -> cursor moves
 //! ```
 //!
 //! Each source has its own lane; the lanes share the producer and the memory bound. A record that was mapped is sent
 //! until Kafka acknowledges it, however long that takes; while it takes, the lane fetches no more. Beside the bound, a
 //! lane holds the text of one answer, twice while the records are looked up in it, which `maxResponse` bounds, and the
-//! tree of the one record that is being mapped. A source with a position of its own has it kept behind the contiguous
+//! parts of the one record that is being mapped that expressions look at. A source with a position of its own has it kept behind the contiguous
 //! prefix of settled batches (`marks`, [`crate::cursor`]); a polled endpoint has none. What is pushed to the worker is
 //! a lane, too, without a source: [`crate::push`].
 
 pub(crate) mod delivery;
 mod lane;
+pub mod letter;
 mod marks;
 mod once;
 

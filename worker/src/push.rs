@@ -40,6 +40,7 @@ use crate::mapping::{Encoded, Mapping};
 use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
 use crate::produce::Shared;
 use crate::produce::delivery::{Sent, deliver};
+use crate::source::Records;
 use crate::telemetry::SourceLabel;
 use body::Format;
 pub use connections::Limits;
@@ -158,11 +159,11 @@ async fn take<P: Publisher>(
     if let Some(problem) = server.shared.health.kafka_problem() {
         return Err(Refusal::AwaitKafka { problem });
     }
-    let mut reservation = reserve(server, settings, headers)?;
+    let mut reservation = reserve(server, settings, headers, format.packed)?;
     let held = reservation.bytes();
     let bytes = timeout(settings.timeout.get(), read(body, settings.max_body.0)).await;
     let bytes = bytes.map_err(|_| Refusal::AwaitBody { limit: settings.timeout })??;
-    let records = map(server, target, format.records(bytes)?, &mut reservation).await?;
+    let records = map(server, target, format.records(bytes, settings.max_body)?, &mut reservation).await?;
     // The body is gone by now; what is left is for the records.
     reservation.shrink(held);
     let acknowledged = send(server, &target.source.name, records, reservation);
@@ -193,15 +194,17 @@ fn reserve<P: Publisher>(
     server: &PushServer<P>,
     settings: &PushSettings,
     headers: &HeaderMap,
+    packed: bool,
 ) -> Result<Reservation, Refusal> {
     let limit = settings.max_body.0;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    // A body that does not tell its length may be as large as any.
     let length: u64 = declared.unwrap_or(limit);
     if length > limit {
         return Err(Refusal::FitBody { limit: settings.max_body });
     }
-    server.shared.budget.try_take(length).ok_or(Refusal::AwaitMemory)
+    // A body that does not tell its length, or will be unpacked, may be as large as any.
+    let held = if packed { limit } else { length };
+    server.shared.budget.try_take(held).ok_or(Refusal::AwaitMemory)
 }
 
 async fn read(body: Body, limit: u64) -> Result<Vec<u8>, Refusal> {
@@ -222,15 +225,16 @@ async fn read(body: Body, limit: u64) -> Result<Vec<u8>, Refusal> {
 async fn map<P: Publisher>(
     server: &PushServer<P>,
     target: &Target,
-    records: impl Iterator<Item = Result<serde_json::Value, String>>,
+    records: Records,
     reservation: &mut Reservation,
 ) -> Result<Vec<Outgoing>, Refusal> {
     let PushSource { name, topic, mapping, .. } = &target.source;
     let mut outgoing = Vec::new();
     for (number, record) in (1..).zip(records) {
         let refuse = |problem| Refusal::AcceptRecord { record: number, problem };
+        let record = record.map_err(|record| refuse(record.problem))?.record;
         let Encoded { key, payload } =
-            mapping.encode(&record.map_err(refuse)?).map_err(|rejection| refuse(rejection.to_string()))?;
+            mapping.encode(&record).map_err(|rejection| refuse(rejection.to_string()))?;
         let headers = vec![
             Header::text(SOURCE_HEADER, name.as_str()),
             Header::text(PRODUCED_AT_HEADER, chrono::Utc::now().timestamp_millis().to_string()),

@@ -33,6 +33,12 @@ pub enum Rejection {
         /// The table.
         table: String,
     },
+    /// A field that is there more than once: which of its values counts would be a guess.
+    #[snafu(display("field '{field}' is there twice"))]
+    RepeatedField {
+        /// The field.
+        field: String,
+    },
     /// A field in a value that the user-defined type does not have.
     #[snafu(display("field '{path}' is unknown: type '{type_name}' has no such field"))]
     UnknownElement {
@@ -112,6 +118,7 @@ impl Rejection {
             Self::NotJson { .. } => "NotJson",
             Self::MissingKey { .. } => "MissingKey",
             Self::UnknownField { .. } | Self::UnknownElement { .. } => "UnknownField",
+            Self::RepeatedField { .. } => "RepeatedField",
             Self::BadValue { .. } => "BadValue",
             Self::TooLarge { .. } => "TooLarge",
             Self::BadField { .. } => "BadField",

@@ -69,6 +69,7 @@ impl Checked for ProduceSettings {
             run,
             replicas,
             cursors_topic,
+            dead_letter_topic,
             push_port,
             allowed_source_hosts: _,
             buffer_memory,
@@ -80,6 +81,8 @@ impl Checked for ProduceSettings {
         check_memory(*buffer_memory)?;
         check_positive(drain_timeout.get(), "drainTimeout")?;
         check_distinct(sources.iter().map(|source| source.name.as_str()), "sources", "name")?;
+        let is_named = dead_letter_topic.as_ref().is_none_or(|topic| !topic.is_empty());
+        accept(is_named, "deadLetterTopic", "must not be empty")?;
         let needs_cursors = sources.iter().any(|source| source.origin.has_cursor());
         accept(
             !needs_cursors || cursors_topic.is_some(),

@@ -1,6 +1,7 @@
 //! Sources: where records come from. One trait, five origins: HTTP, the generator, files, another Kafka cluster, and
 //! memory for tests. What is pushed to the worker comes in by `push` instead.
 
+pub(crate) mod document;
 pub mod files;
 pub mod generator;
 pub mod guard;
@@ -16,6 +17,7 @@ use std::future::Future;
 use snafu::Snafu;
 
 use crate::cursor::Mark;
+pub use document::Document;
 pub use records::{Fetched, Read, Records, Unreadable, place};
 
 /// Fetches records, one batch after the other.
@@ -34,6 +36,8 @@ pub struct Batch {
     pub records: Records,
     /// Whether there will never be more; the source is not asked again.
     pub exhausted: bool,
+    /// Whether more of the same fetch comes at once, such as the next page of an answer.
+    pub more: bool,
     /// Where the source stands behind these records; kept once they and all before them are settled. Empty: the source
     /// has no position of its own.
     pub marks: Vec<Mark>,

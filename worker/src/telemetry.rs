@@ -5,7 +5,8 @@
 mod metrics;
 mod throttle;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -29,12 +30,23 @@ pub struct Telemetry {
 /// One limit for each kind of line that a bad day would repeat thousands of times.
 #[derive(Default)]
 struct Throttles {
-    rejections: Throttle,
+    /// By source, so that one bad source does not silence the others.
+    rejections: Mutex<BTreeMap<String, Arc<Throttle>>>,
     dead_letters: Throttle,
     publishes: Throttle,
     writes: Throttle,
     sources: Throttle,
     cursors: Throttle,
+}
+
+impl Throttles {
+    fn rejections_of(&self, source: &str) -> Arc<Throttle> {
+        let mut throttles = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        match throttles.get(source) {
+            Some(throttle) => Arc::clone(throttle),
+            None => Arc::clone(throttles.entry(source.to_owned()).or_default()),
+        }
+    }
 }
 
 impl Telemetry {
@@ -51,6 +63,18 @@ impl Telemetry {
     /// This pod is none of those that share the sources.
     pub fn share_is_empty(&self, ordinal: u32, replicas: u32) {
         warn!(ordinal, replicas, "the ordinal is outside the replicas, so this producer fetches no source");
+    }
+
+    /// Some time has passed: rejections that were not logged are told of by their number.
+    pub fn note_passed_over(&self, source: &str) {
+        if let Some(passed_over) = self.throttles.rejections_of(source).overdue() {
+            warn!(source, passed_over, "more records were rejected than are logged; the dead-letter topic has them");
+        }
+    }
+
+    /// The dead letter of a record that a source had is acknowledged.
+    pub fn source_letter_sent(&self, source: &SourceLabel) {
+        self.metrics.source_letters.get_or_create(source).inc();
     }
 
     /// A source answered.
@@ -94,7 +118,7 @@ impl Telemetry {
     /// A fetched record cannot be mapped; it is passed over. `place` says where it stood in its source, if that is known.
     pub fn record_rejected(&self, source: &str, rejection: &MapRecord, place: &str) {
         self.metrics.rejected.get_or_create(&RejectionLabels::new(source, rejection.reason())).inc();
-        if let Some(passed_over) = self.throttles.rejections.permit() {
+        if let Some(passed_over) = self.throttles.rejections_of(source).permit() {
             warn!(source, reason = rejection.reason(), place, passed_over, "a record is rejected: {rejection}");
         }
     }
@@ -121,7 +145,7 @@ impl Telemetry {
     /// Kafka refuses a mapped record for good; it is passed over.
     pub fn record_refused(&self, source: &str, problem: &str) {
         self.metrics.rejected.get_or_create(&RejectionLabels::new(source, "RefusedByKafka")).inc();
-        if let Some(passed_over) = self.throttles.rejections.permit() {
+        if let Some(passed_over) = self.throttles.rejections_of(source).permit() {
             warn!(source, reason = "RefusedByKafka", passed_over, "a record is rejected: {problem}");
         }
     }

@@ -78,6 +78,7 @@ impl World {
         health.kafka(None);
         let shared = Shared {
             publisher: self.ours.clone(),
+            dead_letter_topic: None,
             budget: budget.clone(),
             telemetry,
             health: Arc::clone(&health),

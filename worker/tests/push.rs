@@ -73,6 +73,7 @@ impl Setup {
         let broker = MemoryBroker::default();
         let shared = Shared {
             publisher: broker.clone(),
+            dead_letter_topic: None,
             budget: budget.clone(),
             telemetry: telemetry.clone(),
             health: Arc::clone(&health),
@@ -210,7 +211,7 @@ async fn what_is_not_acknowledged_in_time_is_told_so_and_sent_all_the_same() {
 async fn one_bad_record_refuses_the_whole_request_and_says_which() {
     let server = Setup::default().start().await;
     let cases = [
-        (LINES, "{\"id\":\"a\",\"age\":1}\n{\"id\":", 2, "line 2, from byte 19 on, is no JSON"),
+        (LINES, "{\"id\":\"a\",\"age\":1}\n{\"id\":", 2, "line 2, from byte 19 on, is not valid JSON"),
         (JSON, r#"[{"id":"a","age":1},{"id":"b"},{"id":"c","age":1}]"#, 2, "the record has no 'age' there"),
         (JSON, r#"[{"id":"a","age":1},{"id":null,"age":1}]"#, 2, "the key field 'id' is null"),
         (JSON, "7", 1, "field 'age'"),

@@ -60,6 +60,8 @@ pub enum ConditionType {
     SpecValid,
     /// A link of the readiness chain is met.
     Link(Link),
+    /// Every source answers.
+    SourcesHealthy,
     /// A run has succeeded.
     Complete,
     /// A run has failed.
@@ -80,6 +82,7 @@ impl ConditionType {
             Self::Link(Link::Cassandra) => "CassandraReady",
             Self::Link(Link::Processor) => "ProcessorReady",
             Self::Link(Link::Producer) => "ProducerReady",
+            Self::SourcesHealthy => "SourcesHealthy",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
         }
@@ -174,6 +177,8 @@ pub enum Reason {
     ProducersRunning,
     WaitingForProducers,
     NoSource,
+    SourcesRunning,
+    SourceFailing,
     NoQuery,
     ScaledToZero,
     // The pipeline as a whole.

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, rules};
+use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, TokenFrom, rules};
 
 /// The pods that fetch sources into topics.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -169,6 +169,26 @@ pub struct Http {
     #[x_kube(validation = Rule::new("self == '' || self.startsWith('/')").message("must be a JSON pointer that begins with '/', such as /results"))]
     pub records: String,
 
+    /// What of the value there is a record. Elements: each element of an array, or an object as a whole. Entries: each
+    /// member of an object, as an object of its `key` and its `value`.
+    #[serde(default)]
+    pub records_are: RecordsAre,
+
+    /// How the pages of an answer follow each other. Absent: an answer has one page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<Pagination>,
+
+    /// A CEL expression over each `record` that gives a text or a number, such as `record.updated_at`. The greatest one is
+    /// kept durably, and is `since` in the expressions of the request; null before the first record. Absent: the endpoint
+    /// has no position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub since: Option<String>,
+
+    /// The bearer token of each request, by OAuth 2.0's client credentials grant. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
+
     /// Request headers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -184,6 +204,93 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600000))]
     pub max_requests_per_minute: Option<i32>,
+}
+
+/// What of the value at the pointer is a record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RecordsAre {
+    /// Each element of an array, or an object as a whole.
+    #[default]
+    Elements,
+    /// Each member of an object.
+    Entries,
+}
+
+/// How the pages of an answer follow each other. Pages of another host are not followed.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.parameter) == (self.by != 'Link')")
+        .message("Cursor, Page and Offset each want the parameter that says which page is asked for; Link has none"),
+    validation = Rule::new("has(self.pointer) == (self.by == 'Cursor')")
+        .message("Cursor wants the pointer to the next cursor in the answer; the others have none"),
+    validation = Rule::new("!has(self.first) || self.by == 'Page' || self.by == 'Offset'")
+        .message("only Page and Offset have a first number; remove it")
+        .field_path(".first")
+)]
+pub struct Pagination {
+    /// Link: the answer's header `Link` with the relation `next`. Cursor: a value in the answer, which is the next address
+    /// or what `parameter` is set to. Page: the number of the page. Offset: the number of records before it. With Page
+    /// and Offset, an empty page is the last one.
+    pub by: PagesBy,
+
+    /// Parameter of the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub parameter: Option<String>,
+
+    /// JSON pointer to the next cursor, such as `/meta/next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.startsWith('/')").message("must be a JSON pointer that begins with '/', such as /meta/next"))]
+    pub pointer: Option<String>,
+
+    /// Number of the first page, or offset of the first record. Absent: 1 and 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub first: Option<i64>,
+
+    /// Most pages of one poll. Absent: 1000.
+    #[serde(default = "default_max_pages")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub max_pages: i32,
+}
+
+/// What says where the next page is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the field says it")]
+pub enum PagesBy {
+    Link,
+    Cursor,
+    Page,
+    Offset,
+}
+
+/// OAuth 2.0's client credentials grant.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth2 {
+    /// Where tokens are asked for; the same addresses are refused as for `url`.
+    #[serde(rename = "tokenURL")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''").message("must be an address that begins with https:// or http://"))]
+    pub token_url: String,
+
+    /// The client's id.
+    pub client_id_from: TokenFrom,
+
+    /// The client's secret.
+    pub client_secret_from: TokenFrom,
+
+    /// What is asked for, separated by spaces. Absent: what the server gives without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub scope: Option<String>,
+
+    /// Whom the token is for, where the server wants to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub audience: Option<String>,
 }
 
 /// A request header.
@@ -273,6 +380,11 @@ pub fn one() -> i32 {
 /// Enough for some seconds of a fast source, little enough for a pod of 128Mi.
 pub fn default_buffer() -> String {
     "16Mi".to_owned()
+}
+
+/// More than an API has that is polled, and an end for one that goes on for ever.
+pub fn default_max_pages() -> i32 {
+    1_000
 }
 
 /// Polite to a public endpoint.

@@ -29,13 +29,13 @@ pub fn default_dead_letter_is_no_source() -> Rule {
     .field_path(".spec.processor.deadLetter")
 }
 
-/// Refuses to declare the topic that the operator makes for the positions of files: it must be compacted.
+/// Refuses to declare the topic that the operator makes for the positions of sources: it must be compacted.
 pub fn cursors_topic_is_the_operators() -> Rule {
     rule(
-        "!self.spec.producer.sources.exists(s, has(s.files)) || [self.metadata.name + '-cursors'].all(topic, \
+        "!self.spec.producer.sources.exists(s, has(s.files) || (has(s.http) && has(s.http.since))) || [self.metadata.name + '-cursors'].all(topic, \
          self.spec.kafka.topics.all(t, t.name != topic) && \
          (!has(self.spec.processor.deadLetter) || self.spec.processor.deadLetter.topic != topic))",
-        "the pipeline's name with '-cursors' is the topic in which the operator keeps how far files are read; use another name for yours",
+        "the pipeline's name with '-cursors' is the topic in which the operator keeps how far sources are read; use another name for yours",
     )
     .field_path(".spec.kafka.topics")
 }

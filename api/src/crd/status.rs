@@ -1,6 +1,6 @@
 //! What the operator reports. Unknown is absent, never zero.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,12 @@ pub struct StreamingPipelineStatus {
 
     /// The producer pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub producer: Option<ComponentStatus>,
+    pub producer: Option<ProducerStatus>,
+
+    /// The sources that the producers run, as those say that answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sources: Vec<SourceStatus>,
 
     /// The processor pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,43 @@ pub struct StreamingPipelineStatus {
 pub struct ComponentStatus {
     /// Ready and wanted members, such as `3/3`.
     pub ready: String,
+}
+
+/// The producer pods.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProducerStatus {
+    /// Ready and wanted pods, such as `2/2`.
+    pub ready: String,
+
+    /// Sources that are well and all of them, such as `12/15`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<String>,
+}
+
+/// A source, as its producer says.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Name of the source.
+    pub name: String,
+
+    /// Starting, Running, Exhausted, or why the last fetch failed.
+    pub state: String,
+
+    /// What is wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+
+    /// Records that Kafka has acknowledged since the producer started, rounded down to two digits.
+    pub records: i64,
+
+    /// Records that could not be read or mapped, rounded down to two digits.
+    pub rejected: i64,
+
+    /// When a source that fails last answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Time>,
 }
 
 /// The brokers and topics.

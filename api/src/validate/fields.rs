@@ -2,6 +2,7 @@
 //!
 //! A fault belongs to one source and takes that source out; everything else goes on.
 
+use millrace_expressions::environment;
 use millrace_terms::PROFILE_FIELDS;
 
 use super::Fault;
@@ -10,7 +11,7 @@ use crate::pipeline::{Pipeline, Query, Table};
 use crate::rejected::Rejected;
 
 /// The only variable of a field's expression.
-pub const RECORD_VARIABLE: &str = "record";
+pub use millrace_expressions::RECORD_VARIABLE;
 
 /// Returns every fault, in the order of the resource.
 pub(super) fn check(spec: &StreamingPipelineSpec, pipeline: &Pipeline) -> Vec<Fault> {
@@ -32,7 +33,7 @@ fn expressions<'a>(path: &'a str, source: &'a Source) -> impl Iterator<Item = Re
 
 /// Returns why an expression can never be evaluated over these variables.
 pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
-    let program = match cel::Program::compile(expression) {
+    let program = match environment().compile(expression) {
         Ok(program) => program,
         Err(errors) => {
             let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
@@ -49,12 +50,12 @@ pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
         });
     }
     let function = unknown_function(&program)?;
-    Some(format!("'{expression}' calls '{function}', which is no function of CEL's standard library"))
+    Some(format!("'{expression}' calls '{function}', which is not a function of CEL's standard library or its strings extension"))
 }
 
 /// Returns a function that no evaluation can find.
 fn unknown_function(program: &cel::Program) -> Option<String> {
-    let mut context = cel::Context::default();
+    let mut context = cel::Context::with_env(environment());
     let references = program.references();
     let mut functions = references.functions();
     functions.sort_unstable();
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn unknown(expression: &str) -> Option<String> {
-        unknown_function(&cel::Program::compile(expression).expect("the expression compiles"))
+        unknown_function(&environment().compile(expression).expect("the expression compiles"))
     }
 
     #[test]
@@ -157,6 +158,8 @@ mod tests {
             "bytes(record.a) == b'x'",
             "type(record.a) == type('')",
             "record['a b']",
+            "record.?a.?b.orValue('x').lowerAscii().split(',')[0].trim().replace('a', 'b').substring(1)",
+            "record.list.join('-')",
         ];
         for expression in known {
             assert_eq!(unknown(expression), None, "{expression}");

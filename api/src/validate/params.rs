@@ -6,7 +6,7 @@ use millrace_terms::template::expressions_in;
 use millrace_terms::{HeaderValue, HttpSettings, Origin};
 
 use super::Fault;
-use super::fields::fault_of;
+use super::fields::{RECORD_VARIABLE, fault_of};
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::Pipeline;
 use crate::rejected::Rejected;
@@ -14,6 +14,9 @@ use crate::{params, schedule};
 
 /// Variable with the values of the source's params.
 pub const PARAMS_VARIABLE: &str = "params";
+
+/// Variable with where an endpoint stands that has a position.
+pub const SINCE_VARIABLE: &str = "since";
 
 /// Variable with the name and the time of a run.
 pub const RUN_VARIABLE: &str = "run";
@@ -63,13 +66,19 @@ fn without_default(rejected: Rejected) -> Rejected {
 
 /// Judges each expression of a polled endpoint. Only runs have a name and a time.
 fn expressions(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {
-    let known: &[&str] = if source.schedule.is_some() { &[PARAMS_VARIABLE, RUN_VARIABLE] } else { &[PARAMS_VARIABLE] };
+    let mut known = vec![PARAMS_VARIABLE];
+    known.extend(source.schedule.as_ref().map(|_| RUN_VARIABLE));
     let found = pipeline.producer.runnable.iter().find(|found| found.settings.name == source.name);
     let Some(Origin::Http(http)) = found.map(|found| &found.settings.origin) else { return Vec::new() };
-    let HttpSettings { url, query, body, headers, .. } = http;
+    let HttpSettings { url, query, body, headers, since, .. } = http;
     let mut rejected = Vec::new();
+    if let Some(since) = since {
+        known.push(SINCE_VARIABLE);
+        let fault = fault_of(since, &[RECORD_VARIABLE]);
+        rejected.extend(fault.map(|fault| Rejected::new(format!("{path}.http.since"), fault)));
+    }
     let mut judge = |field: String, expression: &str| {
-        let fault = fault_of(expression, known);
+        let fault = fault_of(expression, &known);
         rejected.extend(fault.map(|fault| Rejected::new(format!("{path}.http.{field}"), fault)));
     };
     for (name, expression) in query {

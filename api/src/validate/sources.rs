@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use millrace_terms::{Bytes, Duration, FileFormat, FilesSettings, KafkaSourceSettings, PushSettings, StartAt};
+use millrace_terms::{
+    Bytes, Duration, FileFormat, FilesSettings, FollowPages, KafkaSourceSettings, PaginationSettings, PushSettings, StartAt,
+};
 
 use super::{Parse, mounted};
 use crate::crd;
@@ -17,6 +19,22 @@ impl Parse {
             timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
             token: token_from.as_ref().map(|from| mounted(&from.secret_key_ref, secrets).into()),
         }
+    }
+
+    pub(super) fn pagination(&mut self, path: &str, written: &crd::Pagination) -> Option<PaginationSettings> {
+        let crd::Pagination { by, parameter, pointer, first, max_pages } = written;
+        let first = |usual| first.map_or(usual, i64::unsigned_abs);
+        let follow = match (by, parameter.clone(), pointer.clone()) {
+            (crd::PagesBy::Link, None, None) => FollowPages::Link,
+            (crd::PagesBy::Cursor, Some(parameter), Some(pointer)) => FollowPages::Cursor { pointer, parameter },
+            (crd::PagesBy::Page, Some(parameter), None) => FollowPages::Page { parameter, first: first(1) },
+            (crd::PagesBy::Offset, Some(parameter), None) => FollowPages::Offset { parameter, first: first(0) },
+            _ => {
+                self.reject(path, "Cursor wants parameter and pointer, Page and Offset a parameter, and Link neither");
+                return None;
+            }
+        };
+        Some(PaginationSettings { follow, max_pages: max_pages.unsigned_abs() })
     }
 
     pub(super) fn files(&mut self, path: &str, written: &crd::Files) -> FilesSettings {

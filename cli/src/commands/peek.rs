@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::names::Names;
 use millrace_stores::kafka::{Begin, Bounds, Browse, Filter, Kafka, Page, Tail};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Context, record};
@@ -41,7 +41,8 @@ pub async fn run(context: &Context<'_>, flags: &Peek) -> Result<Outcome, Failure
         Format::Table => {
             page.records.iter().map(|found| record::lines(found, flags.which.headers, context.screen)).collect()
         }
-        format => document(format, &page.records.iter().map(record::document).collect::<Vec<Value>>()),
+        Format::Json => document(Format::Json, &page.records.iter().map(record::json_document).collect::<Vec<_>>()),
+        Format::Yaml => document(Format::Yaml, &page.records.iter().map(record::yaml_document).collect::<Vec<_>>()),
     };
     write(&text)?;
     for note in notes(&page, &browse) {
@@ -74,8 +75,14 @@ pub async fn tail(context: &Context<'_>, flags: &arguments::Tail) -> Result<Outc
             match context.format {
                 Format::Table => text.push_str(&record::lines(found, flags.which.headers, context.screen)),
                 // One document a line, or one YAML document after another, as they come.
-                Format::Json => text.push_str(&format!("{}\n", record::document(found))),
-                Format::Yaml => text.push_str(&format!("---\n{}", document(Format::Yaml, &record::document(found)))),
+                Format::Json => {
+                    text += &serde_json::to_string(&record::json_document(found)).expect("what we report is JSON");
+                    text.push('\n');
+                }
+                Format::Yaml => {
+                    text += "---\n";
+                    text += &document(Format::Yaml, &record::yaml_document(found));
+                }
             }
         }
         write(&text)?;

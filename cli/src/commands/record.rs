@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat};
+use millrace_stores::json::exact;
 use millrace_stores::kafka::Record;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::screen::{Colour, Screen, printable};
@@ -28,26 +31,47 @@ pub fn lines(record: &Record, headers: bool, screen: &Screen) -> String {
     drawn
 }
 
-/// Returns a record as JSON. A value that is JSON stands as it is, other text as a string, and what is no text as `0x` and
+/// A record as a document. A value that is JSON stands as it is, other text as a string, and what is no text as `0x` and
 /// hexadecimal digits, as a blob does in a row.
-pub fn document(record: &Record) -> Value {
-    let headers: Map<String, Value> = record
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_ref().map_or(Value::Null, |value| json!(text(value)))))
-        .collect();
-    let value = record
-        .value
-        .as_ref()
-        .map_or(Value::Null, |value| serde_json::from_slice(value).unwrap_or_else(|_| json!(text(value))));
-    json!({
-        "partition": record.partition,
-        "offset": record.offset,
-        "time": record.time.map(moment),
-        "key": record.key.as_ref().map(|key| text(key)),
-        "headers": headers,
-        "value": value,
+#[derive(Serialize)]
+pub struct Document<V> {
+    partition: i32,
+    offset: i64,
+    time: Option<String>,
+    key: Option<String>,
+    headers: Map<String, Value>,
+    value: Option<V>,
+}
+
+impl<V> Document<V> {
+    fn new(record: &Record, value: impl FnOnce(&[u8]) -> V) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            time: record.time.map(moment),
+            key: record.key.as_ref().map(|key| text(key)),
+            headers: record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_ref().map_or(Value::Null, |value| json!(text(value)))))
+                .collect(),
+            value: record.value.as_ref().map(|bytes| value(bytes)),
+        }
+    }
+}
+
+/// Returns a record for JSON: its value has every digit and every field that it was produced with.
+pub fn json_document(record: &Record) -> Document<Box<RawValue>> {
+    Document::new(record, |bytes| {
+        let json = serde_json::from_slice::<Box<RawValue>>(bytes);
+        json.unwrap_or_else(|_| to_raw_value(&text(bytes)).expect("a text is JSON"))
     })
+}
+
+/// Returns a record for YAML: numbers that 64 bits would round are strings.
+pub fn yaml_document(record: &Record) -> Document<Value> {
+    let json = |bytes: &[u8]| exact(std::str::from_utf8(bytes).ok()?).ok();
+    Document::new(record, |bytes| json(bytes).unwrap_or_else(|| json!(text(bytes))))
 }
 
 /// Returns a moment of milliseconds since 1970 as RFC 3339.
@@ -96,11 +120,21 @@ mod tests {
 
     #[test]
     fn is_json_where_the_value_is() {
-        let value = |bytes| document(&record(Some(bytes)))["value"].clone();
+        let document = |bytes: Option<&'static [u8]>| json!(json_document(&record(bytes)));
+        let value = |bytes| document(Some(bytes))["value"].clone();
         assert_eq!(value(b"{\"city\": \"Ulm\"}"), json!({"city": "Ulm"}));
         assert_eq!(value(b"plain"), json!("plain"));
         assert_eq!(value(b"\xff\x00"), json!("0xff00"));
-        assert_eq!(document(&record(None))["value"], Value::Null);
-        assert_eq!(document(&record(None))["headers"], json!({"millrace-run": "orders-x", "empty": null}));
+        assert_eq!(document(None)["value"], Value::Null);
+        assert_eq!(document(None)["headers"], json!({"millrace-run": "orders-x", "empty": null}));
+    }
+
+    #[test]
+    fn every_digit_and_every_field_of_a_value_stands() {
+        let value = br#"{"d":1.50,"n":36893488147419103233,"s":"a","s":"b"}"#;
+        let json = serde_json::to_string(&json_document(&record(Some(value)))).expect("JSON");
+        assert!(json.ends_with(&format!("\"value\":{}}}", String::from_utf8_lossy(value))), "{json}");
+        let yaml = serde_yaml::to_string(&yaml_document(&record(Some(value)))).expect("YAML");
+        assert!(yaml.contains("n: '36893488147419103233'"), "{yaml}");
     }
 }

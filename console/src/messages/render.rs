@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use millrace_stores::json::exact;
 use millrace_stores::kafka::Record;
 use serde_json::Value;
 
@@ -54,9 +55,10 @@ pub fn render(record: &Record, masking: &Masking) -> Message {
     }
 }
 
-/// Returns a value as it is shown: its text, and its JSON if it is JSON and short enough.
+/// Returns a value as it is shown: its text, and its JSON if it is JSON and short enough. Browsers have numbers of 64 bits,
+/// so those that would be rounded are strings there.
 fn value(bytes: &Bytes, mask: &Mask) -> (Option<Text>, Option<Value>) {
-    let whole: Option<Value> = serde_json::from_slice(bytes).ok();
+    let whole = std::str::from_utf8(bytes).ok().and_then(|text| exact(text).ok());
     if mask.is_empty() {
         let json = whole.filter(|_| bytes.len() <= LONGEST_VALUE);
         return (Some(text(bytes, LONGEST_VALUE)), json);

@@ -42,7 +42,8 @@ fn not_runnable(source: &Source) -> Option<String> {
     if source.push.is_some() {
         return Some("records are pushed to it, so there is nothing to fetch".to_owned());
     }
-    let has_position = source.files.is_some() || source.kafka.is_some();
+    let asks_since = source.http.as_ref().is_some_and(|http| http.since.is_some());
+    let has_position = source.files.is_some() || source.kafka.is_some() || asks_since;
     let message = "it is read continuously and has one position, which a run would move; give it a schedule";
     (has_position && source.schedule.is_none()).then(|| message.to_owned())
 }

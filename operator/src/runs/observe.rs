@@ -10,12 +10,16 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use millrace_api::{IngestionRun, StreamingPipeline};
+use millrace_terms::RUN_COUNTS_PATH;
 use snafu::{ResultExt, Snafu};
 
-use super::counts;
 use super::endings::{Endings, Pods, attempt_of, seen};
 use crate::context::Context;
+use crate::inquiry;
 use crate::labels::{ATTEMPT_LABEL, run_selector};
+
+/// Largest answer of an attempt that is read, in bytes: four numbers.
+const LARGEST_COUNTS: usize = 1024;
 
 /// Why the world of a run could not be read.
 #[derive(Debug, Snafu)]
@@ -86,7 +90,7 @@ pub async fn observe(
     }
     for seen in known.values_mut().filter(|seen| seen.ended.is_none()) {
         if let Some(address) = seen.address {
-            seen.counts = counts::ask(address).await;
+            seen.counts = inquiry::ask(address, RUN_COUNTS_PATH, LARGEST_COUNTS).await;
         }
     }
     Ok(Some(RunWorld {

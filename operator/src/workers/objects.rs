@@ -158,6 +158,7 @@ pub(crate) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
         // With no pods nobody reads this; the worker refuses 0.
         replicas: producer.replicas.max(1),
         cursors_topic: producer.has_cursors().then(|| scope.pipeline.names.cursors_topic()),
+        dead_letter_topic: Some(scope.pipeline.processor.dead_letter_topic.clone()),
         push_port: producer.is_pushed_to().then_some(WORKER_PUSH.number),
         allowed_source_hosts: scope.administration.allowed_source_hosts.clone(),
         buffer_memory: producer.buffer_memory,

@@ -11,12 +11,10 @@ use serde_json::value::RawValue;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use super::{AskCassandra, SchemaFacts, TableFacts, quoted, rows, schema};
+use crate::json::{exact, is_number};
 
 /// Most rows of one preview.
 pub const MAX_ROWS: usize = 1_000;
-
-/// Digits that a JSON number of 64 bits is sure to keep.
-const EXACT_DIGITS: usize = 15;
 
 /// Why a table cannot be shown.
 #[derive(Debug, Snafu)]
@@ -138,38 +136,6 @@ fn cells(json: &str, table: &TableFacts, columns: &[String]) -> Result<Vec<Value
         .collect()
 }
 
-/// Reads JSON and keeps numbers that 64 bits would round as strings.
-fn exact(json: &str) -> Result<Value, serde_json::Error> {
-    match json.as_bytes().first() {
-        Some(b'[') => {
-            let items: Vec<Box<RawValue>> = serde_json::from_str(json)?;
-            items.iter().map(|item| exact(item.get())).collect::<Result<_, _>>().map(Value::Array)
-        }
-        Some(b'{') => {
-            let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
-            let fields = fields.into_iter().map(|(name, value)| Ok((name, exact(value.get())?)));
-            fields.collect::<Result<_, _>>().map(Value::Object)
-        }
-        _ if is_number(json) && !is_exact(json) => Ok(Value::String(json.to_owned())),
-        _ => serde_json::from_str(json),
-    }
-}
-
-fn is_number(json: &str) -> bool {
-    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-fn is_exact(number: &str) -> bool {
-    if number.parse::<i64>().is_ok() {
-        return true;
-    }
-    // A float in its shortest form has up to 17 digits, and is what was written all the same.
-    let shortest = number.parse::<f64>().is_ok_and(|value| format!("{value:?}").eq_ignore_ascii_case(number));
-    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    (shortest || digits <= EXACT_DIGITS) && number.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
 fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -233,11 +199,6 @@ mod tests {
         assert_eq!(
             row,
             [json!("a"), Value::Null, Value::Null, json!("1.50"), json!("170141183460469231731687303715884105728")]
-        );
-        let nested = exact(r#"{"a": [1, 2.5, 0.1234567890123456789], "b": 1.0E10, "c": 0.30000000000000004}"#);
-        assert_eq!(
-            nested.expect("it is JSON"),
-            json!({"a": [1, 2.5, "0.1234567890123456789"], "b": 1.0e10, "c": 0.300_000_000_000_000_04})
         );
     }
 }

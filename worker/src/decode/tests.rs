@@ -174,10 +174,12 @@ fn rejections_say_what_is_wrong() {
 }
 
 #[test]
-fn the_last_of_two_equal_fields_wins() {
-    let payload = format!(r#"{{"id":"{ID}","age":1,"age":2}}"#);
-    let row = people().decode(Some(payload.as_bytes())).expect("a good record");
-    assert_eq!(row[2], Cell::Int(2));
+fn a_field_twice_is_refused() {
+    for again in ["2", "null"] {
+        let payload = format!(r#"{{"id":"{ID}","age":{again},"age":2}}"#);
+        let rejection = people().decode(Some(payload.as_bytes())).expect_err("a guess");
+        assert_eq!((rejection.reason(), rejection.to_string().as_str()), ("RepeatedField", "field 'age' is there twice"));
+    }
 }
 
 #[test]

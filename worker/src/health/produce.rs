@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use millrace_terms::SourceState;
 use serde::Serialize;
 
 use super::{Health, Pulse, Readiness};
@@ -37,8 +38,11 @@ pub struct SourceReport {
     pub message: String,
     /// Records that Kafka has acknowledged since the start.
     pub acknowledged: u64,
-    /// Records that could not be mapped since the start.
+    /// Records that could not be read or mapped since the start.
     pub rejected: u64,
+    /// When the source last gave what was asked of it, in milliseconds since 1970. Absent: not yet.
+    #[serde(skip)]
+    pub last_success: Option<i64>,
 }
 
 impl ProduceHealth {
@@ -51,6 +55,7 @@ impl ProduceHealth {
             message: String::new(),
             acknowledged: 0,
             rejected: 0,
+            last_success: None,
         };
         let sources: Vec<SourceReport> = sources.into_iter().map(starting).collect();
         let lanes = sources.iter().map(|_| Pulse::default()).collect();
@@ -75,6 +80,19 @@ impl ProduceHealth {
     /// Changes the report of the source at `index`.
     pub fn source(&self, index: usize, change: impl FnOnce(&mut SourceReport)) {
         change(&mut self.lock().sources[index]);
+    }
+
+    /// Returns how the sources are doing, as the operator is told.
+    pub fn sources(&self) -> Vec<SourceState> {
+        let state = |report: &SourceReport| SourceState {
+            name: report.name.clone(),
+            state: report.state.to_owned(),
+            message: report.message.clone(),
+            acknowledged: report.acknowledged,
+            rejected: report.rejected,
+            last_success: report.last_success,
+        };
+        self.lock().sources.iter().map(state).collect()
     }
 
     /// Notes that the worker is stopping.

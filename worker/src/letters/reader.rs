@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use millrace_terms::ProcessSettings;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
@@ -11,7 +10,7 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{Snafu, ensure};
 
-use super::Letter;
+use super::{Letter, LetterDesk};
 use crate::kafka::{client_config, partitions};
 use crate::message::Header;
 
@@ -50,16 +49,16 @@ pub struct Letters {
     ends: Vec<(i32, i64)>,
 }
 
-/// Opens the dead-letter topic of a pipeline.
-pub fn read(settings: &ProcessSettings, start: &Start) -> Result<Letters, ReadLetters> {
-    let mut config: ClientConfig = client_config(&settings.kafka, &settings.pipeline, "letters");
+/// Opens the dead-letter topic of a worker's pipeline.
+pub fn read(desk: &LetterDesk, start: &Start) -> Result<Letters, ReadLetters> {
+    let mut config: ClientConfig = client_config(&desk.kafka, &desk.pipeline, "letters");
     let group = match start {
-        Start::Oldest => format!("{}-letters", settings.consumer_group),
+        Start::Oldest => format!("{}-letters", desk.group),
         Start::Group(group) => group.clone(),
     };
     config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     let consumer: BaseConsumer = config.create()?;
-    let topic = settings.dead_letter_topic.clone();
+    let topic = desk.topic.clone();
     let partitions = partitions(&consumer, &topic, ANSWER)?;
     ensure!(!partitions.is_empty(), FindTopicSnafu { topic });
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
-use millrace_terms::ProcessSettings;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
 use super::reader::{Letters, ReadLetters, Start, read};
-use super::{Counts, Letter};
+use super::{Counts, Letter, LetterDesk};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
 use crate::kafka::{PublishRecord, Publisher};
 use crate::sabotage::Sabotages;
@@ -39,18 +38,17 @@ pub struct Redriven {
 
 /// Redrives the letters of one reason, or of all, that no earlier redrive for the same has passed.
 pub async fn redrive(
-    settings: &ProcessSettings,
+    desk: &LetterDesk,
     reason: Option<&str>,
     again: bool,
     dry_run: bool,
 ) -> Result<Redriven, RunRedrive> {
     let publisher =
-        KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &Sabotages::default())
+        KafkaPublisher::new(&desk.kafka, &desk.pipeline, desk.buffer_memory, &Sabotages::default())
             .context(MakeSnafu)?;
-    let group = format!("{}-redrive-{}", settings.consumer_group, reason.unwrap_or("all"));
+    let group = format!("{}-redrive-{}", desk.group, reason.unwrap_or("all"));
     // Letters that have failed again lie behind what earlier redrives have passed.
-    let mut letters = read(settings, &if again { Start::Oldest } else { Start::Group(group) })?;
-    let topics = settings.topics();
+    let mut letters = read(desk, &if again { Start::Oldest } else { Start::Group(group) })?;
     let mut redriven = Redriven::default();
     loop {
         let group = next_group(&mut letters)?;
@@ -64,7 +62,7 @@ pub async fn redrive(
             if reason.is_some_and(|reason| reason != letter.reason()) {
                 continue;
             }
-            match letter.record(&topics, again) {
+            match letter.record(&desk.ways, again) {
                 Ok(record) => {
                     *redriven.sent.entry(letter.reason().to_owned()).or_default() += 1;
                     if !dry_run {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::{RETRY, Sent, deliver};
+use super::letter::{Rejected, Seen};
 use super::marks::{BatchNumber, Marks};
 use super::once::Once;
 use crate::backoff::Backoff;
@@ -17,10 +18,10 @@ use crate::budget::{Budget, Reservation};
 use crate::cursor::{KeepMarks, Mark};
 use crate::health::produce::ProduceHealth;
 use crate::kafka::Publisher;
-use crate::mapping::{Encoded, MapRecord, Mapping, ReadRecordSnafu};
+use crate::mapping::{Encoded, Mapping, ReadRecordSnafu};
 use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
 use crate::sabotage::{Sabotage, Sabotages};
-use crate::source::{Batch, FetchRecords, Read, Records, Source, place};
+use crate::source::{Batch, FetchRecords, Read, Records, Source, Unreadable, place};
 use crate::telemetry::{SourceLabel, Telemetry};
 
 /// Most records of one source that wait for their acknowledgement: at 10 ms a round trip, 400,000 a second.
@@ -38,6 +39,8 @@ const KEEP: Duration = Duration::from_millis(500);
 pub struct Shared<P> {
     /// Where records go.
     pub publisher: P,
+    /// Where records go that cannot be mapped. Absent: they are counted and logged only.
+    pub dead_letter_topic: Option<String>,
     /// Bound for the bytes between mapping and acknowledgement, over all lanes.
     pub budget: Budget,
     /// Counts and logs.
@@ -106,6 +109,29 @@ impl<S: Source, P: Publisher> Lane<S, P> {
     }
 }
 
+/// What is sent next.
+struct Next {
+    record: Outgoing,
+    kind: Kind,
+}
+
+/// What a record on its way is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// A record that was mapped.
+    Record,
+    /// A record that cannot be mapped, on its way to the dead-letter topic.
+    Letter,
+}
+
+/// A record that is not under way any more, and what it was.
+struct Settled {
+    batch: BatchNumber,
+    kind: Kind,
+    bytes: usize,
+    sent: Sent,
+}
+
 /// How a keeping ended, and the marks of it.
 type Kept = (Vec<Mark>, Result<(), String>);
 
@@ -119,9 +145,11 @@ struct Road<P> {
     mapping: Mapping,
     /// Fetched and not mapped yet.
     records: Records,
-    /// Mapped, and sent as soon as memory bound and window have room for it. Absent: nothing is left to map.
-    next: Option<Outgoing>,
-    in_flight: FuturesUnordered<BoxFuture<'static, (BatchNumber, usize, Sent)>>,
+    /// Mapped or rejected, and sent as soon as memory bound and window have room for it. Absent: nothing is left to map.
+    next: Option<Next>,
+    /// The last records that were rejected.
+    seen: Seen,
+    in_flight: FuturesUnordered<BoxFuture<'static, Settled>>,
     marks: Marks,
     keeper: Box<dyn KeepMarks>,
     once: Option<Once>,
@@ -156,6 +184,7 @@ impl<P: Publisher> Road<P> {
             mapping,
             records: Records::default(),
             next: None,
+            seen: Seen::default(),
             in_flight: FuturesUnordered::new(),
             marks: Marks::default(),
             keeper,
@@ -184,7 +213,7 @@ impl<P: Publisher> Road<P> {
                 }
                 (error.outcome(), error.to_string())
             }
-            Some(Ok(Batch { records, exhausted, marks, note })) => {
+            Some(Ok(Batch { records, exhausted, more: _, marks, note })) => {
                 self.shared.telemetry.source_answered(&self.name);
                 if self.shared.sabotages.has(Sabotage::CursorBeforeAck) {
                     self.marks.due_at_once(marks.clone());
@@ -202,24 +231,26 @@ impl<P: Publisher> Road<P> {
         self.shared.health.source(self.index, |report| {
             report.state = state;
             report.message = message;
+            if matches!(state, "Running" | "Exhausted") {
+                report.last_success = Some(chrono::Utc::now().timestamp_millis());
+            }
         });
         self.note_finish();
     }
 
-    /// Maps the next record that can be mapped, if there is one.
+    /// Maps the next record, if there is one; what cannot be mapped is sent to the dead-letter topic instead.
     fn map_next(&mut self) {
         while let Some(record) = self.records.next() {
             self.once.iter().for_each(Once::note_read);
             match self.map(record) {
                 Ok(record) => {
-                    self.next = Some(record);
+                    self.next = Some(Next { record, kind: Kind::Record });
                     return;
                 }
-                Err((rejection, place)) => {
-                    self.rejected += 1;
-                    self.once.iter().for_each(Once::note_rejected);
-                    self.shared.telemetry.record_rejected(&self.name, &rejection, &place);
-                }
+                Err(rejected) => self.next = self.reject(rejected),
+            }
+            if self.next.is_some() {
+                return;
             }
         }
         self.marks.sent_all();
@@ -227,16 +258,45 @@ impl<P: Publisher> Road<P> {
         self.records = Records::default();
     }
 
-    /// Maps and encodes a record; an error comes with the place that the record has in its source.
-    fn map(&self, record: Read) -> Result<Outgoing, (MapRecord, String)> {
-        let fetched =
-            record.map_err(|record| (ReadRecordSnafu { problem: record.problem }.build(), place(&record.headers)))?;
-        let Encoded { key, payload } =
-            self.mapping.encode(&fetched.value).map_err(|rejection| (rejection, place(&fetched.headers)))?;
-        let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
-        headers.extend(fetched.headers);
-        headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
-        Ok(Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
+    /// Maps and encodes a record.
+    fn map(&self, read: Read) -> Result<Outgoing, Rejected> {
+        let number = self.records.given();
+        let fetched = read.map_err(|Unreadable { problem, bytes, headers }| Rejected {
+            rejection: ReadRecordSnafu { problem }.build(),
+            bytes,
+            place: headers,
+            number,
+        })?;
+        match self.mapping.encode(&fetched.record) {
+            Ok(Encoded { key, payload }) => {
+                let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
+                headers.extend(fetched.headers);
+                headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
+                Ok(Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
+            }
+            Err(rejection) => {
+                let bytes = fetched.record.get().as_bytes().to_vec();
+                Err(Rejected { rejection, bytes, place: fetched.headers, number })
+            }
+        }
+    }
+
+    /// Counts and logs a rejection; returns its dead letter, unless the same record has one already.
+    fn reject(&mut self, rejected: Rejected) -> Option<Next> {
+        self.rejected += 1;
+        self.once.iter().for_each(Once::note_rejected);
+        let place = match rejected.place.as_slice() {
+            [] => format!("record={}", rejected.number),
+            place => self::place(place),
+        };
+        self.shared.telemetry.record_rejected(&self.name, &rejected.rejection, &place);
+        let topic = self.shared.dead_letter_topic.as_deref()?;
+        if !self.seen.is_new(&rejected) {
+            return None;
+        }
+        let mut record = rejected.letter(topic, &self.name);
+        record.headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
+        Some(Next { record, kind: Kind::Letter })
     }
 
     fn send_what_fits(&mut self) {
@@ -249,11 +309,11 @@ impl<P: Publisher> Road<P> {
     /// Returns the size of the record that is sent next, if there is one and the window has room for it.
     fn waiting(&self) -> Option<u64> {
         let next = self.next.as_ref().filter(|_| self.in_flight.len() < WINDOW);
-        next.map(Outgoing::size)
+        next.map(|next| next.record.size())
     }
 
     fn send_next(&mut self, reservation: Reservation) {
-        let Some(mut record) = self.next.take() else { return };
+        let Some(Next { mut record, kind }) = self.next.take() else { return };
         let batch = self.marks.sent();
         self.map_next();
         let now = chrono::Utc::now().timestamp_millis();
@@ -267,26 +327,32 @@ impl<P: Publisher> Road<P> {
             let sent = deliver(&shared, record, receipt, give_up).await;
             // The record is kept until it is acknowledged, and so is its share of the memory bound.
             drop(reservation);
-            (batch, bytes, sent)
+            Settled { batch, kind, bytes, sent }
         }));
     }
 
-    fn account(&mut self, (batch, bytes, sent): (BatchNumber, usize, Sent)) {
-        match sent {
-            Sent::Acknowledged(placed) => {
+    fn account(&mut self, Settled { batch, kind, bytes, sent }: Settled) {
+        match (sent, kind) {
+            (Sent::Acknowledged(placed), Kind::Record) => {
                 self.acknowledged += 1;
                 self.once.iter().for_each(|once| once.note_produced(placed, bytes));
                 self.marks.settled(batch);
                 self.shared.telemetry.record_produced(&self.label);
             }
-            Sent::Refused(problem) => {
-                self.rejected += 1;
-                self.once.iter().for_each(Once::note_rejected);
+            (Sent::Acknowledged(_), Kind::Letter) => {
+                self.marks.settled(batch);
+                self.shared.telemetry.source_letter_sent(&self.label);
+            }
+            (Sent::Refused(problem), kind) => {
+                if kind == Kind::Record {
+                    self.rejected += 1;
+                    self.once.iter().for_each(Once::note_rejected);
+                }
                 self.marks.settled(batch);
                 self.shared.telemetry.record_refused(&self.name, &problem);
             }
             // Not settled, so that the position stays before it.
-            Sent::GivenUp => {}
+            (Sent::GivenUp, _) => {}
         }
         self.note_finish();
     }
@@ -340,6 +406,7 @@ impl<P: Publisher> Road<P> {
     }
 
     fn beat(&self) {
+        self.shared.telemetry.note_passed_over(&self.name);
         self.shared.health.lanes[self.index].beat();
         self.shared.health.source(self.index, |report| {
             report.acknowledged = self.acknowledged;

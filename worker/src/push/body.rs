@@ -1,122 +1,113 @@
 //! A body → its records. Pure.
 
+use std::io::Read as _;
+
 use axum::http::{HeaderMap, header};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use flate2::read::MultiGzDecoder;
 
 use super::refusal::Refusal;
-use crate::source::Records;
+use crate::rejection::excerpt;
+use crate::source::document::{Form, text};
+use crate::source::{Document, Records};
 
-/// How a body is written, by its Content-Type.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Format {
-    /// One JSON value: an array of records, or a record.
-    Json,
-    /// A record a line.
-    Lines,
+/// How a body is written and packed, by its headers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Format {
+    form: Form,
+    content_type: String,
+    /// Whether the body is packed with gzip.
+    pub(super) packed: bool,
 }
 
 impl Format {
-    /// Reads the Content-Type.
+    /// Reads Content-Type and Content-Encoding.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "application/json" => Ok(Self::Json),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Self::Lines),
-            _ => Err(Refusal::ReadFormat { given: crate::rejection::excerpt(given) }),
-        }
+        let given = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = given(header::CONTENT_TYPE);
+        let form = Form::of(content_type).ok_or_else(|| Refusal::ReadFormat { given: excerpt(content_type) })?;
+        let packed = match given(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => false,
+            "gzip" | "x-gzip" => true,
+            other => return Err(Refusal::Unpack { given: excerpt(other) }),
+        };
+        Ok(Self { form, content_type: content_type.to_owned(), packed })
     }
 
-    /// Takes a body apart.
-    pub(super) fn records(self, body: Vec<u8>) -> Result<BodyRecords, Refusal> {
-        match self {
-            Self::Json => {
-                let json: Box<RawValue> =
-                    serde_json::from_slice(&body).map_err(|error| Refusal::ParseBody { problem: error.to_string() })?;
-                Ok(BodyRecords::Json(Records::written(json)))
+    /// Takes a body apart that is at most `limit` bytes long, unpacked.
+    pub(super) fn records(&self, body: Vec<u8>, limit: millrace_terms::Bytes) -> Result<Records, Refusal> {
+        let body = if self.packed { unpack(&body, limit)? } else { body };
+        let text = text(body, &self.content_type).map_err(|problem| Refusal::ParseBody { problem })?;
+        match self.form {
+            Form::Json => {
+                let document =
+                    Document::read(text).map_err(|(error, _)| Refusal::ParseBody { problem: error.to_string() })?;
+                Ok(Records::written(document))
             }
-            Self::Lines => Ok(BodyRecords::Text { body, position: 0, line: 0 }),
+            Form::Lines => Ok(Records::lines(text)),
         }
     }
 }
 
-/// The records of a body, in order; an error says what is wrong with one.
-pub(super) enum BodyRecords {
-    /// Elements of an array, or the only value.
-    Json(Records),
-    /// Lines from `position` on, of which the first has the number `line`, counted from 0.
-    Text { body: Vec<u8>, position: usize, line: usize },
-}
-
-impl Iterator for BodyRecords {
-    type Item = Result<Value, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Json(records) => {
-                records.next().map(|read| read.map(|record| record.value).map_err(|record| record.problem))
-            }
-            Self::Text { body, position, line } => loop {
-                let rest = body.get(*position..).filter(|rest| !rest.is_empty())?;
-                let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-                let (start, text) = (*position, &rest[..length]);
-                *position += length + 1;
-                *line += 1;
-                if text.trim_ascii().is_empty() {
-                    continue;
-                }
-                let number = *line;
-                let read = serde_json::from_slice(text);
-                return Some(read.map_err(|error: serde_json::Error| {
-                    format!("line {number}, from byte {start} on, is no JSON: {error}")
-                }));
-            },
-        }
+fn unpack(packed: &[u8], limit: millrace_terms::Bytes) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::new();
+    let mut unpacked = MultiGzDecoder::new(packed).take(limit.0 + 1);
+    unpacked.read_to_end(&mut body).map_err(|error| Refusal::ReadBody { problem: format!("it is not gzip: {error}") })?;
+    if body.len() as u64 > limit.0 {
+        return Err(Refusal::FitBody { limit });
     }
+    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use axum::http::HeaderValue;
-    use serde_json::json;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use millrace_terms::Bytes;
 
     use super::*;
 
-    fn records(format: Format, body: &str) -> Vec<Result<Value, String>> {
-        format.records(body.as_bytes().to_vec()).unwrap_or_else(|_| panic!("'{body}' is refused")).collect()
+    const LIMIT: Bytes = Bytes(1 << 10);
+
+    fn format(content_type: &'static str, encoding: &'static str) -> Result<Format, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        Format::of(&headers)
+    }
+
+    fn records(body: &[u8], content_type: &'static str, encoding: &'static str) -> Result<Vec<String>, Refusal> {
+        let records = format(content_type, encoding)?.records(body.to_vec(), LIMIT)?;
+        Ok(records.map(|read| read.map_or_else(|error| error.problem, |read| read.record.get().to_owned())).collect())
+    }
+
+    fn packed(body: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(body).expect("memory takes it");
+        encoder.finish().expect("memory takes it")
     }
 
     #[test]
     fn an_array_has_its_elements_and_anything_else_is_one_record() {
-        assert_eq!(records(Format::Json, r#"[{"a":1}, 2]"#), [Ok(json!({"a": 1})), Ok(json!(2))]);
-        assert_eq!(records(Format::Json, r#" {"a":[1,2]} "#), [Ok(json!({"a": [1, 2]}))]);
-        assert_eq!(records(Format::Json, "[]"), []);
-        for body in ["", "[1,", "{} {}", "\u{feff}[]"] {
-            assert!(Format::Json.records(body.as_bytes().to_vec()).is_err(), "{body}");
+        let json = |body: &str| records(body.as_bytes(), "application/json", "").ok();
+        assert_eq!(json(r#"[{"a":1.50}, 2]"#).as_deref(), Some(&[r#"{"a":1.50}"#.to_owned(), "2".to_owned()][..]));
+        assert_eq!(json(r#" {"a":[1,2]} "#).as_deref(), Some(&[r#"{"a":[1,2]}"#.to_owned()][..]));
+        assert_eq!(json("\u{feff}[]"), Some(Vec::new()));
+        for body in ["", "[1,", "{} {}"] {
+            assert_eq!(json(body), None, "{body}");
         }
     }
 
     #[test]
-    fn lines_are_records_with_or_without_a_last_line_break() {
-        assert_eq!(records(Format::Lines, "{\"a\":1}\r\n\n2"), [Ok(json!({"a": 1})), Ok(json!(2))]);
-        assert_eq!(records(Format::Lines, "1\n2\n"), [Ok(json!(1)), Ok(json!(2))]);
-        assert_eq!(records(Format::Lines, ""), []);
-        let problem = records(Format::Lines, "1\n\n{\"a\":\n")[1].clone().expect_err("half a record");
-        assert!(problem.starts_with("line 3, from byte 3 on, is no JSON: "), "{problem}");
-    }
-
-    #[test]
-    fn the_content_type_decides() {
-        let of = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
-            Format::of(&headers).ok()
-        };
-        assert_eq!(of("application/json; charset=utf-8"), Some(Format::Json));
-        assert_eq!(of("Application/X-NDJSON"), Some(Format::Lines));
-        assert_eq!(of("application/jsonl"), Some(Format::Lines));
-        assert_eq!(of("text/plain"), None);
-        assert!(Format::of(&HeaderMap::new()).is_err());
+    fn a_packed_body_is_read_up_to_the_bound_that_counts_for_all() {
+        let body = packed(br#"[{"a":1}]"#);
+        assert_eq!(records(&body, "application/cloudevents+json", "gzip").ok(), Some(vec![r#"{"a":1}"#.to_owned()]));
+        let bomb = packed(&vec![b' '; 1 << 20]);
+        assert!(matches!(records(&bomb, "application/json", "gzip"), Err(Refusal::FitBody { .. })));
+        assert!(matches!(records(b"[]", "application/json", "gzip"), Err(Refusal::ReadBody { .. })));
+        assert!(matches!(format("application/json", "br"), Err(Refusal::Unpack { .. })));
+        assert!(matches!(format("text/plain", ""), Err(Refusal::ReadFormat { .. })));
     }
 }

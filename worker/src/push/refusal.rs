@@ -25,8 +25,10 @@ pub(super) enum Refusal {
     Authorize,
     #[snafu(display("the token of this source cannot be read, so nobody may push: {problem}"))]
     ReadToken { problem: String },
-    #[snafu(display("Content-Type is '{given}'; send application/json or application/x-ndjson"))]
+    #[snafu(display("Content-Type is '{given}'; send application/json, another type that ends with +json, or application/x-ndjson"))]
     ReadFormat { given: String },
+    #[snafu(display("Content-Encoding is '{given}'; send the body as it is, or packed with gzip"))]
+    Unpack { given: String },
     #[snafu(display("the body is larger than {limit}; split it, or raise maxBody"))]
     FitBody { limit: Bytes },
     #[snafu(display(
@@ -37,7 +39,7 @@ pub(super) enum Refusal {
     AwaitBody { limit: Duration },
     #[snafu(display("the body cannot be read: {problem}"))]
     ReadBody { problem: String },
-    #[snafu(display("the body is no JSON: {problem}"))]
+    #[snafu(display("the body is not valid JSON: {problem}"))]
     ParseBody { problem: String },
     #[snafu(display("record {record}: {problem}; nothing of this request was sent"))]
     AcceptRecord { record: usize, problem: String },
@@ -64,6 +66,7 @@ impl Refusal {
             Self::Authorize => "Unauthorized",
             Self::ReadToken { .. } => "TokenMissing",
             Self::ReadFormat { .. } => "BadContentType",
+            Self::Unpack { .. } => "BadContentEncoding",
             Self::FitBody { .. } | Self::FitRecords { .. } => "TooLarge",
             Self::AwaitBody { .. } => "BodyTimeout",
             Self::ReadBody { .. } => "BodyBroken",
@@ -78,7 +81,7 @@ impl Refusal {
         match self {
             Self::FindSource { .. } => StatusCode::NOT_FOUND,
             Self::Authorize => StatusCode::UNAUTHORIZED,
-            Self::ReadFormat { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ReadFormat { .. } | Self::Unpack { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::FitBody { .. } | Self::FitRecords { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::AwaitBody { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::ReadBody { .. } | Self::ParseBody { .. } | Self::AcceptRecord { .. } => StatusCode::BAD_REQUEST,

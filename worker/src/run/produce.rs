@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::get;
+use axum::{Json, Router};
 use millrace_terms::causes::chain_of;
-use millrace_terms::{Origin, ProduceSettings, SourceSettings};
+use millrace_terms::{Origin, ProduceSettings, SOURCES_PATH, SourceSettings};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -103,6 +105,7 @@ async fn drive(
         .context(PublishSnafu)?;
     let shared = Shared {
         publisher: publisher.clone(),
+        dead_letter_topic: settings.dead_letter_topic.clone(),
         budget,
         telemetry: telemetry.clone(),
         health: Arc::clone(&health),
@@ -122,7 +125,9 @@ async fn drive(
     }
     let once = starter.once.clone();
     let road = starter.finish().await?;
-    let routes = attempt::routes(once.as_ref());
+    let told = Arc::clone(&health);
+    let sources = Router::new().route(SOURCES_PATH, get(|| async move { Json(told.sources()) }));
+    let routes = attempt::routes(once.as_ref()).merge(sources);
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let mut topics: Vec<String> = share.iter().map(|source| source.topic.clone()).collect();
     topics.extend(settings.cursors_topic.clone().filter(|_| share.iter().any(|source| source.origin.has_cursor())));
@@ -159,8 +164,15 @@ impl Starter<'_> {
         match &settings.origin {
             Origin::Http(http) => {
                 let variables = Variables::new(&settings.params, self.settings.run.as_ref());
-                let source = HttpSource::new(http, &self.guard, &variables).context(PrepareSnafu { name: &name })?;
-                self.poll(index, settings, mapping, source, Box::new(Nowhere));
+                let (cursors, keeper): (_, Box<dyn KeepMarks>) = match http.since {
+                    Some(_) => {
+                        let (cursors, keeper) = self.cursors(&name);
+                        (Some(cursors), Box::new(keeper))
+                    }
+                    None => (None, Box::new(Nowhere)),
+                };
+                let source = HttpSource::new(&name, http, &self.guard, &variables, cursors);
+                self.poll(index, settings, mapping, source.context(PrepareSnafu { name: &name })?, keeper);
             }
             Origin::Generator(generator) => {
                 self.poll(index, settings, mapping, GeneratorSource::new(generator), Box::new(Nowhere));
@@ -169,11 +181,8 @@ impl Starter<'_> {
                 self.pushed.push(PushSource { index, name, topic, mapping, settings: push.clone() });
             }
             Origin::Files(files) => {
-                let cursors = self.settings.cursors_topic.as_deref().expect("the settings are checked");
-                let ProduceSettings { kafka, pipeline, .. } = self.settings;
-                let read: Arc<dyn ReadMarks> = Arc::new(CursorsTopic::new(kafka, pipeline, cursors));
-                let keeper = TopicKeeper::new(self.shared.publisher.clone(), cursors, &name);
-                self.poll(index, settings, mapping, FilesSource::new(&name, files, read), Box::new(keeper));
+                let (cursors, keeper) = self.cursors(&name);
+                self.poll(index, settings, mapping, FilesSource::new(&name, files, cursors), Box::new(keeper));
             }
             Origin::Kafka(kafka) => {
                 let source = KafkaSource::new(kafka, &self.settings.pipeline, self.settings.buffer_memory.0);
@@ -182,6 +191,14 @@ impl Starter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns what reads and what keeps the positions of a source.
+    fn cursors(&self, source: &str) -> (Arc<dyn ReadMarks>, TopicKeeper<KafkaPublisher>) {
+        let topic = self.settings.cursors_topic.as_deref().expect("the settings are checked");
+        let ProduceSettings { kafka, pipeline, .. } = self.settings;
+        let keeper = TopicKeeper::new(self.shared.publisher.clone(), topic, source);
+        (Arc::new(CursorsTopic::new(kafka, pipeline, topic)), keeper)
     }
 
     fn poll<S: Source>(

@@ -26,6 +26,10 @@ fn http() -> HttpSettings {
         timeout: Duration::from_secs(10),
         headers: Vec::new(),
         records: "/results".to_owned(),
+        records_are: Default::default(),
+        pagination: None,
+        since: None,
+        oauth2: None,
         max_response: Bytes(1 << 20),
         max_requests_per_second: None,
     }
@@ -80,6 +84,7 @@ fn produce() -> ProduceSettings {
         run: None,
         replicas: 1,
         cursors_topic: Some("users-cursors".to_owned()),
+        dead_letter_topic: Some("users-dead-letters".to_owned()),
         push_port: Some(8090),
         allowed_source_hosts: Vec::new(),
         buffer_memory: Bytes(16 << 20),

@@ -1,22 +1,31 @@
-//! The HTTP source: one endpoint, polled; its answer's records.
+//! The HTTP source: one endpoint, polled; the records of its answers, page by page.
 //!
-//! Polls start on a grid of `interval` and never overlap; what a slow poll misses is skipped. Retries of a failed poll
-//! follow their own backoff (or the server's Retry-After) and leave the grid as it is. Bounded in bytes, time and rate.
+//! Polls start on a grid of `interval` and never overlap; what a slow poll misses is skipped. The pages of a poll follow
+//! each other at once, each as a batch of its own. Retries of a failed page follow their own backoff (or the server's
+//! Retry-After) and leave the grid as it is. Bounded in bytes, time, pages and rate.
 
 mod answer;
 mod expressions;
+mod oauth2;
+mod pages;
 mod request;
+mod since;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_terms::HttpSettings;
+use reqwest::Url;
 use tokio::time::{Instant, sleep_until};
 
 use super::guard::Guard;
 use super::pace::Pace;
-use super::{Batch, FetchRecords, Source};
+use super::{AcceptAnswerSnafu, AwaitEndpointSnafu, Batch, FetchRecords, Source};
 use crate::backoff::Backoff;
-use request::Requests;
+use crate::cursor::{Mark, ReadMarks};
+use pages::{After, Pages, Said};
+use request::{Answered, CompileSinceSnafu, Requests};
+use since::Since;
 
 pub use expressions::Variables;
 pub use request::PrepareRequests;
@@ -30,12 +39,25 @@ const MEND: Duration = Duration::from_secs(30);
 /// An endpoint and when to ask it next.
 pub struct HttpSource {
     requests: Requests,
-    interval: Duration,
+    variables: Variables,
+    settings: HttpSettings,
+    /// Where the source stands. Absent: the endpoint has no position.
+    position: Option<Kept>,
     pace: Option<Pace>,
     backoff: Backoff,
+    /// The page that comes next in the poll under way. Absent: a poll begins.
+    page: Option<(Url, Option<Pages>)>,
     /// Start of the poll on the grid that comes next, or that is being retried.
     tick: Instant,
     due: Instant,
+}
+
+/// The position of an endpoint that has one.
+struct Kept {
+    since: Since,
+    source: String,
+    cursors: Arc<dyn ReadMarks>,
+    is_read: bool,
 }
 
 /// A failed poll, and how long the server wants to be left alone.
@@ -46,25 +68,107 @@ pub(crate) struct Failure {
 }
 
 impl HttpSource {
-    /// Prepares the requests to an endpoint, whose expressions are over `variables`.
+    /// Prepares the requests to an endpoint, whose expressions are over `variables`. An endpoint with a position is asked
+    /// from where `cursors` say that the source of this name stands.
     #[expect(clippy::disallowed_methods, reason = "a source is fetched when it is due")]
-    pub fn new(settings: &HttpSettings, guard: &Guard, variables: &Variables) -> Result<Self, PrepareRequests> {
+    pub fn new(
+        name: &str,
+        settings: &HttpSettings,
+        guard: &Guard,
+        variables: &Variables,
+        cursors: Option<Arc<dyn ReadMarks>>,
+    ) -> Result<Self, PrepareRequests> {
         let now = Instant::now();
+        let mut requests = Requests::new(settings, guard)?;
+        let position = match settings.since.as_deref().zip(cursors) {
+            Some((expression, cursors)) => {
+                let since = Since::new(expression).map_err(|problem| CompileSinceSnafu { problem }.build())?;
+                Some(Kept { since, source: name.to_owned(), cursors, is_read: false })
+            }
+            None => None,
+        };
+        if position.is_none() {
+            requests.prepare(variables)?;
+        }
         Ok(Self {
-            requests: Requests::new(settings, guard, variables)?,
-            interval: settings.interval.get(),
+            requests,
+            variables: variables.clone(),
+            settings: settings.clone(),
+            position,
             pace: settings.max_requests_per_second.map(|rate| Pace::new(rate, Duration::ZERO, now)),
             backoff: Backoff::new(RETRY.0, RETRY.1),
+            page: None,
             tick: now,
             due: now,
         })
     }
 
+    /// Fetches the next page of the poll under way, or the first one of the next.
+    async fn fetch(&mut self) -> Result<Batch, Failure> {
+        let (url, pages) = match self.page.clone() {
+            Some(page) => page,
+            None => self.begin().await?,
+        };
+        self.page = Some((url.clone(), pages.clone()));
+        let Answered { mut records, link, cursor } = self.requests.fetch(&url).await?;
+        if let Some(Kept { since, .. }) = &mut self.position {
+            since.look(records.clone()).map_err(|problem| self.requests.refuse(format!("cannot be followed: {problem}")))?;
+        }
+        let Some(mut pages) = pages else { return Ok(self.end(Batch { records, ..Batch::default() })) };
+        let said = Said { link: &link, cursor: cursor.as_deref(), records: records.cut(u64::MAX).0 };
+        match pages.after(&url, said).map_err(|problem| self.requests.refuse(problem))? {
+            After::Page(next) => {
+                self.page = Some((next, Some(pages)));
+                Ok(Batch { records, more: true, ..Batch::default() })
+            }
+            After::End => Ok(self.end(Batch { records, ..Batch::default() })),
+            After::Bound => {
+                // Where the records beyond stand is unknown, so the position stays.
+                self.position.iter_mut().for_each(|kept| kept.since.give_up());
+                let note = format!(
+                    "there are more pages than pagination.maxPages, {}; raise it, or ask for more records a page",
+                    self.settings.pagination.as_ref().map_or(0, |pagination| pagination.max_pages)
+                );
+                Ok(self.end(Batch { records, note, ..Batch::default() }))
+            }
+        }
+    }
+
+    /// Begins a poll: reads the position if that was not done, and evaluates what depends on it.
+    async fn begin(&mut self) -> Result<(Url, Option<Pages>), Failure> {
+        if let Some(kept) = &mut self.position {
+            if !kept.is_read {
+                let read = kept.cursors.read(&kept.source).await;
+                let positions = read.map_err(|problem| AwaitEndpointSnafu { problem }.build())?;
+                kept.since.begin(positions.get(since::PART).cloned());
+                kept.is_read = true;
+            }
+            self.variables.set_since(kept.since.value());
+            let prepared = self.requests.prepare(&self.variables);
+            prepared.map_err(|error| AcceptAnswerSnafu { problem: millrace_terms::causes::chain_of(&error) }.build())?;
+        }
+        let pages = self.settings.pagination.as_ref().map(Pages::new);
+        let url = self.requests.url().clone();
+        Ok((pages.as_ref().map_or_else(|| url.clone(), |pages| pages.first(&url)), pages))
+    }
+
+    /// Ends a poll with its last batch, which takes the position along.
+    fn end(&mut self, batch: Batch) -> Batch {
+        self.page = None;
+        let moved = self.position.as_mut().and_then(|kept| kept.since.end());
+        let mark = moved.map(|position| Mark { part: since::PART.to_owned(), position });
+        Batch { marks: mark.into_iter().collect(), ..batch }
+    }
+
     fn schedule(&mut self, outcome: &Result<Batch, Failure>, now: Instant) {
         match outcome {
+            Ok(Batch { more: true, .. }) => {
+                self.backoff.reset();
+                self.due = now;
+            }
             Ok(_) => {
                 self.backoff.reset();
-                self.tick = next_tick(self.tick, self.interval, now);
+                self.tick = next_tick(self.tick, self.settings.interval.get(), now);
                 self.due = self.tick;
             }
             Err(Failure { error: FetchRecords::AwaitEndpoint { .. }, retry_after }) => {
@@ -76,7 +180,10 @@ impl HttpSource {
                     FetchRecords::AcceptAnswer { .. } | FetchRecords::ReachAddress { .. } | FetchRecords::AcceptFile { .. },
                 ..
             }) => {
-                self.due = now + self.interval.max(MEND);
+                // What somebody has to fix is looked at from the first page on.
+                self.page = None;
+                self.position.iter_mut().for_each(|kept| kept.since.give_up());
+                self.due = now + self.settings.interval.get().max(MEND);
             }
         }
     }
@@ -89,7 +196,7 @@ impl Source for HttpSource {
         if let Some(pace) = &mut self.pace {
             sleep_until(pace.take(1, Instant::now())).await;
         }
-        let outcome = self.requests.fetch().await;
+        let outcome = self.fetch().await;
         self.schedule(&outcome, Instant::now());
         outcome.map_err(|failure| failure.error)
     }

@@ -68,7 +68,7 @@ impl<S: Source> Source for Limited<S> {
         // Without a limit of its own, a run takes what there is now.
         if self.limits.until.is_none() {
             batch.exhausted |= match self.limits.end {
-                End::FirstBatch => self.limits.records.is_none(),
+                End::FirstBatch => self.limits.records.is_none() && !batch.more,
                 End::EmptyBatch => batch.records.is_known_empty() && batch.marks.is_empty(),
                 End::Exhausted => false,
             };
@@ -81,24 +81,27 @@ impl<S: Source> Source for Limited<S> {
 mod tests {
     use std::time::Duration;
 
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::cursor::Mark;
     use crate::source::memory::MemorySource;
+    use crate::source::{Document, Read, Records};
 
     fn batch(records: &[i64]) -> Result<Batch, FetchRecords> {
         let marks = vec![Mark { part: "a".to_owned(), position: "1".to_owned() }];
-        Ok(Batch { records: records.iter().map(|number| json!(number)).collect(), marks, ..Batch::default() })
+        Ok(Batch { records: records.iter().collect(), marks, ..Batch::default() })
     }
 
-    async fn drained(source: MemorySource, limits: Limits) -> (Vec<Value>, Vec<usize>) {
+    fn text(read: Read) -> String {
+        read.expect("a value").record.get().to_owned()
+    }
+
+    async fn drained(source: MemorySource, limits: Limits) -> (Vec<String>, Vec<usize>) {
         let mut limited = Limited::new(source, limits);
         let (mut records, mut marks) = (Vec::new(), Vec::new());
         loop {
             let batch = limited.next().await.expect("memory never fails here");
             marks.push(batch.marks.len());
-            records.extend(batch.records.map(|record| record.expect("a value").value));
+            records.extend(batch.records.map(text));
             if batch.exhausted {
                 return (records, marks);
             }
@@ -109,7 +112,7 @@ mod tests {
     async fn ends_after_so_many_records_and_keeps_no_position_behind_those_that_are_cut() {
         let limits = Limits { records: Some(3), until: None, end: End::FirstBatch };
         let source = MemorySource::new([batch(&[1, 2]), batch(&[3, 4]), batch(&[5])]);
-        assert_eq!(drained(source, limits).await, (vec![json!(1), json!(2), json!(3)], vec![1, 0]));
+        assert_eq!(drained(source, limits).await, (["1", "2", "3"].map(str::to_owned).to_vec(), vec![1, 0]));
         let whole = MemorySource::new([batch(&[1, 2]), batch(&[3]), batch(&[5])]);
         assert_eq!(drained(whole, limits).await.1, [1, 1]);
     }
@@ -118,9 +121,9 @@ mod tests {
     async fn ends_after_one_answer_or_when_there_is_nothing_more() {
         let first = Limits { records: None, until: None, end: End::FirstBatch };
         let source = || MemorySource::new([batch(&[1]), batch(&[2]), Ok(Batch::default()), batch(&[3])]);
-        assert_eq!(drained(source(), first).await.0, [json!(1)]);
+        assert_eq!(drained(source(), first).await.0, ["1"]);
         let empty = Limits { end: End::EmptyBatch, ..first };
-        assert_eq!(drained(source(), empty).await.0, [json!(1), json!(2)]);
+        assert_eq!(drained(source(), empty).await.0, ["1", "2"]);
     }
 
     /// Never at its end.
@@ -148,12 +151,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_is_cut_without_being_read() {
-        let text = serde_json::value::RawValue::from_string("[1, [2], {\"a\": 3}]".to_owned()).expect("JSON");
-        let mut records = crate::source::Records::written(text.clone());
+        let document = || Document::read("[1, [2], {\"a\": 3}]".to_owned()).expect("JSON");
+        let mut records = Records::written(document());
         assert_eq!(records.cut(2), (2, true));
-        assert_eq!(records.map(|record| record.expect("a value").value).collect::<Vec<_>>(), [json!(1), json!([2])]);
-        let mut records = crate::source::Records::written(text);
+        assert_eq!(records.map(text).collect::<Vec<_>>(), ["1", "[2]"]);
+        let mut records = Records::written(document());
         assert_eq!(records.cut(3), (3, false));
         assert_eq!(records.count(), 3);
+        let mut records = Records::lines("1\n\n2\n3".to_owned());
+        assert_eq!(records.cut(2), (2, true));
+        assert_eq!(records.map(text).collect::<Vec<_>>(), ["1", "2"]);
     }
 }

@@ -1,25 +1,30 @@
 //! The records of one fetch, given one at a time: an answer stays text, which may be a twentieth of its JSON tree.
+//!
+//! A record is the text that its source wrote: no number is read here, so none is changed.
 
 use std::vec::IntoIter;
 
-use serde_json::value::RawValue;
-use serde_json::{Deserializer, Value};
+use serde_json::Deserializer;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::document::{Document, Lines};
 use crate::message::Header;
 
 /// Records in order; what was given is gone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Records {
     origin: Origin,
+    /// How many were given.
+    given: u64,
     /// How many may still be given. Absent: all.
     left: Option<u64>,
 }
 
 /// A record as its source has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Fetched {
-    /// The record.
-    pub value: Value,
+    /// The text of the record, a JSON value.
+    pub record: Box<RawValue>,
     /// Where it stood in the source, for the record's headers. Empty: the source cannot tell.
     pub headers: Vec<Header>,
 }
@@ -29,6 +34,8 @@ pub struct Fetched {
 pub struct Unreadable {
     /// What is wrong.
     pub problem: String,
+    /// The bytes, or as many of them as are kept. Empty: there are none to keep.
+    pub bytes: Vec<u8>,
     /// Where it stood. Empty: the source cannot tell.
     pub headers: Vec<Header>,
 }
@@ -45,18 +52,20 @@ pub fn place(headers: &[Header]) -> String {
     said.collect::<Vec<_>>().join(" ")
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Origin {
     /// Made here, or read already.
     Made(IntoIter<Read>),
-    /// Not parsed yet.
+    /// A JSON array of records, or one record alone.
     Written(Text),
+    /// A record a line.
+    Lines(Lines),
 }
 
-/// A JSON array of records, or one record alone.
-#[derive(Debug)]
+/// A document that is looked through as records are asked for.
+#[derive(Clone, Debug)]
 struct Text {
-    json: Box<RawValue>,
+    document: Document,
     /// Where the next record, or what separates it from the last one, begins.
     position: usize,
 }
@@ -67,11 +76,34 @@ impl Default for Origin {
     }
 }
 
+impl Fetched {
+    /// Takes a record over from its text. The error says why it is no JSON value.
+    pub fn read(text: &str) -> Result<Box<RawValue>, String> {
+        RawValue::from_string(text.to_owned()).map_err(|error| error.to_string())
+    }
+}
+
 impl Records {
     /// Takes over the elements of a JSON array, or any other value as the only record.
-    pub fn written(json: Box<RawValue>) -> Self {
-        let position = usize::from(json.get().starts_with('['));
-        Self { origin: Origin::Written(Text { json, position }), left: None }
+    pub fn written(document: Document) -> Self {
+        let json = document.json();
+        let begin = json.len() - json.trim_ascii_start().len();
+        let position = begin + usize::from(json[begin..].starts_with('['));
+        Self::of(Origin::Written(Text { document, position }))
+    }
+
+    /// Takes over the lines of a text, each a record.
+    pub fn lines(text: String) -> Self {
+        Self::of(Origin::Lines(Lines::new(text)))
+    }
+
+    fn of(origin: Origin) -> Self {
+        Self { origin, given: 0, left: None }
+    }
+
+    /// Returns which of the records of the fetch was given last, counted from 1.
+    pub fn given(&self) -> u64 {
+        self.given
     }
 
     /// Gives at most so many of the records; returns how many that are, and whether there were more.
@@ -82,6 +114,11 @@ impl Records {
                 (count.min(most), count > most)
             }
             Origin::Written(text) => text.count_up_to(most),
+            Origin::Lines(lines) => {
+                let mut counted = lines.clone();
+                let kept = counted.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX)).count() as u64;
+                (kept, counted.next().is_some())
+            }
         };
         self.left = Some(kept);
         (kept, more)
@@ -93,34 +130,37 @@ impl Records {
     }
 }
 
-impl FromIterator<Value> for Records {
-    fn from_iter<I: IntoIterator<Item = Value>>(records: I) -> Self {
-        records.into_iter().map(|value| Ok(Fetched { value, headers: Vec::new() })).collect()
+impl<T: serde::Serialize> FromIterator<T> for Records {
+    fn from_iter<I: IntoIterator<Item = T>>(records: I) -> Self {
+        let record = |record| Fetched {
+            record: to_raw_value(&record).expect("what is made in memory has text keys"),
+            headers: Vec::new(),
+        };
+        Self::made(records.into_iter().map(|one| Ok(record(one))))
     }
 }
 
-impl FromIterator<Read> for Records {
-    fn from_iter<I: IntoIterator<Item = Read>>(records: I) -> Self {
-        Self { origin: Origin::Made(records.into_iter().collect::<Vec<Read>>().into_iter()), left: None }
+impl Records {
+    /// Takes over records that were read already.
+    pub fn made(records: impl IntoIterator<Item = Read>) -> Self {
+        Self::of(Origin::Made(records.into_iter().collect::<Vec<Read>>().into_iter()))
     }
 }
 
 impl Iterator for Records {
-    /// An error is, in an answer, a record that is JSON but no value: a number out of range, half a character, a
-    /// thousand brackets.
     type Item = Read;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(1)?;
         }
-        match &mut self.origin {
+        let read = match &mut self.origin {
             Origin::Made(records) => records.next(),
-            Origin::Written(text) => text.next().map(|record| match serde_json::from_str(record.get()) {
-                Ok(value) => Ok(Fetched { value, headers: Vec::new() }),
-                Err(error) => Err(Unreadable { problem: error.to_string(), headers: Vec::new() }),
-            }),
-        }
+            Origin::Written(text) => text.next(),
+            Origin::Lines(lines) => lines.next(),
+        };
+        self.given += u64::from(read.is_some());
+        read
     }
 }
 
@@ -129,55 +169,76 @@ impl Text {
     fn count_up_to(&mut self, most: u64) -> (u64, bool) {
         let begin = self.position;
         let mut count = 0;
-        while count < most && self.next().is_some() {
+        while count < most && find(self.document.json(), &mut self.position).is_some() {
             count += 1;
         }
-        let more = self.next().is_some();
+        let more = find(self.document.json(), &mut self.position).is_some();
         self.position = begin;
         (count, more)
     }
 
-    fn next(&mut self) -> Option<&RawValue> {
-        let rest = &self.json.get()[self.position..];
-        let separated = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
-        let mut records = Deserializer::from_str(separated).into_iter();
-        // The closing bracket is no value, and so the end; there is no other error in a `RawValue`.
-        let record: &RawValue = records.next()?.ok()?;
-        self.position += rest.len() - separated.len() + records.byte_offset();
-        Some(record)
+    fn next(&mut self) -> Option<Read> {
+        let Self { document, position } = self;
+        let (start, json) = find(document.json(), position)?;
+        let record = document.record(start, json);
+        Some(record.map(|record| Fetched { record, headers: Vec::new() }).map_err(|(problem, bytes)| Unreadable {
+            problem: problem.to_owned(),
+            bytes,
+            headers: Vec::new(),
+        }))
     }
+}
+
+/// Finds the next record and where it begins, and moves the position behind it.
+fn find<'json>(json: &'json str, position: &mut usize) -> Option<(usize, &'json RawValue)> {
+    let rest = &json[*position..];
+    let separated = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+    let mut records = Deserializer::from_str(separated).into_iter();
+    // The closing bracket is no value, and so the end; there is no other error in a document that was accepted.
+    let record: &RawValue = records.next()?.ok()?;
+    let start = *position + rest.len() - separated.len();
+    *position = start + records.byte_offset();
+    Some((start, record))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn written(json: &str) -> Vec<Result<Value, String>> {
-        let raw = RawValue::from_string(json.to_owned()).expect("JSON");
-        Records::written(raw).map(|record| record.map(|read| read.value).map_err(|error| error.problem)).collect()
+    fn written(json: &str) -> Vec<Result<String, String>> {
+        let document = Document::read(json.to_owned()).expect("JSON");
+        let records = Records::written(document);
+        records.map(|read| read.map(|read| read.record.get().to_owned()).map_err(|error| error.problem)).collect()
     }
 
     #[test]
-    fn gives_the_elements_of_an_array_in_order() {
-        let records = written("[ {\"a\":[1,{}]} ,\n\t[2],\"],[\", 3 ,null,-4.5e1]");
-        let expected = [json!({"a": [1, {}]}), json!([2]), json!("],["), json!(3), json!(null), json!(-45.0)];
-        assert_eq!(records, expected.map(Ok));
+    fn gives_the_elements_of_an_array_in_order_and_as_they_are_written() {
+        let records = written("[ {\"a\":[1,{}]} ,\n\t[2],\"],[\", 3.0 ,null,-4.5e1,1e999,\"\\ud800\"]");
+        let expected = ["{\"a\":[1,{}]}", "[2]", "\"],[\"", "3.0", "null", "-4.5e1", "1e999", "\"\\ud800\""];
+        assert_eq!(records, expected.map(|text| Ok(text.to_owned())));
         assert_eq!(written("[]"), []);
         assert_eq!(written(" [ ] "), []);
     }
 
     #[test]
     fn gives_an_object_as_the_only_record() {
-        assert_eq!(written(" {\"a\":[1,2]} "), [Ok(json!({"a": [1, 2]}))]);
+        assert_eq!(written(" {\"a\":[1,2]} "), [Ok("{\"a\":[1,2]}".to_owned())]);
     }
 
     #[test]
-    fn a_record_that_is_no_value_does_not_hide_those_behind_it() {
-        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
-        let records = written(&format!(r#"[1,{deep},1e999,"\ud800",2]"#));
-        let values: Vec<Option<Value>> = records.into_iter().map(Result::ok).collect();
-        assert_eq!(values, [Some(json!(1)), None, None, None, Some(json!(2))]);
+    fn a_record_with_what_is_no_json_number_does_not_hide_those_behind_it() {
+        let records = written(r#"[{"d":NaN},{"d":"NaN"},{"d":[-Infinity, 1]},{"d":1.5}]"#);
+        let read: Vec<bool> = records.iter().map(Result::is_ok).collect();
+        assert_eq!(read, [false, true, false, true]);
+        assert_eq!(records[3].as_deref(), Ok(r#"{"d":1.5}"#));
+        let problem = records[2].clone().expect_err("infinity");
+        assert_eq!(problem, "NaN and Infinity are not JSON numbers; null or a text can stand for them");
+    }
+
+    #[test]
+    fn counts_what_it_gives() {
+        let mut records = Records::written(Document::read("[1,2]".to_owned()).expect("JSON"));
+        assert_eq!((records.given(), records.next().is_some(), records.given()), (0, true, 1));
+        assert_eq!((records.by_ref().count(), records.given()), (1, 2));
     }
 }

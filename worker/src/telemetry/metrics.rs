@@ -86,6 +86,7 @@ pub(super) struct Metrics {
     pub(super) exhausted: Family<SourceLabel, Gauge>,
     pub(super) produced: Family<SourceLabel, Counter>,
     pub(super) rejected: Family<RejectionLabels, Counter>,
+    pub(super) source_letters: Family<SourceLabel, Counter>,
     pub(super) cursors_kept: Family<SourceLabel, Counter>,
     pub(super) cursor_failures: Family<SourceLabel, Counter>,
     pub(super) publish_failures: Counter,
@@ -114,6 +115,7 @@ impl Metrics {
             exhausted: Family::default(),
             produced: Family::default(),
             rejected: Family::default(),
+            source_letters: Family::default(),
             cursors_kept: Family::default(),
             cursor_failures: Family::default(),
             publish_failures: Counter::default(),
@@ -154,6 +156,11 @@ impl Metrics {
             "millrace_records_rejected",
             "Fetched records that could not be mapped or sent",
             self.rejected.clone(),
+        );
+        registry.register(
+            "millrace_source_dead_letters",
+            "Records of a source that could not be read or mapped and are in the dead-letter topic",
+            self.source_letters.clone(),
         );
         registry.register(
             "millrace_cursors_kept",
@@ -268,6 +275,7 @@ mod tests {
         metrics.requests.get_or_create(&RequestLabels::new("users", "Ok")).inc();
         metrics.exhausted.get_or_create(&SourceLabel::new("users")).set(1);
         metrics.filtered.get_or_create(&QueryLabel { query: "adults".to_owned() }).inc();
+        metrics.source_letters.get_or_create(&SourceLabel::new("users")).inc();
         metrics.cursors_kept.get_or_create(&SourceLabel::new("users")).inc();
         metrics.cursor_failures.get_or_create(&SourceLabel::new("users")).inc();
         metrics.dead_letters.get_or_create(&ReasonLabel { reason: "NotJson".to_owned() }).inc();

@@ -23,6 +23,14 @@ struct State {
 }
 
 impl Throttle {
+    /// Returns how many lines were passed over and not yet told of, once their window has ended.
+    #[expect(clippy::disallowed_methods, reason = "lines of the log are throttled by the time they are written")]
+    pub(super) fn overdue(&self) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = state.window.is_some_and(|window| window.elapsed() >= WINDOW);
+        (is_over && state.passed_over > 0).then(|| std::mem::take(&mut state.passed_over))
+    }
+
     /// Returns how many lines were passed over since the last one, if one may be written now.
     #[expect(clippy::disallowed_methods, reason = "lines of the log are throttled by the time they are written")]
     pub(super) fn permit(&self) -> Option<u64> {
@@ -49,8 +57,12 @@ mod tests {
     fn lets_a_burst_pass_and_counts_the_rest() {
         let throttle = Throttle::default();
         let granted = (0..100).filter(|_| throttle.permit().is_some()).count();
-        assert_eq!(granted, BURST as usize);
+        assert_eq!((granted, throttle.overdue()), (BURST as usize, None));
         throttle.state.lock().expect("not poisoned").window = Instant::now().checked_sub(WINDOW);
         assert_eq!(throttle.permit(), Some(95));
+        assert_eq!(throttle.overdue(), None, "each is told of once");
+        assert_eq!((0..100).filter(|_| throttle.permit().is_some()).count(), 4);
+        throttle.state.lock().expect("not poisoned").window = Instant::now().checked_sub(WINDOW);
+        assert_eq!((throttle.overdue(), throttle.overdue()), (Some(96), None));
     }
 }

@@ -63,7 +63,14 @@ impl World {
         let budget = Budget::new(256 << 10);
         let telemetry = Telemetry::new(budget.clone());
         let health = Arc::new(ProduceHealth::new([("exports".to_owned(), TOPIC.to_owned())]));
-        let shared = Shared { publisher: self.broker.clone(), budget, telemetry: telemetry.clone(), health, sabotages };
+        let shared = Shared {
+            publisher: self.broker.clone(),
+            dead_letter_topic: None,
+            budget,
+            telemetry: telemetry.clone(),
+            health,
+            sabotages,
+        };
         let files = FilesSettings {
             directory: self.directory.path().to_owned(),
             path: "*.jsonl".to_owned(),

@@ -15,7 +15,7 @@ use millrace_worker::produce::{Lane, Produce, RunProduce, Shared};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::source::generator::GeneratorSource;
 use millrace_worker::source::memory::MemorySource;
-use millrace_worker::source::{Batch, FetchRecords, Source};
+use millrace_worker::source::{Batch, Document, FetchRecords, Records, Source};
 use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::wait::eventually;
 
 const TOPIC: &str = "users_created";
+const LETTERS: &str = "dead-letters";
 
 struct Worker {
     broker: MemoryBroker,
@@ -52,6 +53,7 @@ fn start<S: Source>(source: S, fields: &[(&str, &str)], broker: &MemoryBroker, m
     health.kafka(None);
     let shared = Shared {
         publisher: broker.clone(),
+        dead_letter_topic: Some(LETTERS.to_owned()),
         budget: budget.clone(),
         telemetry: telemetry.clone(),
         health: Arc::clone(&health),
@@ -151,6 +153,34 @@ async fn records_that_cannot_be_mapped_are_counted_and_the_others_go_on() {
     let page = worker.telemetry.encode();
     assert!(page.contains(r#"millrace_records_rejected_total{source="users",reason="TakeKey"} 2"#), "{page}");
     assert!(page.contains(r#"millrace_records_rejected_total{source="users",reason="ExpectObject"} 1"#), "{page}");
+    let letters: Vec<_> = worker.broker.records(LETTERS).into_iter().filter_map(|letter| letter.payload).collect();
+    assert_eq!(letters, [&br#"{"id":null}"#[..], b"[1]", br#"{"other":1}"#]);
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_bad_record_that_is_fetched_again_and_again_has_one_letter() {
+    let bad = || batch([json!({"id": null}), json!({"id": "a"})]);
+    let worker = start(MemorySource::new([bad(), bad(), bad()]), &[], &MemoryBroker::default(), 1 << 20);
+    eventually("the report", || worker.report()["rejected"] == 3 && worker.report()["acknowledged"] == 3).await;
+    assert_eq!(worker.broker.records(LETTERS).len(), 1);
+    let page = worker.telemetry.encode();
+    assert!(page.contains(r#"millrace_source_dead_letters_total{source="users"} 1"#), "{page}");
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn numbers_arrive_as_the_source_wrote_them() {
+    let text = r#"[{"id": 36893488147419103233, "d": 1.50, "z": -0}, {"id": 36893488147419103234, "e": 1E400}]"#;
+    let written = || Records::written(Document::read(text.to_owned()).expect("JSON"));
+    let source = MemorySource::new([Ok(Batch { records: written(), ..Batch::default() })]);
+    let worker = start(source, &[], &MemoryBroker::default(), 1 << 20);
+    eventually("the records", || worker.broker.records(TOPIC).len() == 2).await;
+    let records = worker.broker.records(TOPIC);
+    let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    assert_eq!(text(&records[0].payload), r#"{"d":1.50,"id":36893488147419103233,"z":-0}"#);
+    assert_eq!(text(&records[1].payload), r#"{"e":1E400,"id":36893488147419103234}"#);
+    assert_eq!(text(&records[1].key), "36893488147419103234");
     worker.terminate().await.expect("a clean end");
 }
 

@@ -60,6 +60,10 @@ impl Attempt {
             timeout: Span::from_secs(1),
             headers: Vec::new(),
             records: String::new(),
+            records_are: Default::default(),
+            pagination: None,
+            since: None,
+            oauth2: None,
             max_response: millrace_terms::Bytes(1 << 20),
             max_requests_per_second: None,
         };
@@ -81,6 +85,7 @@ impl Attempt {
         health.kafka(Some("no broker answers".to_owned()));
         let shared = Shared {
             publisher: self.broker.clone(),
+            dead_letter_topic: None,
             budget: budget.clone(),
             telemetry: Telemetry::new(budget),
             health: Arc::clone(&health),

@@ -5,15 +5,22 @@
 
 use std::ops::Range;
 
+use millrace_expressions::json::append_string;
 use millrace_terms::FileFormat;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
-/// The records of a piece, each with the byte of the piece that it begins at, and how many bytes are done with.
-#[derive(Debug, Default, PartialEq)]
+use super::super::Fetched;
+use crate::text::BYTE_ORDER_MARK;
+
+/// The records of a piece, each with the bytes of the piece that it takes, and how many bytes are done with.
+#[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) records: Vec<(usize, Result<Value, String>)>,
+    pub(super) records: Vec<(Range<usize>, Result<Box<RawValue>, String>)>,
     pub(super) read: usize,
 }
+
+/// How much of the beginning of a file says whether it is a JSON array.
+pub(super) const BEGINNING: usize = 4 << 10;
 
 /// How the bytes of a file are read.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +31,8 @@ pub(super) enum Reading {
     Csv { names: Vec<String>, delimiter: u8 },
 }
 
-/// Why a CSV file cannot be read at all.
-pub(super) type BadHeader = String;
-
-/// What some programs begin a UTF-8 file with.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Why a file cannot be read at all.
+pub(super) type BadBeginning = String;
 
 impl Reading {
     /// Finds out from the beginning of a file how it is read, and where its records begin; `None`: the header is not
@@ -37,10 +41,13 @@ impl Reading {
         format: FileFormat,
         delimiter: u8,
         beginning: &[u8],
-    ) -> Result<Option<(Self, usize)>, BadHeader> {
+    ) -> Result<Option<(Self, usize)>, BadBeginning> {
         match format {
             FileFormat::JsonLines => {
                 let mark = if beginning.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+                if is_array(&beginning[mark..]) {
+                    return Err("it is one JSON array, and not a JSON value a line".to_owned());
+                }
                 Ok(Some((Self::JsonLines, mark)))
             }
             FileFormat::Csv => {
@@ -59,13 +66,21 @@ impl Reading {
     }
 }
 
+/// Returns whether the first line is the beginning of an array that goes on in the next.
+fn is_array(beginning: &[u8]) -> bool {
+    let beginning = beginning.trim_ascii_start();
+    let Some(end) = beginning.iter().position(|byte| *byte == b'\n') else { return false };
+    let first = serde_json::from_slice::<&RawValue>(&beginning[..end]);
+    beginning.starts_with(b"[") && first.is_err_and(|error| error.is_eof())
+}
+
 fn json_lines(piece: &[u8]) -> Rows {
     let mut rows = Rows::default();
     while let Some(length) = piece[rows.read..].iter().position(|byte| *byte == b'\n') {
         let line = &piece[rows.read..rows.read + length];
         if !line.trim_ascii().is_empty() {
-            let record = serde_json::from_slice(line).map_err(|error| error.to_string());
-            rows.records.push((rows.read, record));
+            let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned());
+            rows.records.push((rows.read..rows.read + length, text.and_then(Fetched::read)));
         }
         rows.read += length + 1;
     }
@@ -76,7 +91,7 @@ fn csv(names: &[String], delimiter: u8, piece: &[u8]) -> Rows {
     let mut rows = Rows::default();
     for row in CsvRows::new(delimiter, piece) {
         rows.read = row.end;
-        rows.records.push((row.start, object(names, &row)));
+        rows.records.push((row.start..row.end, object(names, &row)));
     }
     // Empty lines at the end are no half-written row.
     if piece[rows.read..].iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -85,30 +100,46 @@ fn csv(names: &[String], delimiter: u8, piece: &[u8]) -> Rows {
     rows
 }
 
-fn object(names: &[String], row: &CsvRow) -> Result<Value, String> {
+fn object(names: &[String], row: &CsvRow) -> Result<Box<RawValue>, String> {
     if row.fields.len() != names.len() {
         return Err(format!("the row has {} fields, the header names {}", row.fields.len(), names.len()));
     }
-    let field = |(name, span): (&String, &Range<usize>)| match std::str::from_utf8(&row.text[span.clone()]) {
-        Ok(text) => Ok((name.clone(), Value::String(text.to_owned()))),
-        Err(_) => Err(format!("field '{name}' is not UTF-8")),
-    };
-    let fields: Result<Map<String, Value>, String> = names.iter().zip(&row.fields).map(field).collect();
-    fields.map(Value::Object)
+    let mut json = Vec::with_capacity(row.text.len() * 2);
+    for (number, (name, span)) in (1..).zip(names.iter().zip(&row.fields)) {
+        let unnamed = || format!("field {number}");
+        let text = std::str::from_utf8(&row.text[span.clone()]).map_err(|_| match name.as_str() {
+            "" => format!("{} is not UTF-8", unnamed()),
+            name => format!("field '{name}' is not UTF-8"),
+        })?;
+        if name.is_empty() && text.is_empty() {
+            continue;
+        }
+        json.push(if json.is_empty() { b'{' } else { b',' });
+        append_string(if name.is_empty() { format!("column{number}") } else { name.clone() }.as_str(), &mut json);
+        json.push(b':');
+        append_string(text, &mut json);
+    }
+    if json.is_empty() {
+        json.push(b'{');
+    }
+    json.push(b'}');
+    Fetched::read(&String::from_utf8(json).expect("it is made of texts"))
 }
 
-fn names(header: &CsvRow) -> Result<Vec<String>, BadHeader> {
+/// Reads the names of the fields. One may have none, as the index has that some programs write; it is called by its
+/// place, `column1` for the first, and left out of records where it is empty.
+fn names(header: &CsvRow) -> Result<Vec<String>, BadBeginning> {
     let mut names: Vec<String> = Vec::with_capacity(header.fields.len());
-    for (index, span) in header.fields.iter().enumerate() {
+    for (number, span) in (1..).zip(&header.fields) {
         let name = std::str::from_utf8(&header.text[span.clone()])
-            .map_err(|_| format!("the name of field {} in its header is not UTF-8", index + 1))?;
-        if name.is_empty() {
-            return Err(format!("field {} has no name in its header", index + 1));
-        }
-        if names.iter().any(|other| other == name) {
+            .map_err(|_| format!("the name of field {number} in its header is not UTF-8"))?;
+        if !name.is_empty() && names.iter().any(|other| other == name) {
             return Err(format!("its header names '{}' twice", crate::rejection::excerpt(name)));
         }
         names.push(name.to_owned());
+    }
+    if names.iter().all(String::is_empty) {
+        return Err("its header names no field".to_owned());
     }
     Ok(names)
 }
@@ -171,34 +202,41 @@ impl Iterator for CsvRows<'_> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn begin_csv(text: &str) -> Result<Option<(Reading, usize)>, BadHeader> {
+    fn begin_csv(text: &str) -> Result<Option<(Reading, usize)>, BadBeginning> {
         Reading::begin(FileFormat::Csv, b',', text.as_bytes())
     }
 
     /// Where each row ends, and what it is.
     type Rows = Vec<(usize, Result<Value, String>)>;
 
+    fn values(rows: super::Rows, begin: usize) -> Rows {
+        let value = |json: Box<RawValue>| serde_json::from_str(json.get()).expect("JSON");
+        rows.records.into_iter().map(|(bytes, record)| (bytes.start + begin, record.map(value))).collect()
+    }
+
     fn csv_records(text: &str) -> (Rows, usize) {
         let (reading, begin) = begin_csv(text).expect("a good header").expect("a whole header");
         let rows = reading.rows(&text.as_bytes()[begin..]);
-        (rows.records.into_iter().map(|(at, record)| (at + begin, record)).collect(), rows.read + begin)
+        let read = rows.read + begin;
+        (values(rows, begin), read)
     }
 
     #[test]
     fn lines_are_records_and_the_last_one_waits_for_its_line_break() {
         let text = "{\"a\":1}\r\n\n \nnull\n{\"a\":\n{\"b\":2}\n{\"half\":";
         let rows = Reading::JsonLines.rows(text.as_bytes());
+        let read = rows.read;
         let records: Vec<(usize, Option<Value>)> =
-            rows.records.into_iter().map(|(at, record)| (at, record.ok())).collect();
+            values(rows, 0).into_iter().map(|(at, record)| (at, record.ok())).collect();
         assert_eq!(
             records,
             [(0, Some(json!({"a": 1}))), (12, Some(json!(null))), (17, None), (23, Some(json!({"b": 2})))]
         );
-        assert_eq!(rows.read, text.find("{\"half").expect("it is there"));
+        assert_eq!(read, text.find("{\"half").expect("it is there"));
     }
 
     #[test]
@@ -237,9 +275,27 @@ mod tests {
 
     #[test]
     fn headers_that_cannot_name_fields_are_refused() {
-        assert_eq!(begin_csv("a,,b\n").expect_err("no name"), "field 2 has no name in its header");
+        assert_eq!(begin_csv(",,\n").expect_err("no name"), "its header names no field");
         assert_eq!(begin_csv("a,b,a\n").expect_err("a name twice"), "its header names 'a' twice");
         assert_eq!(begin_csv("a,b"), Ok(None));
+    }
+
+    #[test]
+    fn fields_without_a_name_are_called_by_their_place_and_left_out_where_they_are_empty() {
+        let (records, _) = csv_records(",id,s,\n0,1,a,\n1,2,b,c\n");
+        let expected = [json!({"column1": "0", "id": "1", "s": "a"}), json!({"column1": "1", "id": "2", "s": "b", "column4": "c"})];
+        assert_eq!(records.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), expected.map(Ok));
+    }
+
+    #[test]
+    fn an_array_over_several_lines_is_no_file_of_lines() {
+        let begin = |text: &str| Reading::begin(FileFormat::JsonLines, b',', text.as_bytes());
+        for array in ["[\n{\"a\":1},\n{\"a\":2}\n]\n", " [ {\"a\":1},\n{\"a\":2}]\n"] {
+            assert_eq!(begin(array).expect_err(array), "it is one JSON array, and not a JSON value a line");
+        }
+        for lines in ["[1,2]\n[3]\n", "{\"a\":[\n", "[\"half", "[1,]\n", "\n"] {
+            assert!(begin(lines).is_ok(), "{lines}");
+        }
     }
 
     #[test]
@@ -268,7 +324,7 @@ mod tests {
                 if end > position {
                     let found = reading.rows(&bytes[position..end]);
                     position += found.read;
-                    records.extend(found.records.into_iter().map(|(_, record)| record));
+                    records.extend(values(found, 0).into_iter().map(|(_, record)| record));
                 }
             }
             let expected: Vec<_> = rows.iter().map(|(k, v)| Ok(json!({"k": k, "v": v}))).collect();

@@ -87,7 +87,7 @@ async fn pass(source: &mut FilesSource) -> Pass {
                 pass.positions.extend(batch.marks.into_iter().map(|mark| (mark.part, mark.position)));
                 pass.records.extend(batch.records.map(|record| {
                     record
-                        .map(|record| record.value)
+                        .map(|record| serde_json::from_str(record.record.get()).expect("JSON"))
                         .map_err(|record| format!("{}: {}", place(&record.headers), record.problem))
                 }));
             }
@@ -164,7 +164,8 @@ async fn a_file_that_was_replaced_or_cut_is_told_of_and_left_alone() {
     volume.write("b.jsonl", "1\n");
     volume.append("c.jsonl", "6\n");
     let told = "BadFile: 'a.jsonl' was replaced after 4 bytes were read, and is left alone; give the new content a name \
-                of its own (and 1 more)";
+                of its own; 'b.jsonl' has shrunk to 2 bytes after 4 were read, and is left alone; give the new content a \
+                name of its own";
     for source in [&mut source, &mut volume.lines(kept)] {
         let after = pass(source).await;
         assert_eq!((after.records, after.said.as_str()), (values([json!(6)]), told));

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use millrace_terms::{FileFormat, FilesSettings};
 
-use super::super::{AcceptFileSnafu, Batch, FetchRecords, Fetched, Unreadable};
-use super::rows::{BYTE_ORDER_MARK, Reading, Rows};
+use super::super::document::kept;
+use super::super::{AcceptFileSnafu, Batch, FetchRecords, Fetched, Records, Unreadable};
+use super::rows::{BEGINNING, Reading, Rows};
 use super::tail::{Position, TAIL, Tail};
 use crate::cursor::{Mark, Positions};
 use crate::message::{FILE_HEADER, FILE_OFFSET_HEADER, Header};
@@ -207,7 +208,7 @@ impl Walk {
         let unreadable = |error| unreadable(&open.name, &error);
         if open.reading.is_none() {
             let wanted = match self.format {
-                FileFormat::JsonLines => BYTE_ORDER_MARK.len(),
+                FileFormat::JsonLines => BEGINNING,
                 FileFormat::Csv => LONGEST,
             };
             let beginning = at(&open.file, 0, wanted.min(length(open.look.length))).map_err(unreadable)?;
@@ -273,18 +274,21 @@ impl Walk {
     fn sum_up(&mut self) -> Result<Batch, FetchRecords> {
         let (troubles, halves) = (std::mem::take(&mut self.troubles), std::mem::take(&mut self.halves));
         if !troubles.is_empty() {
-            return AcceptFileSnafu { problem: first_of(&troubles) }.fail();
+            return AcceptFileSnafu { problem: all_of(&troubles) }.fail();
         }
-        Ok(Batch { note: first_of(&halves), ..Batch::default() })
+        Ok(Batch { note: all_of(&halves), ..Batch::default() })
     }
 }
 
-/// Returns the first of some sentences, and how many more there are.
-fn first_of(sentences: &[String]) -> String {
-    match sentences {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first, others @ ..] => format!("{first} (and {} more)", others.len()),
+/// Most files that are named at once; how many more there are is said.
+const NAMED: usize = 20;
+
+/// Returns what is wrong with each file, in one text.
+fn all_of(sentences: &[String]) -> String {
+    let named = sentences.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match sentences.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
     }
 }
 
@@ -324,14 +328,14 @@ fn take(open: &mut Open, piece: &[u8], rows: Rows) -> Batch {
     let begin = open.offset;
     open.offset += rows.read as u64;
     open.tail.push(&piece[..rows.read]);
-    let records = rows.records.into_iter().map(|(at, record)| {
-        let headers = place(&open.name, begin + at as u64);
+    let records = rows.records.into_iter().map(|(bytes, record)| {
+        let headers = place(&open.name, begin + bytes.start as u64);
         match record {
-            Ok(value) => Ok(Fetched { value, headers }),
-            Err(problem) => Err(Unreadable { problem, headers }),
+            Ok(record) => Ok(Fetched { record, headers }),
+            Err(problem) => Err(Unreadable { problem, bytes: kept(&piece[bytes]), headers }),
         }
     });
-    Batch { records: records.collect(), marks: vec![mark(open)], ..Batch::default() }
+    Batch { records: Records::made(records), marks: vec![mark(open)], ..Batch::default() }
 }
 
 /// Begins to pass over a line that is longer than a record may be.
@@ -373,8 +377,8 @@ fn passed_over(open: &mut Open, tail: &[u8], length: u64) -> Batch {
     open.offset += length;
     open.tail.push(tail);
     let problem = format!("no record ends within {LONGEST} bytes; a line of {length} bytes is passed over");
-    let record = Err(Unreadable { problem, headers: place(&open.name, from) });
-    Batch { records: std::iter::once(record).collect(), marks: vec![mark(open)], ..Batch::default() }
+    let record = Err(Unreadable { problem, bytes: kept(tail), headers: place(&open.name, from) });
+    Batch { records: Records::made([record]), marks: vec![mark(open)], ..Batch::default() }
 }
 
 fn mark(open: &Open) -> Mark {

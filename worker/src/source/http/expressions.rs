@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
-use cel::{Context, Program, Value};
+use cel::{Context, Value};
 use chrono::DateTime;
+use millrace_expressions::json::{elements, string};
+use millrace_expressions::{append, bind, environment};
 use millrace_terms::template::{Part, parts};
 use millrace_terms::{ParamValue, RunSettings};
 use reqwest::Url;
 
 use super::request::{EvaluateExpressionSnafu, PrepareRequests};
-use crate::mapping::value::{to_json, to_json_nested};
 use crate::rejection::hearsay;
 
 /// What expressions may use.
@@ -23,6 +24,8 @@ pub struct Variables {
     params: HashMap<Key, Value>,
     /// Absent: the source is fetched continuously.
     run: Option<HashMap<Key, Value>>,
+    /// Where the endpoint stands, as JSON. Absent: it has no position.
+    since: Option<String>,
 }
 
 /// The body of a request.
@@ -42,7 +45,12 @@ impl Variables {
             let name = Value::String(Arc::new(run.name.clone()));
             HashMap::from([(key("name"), name), (key("time"), moment(&run.time))])
         });
-        Self { params, run }
+        Self { params, run, since: None }
+    }
+
+    /// Notes where the endpoint stands; `None`: it was never asked.
+    pub(super) fn set_since(&mut self, json: Option<&str>) {
+        self.since = Some(json.unwrap_or("null").to_owned());
     }
 
     /// Returns the URL with what its expressions give.
@@ -70,14 +78,15 @@ impl Variables {
         let mut pairs = Vec::new();
         for (name, expression) in query {
             let field = format!("query.{name}");
-            match self.evaluate(&field, expression)? {
-                Value::Null => {}
-                Value::List(values) => {
-                    for value in values.iter() {
+            let given = self.evaluate(&field, expression)?;
+            match elements(&given).ok().flatten() {
+                Some(values) => {
+                    for value in values {
                         pairs.push((name, text_of(&field, expression, value)?));
                     }
                 }
-                value => pairs.push((name, text_of(&field, expression, &value)?)),
+                None if given == "null" => {}
+                None => pairs.push((name, text_of(&field, expression, &given)?)),
             }
         }
         // Asked for at all, even an empty serializer leaves a question mark.
@@ -89,14 +98,11 @@ impl Variables {
 
     /// Returns the body that an expression gives.
     pub(super) fn body(&self, expression: &str) -> Result<Body, PrepareRequests> {
-        let wrong = |problem: String| EvaluateExpressionSnafu { field: "body", expression, problem }.build();
-        match self.evaluate("body", expression)? {
-            Value::String(text) => Ok(Body::Text(text.as_ref().clone())),
-            value => {
-                let json = to_json_nested(&value).map_err(|given| wrong(format!("gives {given}, which is no JSON")))?;
-                Ok(Body::Json(json.to_string()))
-            }
-        }
+        let given = self.evaluate("body", expression)?;
+        Ok(match string(&given) {
+            Some(text) => Body::Text(text.into_owned()),
+            None => Body::Json(given),
+        })
     }
 
     /// Returns the text that an expression gives.
@@ -104,29 +110,40 @@ impl Variables {
         text_of(field, expression, &self.evaluate(field, expression)?)
     }
 
-    fn evaluate(&self, field: &str, expression: &str) -> Result<Value, PrepareRequests> {
+    /// Returns what an expression gives, as JSON.
+    fn evaluate(&self, field: &str, expression: &str) -> Result<String, PrepareRequests> {
         let wrong = |problem: String| EvaluateExpressionSnafu { field, expression, problem }.build();
-        let program = Program::compile(expression)
+        let program = environment()
+            .compile(expression)
             .map_err(|errors| wrong(format!("is not a CEL expression: {}", hearsay(&errors.to_string()))))?;
-        let mut context = Context::default();
+        let mut scope = Context::with_env(environment());
         let map = |entries: &HashMap<Key, Value>| Value::Map(Map { map: Arc::new(entries.clone()) });
-        context.add_variable_from_value("params", map(&self.params));
+        scope.add_variable_from_value("params", map(&self.params));
         if let Some(run) = &self.run {
-            context.add_variable_from_value("run", map(run));
+            scope.add_variable_from_value("run", map(run));
         }
-        program.execute(&context).map_err(|error| wrong(format!("fails: {}", hearsay(&error.to_string()))))
+        if let Some(since) = &self.since {
+            bind(&mut scope, "since", since).expect("a text or a number is a value");
+        }
+        let value = Value::resolve_val(program.expression(), &scope)
+            .map_err(|error| wrong(format!("fails: {}", hearsay(&error.to_string()))))?;
+        let mut json = Vec::new();
+        append(value.as_ref(), &mut json).map_err(|given| wrong(format!("gives {given}, which JSON has no form for")))?;
+        Ok(String::from_utf8(json).expect("it is made of texts"))
     }
 }
 
-fn text_of(field: &str, expression: &str, value: &Value) -> Result<String, PrepareRequests> {
+fn text_of(field: &str, expression: &str, json: &str) -> Result<String, PrepareRequests> {
     let wrong = |given: &str| {
         let problem = format!("gives {given}; it must be a text, a number, a boolean or a timestamp");
         EvaluateExpressionSnafu { field, expression, problem }.build()
     };
-    match to_json(value).map_err(wrong)? {
-        serde_json::Value::String(text) => Ok(text),
-        serde_json::Value::Null => Err(wrong("null")),
-        single => Ok(single.to_string()),
+    match json.as_bytes().first() {
+        Some(b'"') => Ok(string(json).expect("what was written here is a text").into_owned()),
+        Some(b'n') => Err(wrong("null")),
+        Some(b'[') => Err(wrong("a list")),
+        Some(b'{') => Err(wrong("a map")),
+        _ => Ok(json.to_owned()),
     }
 }
 

@@ -3,17 +3,21 @@
 use std::str::FromStr;
 
 use millrace_terms::causes::causes;
-use millrace_terms::{HeaderSettings, HeaderValue, HttpSettings};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue as Value, InvalidHeaderName, RETRY_AFTER};
+use millrace_terms::{FollowPages, HeaderSettings, HeaderValue, HttpSettings};
+use reqwest::header::{
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue as Value, IF_MODIFIED_SINCE, IF_NONE_MATCH, InvalidHeaderName,
+    LAST_MODIFIED, LINK, RETRY_AFTER,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use snafu::{ResultExt, Snafu, ensure};
 
 use super::super::guard::{Forbidden, Guard};
-use super::super::{AcceptAnswerSnafu, AwaitEndpointSnafu, Batch, FetchRecords, ReachAddressSnafu};
-use super::Failure;
-use super::answer::{records, retry_after};
+use super::super::{AcceptAnswerSnafu, AwaitEndpointSnafu, FetchRecords, ReachAddressSnafu, Records};
+use super::answer::{Wanted, read, retry_after};
 use super::expressions::{Body, Variables};
+use super::oauth2::Tokens;
+use super::{Failure, oauth2};
 
 /// Why an endpoint cannot be asked at all.
 #[derive(Debug, Snafu)]
@@ -53,6 +57,12 @@ pub enum PrepareRequests {
         /// What is wrong.
         problem: String,
     },
+    /// The expression of the position does not compile.
+    #[snafu(display("http.since is not a CEL expression: {problem}"))]
+    CompileSince {
+        /// What the parser says.
+        problem: String,
+    },
     /// The HTTP client cannot be built.
     #[snafu(display("cannot build the HTTP client"))]
     BuildClient {
@@ -64,24 +74,41 @@ pub enum PrepareRequests {
 /// Everything that stays the same from request to request.
 pub(super) struct Requests {
     client: Client,
-    method: Method,
+    guard: Guard,
+    settings: HttpSettings,
+    /// What the expressions give. Absent: they are not evaluated yet.
+    prepared: Option<Prepared>,
+    /// Absent: requests carry no token.
+    tokens: Option<Tokens>,
+    /// What the last answer said of its state. Absent: nothing.
+    validators: Option<Validators>,
+}
+
+/// A request as its expressions make it.
+struct Prepared {
     url: Url,
     body: Option<Body>,
-    guard: Guard,
     headers: Vec<(HeaderName, HeaderValue)>,
-    pointer: String,
-    max_response: u64,
-    timeout: std::time::Duration,
+}
+
+/// What a server compares to find out whether it has anything new (RFC 9110, section 13). Kept in memory only: after a
+/// restart everything is fetched once more, since nobody knows whether it arrived.
+struct Validators {
+    url: Url,
+    headers: HeaderMap,
+}
+
+/// An answer.
+pub(super) struct Answered {
+    pub(super) records: Records,
+    /// The values of its `Link` headers, joined by commas.
+    pub(super) link: String,
+    /// What stands at the pointer of the cursor, as JSON. Absent: nothing.
+    pub(super) cursor: Option<String>,
 }
 
 impl Requests {
-    pub(super) fn new(settings: &HttpSettings, guard: &Guard, variables: &Variables) -> Result<Self, PrepareRequests> {
-        let text = variables.url(&settings.url)?;
-        let mut url = Url::parse(&text).context(ParseUrlSnafu { url: &text })?;
-        variables.append_query(&mut url, &settings.query)?;
-        let body = settings.body.as_ref().map(|expression| variables.body(expression)).transpose()?;
-        let plain = url.username().is_empty() && url.password().is_none();
-        ensure!(plain && ["http", "https"].contains(&url.scheme()), AcceptUrlSnafu { url: &settings.url });
+    pub(super) fn new(settings: &HttpSettings, guard: &Guard) -> Result<Self, PrepareRequests> {
         // Whoever came first has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -92,31 +119,85 @@ impl Requests {
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .build()
             .context(BuildClientSnafu)?;
-        let headers: Result<_, _> = settings.headers.iter().map(|settings| header(settings, variables)).collect();
-        Ok(Self {
-            client,
-            method: match settings.method {
-                millrace_terms::Method::Get => Method::GET,
-                millrace_terms::Method::Post => Method::POST,
-            },
-            url,
-            body,
-            guard: guard.clone(),
-            headers: headers?,
-            pointer: settings.records.clone(),
-            max_response: settings.max_response.0,
-            timeout: settings.timeout.get(),
-        })
+        let tokens = settings.oauth2.as_ref().map(|oauth2| {
+            Ok(Tokens::new(oauth2, plain_url(&oauth2.token_url)?, settings.timeout.get()))
+        });
+        let tokens = tokens.transpose()?;
+        Ok(Self { client, guard: guard.clone(), settings: settings.clone(), prepared: None, tokens, validators: None })
+    }
+
+    /// Evaluates the expressions.
+    pub(super) fn prepare(&mut self, variables: &Variables) -> Result<(), PrepareRequests> {
+        let settings = &self.settings;
+        let mut url = plain_url(&variables.url(&settings.url)?)?;
+        variables.append_query(&mut url, &settings.query)?;
+        let body = settings.body.as_ref().map(|expression| variables.body(expression)).transpose()?;
+        let headers = settings.headers.iter().map(|settings| header(settings, variables));
+        let headers = headers.collect::<Result<_, _>>()?;
+        self.prepared = Some(Prepared { url, body, headers });
+        Ok(())
+    }
+
+    /// Returns the address of the endpoint.
+    pub(super) fn url(&self) -> &Url {
+        &self.prepared().url
+    }
+
+    fn prepared(&self) -> &Prepared {
+        self.prepared.as_ref().expect("a poll begins by preparing its requests")
     }
 
     /// Makes one request and reads its answer.
-    pub(super) async fn fetch(&self) -> Result<Batch, Failure> {
+    pub(super) async fn fetch(&mut self, url: &Url) -> Result<Answered, Failure> {
         self.guard
-            .check_literal(&self.url)
+            .check_literal(url)
             .map_err(|forbidden| ReachAddressSnafu { problem: forbidden.to_string() }.build())?;
-        let headers = self.current_headers().await?;
-        let mut request = self.client.request(self.method.clone(), self.url.clone()).timeout(self.timeout);
-        if let Some(body) = &self.body {
+        let mut response = self.send(url).await?;
+        // A token may have been taken back before its time.
+        if response.status() == StatusCode::UNAUTHORIZED && self.tokens.as_mut().is_some_and(Tokens::forget) {
+            response = self.send(url).await?;
+        }
+        let empty = |link| Answered { records: Records::default(), link, cursor: None };
+        // Nothing has changed since the last answer.
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(empty(String::new()));
+        }
+        self.check_status(&response)?;
+        let headers = response.headers();
+        let text = |value: &Value| value.to_str().unwrap_or_default().to_owned();
+        let content_type = headers.get(CONTENT_TYPE).map(text).unwrap_or_default();
+        let link = headers.get_all(LINK).iter().map(text).collect::<Vec<_>>().join(", ");
+        let validators = Validators::of(url, headers);
+        let body = self.read(response).await?;
+        let wanted = Wanted {
+            pointer: &self.settings.records,
+            are: self.settings.records_are,
+            cursor: match self.settings.pagination.as_ref().map(|pagination| &pagination.follow) {
+                Some(FollowPages::Cursor { pointer, .. }) => Some(pointer),
+                _ => None,
+            },
+        };
+        let (records, cursor) = read(body, &content_type, wanted).map_err(|problem| self.refuse(problem))?;
+        self.validators = validators;
+        Ok(Answered { records, link, cursor })
+    }
+
+    async fn send(&mut self, url: &Url) -> Result<Response, Failure> {
+        let mut headers = self.current_headers().await?;
+        if let Some(tokens) = &mut self.tokens {
+            headers.insert(oauth2::HEADER, tokens.header(&self.client, &self.guard).await?);
+        }
+        let method = match self.settings.method {
+            millrace_terms::Method::Get => Method::GET,
+            millrace_terms::Method::Post => Method::POST,
+        };
+        // Of an endpoint with pages the first may be unchanged and another not.
+        if self.settings.pagination.is_none() && method == Method::GET {
+            let known = self.validators.iter().filter(|validators| validators.url == *url);
+            known.for_each(|validators| headers.extend(validators.headers.clone()));
+        }
+        let mut request = self.client.request(method, url.clone()).timeout(self.settings.timeout.get());
+        if let Some(body) = &self.prepared().body {
             request = match body {
                 Body::Text(text) => request.body(text.clone()),
                 Body::Json(text) => request.header(CONTENT_TYPE, "application/json").body(text.clone()),
@@ -124,17 +205,13 @@ impl Requests {
         }
         // Last, so that a content type of the source's own is the one that is sent.
         let request = request.headers(headers);
-        let response = request.send().await.map_err(|error| self.describe(error))?;
-        self.check_status(&response)?;
-        let body = self.read(response).await?;
-        let records = records(&body, &self.pointer).map_err(|problem| self.refuse(problem))?;
-        Ok(Batch { records, ..Batch::default() })
+        request.send().await.map_err(|error| self.describe(error))
     }
 
     /// Reads the headers, files included, so that a rotated Secret is picked up.
     async fn current_headers(&self) -> Result<HeaderMap, FetchRecords> {
         let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
+        for (name, value) in &self.prepared().headers {
             let text = match value {
                 HeaderValue::Literal(text) | HeaderValue::Expression(text) => text.clone(),
                 HeaderValue::File(path) => tokio::fs::read_to_string(path).await.map_err(|error| {
@@ -177,10 +254,10 @@ impl Requests {
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.describe(error))? {
-            if (body.len() + chunk.len()) as u64 > self.max_response {
+            if (body.len() + chunk.len()) as u64 > self.settings.max_response.0 {
                 let problem = format!(
                     "answers with more than maxResponse, {} bytes: raise it, or ask for fewer records",
-                    self.max_response
+                    self.settings.max_response.0
                 );
                 return Err(self.refuse(problem));
             }
@@ -189,7 +266,7 @@ impl Requests {
         Ok(body)
     }
 
-    fn refuse(&self, problem: String) -> Failure {
+    pub(super) fn refuse(&self, problem: String) -> Failure {
         AcceptAnswerSnafu { problem: format!("'{}' {problem}", self.host()) }.build().into()
     }
 
@@ -200,7 +277,7 @@ impl Requests {
             return ReachAddressSnafu { problem: forbidden.to_string() }.build().into();
         }
         let what = match error.is_timeout() {
-            true => format!("no complete answer within {} ms", self.timeout.as_millis()),
+            true => format!("no complete answer within {} ms", self.settings.timeout.get().as_millis()),
             // The last cause says what happened, the others only where.
             false => causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string),
         };
@@ -208,7 +285,7 @@ impl Requests {
     }
 
     fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+        self.url().host_str().unwrap_or_default()
     }
 }
 
@@ -216,6 +293,26 @@ impl From<FetchRecords> for Failure {
     fn from(error: FetchRecords) -> Self {
         Self { error, retry_after: None }
     }
+}
+
+impl Validators {
+    fn of(url: &Url, answered: &HeaderMap) -> Option<Self> {
+        let mut headers = HeaderMap::new();
+        for (given, asked) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+            if let Some(value) = answered.get(given) {
+                headers.insert(asked, value.clone());
+            }
+        }
+        (!headers.is_empty()).then(|| Self { url: url.clone(), headers })
+    }
+}
+
+/// Reads an address that requests may go to.
+fn plain_url(text: &str) -> Result<Url, PrepareRequests> {
+    let url = Url::parse(text).context(ParseUrlSnafu { url: text })?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    ensure!(plain && ["http", "https"].contains(&url.scheme()), AcceptUrlSnafu { url: text });
+    Ok(url)
 }
 
 fn header(settings: &HeaderSettings, variables: &Variables) -> Result<(HeaderName, HeaderValue), PrepareRequests> {

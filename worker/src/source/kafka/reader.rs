@@ -12,10 +12,12 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{Snafu, ensure};
 
-use super::super::{Batch, Fetched, Read, Unreadable};
+use super::super::document::kept;
+use super::super::{Batch, Fetched, Read, Records, Unreadable};
 use crate::cursor::Mark;
 use crate::kafka::{Voice, client_config, fetch_ahead, partitions};
 use crate::message::{Header, ORIGIN_OFFSET_HEADER, ORIGIN_PARTITION_HEADER, ORIGIN_TOPIC_HEADER};
+use crate::text::plain;
 
 /// Longest that the brokers may take to answer one question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -126,7 +128,7 @@ impl Reader {
         }
         let mark = |(partition, next): (i32, i64)| Mark { part: partition.to_string(), position: next.to_string() };
         let marks = positions.into_iter().map(mark).collect();
-        Polled::Records(Batch { records: records.into_iter().collect(), marks, ..Batch::default() })
+        Polled::Records(Batch { records: Records::made(records), marks, ..Batch::default() })
     }
 
     /// Commits positions.
@@ -230,11 +232,15 @@ fn read(message: &BorrowedMessage<'_>) -> Read {
         Header::text(ORIGIN_OFFSET_HEADER, message.offset().to_string()),
     ];
     let Some(payload) = message.payload() else {
-        return Err(Unreadable { problem: "it has a null value".to_owned(), headers });
+        return Err(Unreadable { problem: "it has a null value".to_owned(), bytes: Vec::new(), headers });
     };
-    match serde_json::from_slice(payload) {
-        Ok(value) => Ok(Fetched { value, headers }),
-        Err(error) => Err(Unreadable { problem: error.to_string(), headers }),
+    let record = plain(payload).and_then(|bytes| {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        Fetched::read(text)
+    });
+    match record {
+        Ok(record) => Ok(Fetched { record, headers }),
+        Err(problem) => Err(Unreadable { problem, bytes: kept(payload), headers }),
     }
 }
 
