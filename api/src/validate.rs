@@ -6,6 +6,8 @@
 //! with.
 
 mod fields;
+#[cfg(test)]
+mod hostile;
 mod params;
 mod queries;
 mod sources;

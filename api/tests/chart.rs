@@ -24,21 +24,22 @@ use rules::Rule;
 use serde_json::{Value, json};
 
 /// Cases by name, each with the flags of its values.
-const MATRIX: [(&str, &[&str]); 13] = [
+const MATRIX: [(&str, &[&str]); 14] = [
     ("defaults", &[]),
     ("namespace-scope", &["--set", "scope=namespace"]),
     ("namespaces", &["--set", "scope=namespace,watchNamespaces={a,b}"]),
     ("no-crds", &["--set", "crds.install=false"]),
     (NO_RBAC, &["--set", "rbac.create=false"]),
-    ("no-policy", &["--set", "admissionPolicy.create=false"]),
+    (
+        "no-policy",
+        &["--set", "admissionPolicy.create=false,admissionPolicy.references=false,admissionPolicy.ownAccount=false"],
+    ),
     ("no-account", &["--set", "serviceAccount.create=false"]),
     ("replicas", &["--set", "replicaCount=3,podDisruptionBudget.enabled=true"]),
-    ("closed", &["--set", "networkPolicy.enabled=true,metrics.service.enabled=false"]),
+    ("closed", &["--set", "metrics.service.enabled=false"]),
+    ("open", &["--set", "networkPolicy.enabled=false,console.enabled=true"]),
     ("console", &["--set", "console.enabled=true"]),
-    (
-        "console-namespaces",
-        &["--set", "console.enabled=true,scope=namespace,watchNamespaces={a,b},networkPolicy.enabled=true"],
-    ),
+    ("console-namespaces", &["--set", "console.enabled=true,scope=namespace,watchNamespaces={a,b}"]),
     ("everything", &["--values", "test-values.yaml"]),
     (
         "demo",
@@ -242,13 +243,14 @@ fn the_defaults_are_one_operator_for_the_whole_cluster() {
         ("ClusterRoleBinding", 1),
         ("CustomResourceDefinition", 2),
         ("Deployment", 1),
+        ("NetworkPolicy", 1),
         ("Pod", 1),
         ("Role", 2),
         ("RoleBinding", 2),
         ("Service", 1),
         ("ServiceAccount", 2),
-        ("ValidatingAdmissionPolicy", 1),
-        ("ValidatingAdmissionPolicyBinding", 1),
+        ("ValidatingAdmissionPolicy", 3),
+        ("ValidatingAdmissionPolicyBinding", 3),
     ]);
     assert_eq!(defaults.kinds(), expected);
     for crd in defaults.all::<CustomResourceDefinition>() {
@@ -271,6 +273,7 @@ fn the_defaults_are_one_operator_for_the_whole_cluster() {
 #[case("namespace-scope", "ClusterRoleBinding", 0)]
 #[case("replicas", "PodDisruptionBudget", 1)]
 #[case("closed", "NetworkPolicy", 1)]
+#[case("open", "NetworkPolicy", 0)]
 #[case("closed", "Service", 0)]
 #[case("console", "Deployment", 2)]
 #[case("console", "ClusterRole", 6)]
@@ -328,6 +331,7 @@ fn every_value_reaches_its_place() {
         "--allowed-source-host=sample-source.demo.svc",
         "--image-pull-secret=pipelines",
         "--worker-env=RUST_LOG=debug",
+        "--worker-env=FORBIDDEN_SOURCE_NETWORKS=203.0.113.0/24,2001:db8::/32",
         "--extra",
     ] {
         assert!(has_argument(&operator, argument), "{argument}");
@@ -394,6 +398,9 @@ fn role_namespaces(rendering: &Rendering) -> Vec<String> {
 #[case("scope=galaxy", "scope")]
 #[case("sources.allowedHost=x", "allowedHost")]
 #[case("sources.allowedHosts={http://x}", "allowedHosts")]
+#[case("sources.forbiddenNetworks={203.0.113.1}", "forbiddenNetworks")]
+#[case("admissionPolicy.image={x}", "image")]
+#[case("admissionPolicy.ownAccount=sometimes", "ownAccount")]
 #[case("crds.instal=true", "instal")]
 #[case("worker.env.A-B=1", "A-B")]
 #[case("tests.timeout=soon", "timeout")]

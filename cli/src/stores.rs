@@ -11,10 +11,9 @@ use millrace_api::labels::pod_selector;
 use millrace_api::names::{Component, Names};
 use millrace_api::pods::{address, is_running, ordinal};
 use millrace_api::ports;
-use millrace_stores::cassandra::open_at;
+use millrace_stores::cassandra::{NodeSession, open_at};
 use millrace_stores::kafka::Kafka;
 use millrace_stores::reach::Reach;
-use scylla::client::session::Session;
 
 use crate::Failure;
 use crate::cluster::Cluster;
@@ -55,7 +54,7 @@ pub async fn kafka(cluster: &Cluster, names: &Names) -> Result<Reached<Kafka>, F
 }
 
 /// Opens a session with the first Cassandra node that answers.
-pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<Session>, Failure> {
+pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<NodeSession>, Failure> {
     let api: Api<Pod> = cluster.api();
     let mut last = nothing_runs(names, Component::Cassandra);
     for (pod, address) in running(&api, names, Component::Cassandra).await? {

@@ -1,4 +1,5 @@
-//! One line for each action, whoever asked for it and however it ended.
+//! One line for each action and each reading of records, whoever asked for it and however it ended. No line has anything
+//! of a record.
 
 use millrace_api::names::Names;
 use tracing::info;
@@ -13,6 +14,19 @@ pub fn action<T>(user: &str, action: &str, names: &Names, object: &str, outcome:
     };
     let (namespace, pipeline) = (names.namespace(), names.pipeline());
     info!(target: "audit", user, action, namespace, pipeline, object, outcome, cause, "a viewer acted");
+}
+
+/// Says what records or rows a viewer read, how, and whether they saw fields that are masked for others.
+pub fn read<T>(user: &str, how: &str, names: &Names, object: &str, unmasked: bool, outcome: &Result<T, Refusal>) {
+    let (outcome, cause) = match outcome {
+        Ok(_) => ("done", String::new()),
+        Err(refusal) => ("refused", refusal.to_string()),
+    };
+    let (namespace, pipeline) = (names.namespace(), names.pipeline());
+    info!(
+        target: "audit", user, action = "read", how, namespace, pipeline, object, unmasked, outcome, cause,
+        "a viewer read"
+    );
 }
 
 /// Says who logged in, or was not let in.

@@ -15,7 +15,7 @@ use millrace_console::measure::scrape;
 use millrace_console::messages::tap::Taps;
 use millrace_console::refusal::chain;
 use millrace_console::rows::Tables;
-use millrace_console::server::{Readiness, listen, router, serve};
+use millrace_console::server::{Readiness, router, serve};
 use millrace_console::session::{Sessions, Terms};
 use snafu::{ResultExt, Snafu};
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,8 +70,6 @@ enum RunConsole {
     MakeScraper { source: reqwest::Error },
     #[snafu(display("cannot listen on port {port}"))]
     Listen { port: u16, source: std::io::Error },
-    #[snafu(display("cannot serve"))]
-    Serve { source: std::io::Error },
     #[snafu(display("cannot wait for the order to stop"))]
     AwaitSignal { source: std::io::Error },
 }
@@ -131,7 +129,7 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
         taps: Taps::default(),
         tables,
     };
-    let listener = listen(http_port).await.context(ListenSnafu { port: http_port })?;
+    let listener = millrace_serve::listen(http_port).await.context(ListenSnafu { port: http_port })?;
     tracing::info!(port = http_port, "the console serves");
     let mut terminated = signal(SignalKind::terminate()).context(AwaitSignalSnafu)?;
     let mut interrupted = signal(SignalKind::interrupt()).context(AwaitSignalSnafu)?;
@@ -150,7 +148,7 @@ async fn run(flags: Flags) -> Result<(), RunConsole> {
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        served = server => served.context(ServeSnafu),
+        () = server => Ok(()),
         () = ordered => Ok(()),
     }
 }

@@ -18,6 +18,8 @@ pub const ANNOTATION: &str = "millrace.dev/masked-fields";
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Mask {
     fields: BTreeSet<String>,
+    /// Whether there are such fields, and the viewer sees them.
+    lifted: bool,
 }
 
 impl Mask {
@@ -25,7 +27,17 @@ impl Mask {
     pub fn new(console: &[String], annotation: Option<&str>) -> Self {
         let own = annotation.unwrap_or_default().split(',');
         let fields = console.iter().map(String::as_str).chain(own).map(str::trim).filter(|name| !name.is_empty());
-        Self { fields: fields.map(str::to_lowercase).collect() }
+        Self { fields: fields.map(str::to_lowercase).collect(), lifted: false }
+    }
+
+    /// Returns the mask of a viewer who sees what is masked for others.
+    pub fn lifted() -> Self {
+        Self { fields: BTreeSet::new(), lifted: true }
+    }
+
+    /// Returns whether the viewer sees what is masked for others.
+    pub fn is_lifted(&self) -> bool {
+        self.lifted
     }
 
     /// Returns whether nothing is masked.
@@ -83,6 +95,12 @@ mod tests {
         assert_eq!(masked(&mask, record), (expected, true));
         let other = json!({"emails": "a@b", "text": "email"});
         assert_eq!(masked(&mask, other.clone()), (other, false));
+    }
+
+    #[test]
+    fn who_sees_all_has_an_empty_mask_that_says_so() {
+        assert!(Mask::lifted().is_empty() && Mask::lifted().is_lifted());
+        assert!(!Mask::new(&[], None).is_lifted() && !Mask::new(&["a".to_owned()], None).is_lifted());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod letters;
 pub mod live;
 pub mod logs;
 pub mod messages;
+pub mod named;
 pub mod pipelines;
 pub mod pods;
 pub mod redrive;
@@ -19,6 +20,7 @@ pub mod trace;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{get, post, put};
 
 use crate::app::App;
@@ -55,4 +57,5 @@ pub fn router() -> Router<Arc<App>> {
         .route("/pipelines", get(pipelines::all))
         .route("/openapi.json", get(session::document))
         .nest("/namespaces/{namespace}/pipelines/{pipeline}", of_pipeline)
+        .layer(from_fn(named::checked))
 }

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use millrace_api::names::Names;
-use millrace_stores::cassandra::{AskCassandra, Preview, PreviewTable, open, preview, rows};
-use scylla::client::session::Session;
+use millrace_stores::cassandra::{AskCassandra, NodeSession, Preview, PreviewTable, open, preview, rows};
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -27,7 +26,7 @@ const MOST: usize = 8;
 const IDLE: Duration = Duration::from_secs(60);
 
 struct Held {
-    session: Arc<Session>,
+    session: Arc<NodeSession>,
     used: Instant,
 }
 
@@ -91,7 +90,7 @@ impl Tables {
         Ok(times.first().and_then(|(time,)| *time))
     }
 
-    async fn session(&self, cluster: &Cluster, names: &Names) -> Result<Arc<Session>, Refusal> {
+    async fn session(&self, cluster: &Cluster, names: &Names) -> Result<Arc<NodeSession>, Refusal> {
         if let Some(session) = self.recall(names) {
             return Ok(session);
         }
@@ -107,7 +106,7 @@ impl Tables {
     }
 
     #[expect(clippy::disallowed_methods, reason = "sessions of Cassandra are kept for a while")]
-    fn recall(&self, names: &Names) -> Option<Arc<Session>> {
+    fn recall(&self, names: &Names) -> Option<Arc<NodeSession>> {
         let mut held = self.lock();
         held.retain(|_, held| held.used.elapsed() < IDLE);
         let held = held.get_mut(names)?;
@@ -116,7 +115,7 @@ impl Tables {
     }
 
     #[expect(clippy::disallowed_methods, reason = "sessions of Cassandra are kept for a while")]
-    fn keep(&self, names: &Names, session: Arc<Session>) -> Arc<Session> {
+    fn keep(&self, names: &Names, session: Arc<NodeSession>) -> Arc<NodeSession> {
         let mut held = self.lock();
         if held.len() >= MOST {
             let oldest = held.iter().min_by_key(|(_, held)| held.used).map(|(names, _)| names.clone());

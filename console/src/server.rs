@@ -1,8 +1,8 @@
 //! Listener → routes, with the headers that every answer has.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -10,13 +10,19 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
+use futures::future::join;
+use millrace_serve::Limits;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::{page, routes};
 
 /// Largest request: a form.
 const LARGEST_BODY: usize = 64 << 10;
+
+/// Longest that answers may take once the console is told to stop; whoever serves ends it before.
+const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// What every answer says about itself: nothing is loaded from elsewhere, framed, guessed or told to others. Styles are set
 /// by the page's own script only.
@@ -77,20 +83,12 @@ async fn uncached(request: Request, next: Next) -> Response {
     response
 }
 
-/// Listens on IPv6 and IPv4, or on IPv4 alone where the machine has no IPv6.
-pub async fn listen(port: u16) -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
-    }
-}
-
 /// Serves until the future ends, and then as long as it takes to answer what was asked.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    ended: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(ended).await
+pub async fn serve(listener: TcpListener, router: Router, ended: impl Future<Output = ()>) {
+    let stop = CancellationToken::new();
+    let ordered = async {
+        ended.await;
+        stop.cancel();
+    };
+    join(millrace_serve::serve(listener, router, Limits::CONSOLE, || {}, (stop.clone(), LONGEST_DRAIN)), ordered).await;
 }

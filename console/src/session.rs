@@ -13,8 +13,12 @@ use subtle::ConstantTimeEq;
 
 use crate::limit::Bucket;
 
-/// Name of the cookie.
-pub const COOKIE: &str = "millrace_session";
+/// Name of the cookie over plain HTTP, such as through a port-forward.
+const COOKIE: &str = "millrace_session";
+
+/// Name of the cookie over TLS: browsers let no other host and no page without TLS set one that begins so.
+/// <https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis-20#section-4.1.3.2>
+const SECURE_COOKIE: &str = "__Host-millrace_session";
 
 /// Bytes of a cookie's secret and of a CSRF token.
 const SECRET_BYTES: usize = 32;
@@ -177,17 +181,22 @@ fn secret() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+const fn name_of_cookie(secure: bool) -> &'static str {
+    if secure { SECURE_COOKIE } else { COOKIE }
+}
+
 /// Returns the secret in a `Cookie` header.
-pub fn secret_in(cookies: &str) -> Option<&str> {
+pub fn secret_in(cookies: &str, secure: bool) -> Option<&str> {
     let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    pairs.find(|(name, _)| *name == name_of_cookie(secure)).map(|(_, value)| value)
 }
 
 /// Returns the `Set-Cookie` header that gives a secret; an empty one takes the cookie away.
 pub fn cookie(secret: &str, secure: bool, longest: TimeDelta) -> String {
     let age = if secret.is_empty() { 0 } else { longest.num_seconds() };
+    let name = name_of_cookie(secure);
     let secure = if secure { "; Secure" } else { "" };
-    format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
+    format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
 }
 
 #[cfg(test)]
@@ -275,8 +284,11 @@ mod tests {
     fn the_cookie_is_kept_from_scripts_and_other_sites() {
         let set = cookie("abc", false, TimeDelta::hours(8));
         assert_eq!(set, "millrace_session=abc; Path=/; HttpOnly; SameSite=Strict; Max-Age=28800");
-        assert!(cookie("abc", true, TimeDelta::hours(8)).ends_with("; Secure"));
-        assert_eq!(secret_in("theme=dark; millrace_session=abc"), Some("abc"));
-        assert_eq!(secret_in("xmillrace_session=abc"), None);
+        let secure = "__Host-millrace_session=abc; Path=/; HttpOnly; SameSite=Strict; Max-Age=28800; Secure";
+        assert_eq!(cookie("abc", true, TimeDelta::hours(8)), secure);
+        assert_eq!(secret_in("theme=dark; millrace_session=abc", false), Some("abc"));
+        assert_eq!(secret_in("xmillrace_session=abc", false), None);
+        assert_eq!(secret_in("__Host-millrace_session=abc", true), Some("abc"));
+        assert_eq!(secret_in("__Host-millrace_session=abc", false), None);
     }
 }

@@ -36,7 +36,7 @@ impl FromRequestParts<Arc<App>> for Viewer {
 
     #[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let secret = secret_of(&parts.headers).ok_or_else(logged_out)?;
+        let secret = secret_of(&parts.headers, app.settings.secure_cookies).ok_or_else(logged_out)?;
         let session = app.sessions.touch(&secret, Utc::now()).ok_or_else(logged_out)?;
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             let guarded = guard_change(&parts.headers, |token| session.has_csrf(token));
@@ -100,7 +100,7 @@ impl Viewer {
             return mask;
         }
         match self.session.client.access.has(self.client(), names, Right::Unmasked).await {
-            Ok(true) => Mask::default(),
+            Ok(true) => Mask::lifted(),
             Ok(false) | Err(_) => mask,
         }
     }
@@ -152,10 +152,10 @@ pub fn comes_from_here(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Returns the secret in a request's cookies.
-pub fn secret_of(headers: &HeaderMap) -> Option<String> {
+/// Returns the secret in a request's cookies: of the name that the console gives, secure or not, and of no other.
+pub fn secret_of(headers: &HeaderMap, secure: bool) -> Option<String> {
     let mut cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-    cookies.find_map(|cookies| secret_in(cookies).map(str::to_owned))
+    cookies.find_map(|cookies| secret_in(cookies, secure).map(str::to_owned))
 }
 
 #[expect(clippy::disallowed_methods, reason = "where a request comes in: sessions and limits are given the time")]
@@ -198,7 +198,11 @@ mod tests {
 
     #[test]
     fn the_session_s_cookie_is_found_among_others() {
-        assert_eq!(secret_of(&headers(&[("cookie", "a=b; millrace_session=abc")])).as_deref(), Some("abc"));
-        assert_eq!(secret_of(&headers(&[("cookie", "a=b")])), None);
+        let both = headers(&[("cookie", "a=b; millrace_session=abc; __Host-millrace_session=def")]);
+        assert_eq!(secret_of(&both, false).as_deref(), Some("abc"));
+        assert_eq!(secret_of(&both, true).as_deref(), Some("def"));
+        // A page of a sister domain may set the plain name, and it opens nothing over TLS.
+        assert_eq!(secret_of(&headers(&[("cookie", "millrace_session=abc")]), true), None);
+        assert_eq!(secret_of(&headers(&[("cookie", "a=b")]), false), None);
     }
 }

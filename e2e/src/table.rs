@@ -7,8 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::StreamExt;
-use millrace_stores::cassandra::open;
-use scylla::client::session::Session;
+use millrace_stores::cassandra::{NodeSession, open};
 use scylla::policies::retry::{RequestInfo, RetryDecision, RetryPolicy, RetrySession};
 use scylla::statement::Statement;
 use uuid::Uuid;
@@ -23,7 +22,7 @@ const TRIES: usize = 5;
 
 /// A connection to the table by way of one node.
 pub struct Table {
-    session: Session,
+    session: NodeSession,
 }
 
 /// A text cell with its write timestamp in microseconds.

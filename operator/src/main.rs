@@ -16,7 +16,6 @@ use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
 use millrace_operator::{compiler, controller, runs, schedules};
 use millrace_terms::causes::chain_of;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -123,7 +122,7 @@ fn print(text: Result<String, Box<dyn std::error::Error>>) -> Result<(), Box<dyn
 async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
     let telemetry = Telemetry::default();
     let readiness = Readiness::default();
-    let listener = TcpListener::bind(("0.0.0.0", flags.http_port)).await?;
+    let listener = millrace_serve::listen(flags.http_port).await?;
     let server = tokio::spawn(serve(listener, telemetry.clone(), readiness.clone()));
 
     let client = Client::try_default().await?;

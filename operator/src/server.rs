@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use millrace_serve::{Limits, serve_always};
 use tokio::net::TcpListener;
 
 use crate::telemetry::Telemetry;
@@ -26,7 +27,7 @@ impl Readiness {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, telemetry: Telemetry, readiness: Readiness) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, telemetry: Telemetry, readiness: Readiness) {
     let ready = move || async move {
         if readiness.get() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") }
     };
@@ -37,5 +38,5 @@ pub async fn serve(listener: TcpListener, telemetry: Telemetry, readiness: Readi
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics));
-    axum::serve(listener, router).await
+    serve_always(listener, router, Limits::HEALTH).await;
 }

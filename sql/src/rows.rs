@@ -60,18 +60,19 @@ impl<'record> Rows<'record> {
             let found = array.to_owned();
             return Err(Failure::Field { field: unnest.name.clone(), wanted: "a JSON array", found });
         }
-        let elements: Vec<&serde_json::value::RawValue> =
-            serde_json::from_str(array).expect("what starts with '[' in a JSON text is an array");
+        let elements: Vec<&serde_json::value::RawValue> = serde_json::from_str(array).map_err(not_json)?;
         if elements.len() > MOST_ROWS {
             return Err(Failure::TooManyRows { limit: MOST_ROWS });
         }
+        let before = self.rows.len();
         for (text, ordinal) in elements.into_iter().zip(1..) {
             let start = self.element_fields.len();
             self.element_fields.resize(start + self.element_width, None);
-            unnest
-                .element
-                .read(text.get(), &mut self.element_fields[start..])
-                .expect("an element of a JSON array is JSON");
+            // What was passed over as JSON may have names that are none: half of a surrogate pair.
+            if let Err(error) = unnest.element.read(text.get(), &mut self.element_fields[start..]) {
+                self.rows.truncate(before);
+                return Err(not_json(error));
+            }
             self.rows.push(Row { record, element: start, ordinal });
         }
         Ok(())
@@ -116,11 +117,14 @@ pub(crate) fn read<'record>(
     bytes: &'record [u8],
     fields: &mut [Option<&'record str>],
 ) -> Result<(), Failure> {
-    let not_json = |problem: String| Failure::NotJson { problem };
-    let text = std::str::from_utf8(bytes).map_err(|error| not_json(error.to_string()))?;
-    extractor.read(text, fields).map_err(|error| not_json(error.to_string()))?;
+    let text = std::str::from_utf8(bytes).map_err(not_json)?;
+    extractor.read(text, fields).map_err(not_json)?;
     if text.trim_ascii_start().starts_with('{') {
         return Ok(());
     }
-    Err(not_json("it is JSON, but no object".to_owned()))
+    Err(not_json("it is JSON, but no object"))
+}
+
+fn not_json(problem: impl std::fmt::Display) -> Failure {
+    Failure::NotJson { problem: problem.to_string() }
 }

@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Tokenizer;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::position::{Result, position_of};
 
@@ -33,6 +33,9 @@ pub(crate) struct Unnest {
     pub(crate) ordinal: Option<Ident>,
 }
 
+/// Most brackets that are open at once.
+const DEEPEST: usize = 12;
+
 const START: Position = Position { line: 1, column: 1 };
 
 /// Parses the SQL.
@@ -41,6 +44,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parts> {
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| {
         Problem::new(Position { line: error.location.line, column: error.location.column }, lower(&error.message))
     })?;
+    within_depth(&tokens)?;
     let mut statements = Parser::new(&dialect)
         .with_tokens_with_locations(tokens)
         .parse_statements()
@@ -54,6 +58,25 @@ pub(crate) fn parse(sql: &str) -> Result<Parts> {
         Some(other) => Err(Problem::new(position_of(other.span(), START), "a query is a SELECT")),
         None => Err(Problem::new(START, "there is no SELECT")),
     }
+}
+
+/// Refuses brackets that are nested too deeply: the parser tries arguments of functions twice, and so takes twice as long
+/// for each level.
+fn within_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut depth = 0_usize;
+    for TokenWithSpan { token, span } in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            let position = Position { line: span.start.line, column: span.start.column };
+            let message = format!("the SQL is nested too deeply: more than {DEEPEST} brackets inside of each other");
+            return Err(Problem::new(position, message));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the position out of the parser's message: "…, found: x at Line: 1, Column: 8".

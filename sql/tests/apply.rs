@@ -34,6 +34,17 @@ fn a_named_column_goes_through_as_it_stands_and_absent_is_not_null() {
     assert_eq!(apply(sql, &people(), &records), expected);
 }
 
+/// Names that are no text inside of an element were passed over as JSON, and ended the processor when it was read.
+#[test]
+fn an_element_with_half_a_surrogate_pair_is_no_json_and_harms_no_other() {
+    let sql = "SELECT o.id, i.n AS line, i.item->>'sku' AS sku FROM orders o, \
+               UNNEST(o.items) WITH ORDINALITY AS i(item, n)";
+    let broken = r#"{"id":"a","items":[{"sku":"x"},{"\ud800sku":null}]}"#;
+    let outcomes = apply(sql, &orders(), &[broken, r#"{"id":"b","items":[{"sku":"y"}]}"#]);
+    assert!(outcomes[0].as_ref().is_err_and(|problem| problem.contains("not JSON")), "{:?}", outcomes[0]);
+    assert!(outcomes[1].is_ok(), "{:?}", outcomes[1]);
+}
+
 #[test]
 fn computes_and_filters() {
     let sql = "SELECT id, upper(name) AS name, age + 1 AS age, \

@@ -136,6 +136,18 @@ fn deep_and_long_sql_neither_overflows_nor_passes() {
     assert!(message.contains("more than 8192"), "{message}");
 }
 
+/// Each level took the parser twice as long: 17 of them were seconds.
+#[test]
+fn calls_inside_of_each_other_are_bounded() {
+    let calls =
+        |depth: usize| format!("SELECT id, {}name{} AS name FROM people", "upper(".repeat(depth), ")".repeat(depth));
+    assert!(compile(&calls(12), &people()).is_ok());
+    let problem = &compile(&calls(13), &people()).expect_err("too deep")[0];
+    assert_eq!((problem.position.line, problem.position.column), (1, 12 + 13 * 6 - 1));
+    assert!(problem.message.contains("more than 12 brackets"), "{problem}");
+    assert!(compile(&"upper(".repeat(1000), &people()).is_err(), "without their ends, too");
+}
+
 fn sql_of(text: &str) -> String {
     assert!(text.len() <= 8192, "{}", text.len());
     text.to_owned()

@@ -5,10 +5,12 @@
 
 mod change;
 mod preview;
+mod relay;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -22,9 +24,11 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ANSWER_TIMEOUT;
+use super::budget::Kind;
 use super::reach::Reach;
 pub use change::{Change, change};
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
+use relay::Relay;
 
 /// Port of the native protocol.
 pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
@@ -35,6 +39,8 @@ pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
 pub enum AskCassandra {
     #[snafu(display("cannot open a session with node {address}"))]
     OpenSession { address: IpAddr, source: Box<scylla::errors::NewSessionError> },
+    #[snafu(display("cannot listen on the loopback, where answers are bounded"))]
+    OpenRelay { source: std::io::Error },
     #[snafu(display("node {address} did not answer in time"))]
     AwaitAnswer { address: IpAddr },
     #[snafu(display("Cassandra refused '{statement}'"))]
@@ -119,20 +125,40 @@ pub async fn observe(nodes: &Reach<NodeKey>, keyspace: &str) -> CassandraFacts {
     facts
 }
 
+/// A session with one node, whose answers are bounded.
+#[derive(Debug)]
+pub struct NodeSession {
+    session: Session,
+    _relay: Relay,
+}
+
+impl Deref for NodeSession {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
 /// Opens a session that talks to one managed node only, at its pod's address.
-pub async fn open(address: IpAddr) -> Result<Session, AskCassandra> {
+pub async fn open(address: IpAddr) -> Result<NodeSession, AskCassandra> {
     open_at(SocketAddr::new(address, NATIVE_PORT), address).await
 }
 
 /// Opens a session that talks to one node only, which is reached at `socket`; `address` is what it calls itself.
-pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<Session, AskCassandra> {
+pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<NodeSession, AskCassandra> {
+    open_for(Kind::Records, socket, address).await
+}
+
+async fn open_for(kind: Kind, socket: SocketAddr, address: IpAddr) -> Result<NodeSession, AskCassandra> {
+    let relay = Relay::open(socket, kind).await.context(OpenRelaySnafu)?;
     // The driver takes the node for one of its own address, with the port that it was reached at.
-    let own = SocketAddr::new(address, socket.port());
+    let own = SocketAddr::new(address, relay.address().port());
     let only_this = AllowListHostFilter::new([own]).ok().context(FindAddressSnafu)?;
-    SessionBuilder::new()
-        .known_node_addr(socket)
+    let session = SessionBuilder::new()
+        .known_node_addr(relay.address())
         .host_filter(Arc::new(only_this))
-        .address_translator(Arc::new(HashMap::from([(own, socket)])))
+        .address_translator(Arc::new(HashMap::from([(own, relay.address())])))
         .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
         .fetch_schema_metadata(false)
         .fetch_full_schema_metadata(false)
@@ -140,12 +166,13 @@ pub async fn open_at(socket: SocketAddr, address: IpAddr) -> Result<Session, Ask
         .build()
         .await
         .map_err(Box::new)
-        .context(OpenSessionSnafu { address })
+        .context(OpenSessionSnafu { address })?;
+    Ok(NodeSession { session, _relay: relay })
 }
 
 async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
     let address = socket.ip();
-    let session = open_at(socket, address).await?;
+    let session = open_for(Kind::Facts, socket, address).await?;
     let local: Vec<(Uuid, String, Uuid)> =
         rows(&session, "SELECT host_id, bootstrapped, schema_version FROM system.local", ()).await?;
     let peers: Vec<(Option<Uuid>, Option<BTreeSet<String>>)> =

@@ -5,11 +5,15 @@
 //!
 //! All brokers are asked for their view at once; `view.rs` says what they agree on.
 
+mod answer;
+mod batch;
 mod browse;
 mod change;
 mod compression;
 mod connection;
 mod fetch;
+#[cfg(test)]
+mod hostile;
 mod lag;
 mod offsets;
 mod view;
@@ -52,7 +56,7 @@ pub const BROKER_MIN_IN_SYNC: u32 = 1;
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 mod version {
-    //! Versions of the requests; 3.9 brokers speak all of them.
+    //! Versions of the requests; 3.9 brokers speak all of them, and all write lengths as varints (`answer.rs`).
     pub(super) const METADATA: i16 = 12;
     pub(super) const CREATE_TOPICS: i16 = 7;
     pub(super) const CREATE_PARTITIONS: i16 = 3;
@@ -60,10 +64,13 @@ mod version {
     pub(super) const ALTER_CONFIGS: i16 = 1;
     pub(super) const FIND_COORDINATOR: i16 = 3;
     pub(super) const DESCRIBE_GROUPS: i16 = 5;
-    pub(super) const OFFSET_FETCH: i16 = 5;
-    pub(super) const LIST_OFFSETS: i16 = 5;
-    pub(super) const FETCH: i16 = 11;
+    pub(super) const OFFSET_FETCH: i16 = 6;
+    pub(super) const LIST_OFFSETS: i16 = 6;
+    pub(super) const FETCH: i16 = 12;
 }
+
+/// Topics whose configuration is asked for at once: each is some 3 kB of an answer.
+const TOPICS_AT_ONCE: usize = 200;
 
 /// `resource_type` of a topic in configuration requests.
 const TOPIC_RESOURCE: i8 = 2;
@@ -218,12 +225,12 @@ impl Kafka {
                     .with_configuration_keys(None)
             })
             .collect();
-        if resources.is_empty() {
-            return Ok(());
+        let mut results = Vec::new();
+        for some in resources.chunks(TOPICS_AT_ONCE) {
+            let request = DescribeConfigsRequest::default().with_resources(some.to_vec());
+            results.extend(self.ask_any(&request, version::DESCRIBE_CONFIGS).await?.results);
         }
-        let request = DescribeConfigsRequest::default().with_resources(resources);
-        let answer = self.ask_any(&request, version::DESCRIBE_CONFIGS).await?;
-        for result in answer.results {
+        for result in results {
             let topic = match result.resource_name.as_str() {
                 OFFSETS_TOPIC => facts.offsets_topic.as_mut(),
                 name => facts.topics.get_mut(name),

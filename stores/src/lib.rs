@@ -4,6 +4,7 @@
 //! Each store is reached by a [`reach::Reach`] and has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
 //! values; nothing here decides.
 
+mod budget;
 pub mod cassandra;
 pub mod json;
 pub mod kafka;

@@ -11,6 +11,9 @@ use tokio::time::timeout;
 use super::ANSWER_TIMEOUT;
 use super::reach::Reach;
 
+/// Most bytes of an answer that are read; a server's is some 200.
+const LONGEST_ANSWER: u64 = 4 << 10;
+
 /// What a server says it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
@@ -49,9 +52,9 @@ pub async fn observe(servers: &Reach<u32>) -> ZooKeeperFacts {
 async fn ask(address: SocketAddr) -> Option<Mode> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(b"srvr").await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    mode_of(&answer)
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await.ok()?;
+    mode_of(&String::from_utf8_lossy(&answer))
 }
 
 fn mode_of(answer: &str) -> Option<Mode> {
@@ -78,6 +81,40 @@ mod tests {
         assert!(!facts(&[Mode::Leader]).has_quorum(3));
         assert!(!facts(&[Mode::Follower, Mode::Follower]).has_quorum(3));
         assert!(!facts(&[]).has_quorum(1));
+    }
+
+    /// Serves one connection, and returns how many bytes it could send before the other side hung up.
+    async fn endless() -> (SocketAddr, tokio::task::JoinHandle<usize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("somebody connects");
+            let line = b"Mode of much: none\n".repeat(4096);
+            let mut sent = 0;
+            while stream.write_all(&line).await.is_ok() {
+                sent += line.len();
+            }
+            sent
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_stops_sending_is_left_after_4_kb() {
+        let (address, serving) = endless().await;
+        let facts = observe(&Reach::at(BTreeMap::from([(0, address)]))).await;
+        assert_eq!(facts, ZooKeeperFacts::default());
+        let sent = serving.await.expect("it ends when nobody reads");
+        assert!(sent < 16 << 20, "{sent} bytes went into buffers of the system");
+    }
+
+    #[test]
+    fn no_answer_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[b"Zookeeper version: 3.9.5\nMode: leader\n", b"not currently serving requests\n"];
+        let corpus = millrace_fuzz::Corpus { inputs, words: &["Mode: ", "\n", "\r", "follower"], longest: 8 << 10 };
+        millrace_fuzz::feed("srvr", corpus, |input| {
+            let _ = mode_of(&String::from_utf8_lossy(input));
+        });
     }
 
     #[test]

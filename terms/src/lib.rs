@@ -7,6 +7,7 @@
 //! units     durations and bytes as people write them
 //! params    values of a source's params
 //! template  texts with `${…}` in them
+//! expression  how large a CEL expression may be
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
@@ -20,6 +21,7 @@
 
 pub mod causes;
 pub mod cql;
+pub mod expression;
 mod origin;
 mod params;
 mod problem;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ipnet::IpNet;
 use millrace_terms::causes::chain_of;
 use millrace_terms::{ProcessSettings, ProduceSettings};
 use millrace_worker::letters::{Counts, LetterDesk, ReadLetters, Redriven, Start, read, redrive};
@@ -11,6 +12,7 @@ use millrace_worker::run::{processor, producer};
 use millrace_worker::sabotage::{self, Sabotages};
 use millrace_worker::settings::load;
 use millrace_worker::shutdown::on_signal;
+use millrace_worker::source::guard::Guard;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +37,9 @@ enum Road {
         /// By default the number at the end of HOSTNAME, as a StatefulSet gives it, or 0.
         #[arg(long, value_name = "N")]
         ordinal: Option<u32>,
+        /// Network that no source may reach, beside those that are not public; repeatable, or parted by commas.
+        #[arg(long, value_name = "CIDR", env = "FORBIDDEN_SOURCE_NETWORKS", value_delimiter = ',')]
+        forbidden_source_network: Vec<IpNet>,
     },
     /// Writes the records of Kafka topics into Cassandra tables.
     Process {
@@ -115,13 +120,15 @@ async fn main() -> ExitCode {
         warn!(?sabotages, "SABOTAGED ON PURPOSE: this worker loses data, use it for negative controls only");
     }
     match arguments.road {
-        Road::Produce { settings, ordinal } => produce(&settings, ordinal, sabotages).await,
+        Road::Produce { settings, ordinal, forbidden_source_network } => {
+            produce(&settings, ordinal, &forbidden_source_network, sabotages).await
+        }
         Road::Process { settings } => process(&settings, sabotages).await,
         Road::Letters { settings, action } => letters(settings, action).await,
     }
 }
 
-async fn produce(path: &Path, ordinal: Option<u32>, sabotages: Sabotages) -> ExitCode {
+async fn produce(path: &Path, ordinal: Option<u32>, forbidden: &[IpNet], sabotages: Sabotages) -> ExitCode {
     let settings: ProduceSettings = match load(path) {
         Ok(settings) => settings,
         Err(error) => return bad_settings(&chain_of(&error)),
@@ -131,7 +138,8 @@ async fn produce(path: &Path, ordinal: Option<u32>, sabotages: Sabotages) -> Exi
         Err(error) => return failure(&chain_of(&error)),
     };
     let ordinal = ordinal.unwrap_or_else(ordinal_from_hostname);
-    match producer(&settings, ordinal, sabotages, stop).await {
+    let guard = Guard::forbidding(&settings.allowed_source_hosts, forbidden);
+    match producer(&settings, ordinal, guard, sabotages, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_settings() => bad_settings(&chain_of(&error)),
         Err(error) => failure(&chain_of(&error)),

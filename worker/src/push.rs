@@ -9,7 +9,6 @@
 //! are counted, and cut off when their heads or bodies do not arrive in time.
 
 mod body;
-mod connections;
 mod refusal;
 
 use std::collections::BTreeMap;
@@ -26,6 +25,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use futures::StreamExt;
 use futures::future::join_all;
+use millrace_serve::{Limits, serve};
 use millrace_terms::PushSettings;
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -43,7 +43,6 @@ use crate::produce::delivery::{Sent, deliver};
 use crate::source::Records;
 use crate::telemetry::SourceLabel;
 use body::Format;
-pub use connections::Limits;
 use refusal::Refusal;
 
 /// Records that are mapped before other work has its turn.
@@ -106,7 +105,7 @@ impl<P: Publisher> PushServer<P> {
         let server = Arc::new(self);
         let router = Router::new().route("/sources/{name}", post(push::<P>)).with_state(Arc::clone(&server));
         let beats = Arc::clone(&server);
-        let deadline = connections::serve(listener, router, limits, move || beats.beat(), (stop, drain)).await;
+        let deadline = serve(listener, router, limits, move || beats.beat(), (stop, drain)).await;
         // Of clients that have gone there may be records left.
         let _ = timeout_at(deadline, server.await_settled()).await;
         server.give_up.cancel();

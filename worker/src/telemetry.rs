@@ -4,6 +4,7 @@
 
 mod metrics;
 mod throttle;
+mod unquoted;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,7 +120,8 @@ impl Telemetry {
     pub fn record_rejected(&self, source: &str, rejection: &MapRecord, place: &str) {
         self.metrics.rejected.get_or_create(&RejectionLabels::new(source, rejection.reason())).inc();
         if let Some(passed_over) = self.throttles.rejections_of(source).permit() {
-            warn!(source, reason = rejection.reason(), place, passed_over, "a record is rejected: {rejection}");
+            let what = unquoted::of_source(rejection);
+            warn!(source, reason = rejection.reason(), place, passed_over, what, "a record is rejected");
         }
     }
 
@@ -261,7 +263,8 @@ impl Telemetry {
         if let Some(passed_over) = self.throttles.dead_letters.permit() {
             let Position { partition: PartitionId { partition, .. }, offset, .. } = position;
             let reason = rejection.reason();
-            warn!(topic, partition, offset, reason, passed_over, "a record becomes a dead letter: {rejection}");
+            let what = unquoted::of_query(rejection);
+            warn!(topic, partition, offset, reason, passed_over, what, "a record becomes a dead letter");
         }
     }
 

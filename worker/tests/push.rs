@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_serve::Limits;
 use millrace_terms::{Bytes, Duration as Span, Origin, PushSettings, SourceSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::produce::ProduceHealth;
 use millrace_worker::kafka::memory::MemoryBroker;
 use millrace_worker::mapping::Mapping;
 use millrace_worker::produce::Shared;
-use millrace_worker::push::{Limits, PushServer, PushSource};
+use millrace_worker::push::{PushServer, PushSource};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::telemetry::Telemetry;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ impl Default for Setup {
         Self {
             memory: 1 << 20,
             settings: PushSettings { max_body: Bytes(64 << 10), timeout: Span::from_millis(500), token: None },
-            limits: Limits { connections: 8, head: Duration::from_millis(300), linger: Duration::ZERO },
+            limits: Limits { connections: 8, head: Duration::from_millis(300), linger: Duration::ZERO, ..Limits::PUSH },
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A fault belongs to one source and takes that source out; everything else goes on.
 
 use millrace_expressions::environment;
-use millrace_terms::PROFILE_FIELDS;
+use millrace_terms::{PROFILE_FIELDS, expression};
 
 use super::Fault;
 use crate::crd::{Source, StreamingPipelineSpec};
@@ -33,6 +33,9 @@ fn expressions<'a>(path: &'a str, source: &'a Source) -> impl Iterator<Item = Re
 
 /// Returns why an expression can never be evaluated over these variables.
 pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
+    if let Err(exceeded) = expression::check(expression) {
+        return Some(format!("'{}' {exceeded}", shown(expression)));
+    }
     let program = match environment().compile(expression) {
         Ok(program) => program,
         Err(errors) => {
@@ -51,6 +54,15 @@ pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
     }
     let function = unknown_function(&program)?;
     Some(format!("'{expression}' calls '{function}', which is not a function of CEL's standard library or its strings extension"))
+}
+
+/// Returns the beginning of an expression that may be very long.
+fn shown(expression: &str) -> String {
+    const LONGEST: usize = 60;
+    match expression.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &expression[..end]),
+        None => expression.to_owned(),
+    }
 }
 
 /// Returns a function that no evaluation can find.

@@ -41,6 +41,14 @@ impl Filter {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (text, None),
         });
+        // Whether there is one is no secret; what it says is.
+        let guesses = |(name, value): &(String, Option<String>)| value.is_some() && masking.hides_header(name);
+        if header.as_ref().is_some_and(guesses) {
+            return Err(Refusal::Forbidden {
+                right: Some("get streamingpipelines/unmasked".to_owned()),
+                message: "this header may quote what is masked and cannot be searched for".to_owned(),
+            });
+        }
         Ok(Self { key, contains: given(contains).map(|text| text.to_lowercase()), header, run: given(run) })
     }
 
@@ -85,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::mask::Mask;
+    use crate::messages::render::LETTER_MESSAGE;
 
     fn record() -> Record {
         Record {
@@ -141,6 +150,16 @@ mod tests {
         let written = Written { key: Some("k1".to_owned()), ..Written::default() };
         assert!(matches!(Filter::parse(&written, &key), Err(Refusal::Forbidden { .. })));
         assert!(Filter::parse(&written, &masking(&["id"])).is_ok());
+    }
+
+    #[test]
+    fn a_masked_header_confirms_no_guess() {
+        let asking = |header: &str| Written { header: Some(header.to_owned()), ..Written::default() };
+        let quoting = format!("{LETTER_MESSAGE}='ann@b' is no number");
+        assert!(matches!(Filter::parse(&asking(&quoting), &masking(&["email"])), Err(Refusal::Forbidden { .. })));
+        assert!(Filter::parse(&asking(&quoting), &masking(&[])).is_ok());
+        assert!(Filter::parse(&asking(LETTER_MESSAGE), &masking(&["email"])).is_ok());
+        assert!(Filter::parse(&asking("millrace-run=orders-1"), &masking(&["email"])).is_ok());
     }
 
     #[test]

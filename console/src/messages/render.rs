@@ -30,6 +30,13 @@ pub struct Masking {
     pub key: bool,
 }
 
+impl Masking {
+    /// Returns whether a header is kept from the viewer, since it may quote a value.
+    pub fn hides_header(&self, name: &str) -> bool {
+        name == LETTER_MESSAGE && !self.mask.is_empty()
+    }
+}
+
 /// Returns what the viewer sees of a record.
 pub fn render(record: &Record, masking: &Masking) -> Message {
     let Record { partition, offset, time, key, value, headers } = record;
@@ -45,8 +52,8 @@ pub fn render(record: &Record, masking: &Masking) -> Message {
         headers: headers
             .iter()
             .map(|(name, value)| {
-                let quotes = name == LETTER_MESSAGE && !masking.mask.is_empty();
-                let value = value.as_ref().map(|value| if quotes { hidden() } else { text(value, LONGEST_KEY) });
+                let shown = |value| if masking.hides_header(name) { hidden() } else { text(value, LONGEST_KEY) };
+                let value = value.as_ref().map(|value| shown(value));
                 MessageHeader { name: name.clone(), value }
             })
             .collect(),

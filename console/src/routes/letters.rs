@@ -44,7 +44,7 @@ pub async fn letters(
     }
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let topic = dead_letter_topic(&resource, &names);
-    let (_, masking) = permitted(&viewer, &namespace, &name, &topic).await?;
+    let (_, masking) = permitted(&viewer, &namespace, &name, &topic, "letters").await?;
     viewer.count_search()?;
     let filter = Filter::default();
     let wanted = Wanted { topic: &topic, filter: &filter, masking: &masking, limit: limit as usize };

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::access::Right;
 use crate::api::messages::{Filter as WrittenFilter, From, Messages, Query as Written, Topic, Topics};
+use crate::audit;
 use crate::messages::cursor::{Cursor, Direction};
 use crate::messages::filter::Filter;
 use crate::messages::render::Masking;
@@ -77,7 +78,7 @@ pub async fn page(
     Path((namespace, name, topic)): Path<(String, String, String)>,
     Query(written): Query<Written>,
 ) -> Result<Json<Messages>, Refusal> {
-    find(&viewer, &namespace, &name, &topic, written).await.map(Json)
+    find(&viewer, &namespace, &name, &topic, written, "messages").await.map(Json)
 }
 
 /// Gives messages as a file, one a line.
@@ -86,7 +87,7 @@ pub async fn file(
     Path((namespace, name, topic)): Path<(String, String, String)>,
     Query(written): Query<Written>,
 ) -> Result<Response, Refusal> {
-    let found = find(&viewer, &namespace, &name, &topic, written).await?;
+    let found = find(&viewer, &namespace, &name, &topic, written, "export").await?;
     let lines: Vec<String> = found.messages.iter().filter_map(|message| serde_json::to_string(message).ok()).collect();
     // Names of topics have letters, digits, dots, dashes and underscores only.
     let headers = [
@@ -102,8 +103,9 @@ async fn find(
     name: &str,
     topic: &str,
     written: Written,
+    reading: &'static str,
 ) -> Result<Messages, Refusal> {
-    let (names, masking) = permitted(viewer, namespace, name, topic).await?;
+    let (names, masking) = permitted(viewer, namespace, name, topic, reading).await?;
     viewer.count_search()?;
     let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MOST).contains(&limit) {
@@ -131,8 +133,21 @@ async fn find(
     })
 }
 
-/// Returns what a viewer who may read a topic does not see of it, or refuses.
-pub async fn permitted(viewer: &Viewer, namespace: &str, name: &str, topic: &str) -> Result<(Names, Masking), Refusal> {
+/// Returns what a viewer who may read a topic does not see of it, or refuses. Who read what, and how, goes on record.
+pub async fn permitted(
+    viewer: &Viewer,
+    namespace: &str,
+    name: &str,
+    topic: &str,
+    reading: &'static str,
+) -> Result<(Names, Masking), Refusal> {
+    let permitted = allowed(viewer, namespace, name, topic).await;
+    let unmasked = permitted.as_ref().is_ok_and(|(_, masking)| masking.mask.is_lifted());
+    audit::read(viewer.user(), reading, &Names::new(namespace, name), topic, unmasked, &permitted);
+    permitted
+}
+
+async fn allowed(viewer: &Viewer, namespace: &str, name: &str, topic: &str) -> Result<(Names, Masking), Refusal> {
     let (names, resource) = viewer.pipeline(namespace, name).await?;
     viewer.require(&names, Right::Messages).await?;
     if !topics_of(&resource, &names).iter().any(|declared| declared == topic) {

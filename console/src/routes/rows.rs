@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::access::Right;
 use crate::api::rows::{Column, Query as Written, Role, Rows, Table, Tables};
+use crate::audit;
 use crate::mask::{MASK, Mask};
 use crate::messages::render::beginning;
 use crate::refusal::Refusal;
@@ -67,10 +68,8 @@ pub async fn rows(
     Path((namespace, name, table)): Path<(String, String, String)>,
     Query(written): Query<Written>,
 ) -> Result<Json<Rows>, Refusal> {
-    let (names, resource) = viewer.pipeline(&namespace, &name).await?;
-    viewer.require(&names, Right::Rows).await?;
+    let (names, resource, mask) = permitted(&viewer, &namespace, &name, &table).await?;
     viewer.count_search()?;
-    let mask = viewer.mask(&names, &resource).await;
     let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MOST).contains(&limit) {
         return Err(Refusal::field("limit", format!("it must be from 1 to {MOST}")));
@@ -84,6 +83,25 @@ pub async fn rows(
         });
     }
     read(&viewer, &names, &resource, &table, &key, limit, &mask).await.map(Json)
+}
+
+/// Returns what a viewer who may read rows does not see of them, or refuses. Who read what goes on record.
+async fn permitted(
+    viewer: &Viewer,
+    namespace: &str,
+    name: &str,
+    table: &str,
+) -> Result<(Names, StreamingPipeline, Mask), Refusal> {
+    let allowed = async {
+        let (names, resource) = viewer.pipeline(namespace, name).await?;
+        viewer.require(&names, Right::Rows).await?;
+        let mask = viewer.mask(&names, &resource).await;
+        Ok((names, resource, mask))
+    };
+    let permitted = allowed.await;
+    let unmasked = permitted.as_ref().is_ok_and(|(_, _, mask)| mask.is_lifted());
+    audit::read(viewer.user(), "rows", &Names::new(namespace, name), table, unmasked, &permitted);
+    permitted
 }
 
 fn key_of(text: Option<&str>) -> Result<BTreeMap<String, Value>, Refusal> {

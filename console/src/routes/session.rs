@@ -45,7 +45,7 @@ pub async fn begin(
     audit::login(&address.ip().to_string(), &user.map_err(Clone::clone));
     let (identity, viewing) = identified?;
     // A login in place of another leaves nothing of it.
-    if let Some(secret) = secret_of(&headers) {
+    if let Some(secret) = secret_of(&headers, app.settings.secure_cookies) {
         app.sessions.end(&secret);
     }
     let (secret, session) = app.sessions.begin(identity, viewing, Utc::now());
@@ -60,7 +60,7 @@ pub async fn read(viewer: Viewer) -> Json<Session> {
 
 /// Ends the session.
 pub async fn end(viewer: Viewer, headers: HeaderMap) -> Response {
-    if let Some(secret) = secret_of(&headers) {
+    if let Some(secret) = secret_of(&headers, viewer.app.settings.secure_cookies) {
         viewer.app.sessions.end(&secret);
     }
     let cookie = session::cookie("", viewer.app.settings.secure_cookies, Terms::default().longest);

@@ -33,7 +33,7 @@ pub async fn tail(
     Path((namespace, name, topic)): Path<(String, String, String)>,
     Query(written): Query<Written>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let (names, masking) = permitted(&viewer, &namespace, &name, &topic).await?;
+    let (names, masking) = permitted(&viewer, &namespace, &name, &topic, "tail").await?;
     let filter = Filter::parse(&written, &masking)?;
     let permits = viewer.stream()?;
     let mut looks = viewer.app.taps.follow(&viewer.app.cluster, &names, &topic);

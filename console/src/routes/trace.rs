@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::messages::{kafka_of, masking, permitted, refusal};
+use super::named::is_object;
 use super::rows;
 use crate::access::Right;
 use crate::api::trace::{Fact, Outcome, Query as Written, Step, StepKind, Trace};
@@ -46,7 +47,7 @@ pub async fn trace(
     Path((namespace, name)): Path<(String, String)>,
     Query(written): Query<Written>,
 ) -> Result<Json<Trace>, Refusal> {
-    permitted(&viewer, &namespace, &name, &written.topic).await?;
+    permitted(&viewer, &namespace, &name, &written.topic, "trace").await?;
     viewer.count_search()?;
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let masking = masking(&viewer, &names, &resource, &written.topic).await;
@@ -109,6 +110,10 @@ async fn origin(viewer: &Viewer, names: &Names, source: Option<&str>, run: Optio
         };
         return vec![step(StepKind::Source, source.unwrap_or_default(), outcome, message)];
     };
+    if !is_object(run) {
+        let message = "the record names a run that cannot be".to_owned();
+        return vec![step(StepKind::Run, run, Outcome::Unknown, message)];
+    }
     let api: Api<IngestionRun> = Api::namespaced(viewer.client().clone(), names.namespace());
     match api.get(run).await {
         Ok(found) => {

@@ -11,8 +11,8 @@ use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::spec::TABLE;
 use millrace_e2e::{Live, Spec, Turn, in_shared};
+use millrace_stores::cassandra::NodeSession;
 use millrace_stores::cassandra::{open, rows};
-use scylla::client::session::Session;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -149,7 +149,7 @@ async fn send(live: &Live, record: &str) -> Result<i64> {
     live.kafka().await?.produce(0, &[(Bytes::from("key"), Bytes::from(record.to_owned()))]).await
 }
 
-async fn session(live: &Live) -> Result<Session> {
+async fn session(live: &Live) -> Result<NodeSession> {
     let addresses = live.addresses(Component::Cassandra).await?;
     let address = addresses.values().next().context("no Cassandra node has an address")?;
     open(*address).await.context("cannot reach Cassandra")
@@ -226,7 +226,7 @@ async fn a_type_is_extended(live: &Live, spec: Spec, id: Uuid) -> Result<()> {
 }
 
 /// Why a list must be frozen (docs/decisions/0006-lists-are-frozen.md), and a set need not.
-async fn only_lists_are_doubled_by_a_repeated_write(session: &Session) -> Result<()> {
+async fn only_lists_are_doubled_by_a_repeated_write(session: &NodeSession) -> Result<()> {
     for statement in [
         "CREATE TABLE streams.repeated (id int PRIMARY KEY, a_list list<int>, a_set set<int>, a_map map<int, int>)",
         "INSERT INTO streams.repeated (id, a_list, a_set, a_map) VALUES (1, [1], {1}, {1: 1}) USING TIMESTAMP 1000",

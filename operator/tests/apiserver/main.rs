@@ -12,6 +12,7 @@ mod foreign;
 mod gate;
 mod idle;
 mod kills;
+mod policies;
 mod rights;
 mod server;
 mod snapshot;

@@ -166,7 +166,7 @@ impl Server {
             eventually(&format!("{name} is served"), established).await?;
         }
         make_namespace(&admin, SYSTEM).await?;
-        for object in chart_rights()? {
+        for object in chart_rights()?.into_iter().chain(chart_policies()?) {
             apply_any(&admin, &object).await?;
         }
         Ok(())
@@ -262,12 +262,24 @@ fn crds() -> Result<Vec<CustomResourceDefinition>> {
 
 /// Returns what the chart gives the operator: its roles, and their bindings.
 pub fn chart_rights() -> Result<Vec<Value>> {
+    chart_objects(RELEASE, &["templates/rbac.yaml"], &[])
+}
+
+/// Returns the chart's admission policies of pipelines and of the operator's own account.
+fn chart_policies() -> Result<Vec<Value>> {
+    let image = ["--set-string", "worker.image.repository=worker,worker.image.tag=1"];
+    chart_objects(RELEASE, &["templates/references.yaml", "templates/own-account.yaml"], &image)
+}
+
+/// Returns what some templates of the chart render for a release.
+pub fn chart_objects(release: &str, templates: &[&str], flags: &[&str]) -> Result<Vec<Value>> {
     let mut helm = Command::new("helm");
-    helm.args(["template", RELEASE]).arg(repository().join("charts/millrace")).args(["--namespace", SYSTEM]);
-    let output = helm
-        .args(["--kube-version", "1.34.0", "--show-only", "templates/rbac.yaml"])
-        .output()
-        .context("cannot run helm")?;
+    helm.args(["template", release]).arg(repository().join("charts/millrace")).args(["--namespace", SYSTEM]);
+    helm.args(["--kube-version", "1.34.0"]).args(flags);
+    templates.iter().for_each(|template| {
+        helm.args(["--show-only", template]);
+    });
+    let output = helm.output().context("cannot run helm")?;
     ensure!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
     let documents = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize);
@@ -275,12 +287,12 @@ pub fn chart_rights() -> Result<Vec<Value>> {
     Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
 }
 
-/// Applies an object of any kind of RBAC.
+/// Applies an object of any kind of RBAC or of admission policies.
 pub async fn apply_any(client: &Client, object: &Value) -> Result<()> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api, kind, name, namespace) =
         (text("/apiVersion"), text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
-    let plural = format!("{}s", kind.to_lowercase());
+    let plural = format!("{}s", kind.to_lowercase()).replace("policys", "policies");
     let scope = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
     let path = format!("/apis/{api}{scope}/{plural}/{name}?fieldManager=tests&force=true");
     let request = axum::http::Request::patch(path)

@@ -7,7 +7,8 @@ use millrace_api::pipeline::{Cassandra, Table};
 use millrace_terms::{ColumnSettings, TypeSettings};
 use snafu::{OptionExt, ResultExt};
 
-use super::{AskCassandra, ExecuteSnafu, FindAddressSnafu, open_at, quoted};
+use super::{AskCassandra, ExecuteSnafu, FindAddressSnafu, open_for, quoted};
+use crate::budget::Kind;
 
 /// A change to the schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +73,7 @@ impl Change {
 /// Makes a change by one node, and awaits schema agreement.
 pub async fn change(node: Option<SocketAddr>, cassandra: &Cassandra, change: &Change) -> Result<(), AskCassandra> {
     let node = node.context(FindAddressSnafu)?;
-    let session = open_at(node, node.ip()).await?;
+    let session = open_for(Kind::Facts, node, node.ip()).await?;
     let statement = change.statement(cassandra);
     session
         .query_unpaged(statement.as_str(), ())

@@ -8,8 +8,10 @@ use kafka_protocol::records::Compression;
 use lz4_flex::frame::FrameDecoder;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
-/// Largest batch, unpacked.
-const MAX_BATCH: u64 = 64 << 20;
+use crate::budget::Kind;
+
+/// Largest batch, unpacked: as much as a whole answer of records.
+const MAX_BATCH: u64 = Kind::Records.largest() as u64;
 
 /// What Java's clients put before their blocks of Snappy; followed by two version numbers of four bytes each.
 const SNAPPY_BLOCKS: &[u8] = b"\x82SNAPPY\0";
@@ -125,7 +127,7 @@ mod tests {
         let zeros = vec![0; MAX_BATCH as usize + 1];
         for codec in [Compression::Gzip, Compression::Snappy, Compression::Zstd] {
             let refused = unpacked(&packed(codec, &zeros), codec).expect_err("it is too large");
-            assert_eq!(refused.to_string(), "the batch is larger than 67108864 bytes", "{codec:?}");
+            assert_eq!(refused.to_string(), "the batch is larger than 16777216 bytes", "{codec:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest};
 use kafka_protocol::records::RecordBatchDecoder;
 use snafu::OptionExt;
 
+use super::batch::{Announced, walk};
 use super::compression::unpacked;
 use super::connection::{AskBroker, Connection};
 use super::offsets::EARLIEST;
@@ -144,13 +145,18 @@ fn request_of(topic: &str, wanted: &[(i32, i64)], partitions: usize, bounds: &Bo
 }
 
 /// Decodes whole batches until `bytes` are exceeded; an answer may end in the middle of one.
-fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<Fetched, AskKafka> {
+pub(super) fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<Fetched, AskKafka> {
     let partition = data.partition_index;
     let mut batches = data.records.unwrap_or_default();
     let mut fetched = Fetched { records: Vec::new(), next: offset };
     let mut size = 0;
     while let Some((mut batch, behind)) = next_batch(&mut batches) {
-        let unpack = |packed: &mut Bytes, compression| unpacked(packed, compression).map_err(Into::into);
+        let announced = Announced::by(&batch).unwrap_or_default();
+        let unpack = |packed: &mut Bytes, compression| {
+            let plain = unpacked(packed, compression)?;
+            walk(&plain, announced)?;
+            Ok(plain)
+        };
         let set = RecordBatchDecoder::decode_with_custom_compression(&mut batch, Some(unpack)).map_err(|error| {
             AskKafka::Decode { place: format!("{partition}:{}", fetched.next), reason: format!("{error:#}") }
         })?;
@@ -176,7 +182,8 @@ fn next_batch(batches: &mut Bytes) -> Option<(Bytes, i64)> {
     let length = i32::from_be_bytes(header[8..12].try_into().ok()?);
     let last = i32::from_be_bytes(header[23..27].try_into().ok()?);
     let whole = BATCH_PREFIX + usize::try_from(length).ok()?;
-    (batches.remaining() >= whole).then(|| (batches.split_to(whole), base + i64::from(last) + 1))
+    let behind = base.saturating_add(i64::from(last)).saturating_add(1);
+    (batches.remaining() >= whole).then(|| (batches.split_to(whole), behind))
 }
 
 fn record_of(partition: i32, record: kafka_protocol::records::Record) -> Record {
@@ -191,14 +198,14 @@ fn record_of(partition: i32, record: kafka_protocol::records::Record) -> Record 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::BytesMut;
     use kafka_protocol::protocol::StrBytes;
     use kafka_protocol::records::{self, Compression, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
     use super::*;
 
-    fn batch(first: i64, values: &[&'static str], control: bool) -> Bytes {
+    pub(crate) fn batch(first: i64, values: &[&'static str], control: bool) -> Bytes {
         let records: Vec<records::Record> = (first..)
             .zip(values)
             .map(|(offset, value)| records::Record {
@@ -245,6 +252,25 @@ mod tests {
         let batches = [batch(10, &["marker"], true), batch(11, &["abc"], false), batch(12, &["d"], false)];
         assert_eq!(read(&batches[..1], 10, 1_000), (Vec::new(), 11));
         assert_eq!(read(&batches, 10, 2), (vec![(11, Bytes::from("abc"))], 12));
+    }
+
+    /// The codec would make room for them all, and the checksum is right.
+    #[test]
+    fn refuses_records_that_are_announced_only() {
+        let mut batch = batch(10, &["a"], false).to_vec();
+        batch[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+        let checksum = crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+        let data = PartitionData::default().with_records(Some(batch.into()));
+        let error = decoded(data, 10, 1).expect_err("they are not there");
+        assert!(error.to_string().contains("does not hold the 2147483647 records"), "{error}");
+    }
+
+    /// Castagnoli's, bit by bit.
+    pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0_u32, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
+        })
     }
 
     #[test]

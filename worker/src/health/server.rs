@@ -1,14 +1,14 @@
 //! The worker's own HTTP endpoints: `/healthz`, `/readyz`, `/metrics`, and what else its road has to tell.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use millrace_serve::{Limits, listen, serve_always};
 use snafu::{ResultExt, Snafu};
-use tokio::net::TcpListener;
 
 use super::Health;
 use crate::telemetry::Telemetry;
@@ -46,16 +46,8 @@ pub async fn serve<H: Health>(
         .route("/metrics", get(metrics::<H>))
         .with_state(Arc::new(Shared { health, telemetry }))
         .merge(more);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(serve_always(listener, router, Limits::HEALTH));
     Ok(address)
-}
-
-/// Listens on IPv6 and IPv4, or on IPv4 alone where the machine has no IPv6.
-pub(crate) async fn listen(port: u16) -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
-    }
 }
 
 async fn healthz<H: Health>(State(shared): State<Arc<Shared<H>>>) -> Response {

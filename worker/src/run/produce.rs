@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
+use millrace_serve::Limits;
 use millrace_terms::causes::chain_of;
 use millrace_terms::{Origin, ProduceSettings, SOURCES_PATH, SourceSettings};
 use snafu::{ResultExt, Snafu};
@@ -19,7 +20,7 @@ use crate::health::server::{self, ServeHealth};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
 use crate::mapping::{CompileMapping, Mapping};
 use crate::produce::{Lane, Once, Produce, RunProduce, Shared};
-use crate::push::{Limits, PushServer, PushSource};
+use crate::push::{PushServer, PushSource};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::source::Source;
 use crate::source::files::FilesSource;
@@ -67,15 +68,16 @@ impl RunProducer {
 pub async fn producer(
     settings: &ProduceSettings,
     ordinal: u32,
+    guard: Guard,
     sabotages: Sabotages,
     stop: CancellationToken,
 ) -> Result<(), RunProducer> {
     let Some(run) = &settings.run else {
-        return drive(settings, ordinal, sabotages, stop).await;
+        return drive(settings, ordinal, guard, sabotages, stop).await;
     };
     let span = tracing::info_span!("run", run = run.name, attempt = run.attempt, trace_parent = run.trace_parent);
     // A Job's pod has no ordinal, and the run has one source.
-    let ended = drive(settings, 0, sabotages, stop).instrument(span).await;
+    let ended = drive(settings, 0, guard, sabotages, stop).instrument(span).await;
     match ended {
         // It has written its result.
         Ok(()) | Err(RunProducer::Attempt { .. }) => ended,
@@ -89,6 +91,7 @@ pub async fn producer(
 async fn drive(
     settings: &ProduceSettings,
     ordinal: u32,
+    guard: Guard,
     sabotages: Sabotages,
     stop: CancellationToken,
 ) -> Result<(), RunProducer> {
@@ -113,7 +116,7 @@ async fn drive(
     };
     let mut starter = Starter {
         settings,
-        guard: Guard::new(&settings.allowed_source_hosts),
+        guard,
         shared,
         road: Produce::new(settings.drain_timeout.get()),
         pushed: Vec::new(),
@@ -224,10 +227,10 @@ impl Starter<'_> {
     async fn finish(mut self) -> Result<Produce, RunProducer> {
         if !self.pushed.is_empty() {
             let port = self.settings.push_port.expect("the settings are checked");
-            let listener = server::listen(port).await.context(ListenSnafu { port })?;
+            let listener = millrace_serve::listen(port).await.context(ListenSnafu { port })?;
             let push = PushServer::new(self.pushed, self.shared);
             let drain = self.settings.drain_timeout.get();
-            self.road.add(push.run(listener, Limits::default(), self.stop, drain));
+            self.road.add(push.run(listener, Limits::PUSH, self.stop, drain));
         }
         Ok(self.road)
     }

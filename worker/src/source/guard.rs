@@ -2,14 +2,19 @@
 //!
 //! A host name is resolved here and *all* its addresses are checked; the client connects to the checked addresses and
 //! to no others, so a name that changes its mind between check and connect gains nothing. Hosts that the chart allows
-//! (exact names, never from the custom resource) skip the check. The egress NetworkPolicy is a second wall before
-//! link-local and metadata addresses only: other private addresses are stopped here or not at all.
+//! (exact names, never from the custom resource) skip the check, but for the metadata addresses of clouds
+//! (`guard/metadata.rs`) and the networks that the chart forbids: those are reached only where the address itself is
+//! allowed. The egress NetworkPolicy is a second wall before link-local addresses only: others are stopped here or not at
+//! all.
+
+mod metadata;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use metadata::METADATA;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use snafu::Snafu;
@@ -28,13 +33,19 @@ pub struct Forbidden {
 #[derive(Clone, Debug)]
 pub struct Guard {
     allowed: Arc<BTreeSet<String>>,
+    forbidden: Arc<[IpNet]>,
 }
 
 impl Guard {
-    /// Makes a guard that lets `allowed` hosts have any address.
+    /// Makes a guard that lets `allowed` hosts have private addresses.
     pub fn new(allowed: &[String]) -> Self {
+        Self::forbidding(allowed, &[])
+    }
+
+    /// Makes a guard that lets `allowed` hosts have private addresses, and none have one of the `forbidden` networks.
+    pub fn forbidding(allowed: &[String], forbidden: &[IpNet]) -> Self {
         let normalized = allowed.iter().map(|host| bare(host).to_ascii_lowercase());
-        Self { allowed: Arc::new(normalized.collect()) }
+        Self { allowed: Arc::new(normalized.collect()), forbidden: forbidden.into() }
     }
 
     /// Checks a URL whose host is an address in itself, in whatever notation; the URL parser has normalized it.
@@ -47,10 +58,22 @@ impl Guard {
     }
 
     fn check(&self, host: &str, address: IpAddr) -> Result<(), Forbidden> {
-        if is_public(address) || self.allowed.contains(&host.to_ascii_lowercase()) {
-            return Ok(());
+        let allowed = self.allowed.contains(&host.to_ascii_lowercase());
+        let guarded = is_metadata(address) || self.is_forbidden(address);
+        // A name may change its mind; whoever allows an address means it.
+        let is_literal = bare(host).parse::<IpAddr>().is_ok();
+        match (allowed, guarded) {
+            (true, true) if is_literal => Ok(()),
+            (_, true) => ForbiddenSnafu { host, address }.fail(),
+            (true, false) => Ok(()),
+            (false, false) if is_public(address) => Ok(()),
+            (false, false) => ForbiddenSnafu { host, address }.fail(),
         }
-        ForbiddenSnafu { host, address }.fail()
+    }
+
+    fn is_forbidden(&self, address: IpAddr) -> bool {
+        let plain = plain(address);
+        self.forbidden.iter().any(|net| net.contains(&address) || net.contains(&plain))
     }
 
     async fn resolve_checked(self, host: String) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
@@ -74,8 +97,28 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
+/// Returns the IPv4 address that an IPv6 address stands for, or the address itself.
+fn plain(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if TRANSLATED_V4.contains(&address) => translated(address),
+        other => other,
+    }
+}
+
+/// Returns whether a cloud tells its machines about themselves at an address.
+fn is_metadata(address: IpAddr) -> bool {
+    let plain = plain(address);
+    METADATA_NETS.iter().any(|net| net.contains(&plain))
+}
+
+static METADATA_NETS: LazyLock<Vec<IpNet>> =
+    LazyLock::new(|| METADATA.iter().map(|(network, _)| net(network)).collect());
+
 /// Returns whether an address is one of the public internet.
 pub fn is_public(address: IpAddr) -> bool {
+    if is_metadata(address) {
+        return false;
+    }
     match address {
         IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|net| net.contains(&address)),
         IpAddr::V6(address) => is_public_v6(address),
@@ -85,10 +128,14 @@ pub fn is_public(address: IpAddr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     // Where only IPv6 is spoken, a name server gives IPv4-only hosts addresses of this prefix (RFC 6052).
     if TRANSLATED_V4.contains(&address) {
-        let [.., a, b, c, d] = address.octets();
-        return is_public(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
+        return is_public(translated(address));
     }
     GLOBAL_UNICAST.contains(&address) && !NOT_PUBLIC_V6.iter().any(|net| net.contains(&address))
+}
+
+fn translated(address: Ipv6Addr) -> IpAddr {
+    let [.., a, b, c, d] = address.octets();
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
 /// From the IANA special-purpose registry.
@@ -178,6 +225,13 @@ mod tests {
     #[case("http://[::ffff:8.8.8.8]/")]
     #[case("http://[::ffff:a9fe:a9fe]/")]
     #[case("http://[::127.0.0.1]/")] // v4-compatible
+    #[case("http://168.63.129.16/machine")] // Azure's WireServer, an address of the public internet
+    #[case("http://2822734096/")] // the same in decimal
+    #[case("http://[64:ff9b::168.63.129.16]/")]
+    #[case("http://192.80.8.124/metadata")]
+    #[case("http://100.100.100.200/latest/meta-data/")]
+    #[case("http://192.0.0.192/latest/")]
+    #[case("http://[fd20:ce::254]/")]
     #[case("http://[64:ff9b::10.0.0.1]/")]
     #[case("http://[64:ff9b:1::1]/")]
     #[case("http://[100::1]/")] // discard
@@ -196,6 +250,8 @@ mod tests {
 
     #[rstest]
     #[case("http://8.8.8.8/")]
+    #[case("http://168.63.129.15/")]
+    #[case("http://168.63.129.17/")]
     #[case("http://1.1.1.1/")]
     #[case("http://134744072/")] // 8.8.8.8 in decimal
     #[case("http://100.63.255.255/")]
@@ -222,6 +278,36 @@ mod tests {
         for host in ["demo.svc", "sample.demo.svc.", "a.sample.demo.svc", "sample.demo.svc.evil.example", "10.1.2.4"] {
             assert!(guard.check(host, private).is_err(), "{host}");
         }
+    }
+
+    #[test]
+    fn an_allowed_name_may_have_private_addresses_but_none_of_metadata() {
+        let guard = Guard::new(&["sample.demo.svc".to_owned(), "169.254.169.254".to_owned()]);
+        assert_eq!(guard.check("sample.demo.svc", IpAddr::from([10, 0, 0, 1])), Ok(()));
+        for metadata in
+            ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "::ffff:169.254.1.1"]
+        {
+            let address = metadata.parse().expect("an address");
+            assert!(guard.check("sample.demo.svc", address).is_err(), "{metadata}");
+        }
+        let allowed = guard.check("169.254.169.254", IpAddr::from([169, 254, 169, 254]));
+        assert_eq!(allowed, Ok(()), "whoever allows the address itself means it");
+    }
+
+    #[test]
+    fn forbidden_networks_are_refused_public_or_allowed() {
+        let nets: Vec<IpNet> = nets(&["8.8.8.0/24", "2606:4700::/32", "10.1.0.0/16"]);
+        let guard = Guard::forbidding(&["internal.svc".to_owned()], &nets);
+        for (host, address) in [
+            ("dns.example", "8.8.8.8"),
+            ("a.example", "2606:4700::1"),
+            ("internal.svc", "10.1.2.3"),
+            ("b.example", "64:ff9b::808:808"),
+        ] {
+            assert!(guard.check(host, address.parse().expect("an address")).is_err(), "{host} {address}");
+        }
+        assert_eq!(guard.check("internal.svc", IpAddr::from([10, 2, 0, 1])), Ok(()));
+        assert_eq!(guard.check("c.example", IpAddr::from([8, 8, 4, 4])), Ok(()));
     }
 
     #[tokio::test]

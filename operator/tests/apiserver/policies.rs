@@ -1,0 +1,253 @@
+//! The chart's admission policies on the API server: what a pipeline may refer to, by who writes it, and what the operator's
+//! own account may write. Every other test here runs with them, so what the operator really writes passes.
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::eventually;
+use crate::server::{SYSTEM, Who, apply_any, chart_objects, make_namespace, server};
+
+/// What the API server says to an object that nobody keeps: nothing, when it would take it.
+async fn refusal(client: &Client, path: &str, object: &Value) -> Result<Option<String>> {
+    let request = Request::post(format!("{path}?dryRun=All")).header("content-type", "application/json");
+    match client.request::<Value>(request.body(serde_json::to_vec(object)?)?).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A Job as the operator writes it.
+fn job() -> Value {
+    let container = json!({
+        "name": "run", "image": "worker:1",
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+    });
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "again-1", "labels": {"app.kubernetes.io/managed-by": "millrace-operator"}},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [{"name": "settings", "configMap": {"name": "again-1"}}],
+        }}},
+    })
+}
+
+/// Places in a Job, what is put there (null: taken away), and a part of what the refusal says.
+fn crimes() -> Vec<(&'static str, Value, &'static str)> {
+    const POD: &str = "/spec/template/spec";
+    let host = json!([{"name": "host", "hostPath": {"path": "/"}}]);
+    let token = json!([{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
+    vec![
+        ("/metadata/labels", json!({"app.kubernetes.io/managed-by": "me"}), "managed-by=millrace-operator"),
+        ("/metadata/labels", json!({}), "managed-by=millrace-operator"),
+        (POD, json!({"hostNetwork": true}), "no namespace of the host"),
+        (POD, json!({"hostPID": true}), "no namespace of the host"),
+        (POD, json!({"hostIPC": true}), "no namespace of the host"),
+        (POD, json!({"automountServiceAccountToken": true}), "no Kubernetes identity"),
+        (POD, json!({"automountServiceAccountToken": null}), "no Kubernetes identity"),
+        (POD, json!({"volumes": token}), "no Kubernetes identity"),
+        (POD, json!({"volumes": host}), "no path of the host"),
+        (POD, json!({"securityContext": null}), "do not run as root"),
+        ("/spec/template/spec/securityContext", json!({"runAsNonRoot": false}), "do not run as root"),
+        ("/spec/template/spec/securityContext", json!({"seccompProfile": {"type": "Unconfined"}}), "seccomp"),
+        ("/spec/template/spec/containers/0", json!({"image": "miner:1"}), "image worker:1 only"),
+        ("/spec/template/spec/containers/0", json!({"securityContext": null}), "no privileges"),
+        (
+            "/spec/template/spec/containers/0",
+            json!({"ports": [{"containerPort": 1, "hostPort": 1}]}),
+            "port of the host",
+        ),
+        ("/spec/template/spec/containers/0/securityContext", json!({"privileged": true}), "privilege"),
+        (
+            "/spec/template/spec/containers/0/securityContext",
+            json!({"allowPrivilegeEscalation": true}),
+            "no privileges",
+        ),
+        ("/spec/template/spec/containers/0/securityContext", json!({"runAsUser": 0}), "no privileges"),
+        (
+            "/spec/template/spec/containers/0/securityContext/capabilities",
+            json!({"add": ["SYS_ADMIN"]}),
+            "no privileges",
+        ),
+        ("/spec/template/spec/containers/0/securityContext/capabilities", json!({"drop": null}), "no privileges"),
+        (POD, json!({"initContainers": [{"name": "first", "image": "worker:1"}]}), "no privileges"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn the_operators_account_writes_unprivileged_pods_only() -> Result<()> {
+    const JOBS: &str = "/apis/batch/v1/namespaces/policies-own/jobs";
+    let server = server().await?;
+    let (operator, admin) = (server.client(Who::Operator).await?, server.client(Who::Everybody).await?);
+    make_namespace(&admin, "policies-own").await?;
+    // A policy counts some moments after it was made.
+    let mut first = job();
+    first["metadata"]["labels"] = json!({});
+    eventually("the policy counts", async || Ok(refusal(&operator, JOBS, &first).await?.map(drop))).await?;
+
+    let said = refusal(&operator, JOBS, &job()).await?;
+    ensure!(said.is_none(), "a Job as the operator writes it is refused: {said:?}");
+    let mut faults = Vec::new();
+    for (place, change, says) in crimes() {
+        let mut broken = job();
+        let holder = broken.pointer_mut(place).and_then(Value::as_object_mut).context("the place is there")?;
+        if place == "/metadata/labels" {
+            holder.clear();
+        }
+        holder.extend(change.as_object().cloned().unwrap_or_default());
+        holder.retain(|_, value| !value.is_null());
+        match refusal(&operator, JOBS, &broken).await? {
+            Some(said) if said.contains(says) => {}
+            other => faults.push(format!("{place} {change}: {other:?}")),
+        }
+        // Negative control: it is who asks that matters.
+        if let Some(said) = refusal(&admin, JOBS, &broken).await?.filter(|said| said.contains("own-account")) {
+            faults.push(format!("{place} {change}: everybody is told {said}"));
+        }
+    }
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+/// The smallest pipeline, with these sources.
+fn pipeline(sources: Value) -> Value {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/samples/accepted/one-of-each.yaml");
+    let text = std::fs::read_to_string(file).expect("the sample is there");
+    let mut pipeline: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
+    let mut source = pipeline["spec"]["producer"]["sources"][0].clone();
+    source.as_object_mut().expect("a source is an object").extend(sources.as_object().cloned().unwrap_or_default());
+    pipeline["spec"]["producer"]["sources"] = json!([source]);
+    pipeline
+}
+
+fn with_headers(secrets: &[&str]) -> Value {
+    let header = |(index, name): (usize, &&str)| json!({"name": format!("X-{index}"), "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}});
+    let headers: Vec<Value> = secrets.iter().enumerate().map(header).collect();
+    pipeline(json!({"http": {"url": "https://a.example/", "headers": headers}}))
+}
+
+/// Gives the account that has no rights these rules in a namespace.
+async fn grant(admin: &Client, namespace: &str, rules: Value) -> Result<()> {
+    let metadata = json!({"name": "writer", "namespace": namespace});
+    let api = "rbac.authorization.k8s.io";
+    let role = json!({"apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": metadata, "rules": rules});
+    let binding = json!({
+        "apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": "writer"},
+        "subjects": [{"kind": "ServiceAccount", "name": "nobody", "namespace": SYSTEM}],
+    });
+    apply_any(admin, &role).await?;
+    apply_any(admin, &binding).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
+    const NAMESPACE: &str = "policies-secrets";
+    const PATH: &str = "/apis/millrace.dev/v1alpha1/namespaces/policies-secrets/streamingpipelines";
+    let server = server().await?;
+    let (writer, admin) = (server.client(Who::Nobody).await?, server.client(Who::Everybody).await?);
+    make_namespace(&admin, NAMESPACE).await?;
+    let writes = json!({
+        "apiGroups": ["millrace.dev"], "resources": ["streamingpipelines"],
+        "verbs": ["get", "create", "update", "patch"],
+    });
+    let reads = |names: Value| {
+        let mut rule = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]});
+        if !names.is_null() {
+            rule["resourceNames"] = names;
+        }
+        json!([writes, rule])
+    };
+    grant(&admin, NAMESPACE, json!([writes])).await?;
+    let refused = async |pipeline: &Value| refusal(&writer, PATH, pipeline).await;
+
+    eventually("the policy counts", async || {
+        Ok(refused(&with_headers(&["a"])).await?.filter(|said| said.contains("Secret 'a'")).map(drop))
+    })
+    .await?;
+    ensure!(refused(&with_headers(&[])).await?.is_none(), "a pipeline without Secrets is for whoever may write some");
+    let pushed = pipeline(json!({
+        "http": null, "push": {"tokenFrom": {"secretKeyRef": {"name": "t", "key": "k"}}},
+    }));
+    let said = refused(&pushed).await?.unwrap_or_default();
+    ensure!(said.contains("Secret 't'"), "{said}");
+    ensure!(refusal(&admin, PATH, &with_headers(&["a"])).await?.is_none(), "whoever may get it may name it");
+
+    grant(&admin, NAMESPACE, reads(json!(["a", "b"]))).await?;
+    eventually("the right counts", async || Ok(refused(&with_headers(&["a", "b"])).await?.is_none().then_some(())))
+        .await?;
+    let said = refused(&with_headers(&["a", "b", "c"])).await?.unwrap_or_default();
+    ensure!(said.contains("Secret 'c'") && said.contains("nobody"), "{said}");
+    let sixteen = ["a"; 16];
+    ensure!(refused(&with_headers(&sixteen)).await?.is_none(), "16 names are judged one by one");
+    let said = refused(&with_headers(&["a"; 17])).await?.unwrap_or_default();
+    ensure!(said.contains("more than 16 Secrets"), "{said}");
+
+    // Who may not get a Secret may change all but the sources of a pipeline that names it.
+    let created = Request::post(PATH).header("content-type", "application/json");
+    admin.request::<Value>(created.body(serde_json::to_vec(&with_headers(&["z"]))?)?).await?;
+    let patched = async |change: Value| {
+        let request = Request::patch(format!("{PATH}/users?dryRun=All"));
+        let request = request.header("content-type", "application/merge-patch+json");
+        match writer.request::<Value>(request.body(serde_json::to_vec(&change)?)?).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+            Err(error) => bail!("{error}"),
+        }
+    };
+    ensure!(patched(json!({"metadata": {"labels": {"team": "a"}}})).await?.is_none(), "labels are his");
+    ensure!(patched(json!({"spec": {"processor": {"replicas": 2}}})).await?.is_none(), "so are replicas");
+    let elsewhere = &with_headers(&["z"])["spec"]["producer"]["sources"];
+    let mut elsewhere = elsewhere.clone();
+    elsewhere[0]["http"]["url"] = json!("https://evil.example/");
+    let said = patched(json!({"spec": {"producer": {"sources": elsewhere}}})).await?.unwrap_or_default();
+    ensure!(said.contains("Secret 'z'"), "the Secret may be sent elsewhere: {said:?}");
+
+    grant(&admin, NAMESPACE, reads(Value::Null)).await?;
+    eventually("the right counts", async || Ok(refused(&with_headers(&["c"; 20])).await?.is_none().then_some(()))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn a_pipeline_names_images_of_the_allowed_registries() -> Result<()> {
+    const PATH: &str = "/apis/millrace.dev/v1alpha1/namespaces/policies-images/streamingpipelines";
+    let admin = server().await?.client(Who::Everybody).await?;
+    make_namespace(&admin, "policies-images").await?;
+    let flags = ["--set", "admissionPolicy.references=false,admissionPolicy.images={registry.example.com/,zookeeper:}"];
+    for mut object in chart_objects("images", &["templates/references.yaml"], &flags)? {
+        if object["kind"] == "ValidatingAdmissionPolicyBinding" {
+            let here = json!({"matchLabels": {"kubernetes.io/metadata.name": "policies-images"}});
+            object["spec"]["matchResources"] = json!({"namespaceSelector": here});
+        }
+        apply_any(&admin, &object).await?;
+    }
+    let with = |store: &str, image: &str| {
+        let mut pipeline = pipeline(json!({}));
+        pipeline["spec"][store]["image"] = json!(image);
+        pipeline
+    };
+    let foreign = with("kafka", "evil.example/kafka:3.9.2");
+    eventually("the policy counts", async || {
+        Ok(refusal(&admin, PATH, &foreign).await?.filter(|said| said.contains("evil.example/kafka:3.9.2")).map(drop))
+    })
+    .await?;
+    for (store, image) in [("kafka", "registry.example.com/kafka:3.9.2"), ("zookeeper", "zookeeper:3.9.5")] {
+        let said = refusal(&admin, PATH, &with(store, image)).await?;
+        ensure!(said.is_none(), "{image}: {said:?}");
+    }
+    ensure!(refusal(&admin, PATH, &pipeline(json!({}))).await?.is_none(), "images by default");
+    let said = refusal(&admin, PATH, &with("cassandra", "registry.example.com.evil.example/c:1")).await?;
+    ensure!(said.is_some(), "a beginning is one with its slash");
+    Ok(())
+}
