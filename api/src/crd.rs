@@ -26,10 +26,10 @@ pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeFi
 pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, Processor, Query};
 pub use producer::{
-    Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre, SecretKeyReference,
-    Source,
+    Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre,
+    SecretKeyReference, Source,
 };
-pub use resources::{ResourceList, Resources, Storage};
+pub use resources::{Amount, ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
 pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};
@@ -78,6 +78,7 @@ use rules::names_declared;
         priority = 1
     ),
     validation = rules::pipeline_name(),
+    validation = rules::pipeline_name_begins_with_a_letter(),
     validation = rules::default_dead_letter_is_no_source(),
     validation = rules::cursors_topic_is_the_operators()
 )]

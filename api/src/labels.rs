@@ -1,5 +1,7 @@
 //! The labels of every object that the operator owns, and the selectors that find them again.
 
+use kube::ResourceExt;
+
 use crate::names::{Component, Names};
 
 /// Label with the application's name: [`APPLICATION`].
@@ -13,6 +15,10 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of a Cassandra node: its rack.
 pub const RACK_LABEL: &str = "millrace.dev/rack";
 
+/// Label of a store's claim: the pipeline's name, in place of [`INSTANCE_LABEL`]. Nobody owns a claim that outlives its
+/// pipeline, and tools that find what is theirs by that label, such as Argo CD, would delete it with its data.
+pub const PIPELINE_LABEL: &str = "millrace.dev/pipeline";
+
 /// Label of what belongs to a run: its name.
 pub const RUN_LABEL: &str = "millrace.dev/run";
 /// Label of an attempt's objects: its number.
@@ -21,6 +27,14 @@ pub const ATTEMPT_LABEL: &str = "millrace.dev/attempt";
 pub const RUN_UID: &str = "millrace.dev/run-uid";
 /// Label of a run that a schedule made: the source.
 pub const SCHEDULE_LABEL: &str = "millrace.dev/schedule";
+
+/// Annotation of a pipeline: with the value `true`, the operator changes none of its objects and nothing in its stores.
+pub const PAUSED: &str = "millrace.dev/paused";
+
+/// Returns whether a pipeline is paused.
+pub fn is_paused(pipeline: &impl ResourceExt) -> bool {
+    pipeline.annotations().get(PAUSED).is_some_and(|value| value == "true")
+}
 
 /// Name of the application in labels.
 pub const APPLICATION: &str = "millrace";
@@ -32,6 +46,11 @@ pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=millrace-operat
 /// Selects every object of a pipeline.
 pub fn instance_selector(names: &Names) -> String {
     format!("{MANAGED_SELECTOR},{INSTANCE_LABEL}={}", names.pipeline())
+}
+
+/// Selects the claims of a pipeline's stores as StatefulSets label them.
+pub fn claim_selector(names: &Names) -> String {
+    format!("{NAME_LABEL}={APPLICATION},{INSTANCE_LABEL}={}", names.pipeline())
 }
 
 /// Selects the objects of a run.

@@ -10,7 +10,9 @@
 //! params    a declaration and a text -> a value of its type
 //! schedule  due times of a schedule; the runs of a backfill
 //! labels    labels of the operator's objects, and selectors
+//! pod_template  what the user adds to the pods of a component
 //! pods      what a pod says of itself: ordinal, address, readiness
+//! quantity  a Kubernetes quantity, by its value
 //! ports     every port of a pipeline's pods, by name and number
 //! names     every name that is derived from a pipeline, born in one place
 //! reference a resource's reference as Markdown, from its CRD
@@ -25,8 +27,10 @@ pub mod labels;
 pub mod names;
 pub mod params;
 pub mod pipeline;
+pub mod pod_template;
 pub mod pods;
 pub mod ports;
+pub mod quantity;
 pub mod reference;
 pub mod rejected;
 pub mod run;

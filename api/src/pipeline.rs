@@ -10,6 +10,7 @@ use millrace_terms::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings,
 
 use crate::crd::{DeletionPolicy, Param};
 use crate::names::Names;
+use crate::pod_template::PodTemplate;
 use crate::rejected::Rejected;
 use crate::schedule::Schedule;
 
@@ -56,6 +57,8 @@ pub struct Member {
     pub resources: Resources,
     /// The user's settings, to be merged under the operator's own.
     pub config: BTreeMap<String, String>,
+    /// What the user adds to its pod.
+    pub pods: PodTemplate,
 }
 
 /// A volume.
@@ -258,6 +261,8 @@ pub struct Producer {
     pub replicas: u32,
     /// CPU and memory of each.
     pub resources: Resources,
+    /// What the user adds to each.
+    pub pods: PodTemplate,
     /// Bytes that a pod may hold.
     pub buffer_memory: Bytes,
     /// The sources that are fetched continuously, already as the worker reads them.
@@ -361,6 +366,8 @@ pub struct Processor {
     pub replicas: u32,
     /// CPU and memory of each.
     pub resources: Resources,
+    /// What the user adds to each.
+    pub pods: PodTemplate,
     /// Bytes that a pod may hold.
     pub buffer_memory: Bytes,
     /// Rows that a pod writes at once.

@@ -19,17 +19,19 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use millrace_terms::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings, Origin, Problem,
-    RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
+    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings, Origin,
+    Problem, RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
 };
 
 use crate::crd::producer::ONE_KIND;
-use crate::crd::{self, StreamingPipeline};
+use crate::crd::{self, Amount, StreamingPipeline};
 use crate::names::Names;
 use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
     SecretKey, Storage, Topic, Validated, ZooKeeper, default_replication_factor,
 };
+use crate::pod_template::{self, PodTemplate};
+use crate::quantity::Quantity;
 use crate::rejected::Rejected;
 
 /// A user error, and the source or query that it takes out.
@@ -111,15 +113,16 @@ impl Parse {
     }
 
     fn zookeeper(&mut self, written: &crd::ZooKeeper) -> ZooKeeper {
-        let crd::ZooKeeper { version, image, replicas, storage, resources, config } = written;
+        let crd::ZooKeeper { version, image, replicas, storage, resources, pod_template, config } = written;
         let image = image.clone().unwrap_or_else(|| format!("zookeeper:{version}"));
         ZooKeeper {
             replicas: self.count("spec.zookeeper.replicas", *replicas),
             member: Member {
                 image,
-                storage: storage_of(storage),
+                storage: self.storage("spec.zookeeper.storage", storage),
                 resources: self.resources("spec.zookeeper.resources", resources, &ZOOKEEPER),
                 config: config.clone(),
+                pods: self.pods("spec.zookeeper.podTemplate", pod_template.as_ref()),
             },
         }
     }
@@ -132,6 +135,7 @@ impl Parse {
             replicas,
             storage,
             resources,
+            pod_template,
             config,
             topics,
         } = written;
@@ -147,9 +151,10 @@ impl Parse {
             replicas: brokers,
             member: Member {
                 image: image.clone().unwrap_or_else(|| format!("apache/kafka:{version}")),
-                storage: storage_of(storage),
+                storage: self.storage("spec.kafka.storage", storage),
                 resources: self.resources("spec.kafka.resources", resources, &KAFKA),
                 config: config.clone(),
+                pods: self.pods("spec.kafka.podTemplate", pod_template.as_ref()),
             },
             topics,
         }
@@ -184,8 +189,19 @@ impl Parse {
     }
 
     fn cassandra(&mut self, written: &crd::Cassandra) -> Cassandra {
-        let crd::Cassandra { version, image, datacenter, racks, storage, resources, config, keyspace, types, tables } =
-            written;
+        let crd::Cassandra {
+            version,
+            image,
+            datacenter,
+            racks,
+            storage,
+            resources,
+            pod_template,
+            config,
+            keyspace,
+            types,
+            tables,
+        } = written;
         let racks: Vec<Rack> = racks
             .iter()
             .enumerate()
@@ -206,9 +222,10 @@ impl Parse {
             racks,
             member: Member {
                 image: image.clone().unwrap_or_else(|| format!("cassandra:{version}")),
-                storage: storage_of(storage),
+                storage: self.storage("spec.cassandra.storage", storage),
                 resources: self.resources("spec.cassandra.resources", resources, &CASSANDRA),
                 config: config.clone(),
+                pods: self.pods("spec.cassandra.podTemplate", pod_template.as_ref()),
             },
             keyspace: keyspace.name.clone(),
             replication_factor,
@@ -218,7 +235,7 @@ impl Parse {
     }
 
     fn producer(&mut self, written: &crd::Producer, names: &Names) -> Producer {
-        let crd::Producer { replicas, resources, buffer_memory, push_from, sources } = written;
+        let crd::Producer { replicas, resources, pod_template, buffer_memory, push_from, sources } = written;
         let (mut continuous, mut runnable, mut secrets) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, source) in sources.iter().enumerate() {
             let mut own = BTreeSet::new();
@@ -246,6 +263,7 @@ impl Parse {
         Producer {
             replicas: self.count("spec.producer.replicas", wanted),
             resources: self.resources("spec.producer.resources", resources, &PRODUCER),
+            pods: self.pods("spec.producer.podTemplate", pod_template.as_ref()),
             buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
             sources: continuous,
             runnable,
@@ -328,7 +346,9 @@ impl Parse {
                 crd::RecordsAre::Elements => RecordsAre::Elements,
                 crd::RecordsAre::Entries => RecordsAre::Entries,
             },
-            pagination: pagination.as_ref().and_then(|pagination| self.pagination(&format!("{path}.pagination"), pagination)),
+            pagination: pagination
+                .as_ref()
+                .and_then(|pagination| self.pagination(&format!("{path}.pagination"), pagination)),
             since: since.clone(),
             oauth2: oauth2.as_ref().map(|written| oauth2_settings(written, secrets)),
             max_response: self.parse(&format!("{path}.maxResponse"), max_response, Bytes(0)),
@@ -355,10 +375,12 @@ impl Parse {
     }
 
     fn processor(&mut self, written: &crd::Processor, names: &Names) -> Processor {
-        let crd::Processor { replicas, resources, buffer_memory, max_in_flight, queries, dead_letter } = written;
+        let crd::Processor { replicas, resources, pod_template, buffer_memory, max_in_flight, queries, dead_letter } =
+            written;
         Processor {
             replicas: self.count("spec.processor.replicas", *replicas),
             resources: self.resources("spec.processor.resources", resources, &PROCESSOR),
+            pods: self.pods("spec.processor.podTemplate", pod_template.as_ref()),
             buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
             max_in_flight: max_in_flight.map_or(DEFAULT_MAX_IN_FLIGHT, i32::unsigned_abs),
             queries: queries.iter().map(query_of).collect(),
@@ -372,19 +394,48 @@ impl Parse {
     fn resources(&mut self, path: &str, written: &crd::Resources, defaults: &Defaults) -> Resources {
         let requests = written.requests.clone().unwrap_or_default();
         let limits = written.limits.clone().unwrap_or_default();
-        let limit = limits.memory.map(|text| self.parse(&format!("{path}.limits.memory"), &text, Bytes(0)));
-        let request = requests.memory.map(|text| self.parse(&format!("{path}.requests.memory"), &text, Bytes(0)));
+        let limit = limits.memory.map(|amount| self.bytes(&format!("{path}.limits.memory"), &amount));
+        let request = requests.memory.map(|amount| self.bytes(&format!("{path}.requests.memory"), &amount));
+        for (list, cpu) in [("requests", &requests.cpu), ("limits", &limits.cpu)] {
+            if let Some(Amount(text)) = cpu {
+                self.parse(&format!("{path}.{list}.cpu"), text, Quantity::default());
+            }
+        }
         let memory_request = request.or(limit).unwrap_or(Bytes(defaults.memory));
         let memory_limit = limit.unwrap_or(memory_request);
         if memory_limit < memory_request {
             self.reject(format!("{path}.limits.memory"), "the limit is below the request; raise it");
         }
         Resources {
-            cpu_request: requests.cpu.unwrap_or_else(|| defaults.cpu.to_owned()),
-            cpu_limit: limits.cpu,
+            cpu_request: requests.cpu.map_or_else(|| defaults.cpu.to_owned(), |Amount(cpu)| cpu),
+            cpu_limit: limits.cpu.map(|Amount(cpu)| cpu),
             memory_request,
             memory_limit,
         }
+    }
+
+    fn pods(&mut self, path: &str, written: Option<&serde_json::Value>) -> PodTemplate {
+        let parsed = written.map_or_else(|| Ok(PodTemplate::default()), |written| pod_template::parse(path, written));
+        parsed.unwrap_or_else(|rejected| {
+            self.rejected.extend(rejected);
+            PodTemplate::default()
+        })
+    }
+
+    fn storage(&mut self, path: &str, written: &crd::Storage) -> Storage {
+        let crd::Storage { size: Amount(size), class_name } = written;
+        self.parse(&format!("{path}.size"), size, Quantity::default());
+        Storage { size: size.clone(), class_name: class_name.clone() }
+    }
+
+    /// Parses a quantity of bytes; a fraction of a byte is one more.
+    fn bytes(&mut self, path: &str, Amount(text): &Amount) -> Bytes {
+        let quantity = text.parse::<Quantity>().map_err(|error| error.to_string());
+        let whole = quantity.and_then(|quantity| quantity.whole().ok_or_else(|| format!("'{text}' is too much")));
+        whole.map(Bytes).unwrap_or_else(|error| {
+            self.reject(path, error);
+            Bytes(0)
+        })
     }
 
     fn count(&mut self, path: &str, written: i32) -> u32 {
@@ -443,10 +494,6 @@ fn oauth2_settings(written: &crd::OAuth2, secrets: &mut BTreeSet<SecretKey>) -> 
         scope: scope.clone(),
         audience: audience.clone(),
     }
-}
-
-fn storage_of(written: &crd::Storage) -> Storage {
-    Storage { size: written.size.clone(), class_name: written.class_name.clone() }
 }
 
 /// A topic that a pipeline has although nobody declares it.

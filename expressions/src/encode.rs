@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use cel::common::types::{
-    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelOptional, CelString, CelTimestamp, CelUInt, Kind,
+    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelOptional, CelString, CelTimestamp, CelUInt,
+    Kind,
 };
 use cel::common::value::Val;
 use chrono::SecondsFormat;

@@ -26,10 +26,13 @@ pub enum ReadParts {
     },
 }
 
+/// A member of an object: its name, and the text of its value.
+pub type Member<'text> = (Cow<'text, str>, &'text str);
+
 /// Returns the members of an object, sorted by name; `None`: it is no object.
 ///
 /// Sorted, so that the same record gives the same bytes, and each is found quickly.
-pub fn members(text: &str) -> Result<Option<Vec<(Cow<'_, str>, &str)>>, ReadParts> {
+pub fn members(text: &str) -> Result<Option<Vec<Member<'_>>>, ReadParts> {
     if !text.starts_with('{') {
         return Ok(None);
     }
@@ -93,7 +96,7 @@ pub fn append(text: &str, json: &mut Vec<u8>) {
 struct Members;
 
 impl<'text> Visitor<'text> for Members {
-    type Value = Vec<(Cow<'text, str>, &'text str)>;
+    type Value = Vec<Member<'text>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
@@ -142,7 +145,8 @@ mod tests {
 
     #[test]
     fn members_are_sorted_and_stand_as_they_are_written() {
-        let members = members(r#"{"z" : 1.50, "a\u0062": [1, 2] , "": -0}"#).expect("no name twice").expect("an object");
+        let members =
+            members(r#"{"z" : 1.50, "a\u0062": [1, 2] , "": -0}"#).expect("no name twice").expect("an object");
         let expected: [(&str, &str); 3] = [("", "-0"), ("ab", "[1, 2]"), ("z", "1.50")];
         assert_eq!(members.iter().map(|(name, value)| (name.as_ref(), *value)).collect::<Vec<_>>(), expected);
         assert!(super::members("[1]").expect("no object").is_none());

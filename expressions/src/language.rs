@@ -141,7 +141,9 @@ mod tests {
     fn arrays_that_stand_deep_or_are_long_are_refused_where_they_are_looked_at() {
         let deep = format!(r#"{{"a": 1, "deep": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let long = format!(r#"{{"long": [{}0]}}"#, "0,".repeat(record::MOST_ELEMENTS));
-        for (text, expression, fits) in [(&deep, "record.a", true), (&deep, "record.deep", false), (&long, "record.long", false)] {
+        for (text, expression, fits) in
+            [(&deep, "record.a", true), (&deep, "record.deep", false), (&long, "record.long", false)]
+        {
             let program = environment().compile(expression).expect("it compiles");
             let scope = scope(text).expect("a record");
             assert_eq!(Value::resolve_val(program.expression(), &scope).is_ok(), fits, "{expression}");

@@ -241,7 +241,10 @@ mod tests {
     fn whole_numbers_are_exact_and_in_range() {
         let int = |text| whole::<i64>("int", text).ok();
         assert_eq!(int("123456789012345678.9"), Some(123_456_789_012_345_678));
-        assert_eq!((int("-1.9"), int("-0"), int("1e3"), int("0.5e1"), int("9e-1")), (Some(-1), Some(0), Some(1000), Some(5), Some(0)));
+        assert_eq!(
+            (int("-1.9"), int("-0"), int("1e3"), int("0.5e1"), int("9e-1")),
+            (Some(-1), Some(0), Some(1000), Some(5), Some(0))
+        );
         assert_eq!((int("9223372036854775808"), int("1e400"), int("1e40")), (None, None, None));
         assert_eq!(whole::<u64>("uint", "-1.5").ok(), None);
     }

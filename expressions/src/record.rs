@@ -183,7 +183,7 @@ impl Indexer for Object<'_> {
         Self: 'v,
     {
         match self.member(name)? {
-            Some(member) => member.value().map(|value| CowVal::Borrowed(value)),
+            Some(member) => member.value().map(CowVal::Borrowed),
             None => {
                 let name = name.downcast_ref::<CelString>().map(CelString::inner);
                 Err(ExecutionError::no_such_key(name.unwrap_or("what is no text")))

@@ -3,7 +3,8 @@
 //! Objects go by server-side apply under our field manager; acts go to the stores over their own protocols. What failed
 //! is planned anew by the next reconcile, from what is there.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::ApiResource;
@@ -11,14 +12,18 @@ use kube::{Resource, ResourceExt};
 use millrace_api::{Pipeline, StreamingPipeline};
 use millrace_terms::causes::chain_of;
 use serde::Serialize;
-use serde_json::Value;
-use snafu::{ResultExt, Snafu};
+use serde_json::{Value, json};
+use snafu::{ResultExt, Snafu, ensure};
 
 use crate::act::{Act, Restart};
 use crate::context::Context;
+use crate::difference::differences;
+use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL};
+use crate::ledger::{ObjectKey, Written};
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Plan;
+use crate::plan::drift::{Changed, DESIRED_CHECKSUM};
 use crate::write::{FIELD_MANAGER, Write, Writer};
 use millrace_stores::cassandra::AskCassandra;
 use millrace_stores::kafka::AskKafka;
@@ -29,10 +34,8 @@ use millrace_stores::kafka::AskKafka;
 pub enum Apply {
     #[snafu(display("cannot apply {kind} '{name}'"))]
     ApplyObject { kind: String, name: String, source: Write },
-    #[snafu(display(
-        "{kind} '{name}' exists and is not this pipeline's; remove it, or create the pipeline under another name"
-    ))]
-    RefuseForeign { kind: String, name: String },
+    #[snafu(display("{}", in_the_way(objects)))]
+    RefuseForeign { objects: Vec<ObjectKey> },
     #[snafu(display("{kind} '{name}' of an earlier pipeline of this name has yet to go"))]
     AwaitRemoval { kind: String, name: String },
     #[snafu(display("cannot {act}"))]
@@ -62,9 +65,8 @@ impl Apply {
     /// Returns whether the namespace is being deleted, so that there is nobody left to build for.
     pub fn is_namespace_terminating(&self) -> bool {
         let Self::ApplyObject { source: Write::Ask { source }, .. } = self else { return false };
-        let kube::Error::Api(status) = source.as_ref() else { return false };
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        let causes = source.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        causes.into_iter().flatten().any(|cause| cause.reason == "NamespaceTerminating")
     }
 }
 
@@ -75,6 +77,18 @@ pub struct Applied {
     pub objects: usize,
     /// Acts that were done, in order.
     pub acts: Vec<Act>,
+    /// What others had changed of our objects, and is as desired again.
+    pub set_back: Vec<Changed>,
+}
+
+/// Says what others' objects stand where the pipeline wants its own.
+fn in_the_way(objects: &[ObjectKey]) -> String {
+    let listed: Vec<String> = objects.iter().map(|ObjectKey { kind, name }| format!("{kind} '{name}'")).collect();
+    let (exist, them) = if objects.len() == 1 { ("exists and is", "it") } else { ("exist and are", "them") };
+    format!(
+        "{} {exist} not this pipeline's; remove {them}, or create the pipeline under another name",
+        listed.join(", ")
+    )
 }
 
 /// Carries a plan out, as far as it goes. Returns what was done, and the first failure.
@@ -82,10 +96,11 @@ pub struct Applied {
 /// An object that fails ends the pass, since those after it depend on it; an act that fails holds up no other.
 pub async fn apply(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan: &Plan) -> (Applied, Option<Apply>) {
     let mut applied = Applied::default();
-    match apply_objects(ctx, pipeline, plan.apply.clone()).await {
-        Ok(written) => applied.objects = written,
+    match apply_objects(ctx, pipeline, observed, plan).await {
+        Ok(written) => (applied.objects, applied.set_back) = (written, plan.set_back.clone()),
         Err(error) => return (applied, Some(error)),
     }
+    relabel_claims(ctx, pipeline, &plan.claims).await;
     let mut failure = None;
     for act in &plan.acts {
         if !ctx.fence.is_open() {
@@ -103,7 +118,7 @@ pub async fn apply(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan
 }
 
 /// Applies in the order of dependence: identities and configuration before the pods that use them.
-async fn apply_objects(ctx: &Context, pipeline: &Pipeline, objects: Objects) -> Result<usize, Apply> {
+async fn apply_objects(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan: &Plan) -> Result<usize, Apply> {
     let Objects {
         service_accounts,
         config_maps,
@@ -112,7 +127,7 @@ async fn apply_objects(ctx: &Context, pipeline: &Pipeline, objects: Objects) -> 
         disruption_budgets,
         stateful_sets,
         deployments,
-    } = objects;
+    } = plan.apply.clone();
     let ordered = [
         as_json(service_accounts),
         as_json(config_maps),
@@ -123,11 +138,13 @@ async fn apply_objects(ctx: &Context, pipeline: &Pipeline, objects: Objects) -> 
         as_json(deployments),
     ];
     let ordered: Vec<AnyObject> = ordered.into_iter().flatten().collect();
-    let count = ordered.len();
-    for object in ordered {
-        apply_object(ctx, pipeline, object).await?;
+    for (index, object) in ordered.iter().enumerate() {
+        if find_owner(ctx, pipeline, &object.resource, &object.name).await? == Owner::Another {
+            return refuse_foreign(ctx, pipeline, &ordered[index..], plan).await;
+        }
+        apply_object(ctx, pipeline, observed, plan, object).await?;
     }
-    Ok(count)
+    Ok(ordered.len())
 }
 
 /// An object to apply, of whichever kind.
@@ -146,30 +163,91 @@ fn as_json<K: Resource<DynamicType = ()> + Serialize>(objects: Vec<K>) -> Vec<An
     objects.iter().map(as_json).collect()
 }
 
-async fn apply_object(ctx: &Context, pipeline: &Pipeline, object: AnyObject) -> Result<(), Apply> {
+async fn apply_object(
+    ctx: &Context,
+    pipeline: &Pipeline,
+    observed: &Observed,
+    plan: &Plan,
+    object: &AnyObject,
+) -> Result<(), Apply> {
     let AnyObject { resource, name, value } = object;
     let kind = resource.kind.clone();
-    let writer = Writer::new(ctx, resource, pipeline.names.namespace());
-    let found = writer.find(&name).await.with_context(|_| ApplyObjectSnafu { kind: &kind, name: &name })?;
-    if let Some(found) = found {
-        ensure_ours(found.owner_references(), &kind, &name, pipeline)?;
-    }
+    let writer = Writer::new(ctx, resource.clone(), pipeline.names.namespace());
     let ours = PatchParams::apply(FIELD_MANAGER).force();
-    writer.patch(&name, &ours, &Patch::Apply(value)).await.with_context(|_| ApplyObjectSnafu { kind, name })
+    let written = writer.patch(name, &ours, &Patch::Apply(value.clone())).await;
+    let answer = written.with_context(|_| ApplyObjectSnafu { kind: &kind, name })?;
+    let answer = serde_json::to_value(answer).expect("Kubernetes objects serialise");
+    let key = ObjectKey { kind, name: name.clone() };
+    let set_back = plan.set_back.iter().find(|changed| changed.object == key);
+    let written = Written::after(
+        observed.writes.get(&key),
+        noted_checksum(value),
+        observed.now,
+        differences(&answer, value),
+        set_back.map_or(&[], |changed| &changed.differences),
+    );
+    ctx.ledger.note(&pipeline.names, key, written);
+    Ok(())
 }
 
-/// Fails if the name is taken by an object that is not this pipeline's: our labels do not show it, and to apply would
-/// be to seize it, and to delete it with the pipeline.
-fn ensure_ours(owners: &[OwnerReference], kind: &str, name: &str, pipeline: &Pipeline) -> Result<(), Apply> {
+/// Takes the label off claims that tools take for a sign that the claim is theirs. What fails is tried again by the next
+/// pass, and holds up nothing.
+async fn relabel_claims(ctx: &Context, pipeline: &Pipeline, claims: &[String]) {
+    let writer = Writer::of::<PersistentVolumeClaim>(ctx, pipeline.names.namespace());
+    let labels = json!({INSTANCE_LABEL: null, PIPELINE_LABEL: pipeline.names.pipeline()});
+    let ours = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let change = Patch::Merge(json!({"metadata": {"labels": labels}}));
+    for claim in claims {
+        if let Err(error) = writer.patch(claim, &ours, &change).await {
+            tracing::warn!(claim, error = %chain_of(&error), "cannot change the labels of a claim");
+        }
+    }
+}
+
+fn noted_checksum(object: &Value) -> String {
+    object["metadata"]["annotations"][DESIRED_CHECKSUM].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owner {
+    /// There is none of that name, or it is this pipeline's.
+    Us,
+    /// Somebody else's: our labels do not show it, and to apply would be to seize it, and to delete it with the pipeline.
+    Another,
+}
+
+async fn find_owner(ctx: &Context, pipeline: &Pipeline, resource: &ApiResource, name: &str) -> Result<Owner, Apply> {
+    let kind = &resource.kind;
+    let writer = Writer::new(ctx, resource.clone(), pipeline.names.namespace());
+    let Some(found) = writer.find(name).await.with_context(|_| ApplyObjectSnafu { kind, name })? else {
+        return Ok(Owner::Us);
+    };
+    let owners = found.owner_references();
     if owners.iter().any(|owner| owner.uid == pipeline.uid) {
-        return Ok(());
+        return Ok(Owner::Us);
     }
-    let predecessor =
+    let is_predecessor =
         |owner: &OwnerReference| owner.kind == StreamingPipeline::kind(&()) && owner.name == pipeline.names.pipeline();
-    match owners.iter().any(predecessor) {
-        true => AwaitRemovalSnafu { kind, name }.fail(),
-        false => RefuseForeignSnafu { kind, name }.fail(),
+    ensure!(!owners.iter().any(is_predecessor), AwaitRemovalSnafu { kind, name });
+    Ok(Owner::Another)
+}
+
+/// Fails with all that is in the way, the first of `objects` being so, and those included that are to come later.
+async fn refuse_foreign<T>(ctx: &Context, pipeline: &Pipeline, objects: &[AnyObject], plan: &Plan) -> Result<T, Apply> {
+    let stateful_sets = ApiResource::erase::<StatefulSet>(&());
+    let deployments = ApiResource::erase::<Deployment>(&());
+    let held = plan.held.iter().map(|key| match key.kind == stateful_sets.kind {
+        true => (&stateful_sets, &key.name),
+        false => (&deployments, &key.name),
+    });
+    let mut foreign = Vec::new();
+    for (resource, name) in objects.iter().map(|object| (&object.resource, &object.name)).chain(held) {
+        if find_owner(ctx, pipeline, resource, name).await? == Owner::Another {
+            foreign.push(ObjectKey { kind: resource.kind.clone(), name: name.clone() });
+        }
     }
+    RefuseForeignSnafu { objects: foreign }.fail()
 }
 
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {

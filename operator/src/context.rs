@@ -9,6 +9,7 @@ use crate::compiler::Compiler;
 use crate::events::Events;
 use crate::hands::{Hands, OverTheNetwork};
 use crate::lease::Fence;
+use crate::ledger::Ledger;
 use crate::objects::scope::Administration;
 use crate::telemetry::Telemetry;
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub fence: Fence,
     /// Reaches the stores.
     pub hands: Arc<dyn Hands>,
+    /// What was written of each object.
+    pub ledger: Ledger,
 }
 
 impl Context {
@@ -42,12 +45,14 @@ impl Context {
     ) -> Self {
         let events = Events::new(client.clone(), instance);
         let compiler = Compiler::default();
-        Self { client, events, telemetry, administration, compiler, fence, hands: Arc::new(OverTheNetwork) }
+        let (hands, ledger) = (Arc::new(OverTheNetwork), Ledger::default());
+        Self { client, events, telemetry, administration, compiler, fence, hands, ledger }
     }
 
     /// Forgets what is known of a pipeline that is gone.
     pub fn forget(&self, names: &Names) {
         self.telemetry.pipeline_gone(names);
         self.compiler.forget(names);
+        self.ledger.forget(names);
     }
 }

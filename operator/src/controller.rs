@@ -23,7 +23,7 @@ use snafu::Snafu;
 use crate::apply::{Applied, Apply, apply};
 use crate::context::Context;
 use crate::desire::{desire, inputs};
-use crate::labels::INSTANCE_LABEL;
+use crate::labels::{INSTANCE_LABEL, is_paused};
 use crate::observe::{observe, read_pipeline};
 use crate::observed::Observed;
 use crate::plan::{Plan, plan};
@@ -133,7 +133,10 @@ async fn walk(
     observed: &Observed,
 ) -> Result<Passed, Reconcile> {
     let plan = plan_pass(ctx, resource, pipeline, observed);
-    let (applied, error) = apply(ctx, pipeline, observed, &plan).await;
+    let (applied, error) = match is_paused(resource) {
+        true => (Applied::default(), None),
+        false => apply(ctx, pipeline, observed, &plan).await,
+    };
     if error.as_ref().is_some_and(Apply::is_namespace_terminating) {
         return Ok(Passed { ended: Ended::Gone, wait: None });
     }

@@ -76,7 +76,11 @@ mod tests {
         let counts = RunCounts { read: 9, produced: 7, rejected: 1, bytes: 70 };
         assert_eq!(asked(r#"{"read":9,"produced":7,"rejected":1,"bytes":70}"#).await, Some(counts));
         assert_eq!(asked("<html>").await, None);
-        assert_eq!(asked(r#"{"read":9,"produced":7,"rejected":1,            "bytes":70}    "#).await, None, "too large");
+        assert_eq!(
+            asked(r#"{"read":9,"produced":7,"rejected":1,                                "bytes":70}    "#).await,
+            None,
+            "too large"
+        );
         let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
         assert_eq!(ask_at::<RunCounts>(closed, RUN_COUNTS_PATH, 64).await, None);
     }

@@ -15,6 +15,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::answer::AskApi;
+
 /// How long a Lease stands still before another may take it.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews.
@@ -101,7 +103,7 @@ impl Leadership {
                     self.fence.close();
                     return tracing::error!("another operator took the lease");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
+                Ok(Err(error)) => tracing::warn!(error = %AskApi::from(error), "cannot renew the lease"),
                 Err(_) => tracing::warn!("the API server does not answer the renewal of the lease"),
             }
             if !self.fence.is_open() {
@@ -123,7 +125,7 @@ impl Leadership {
             Ok::<_, kube::Error>(())
         };
         if let Err(error) = released.await {
-            tracing::warn!(%error, "cannot give up the lease");
+            tracing::warn!(error = %AskApi::from(error), "cannot give up the lease");
         }
     }
 

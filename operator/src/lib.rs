@@ -20,8 +20,12 @@
 //! A file imports only what stands above it here, or beside it in its own row (`tests/imports.rs`):
 //!
 //! ```text
+//! answer                                   what the API server answers, as a sentence
 //! telemetry lease events compiler server   what the process stands on
+//! difference                               how an object as it is differs from one as it is wanted
+//! ledger                                   what was written of it
 //! act observed link readiness              what there is and what may be done, in words that all share
+//! causes                                   what keeps pods from running, in sentences
 //! objects                                  what objects are made with
 //! inquiry                                  how workers are asked
 //! hands                                    how the stores are asked and changed
@@ -45,18 +49,22 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 
 pub mod act;
+pub mod answer;
 pub mod apply;
 pub mod cassandra;
+pub mod causes;
 pub mod chain;
 pub mod compiler;
 pub mod context;
 pub mod controller;
 pub mod desire;
+pub mod difference;
 pub mod events;
 pub mod hands;
 pub mod inquiry;
 pub mod kafka;
 pub mod lease;
+pub mod ledger;
 pub mod link;
 pub mod objects;
 pub mod observe;

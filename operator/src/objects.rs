@@ -1,11 +1,13 @@
 //! The objects of one component, by kind, and what all components make them with.
 //!
-//! `scope` has names, labels, Services and budgets, `pod` the pods and their StatefulSets, `network` who may talk to whom.
+//! `scope` has names, labels, Services and budgets, `pod` the pods and their StatefulSets, `user_defined` what the user adds
+//! to them, `network` who may talk to whom.
 
 pub mod network;
 pub mod pod;
 pub mod properties;
 pub mod scope;
+pub mod user_defined;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
@@ -35,6 +37,26 @@ impl Objects {
     /// Returns whether there is no object.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns how many objects there are.
+    pub fn len(&self) -> usize {
+        let Self {
+            service_accounts,
+            config_maps,
+            services,
+            network_policies,
+            disruption_budgets,
+            stateful_sets,
+            deployments,
+        } = self;
+        service_accounts.len()
+            + config_maps.len()
+            + services.len()
+            + network_policies.len()
+            + disruption_budgets.len()
+            + stateful_sets.len()
+            + deployments.len()
     }
 
     /// Takes over the objects of another.

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures::try_join;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim};
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::Names;
@@ -12,24 +13,32 @@ use millrace_api::{Pipeline, StreamingPipeline};
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu};
 
+use crate::answer::AskApi;
 use crate::context::Context;
-use crate::labels::instance_selector;
-use crate::observed::{Children, Observed};
+use crate::labels::{claim_selector, instance_selector};
+use crate::observed::{Children, Observed, Warning};
+use crate::readiness;
+
+/// Most warnings of a namespace that are looked through.
+const MAX_WARNINGS: u32 = 500;
 
 /// Why the world could not be read.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Observe {
     #[snafu(display("cannot read StreamingPipeline '{name}'"))]
-    ReadPipeline { name: String, source: Box<kube::Error> },
+    ReadPipeline { name: String, source: AskApi },
     #[snafu(display("cannot list {kind} objects of '{name}'"))]
-    ListChildren { kind: String, name: String, source: Box<kube::Error> },
+    ListChildren { kind: String, name: String, source: AskApi },
 }
 
 /// Reads the resource as it is now; `None`: it is gone.
 pub async fn read_pipeline(ctx: &Context, names: &Names) -> Result<Option<StreamingPipeline>, Observe> {
     let api: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), names.namespace());
-    api.get_opt(names.pipeline()).await.map_err(Box::new).with_context(|_| ReadPipelineSnafu { name: names.pipeline() })
+    api.get_opt(names.pipeline())
+        .await
+        .map_err(AskApi::from)
+        .with_context(|_| ReadPipelineSnafu { name: names.pipeline() })
 }
 
 /// Reads children and stores.
@@ -40,7 +49,7 @@ pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Obs
         try_join!(list(ctx, names), list(ctx, names), list(ctx, names), list(ctx, names))?;
     let (disruption_budgets, stateful_sets, deployments, pods) =
         try_join!(list(ctx, names), list(ctx, names), list(ctx, names), list(ctx, names))?;
-    let children = Children {
+    let mut children = Children {
         service_accounts,
         config_maps,
         services,
@@ -49,9 +58,66 @@ pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Obs
         stateful_sets,
         deployments,
         pods,
+        warnings: Vec::new(),
+        claims: claims(ctx, names).await,
     };
+    if !readiness::is_complete(&children) {
+        children.warnings = warnings(ctx, names).await;
+    }
     let stores = ctx.hands.ask(pipeline, &children).await;
-    Ok(Observed { now: Utc::now(), children, stores })
+    Ok(Observed { now: Utc::now(), children, stores, writes: ctx.ledger.of(names) })
+}
+
+/// Lists the claims that still have the label of their StatefulSet. Without the right to, they keep it.
+async fn claims(ctx: &Context, names: &Names) -> Vec<String> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), names.namespace());
+    match api.list_metadata(&ListParams::default().labels(&claim_selector(names))).await {
+        Ok(listed) => listed.items.iter().map(ResourceExt::name_any).collect(),
+        Err(error) => {
+            tracing::debug!(error = %AskApi::from(error), "cannot list claims");
+            Vec::new()
+        }
+    }
+}
+
+/// Reads the warnings about objects that are called after the pipeline. They only explain, so that a pass goes on without
+/// them where they cannot be read.
+async fn warnings(ctx: &Context, names: &Names) -> Vec<Warning> {
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), names.namespace());
+    let of = |selector| ListParams::default().fields(selector).limit(MAX_WARNINGS);
+    // That no class is the default is told as if it were nothing to worry about.
+    let (warning, unbound) = (of("type=Warning"), of("reason=FailedBinding"));
+    let listed = match try_join!(api.list(&warning), api.list(&unbound)) {
+        Ok((warnings, unbound)) => warnings.items.into_iter().chain(unbound.items),
+        Err(error) => {
+            tracing::debug!(error = %AskApi::from(error), "cannot list events");
+            return Vec::new();
+        }
+    };
+    let prefix = format!("{}-", names.pipeline());
+    // Claims are called after their template first.
+    let is_ours = |warning: &Warning| {
+        warning.name.starts_with(&prefix)
+            || warning.name.strip_prefix("data-").is_some_and(|name| name.starts_with(&prefix))
+    };
+    listed.filter_map(warning_of).filter(is_ours).collect()
+}
+
+fn warning_of(event: Event) -> Option<Warning> {
+    let series = event.series.and_then(|series| series.last_observed_time);
+    let last = series
+        .or(event.event_time)
+        .map(|time| time.0)
+        .into_iter()
+        .chain(event.last_timestamp.map(|time| time.0))
+        .max()?;
+    Some(Warning {
+        kind: event.involved_object.kind?,
+        name: event.involved_object.name?,
+        reason: event.reason?,
+        message: event.message?,
+        last: DateTime::from_timestamp(last.as_second(), 0)?,
+    })
 }
 
 async fn list<K>(ctx: &Context, names: &Names) -> Result<BTreeMap<String, K>, Observe>
@@ -66,7 +132,7 @@ where
     let listed = api
         .list(&wanted)
         .await
-        .map_err(Box::new)
+        .map_err(AskApi::from)
         .with_context(|_| ListChildrenSnafu { kind: K::kind(&()), name: names.pipeline() })?;
     Ok(listed.items.into_iter().map(|object| (object.name_any(), object)).collect())
 }

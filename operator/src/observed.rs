@@ -14,6 +14,7 @@ use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL};
+use crate::ledger::Writes;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
 use millrace_stores::reach::Reach;
@@ -29,11 +30,17 @@ pub struct Observed {
     pub children: Children,
     /// What the stores say.
     pub stores: Stores,
+    /// What this process wrote last of each object.
+    pub writes: Writes,
 }
 
 /// The pipeline's objects, by name.
 #[derive(Clone, Debug, Default)]
-#[allow(missing_docs, reason = "each field is the kind of that name")]
+#[allow(
+    missing_docs,
+    reason = "each field is the kind of that name; warnings are read only while pods are missing, and claims are \
+              those with the label that StatefulSets give them"
+)]
 pub struct Children {
     pub service_accounts: BTreeMap<String, ServiceAccount>,
     pub config_maps: BTreeMap<String, ConfigMap>,
@@ -43,6 +50,23 @@ pub struct Children {
     pub stateful_sets: BTreeMap<String, StatefulSet>,
     pub deployments: BTreeMap<String, Deployment>,
     pub pods: BTreeMap<String, Pod>,
+    pub warnings: Vec<Warning>,
+    pub claims: Vec<String>,
+}
+
+/// A warning that Kubernetes gave about an object of the pipeline.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Warning {
+    /// Kind of the object.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What happened, in one word.
+    pub reason: String,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// When it happened last.
+    pub last: DateTime<Utc>,
 }
 
 impl Children {
@@ -56,6 +80,17 @@ impl Children {
 }
 
 impl Children {
+    /// Returns the objects of a component among those of a kind.
+    pub fn of_component<'a, K: Resource>(
+        &self,
+        objects: &'a BTreeMap<String, K>,
+        component: Component,
+    ) -> impl Iterator<Item = &'a K> + use<'a, K> {
+        objects
+            .values()
+            .filter(move |object| object.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str()))
+    }
+
     /// Returns how the ZooKeeper servers are reached, by ordinal.
     pub fn servers(&self) -> Reach<u32> {
         Reach::of_pods(&addresses(self, Component::ZooKeeper), ZOOKEEPER_CLIENT)
@@ -98,7 +133,12 @@ impl Default for Stores {
 
 impl Default for Observed {
     fn default() -> Self {
-        Self { now: DateTime::UNIX_EPOCH, children: Children::default(), stores: Stores::default() }
+        Self {
+            now: DateTime::UNIX_EPOCH,
+            children: Children::default(),
+            stores: Stores::default(),
+            writes: Writes::new(),
+        }
     }
 }
 

@@ -9,17 +9,22 @@ pub mod disruption;
 pub mod drift;
 pub mod roll;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{Resource, ResourceExt};
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
 use crate::act::Act;
 use crate::chain::judge;
 use crate::desire::Desired;
+use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState};
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::{cassandra, kafka, readiness};
+use drift::{Changed, Drift, drift};
 
 /// What one reconcile will do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,12 +39,25 @@ pub struct Plan {
     pub outdated: usize,
     /// Every link of the readiness chain, in order.
     pub links: Vec<LinkState>,
+    /// Claims to take the label off by which others would delete them.
+    pub claims: Vec<String>,
+    /// Workloads that wait and are not there yet.
+    pub held: Vec<ObjectKey>,
+    /// What others changed of our objects, and what `apply` sets back.
+    pub set_back: Vec<Changed>,
+    /// What others keep changing of our objects, or the API server keeps otherwise: it is left alone and reported.
+    pub contested: Vec<Changed>,
 }
 
 impl Plan {
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.apply.is_empty() && self.acts.is_empty()
+    }
+
+    /// Returns how many objects and acts there are to change.
+    pub fn changes(&self) -> usize {
+        self.apply.len() + self.acts.len()
     }
 
     /// Returns the first unmet link.
@@ -62,7 +80,8 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     let links = judge(pipeline, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
     let Desired { shared, zookeeper, kafka, cassandra, mut producer, processor } = desired;
-    let mut plan = Plan { links: links.clone(), outdated: roll::outdated(observed), ..Plan::default() };
+    let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
+    let mut plan = Plan { links: links.clone(), outdated, claims, ..Plan::default() };
 
     plan.take(shared, observed);
     plan.take(zookeeper, observed);
@@ -92,7 +111,10 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
 impl Plan {
     /// Takes over what differs from the objects that are there.
     fn take(&mut self, objects: Objects, observed: &Observed) {
-        self.apply.extend(drift::differing(objects, &observed.children));
+        let Drift { apply, set_back, contested } = drift(objects, observed);
+        self.apply.extend(apply);
+        self.set_back.extend(set_back);
+        self.contested.extend(contested);
     }
 
     /// Returns whether processors are about to get other settings, or some still run with older ones.
@@ -109,7 +131,7 @@ impl Plan {
             stateful_sets: std::mem::take(&mut producer.stateful_sets),
             ..Objects::default()
         };
-        if !drift::differing(wanted, &observed.children).is_empty() {
+        if !drift(wanted, observed).apply.is_empty() {
             self.holds.push(Hold { component: Component::Producer, link: Link::Processor });
         }
     }
@@ -124,14 +146,21 @@ impl Plan {
     ) {
         if let Err(link) = gate {
             let children = &observed.children;
-            let before = objects.stateful_sets.len() + objects.deployments.len();
-            objects.stateful_sets.retain(|wanted| children.stateful_sets.contains_key(&name_of(&wanted.metadata.name)));
-            objects.deployments.retain(|wanted| children.deployments.contains_key(&name_of(&wanted.metadata.name)));
-            if objects.stateful_sets.len() + objects.deployments.len() < before {
+            let before = self.held.len();
+            self.hold_back(&mut objects.stateful_sets, &children.stateful_sets);
+            self.hold_back(&mut objects.deployments, &children.deployments);
+            if self.held.len() > before {
                 self.holds.push(Hold { component, link });
             }
         }
         self.take(objects, observed);
+    }
+
+    /// Takes out the workloads of a kind that are not there yet.
+    fn hold_back<K: Resource<DynamicType = ()>>(&mut self, workloads: &mut Vec<K>, children: &BTreeMap<String, K>) {
+        let is_there = |workload: &K| children.contains_key(&workload.name_any());
+        let held = workloads.extract_if(.., |workload| !is_there(workload));
+        self.held.extend(held.map(|workload| ObjectKey { kind: K::kind(&()).into_owned(), name: workload.name_any() }));
     }
 }
 

@@ -11,6 +11,9 @@ use crate::apply::Applied;
 use crate::context::Context;
 use crate::write::{FIELD_MANAGER, Write, Writer, announce};
 
+/// Reason of the event about a change by others that was undone.
+const SET_BACK: &str = "SetBack";
+
 /// Why the status could not be written.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -46,6 +49,10 @@ async fn announce_acts(ctx: &Context, resource: &StreamingPipeline, applied: &Ap
     for act in &applied.acts {
         tell(ctx, resource, EventType::Normal, act.event_reason(), act.describe()).await;
     }
+    for changed in &applied.set_back {
+        let note = format!("set back what was changed: {}", changed.describe());
+        tell(ctx, resource, EventType::Warning, SET_BACK, note).await;
+    }
 }
 
 async fn announce_transitions(
@@ -67,7 +74,8 @@ async fn announce_transitions(
         }
         let lost = !is_true(condition) && before.is_some_and(is_true);
         let invalid = condition.type_ == ConditionType::SpecValid.as_str() && !is_true(condition);
-        let kind = if lost || invalid { EventType::Warning } else { EventType::Normal };
+        let contested = condition.type_ == ConditionType::Contested.as_str();
+        let kind = if lost || invalid || contested { EventType::Warning } else { EventType::Normal };
         let note = format!("{}: {}", condition.type_, condition.message);
         tell(ctx, resource, kind, &condition.reason, note).await;
     }

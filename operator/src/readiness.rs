@@ -3,9 +3,8 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use millrace_api::names::Component;
 
-use crate::observed::Observed;
+use crate::observed::Children;
 
 /// Pods of a workload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -76,14 +75,14 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     Some((pod.name_any(), trouble))
 }
 
-/// Returns what keeps a component's pods from running, as Kubernetes tells it; empty when nothing does.
-pub fn trouble_of(observed: &Observed, component: Component) -> String {
-    observed
-        .children
-        .pods_of(component)
-        .find_map(trouble)
-        .map(|(pod, trouble)| format!("; pod '{pod}': {trouble}"))
-        .unwrap_or_default()
+/// Returns whether every workload has all the pods that it shall have, ready.
+pub fn is_complete(children: &Children) -> bool {
+    let wanted = |replicas: Option<i32>| replicas.unwrap_or(0).unsigned_abs();
+    let mut sets = children.stateful_sets.values();
+    let mut deployments = children.deployments.values();
+    sets.all(|set| stateful_set(Some(set)).all(wanted(set.spec.as_ref().and_then(|spec| spec.replicas))))
+        && deployments
+            .all(|found| deployment(Some(found)).all(wanted(found.spec.as_ref().and_then(|spec| spec.replicas))))
 }
 
 #[cfg(test)]

@@ -10,16 +10,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason, is_true};
 use millrace_api::crd::status::{
-    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, ProducerStatus, StreamingPipelineStatus, TopicStatus,
+    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, ProducerStatus, StreamingPipelineStatus,
+    TopicStatus,
 };
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
 
 use crate::cassandra::ring::{normal_nodes, replication_factor};
 use crate::kafka::link::registered_brokers;
-use crate::labels::pod_selector;
+use crate::labels::{PAUSED, is_paused, pod_selector};
 use crate::observed::Observed;
 use crate::plan::Plan;
+use crate::plan::drift::Changed;
 use crate::readiness;
 use crate::workers::sources;
 
@@ -108,24 +110,21 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
                 &sources.message,
             );
             let was_ready = conditions.was_true(ConditionType::Ready);
-            let summary = Summary::of(plan, rejected, failure.as_ref()).unless_changing(plan, conditions.is_news());
-            conditions.add(ConditionType::Ready, summary.ready, summary.reason, &summary.message);
-            match summary.ready && !plan.is_empty() {
-                true => conditions.add(ConditionType::Reconciling, true, Reason::ApplyingChanges, &under_way(plan)),
-                false => {
-                    let is_at_work = !summary.ready && !summary.stalled;
-                    conditions.add(ConditionType::Reconciling, is_at_work, summary.reason, &summary.message);
-                }
+            let summary = Summary::of(plan, rejected, failure.as_ref());
+            if is_paused(resource) {
+                conditions.paused(&summary, plan);
+                status.phase = Some("Paused".to_owned());
+            } else {
+                let summary = summary.unless_changing(plan, conditions.is_news());
+                conditions.summary(&summary, plan);
+                status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             }
-            conditions.add(ConditionType::Stalled, summary.stalled, summary.reason, &summary.message);
-            status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
+            conditions.contested(&plan.contested);
             status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
             components(&mut status, pipeline, observed, &old);
             status.sources = sources::statuses(&observed.stores.sources, two_digits);
-            status.producer = Some(ProducerStatus {
-                ready: ready_producers(pipeline, observed),
-                sources: Some(sources.column),
-            });
+            status.producer =
+                Some(ProducerStatus { ready: ready_producers(pipeline, observed), sources: Some(sources.column) });
         }
     }
     status.conditions = conditions.new;
@@ -330,6 +329,46 @@ impl Conditions {
         }
         let message = rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         self.add(ConditionType::SpecValid, false, Reason::Rejected, &message);
+    }
+
+    fn summary(&mut self, summary: &Summary, plan: &Plan) {
+        let Summary { ready, stalled, reason, message } = summary;
+        self.add(ConditionType::Ready, *ready, *reason, message);
+        match *ready && !plan.is_empty() {
+            true => self.add(ConditionType::Reconciling, true, Reason::ApplyingChanges, &under_way(plan)),
+            false => self.add(ConditionType::Reconciling, !ready && !stalled, *reason, message),
+        }
+        self.add(ConditionType::Stalled, *stalled, *reason, message);
+    }
+
+    /// Whether a pipeline will be as its spec says is unknown while nobody works on it.
+    fn paused(&mut self, summary: &Summary, plan: &Plan) {
+        let waiting = match plan.changes() {
+            0 => "no change waits".to_owned(),
+            1 => "one change waits".to_owned(),
+            changes => format!("{changes} changes wait"),
+        };
+        let message = format!(
+            "paused by the annotation {PAUSED}: the operator changes nothing, and {waiting}; as observed: {}",
+            summary.message
+        );
+        self.unknown(ConditionType::Ready, &Reason::Paused.to_string(), &message);
+        self.add(ConditionType::Reconciling, false, Reason::Paused, &message);
+        self.add(ConditionType::Stalled, false, Reason::Paused, &message);
+    }
+
+    /// Says what differs and is left alone, if anything is.
+    fn contested(&mut self, contested: &[Changed]) {
+        if contested.is_empty() {
+            return;
+        }
+        let listed: Vec<String> = contested.iter().map(Changed::describe).collect();
+        let message = format!(
+            "left as it is, since it is changed again whenever the operator sets it: {}; find who does it, such as an \
+             admission webhook or an autoscaler, and make one of them stop",
+            listed.join("; ")
+        );
+        self.add(ConditionType::Contested, true, Reason::ChangedByOthers, &message);
     }
 
     /// Says of every link that it is unknown now, with what was last known.

@@ -29,7 +29,9 @@ use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources}
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
+use crate::answer::AskApi;
 use crate::context::Context;
+use crate::labels::is_paused;
 use crate::road::{Failed, Key, Passed, Road, Watched, Watches, keep};
 use crate::telemetry::Ended;
 use crate::write::{self, Writer};
@@ -48,7 +50,7 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ReconcileSchedules {
     #[snafu(display("cannot read StreamingPipeline '{name}' and its runs"))]
-    Read { name: String, source: Box<kube::Error> },
+    Read { name: String, source: AskApi },
     #[snafu(display("cannot create IngestionRun '{name}'"))]
     CreateRun { name: String, source: write::Write },
     #[snafu(display("cannot cancel IngestionRun '{name}'"))]
@@ -91,17 +93,21 @@ fn pipeline_of(run: DynamicObject) -> Option<ObjectRef<Watched>> {
 async fn pass(ctx: &Context, Key { namespace, name }: &Key) -> Result<Passed, Failed> {
     let done = |wait| Ok(Passed { ended: Ended::Done, wait });
     let pipelines: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = pipelines.get_opt(name).await.map_err(Box::new).context(ReadSnafu { name })?;
+    let found = pipelines.get_opt(name).await.map_err(AskApi::from).context(ReadSnafu { name })?;
     let Some(pipeline) = found.filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none()) else {
         return Ok(Passed { ended: Ended::Gone, wait: None });
     };
+    if is_paused(&pipeline) {
+        // What comes due meanwhile is decided afterwards, by the rules for what is late.
+        return done(None);
+    }
     let kept = pipeline.status.as_ref().and_then(|status| status.schedules.as_ref());
     let has_schedule = pipeline.spec.producer.sources.iter().any(|source| source.schedule.is_some());
     if !has_schedule && kept.is_none_or(Vec::is_empty) {
         return done(None);
     }
     let readable: Api<DeserializeGuard<IngestionRun>> = Api::namespaced(ctx.client.clone(), namespace);
-    let listed = readable.list(&ListParams::default()).await.map_err(Box::new).context(ReadSnafu { name })?;
+    let listed = readable.list(&ListParams::default()).await.map_err(AskApi::from).context(ReadSnafu { name })?;
     let listed: Vec<IngestionRun> = listed.items.into_iter().filter_map(|run| run.0.ok()).collect();
     let clock = Clock::of(&pipeline);
     let planned = match &clock {
@@ -154,7 +160,7 @@ async fn carry_out(ctx: &Context, pipeline: &StreamingPipeline, write: &Write) -
             let cancel = Patch::Merge(json!({"spec": {"cancel": true}}));
             match runs.patch(name, &PatchParams::default(), &cancel).await {
                 Err(error) if error.code() == Some(404) => Ok(()),
-                cancelled => cancelled.context(CancelRunSnafu { name }),
+                cancelled => cancelled.map(drop).context(CancelRunSnafu { name }),
             }
         }
         Write::Create(run) => {

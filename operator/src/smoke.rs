@@ -17,6 +17,7 @@ use millrace_api::names::{Component, Names};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::answer::AskApi;
 use millrace_stores::cassandra::{self, AskCassandra};
 
 /// Where and how long to test.
@@ -38,9 +39,9 @@ pub struct Flags {
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum SmokeTest {
     #[snafu(display("cannot reach the Kubernetes API"))]
-    Connect { source: Box<kube::Error> },
+    Connect { source: AskApi },
     #[snafu(display("cannot {what} the test's pipeline"))]
-    Change { what: &'static str, source: Box<kube::Error> },
+    Change { what: &'static str, source: AskApi },
     #[snafu(display("cannot parse the built-in pipeline"))]
     ParsePipeline { source: serde_yaml::Error },
     #[snafu(display("the pipeline was not ready in time; its condition Ready says: {said}"))]
@@ -58,7 +59,7 @@ const PIPELINE: &str = include_str!("smoke/pipeline.yaml");
 /// Runs the test, and deletes its pipeline whatever came of it.
 #[expect(clippy::disallowed_methods, reason = "a program of its own beside the operator: it waits for one record")]
 pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
-    let client = Client::try_default().await.map_err(Box::new).context(ConnectSnafu)?;
+    let client = Client::try_default().await.map_err(AskApi::from).context(ConnectSnafu)?;
     let api: Api<StreamingPipeline> = Api::namespaced(client.clone(), &flags.namespace);
     // As it stands in the file, and deleted by its metadata: no further form of the whole resource is compiled for this.
     let untyped: Api<DynamicObject> =
@@ -70,7 +71,7 @@ pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
     let created = untyped
         .create(&PostParams::default(), &pipeline)
         .await
-        .map_err(Box::new)
+        .map_err(AskApi::from)
         .context(ChangeSnafu { what: "create" })?;
     let (name, uid) = (created.name_any(), created.uid().unwrap_or_default());
     println!("created StreamingPipeline {}/{name}", flags.namespace);
@@ -78,7 +79,7 @@ pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
     let tested = test(&api, &Names::new(&flags.namespace, &name), deadline).await;
     let only_this = Preconditions { uid: Some(uid.clone()), resource_version: None };
     let deletion = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
-    let deleted = untyped.delete(&name, &deletion).await.map_err(Box::new);
+    let deleted = untyped.delete(&name, &deletion).await.map_err(AskApi::from);
     let gone = await_condition(untyped, &name, conditions::is_deleted(&uid));
     let _ = timeout(Duration::from_secs(60), gone).await;
     println!("deleted StreamingPipeline {}/{name}", flags.namespace);
@@ -92,7 +93,7 @@ pub async fn run(flags: Flags) -> Result<(), SmokeTest> {
 async fn test(api: &Api<StreamingPipeline>, names: &Names, deadline: Instant) -> Result<(), SmokeTest> {
     let mut said = String::new();
     loop {
-        let pipeline = api.get(names.pipeline()).await.map_err(Box::new).context(ChangeSnafu { what: "read" })?;
+        let pipeline = api.get(names.pipeline()).await.map_err(AskApi::from).context(ChangeSnafu { what: "read" })?;
         let status = pipeline.status.unwrap_or_default();
         let ready = ConditionType::Ready.of(&status.conditions);
         if let Some(ready) = ready {

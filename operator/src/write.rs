@@ -7,11 +7,11 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Pro
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::events::Event;
 use kube::{Api, Resource};
-use millrace_terms::causes::chain_of;
 use serde::Serialize;
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu, ensure};
 
+use crate::answer::AskApi;
 use crate::context::Context;
 
 /// Our field manager: owner of every field that we set.
@@ -27,7 +27,7 @@ pub enum Write {
     #[snafu(display("leadership may have moved to another operator; the rest is left to it"))]
     KeepLeadership,
     #[snafu(transparent)]
-    Ask { source: Box<kube::Error> },
+    Ask { source: AskApi },
     #[snafu(display("cannot write it as JSON"))]
     Encode { source: serde_json::Error },
 }
@@ -36,10 +36,7 @@ impl Write {
     /// Returns the API server's status code, if it has answered.
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::Ask { source } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            },
+            Self::Ask { source } => source.status().map(|status| status.code),
             Self::KeepLeadership | Self::Encode { .. } => None,
         }
     }
@@ -66,14 +63,18 @@ impl<'a> Writer<'a> {
 
     /// Reads whose an object is. `None`: there is none.
     pub async fn find(&self, name: &str) -> Result<Option<PartialObjectMeta<DynamicObject>>, Write> {
-        Ok(self.api.get_metadata_opt(name).await.map_err(Box::new)?)
+        Ok(self.api.get_metadata_opt(name).await.map_err(AskApi::from)?)
     }
 
-    /// Changes an object, or applies it.
-    pub async fn patch(&self, name: &str, parameters: &PatchParams, patch: &Patch<Value>) -> Result<(), Write> {
+    /// Changes an object, or applies it. Returns what it is then.
+    pub async fn patch(
+        &self,
+        name: &str,
+        parameters: &PatchParams,
+        patch: &Patch<Value>,
+    ) -> Result<DynamicObject, Write> {
         self.begin("", name)?;
-        self.api.patch(name, parameters, patch).await.map_err(Box::new)?;
-        Ok(())
+        Ok(self.api.patch(name, parameters, patch).await.map_err(AskApi::from)?)
     }
 
     /// Creates an object.
@@ -81,7 +82,7 @@ impl<'a> Writer<'a> {
         let object = serde_json::to_value(object).and_then(serde_json::from_value).context(EncodeSnafu)?;
         let ours = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         self.begin("", name)?;
-        self.api.create(&ours, &object).await.map_err(Box::new)?;
+        self.api.create(&ours, &object).await.map_err(AskApi::from)?;
         Ok(())
     }
 
@@ -104,7 +105,7 @@ impl<'a> Writer<'a> {
             Ok(_) => Ok(true),
             // It went away while we looked at it; there is nobody to tell.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(Box::new(error).into()),
+            Err(error) => Err(AskApi::from(error).into()),
         }
     }
 
@@ -119,7 +120,7 @@ impl<'a> Writer<'a> {
         match self.api.delete(name, &only_this).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(Box::new(error).into()),
+            Err(error) => Err(AskApi::from(error).into()),
         }
     }
 
@@ -140,6 +141,6 @@ pub async fn announce(ctx: &Context, object: &ObjectReference, event: Event) {
     let event = Event { note, ..event };
     ctx.telemetry.object_written("Event", &event.reason);
     if let Err(error) = ctx.events.publish(&event, object).await {
-        tracing::warn!(reason = event.reason, error = %chain_of(&error), "cannot publish an event");
+        tracing::warn!(reason = event.reason, error = %AskApi::from(error), "cannot publish an event");
     }
 }

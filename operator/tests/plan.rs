@@ -202,6 +202,42 @@ fn replaces_a_broken_pod_of_an_outdated_template_at_once() {
     assert_eq!((restart.pod.as_str(), restart.uid.as_str()), ("users-cassandra-b-0", "uid-of-users-cassandra-b-0"));
 }
 
+/// As after settings that shut the operator out, and their revert: full strength can only come back with the restart.
+#[test]
+fn replaces_outdated_brokers_that_run_and_cannot_be_asked_one_at_a_time() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.age(60);
+    outdate_brokers(&mut world);
+    let kafka = std::mem::replace(&mut world.observed.stores.kafka, Err("not authorized".to_owned()));
+    assert_eq!(restarts(&mut world), ["users-kafka-0"]);
+    world.observed.children.pods.remove("users-kafka-0");
+    assert_eq!(restarts(&mut world), [""; 0], "it is gone");
+    world.settle();
+    world.observed.stores.kafka = kafka.map(|facts| KafkaFacts { brokers: [0].into(), ..facts });
+    world.unready("users-kafka-0");
+    assert_eq!(restarts(&mut world), [""; 0], "it is on its way");
+    world.observed.children.pods.remove("users-kafka-0");
+    let kafka = world.observed.stores.kafka.clone();
+    world.settle();
+    world.observed.stores.kafka = kafka;
+    assert_eq!(restarts(&mut world), ["users-kafka-1"]);
+
+    // The negative controls: they have only just started, or the operator hears of nobody.
+    let mut young = World::of("three");
+    converge(&mut young);
+    young.age(4);
+    outdate_brokers(&mut young);
+    young.observed.stores.kafka = Err("not authorized".to_owned());
+    assert_eq!(restarts(&mut young), [""; 0]);
+    let mut cut_off = World::of("three");
+    converge(&mut cut_off);
+    cut_off.age(60);
+    outdate_brokers(&mut cut_off);
+    cut_off.observed.stores = millrace_operator::observed::Stores::default();
+    assert_eq!(restarts(&mut cut_off), [""; 0]);
+}
+
 #[test]
 fn restarts_no_second_broker_while_the_first_is_on_its_way_and_the_stores_still_look_whole() {
     let mut world = World::of("three");
@@ -635,6 +671,29 @@ fn a_changed_spec_is_ready_when_the_last_pod_has_it() {
     world.settle();
     converge(&mut world);
     assert_eq!(said(&mut world, "Ready"), ("True".to_owned(), "AllComponentsReady".to_owned()));
+}
+
+#[test]
+fn a_paused_pipeline_says_so_first_and_what_waits() {
+    let mut world = World::of("one");
+    converge(&mut world);
+    let paused = [("millrace.dev/paused".to_owned(), "true".to_owned())];
+    world.resource.metadata.annotations = Some(paused.into());
+    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    assert_eq!(said(&mut world, "Ready"), ("Unknown".to_owned(), "Paused".to_owned()));
+    assert_eq!(said(&mut world, "Stalled"), ("False".to_owned(), "Paused".to_owned()));
+    assert_eq!(said(&mut world, "KafkaReady"), ("True".to_owned(), "BrokersRegistered".to_owned()));
+    let status = world.resource.status.clone().expect("a status was reported");
+    assert_eq!(status.phase.as_deref(), Some("Paused"));
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").expect("it is always reported");
+    assert_eq!(
+        ready.message,
+        "paused by the annotation millrace.dev/paused: the operator changes nothing, and 2 changes wait; as observed: \
+         every link of the readiness chain is met"
+    );
+    // The negative control: any other value is none.
+    world.resource.metadata.annotations = Some([("millrace.dev/paused".to_owned(), "no".to_owned())].into());
+    assert_ne!(said(&mut world, "Ready").1, "Paused");
 }
 
 /// Returns status and reason of a condition.

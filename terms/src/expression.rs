@@ -8,7 +8,7 @@
 //! The text is split as the grammar's lexer splits it. What that lexer would stumble over is refused here, since after
 //! an error it goes on in the middle of a text and may find operators there.
 
-use snafu::{Snafu, ensure};
+use snafu::{OptionExt, Snafu, ensure};
 
 /// Most bytes of an expression: the longest that the resource takes, a request's body.
 pub const LONGEST: usize = 8192;
@@ -39,6 +39,12 @@ pub enum ExceedBound {
     /// Nested too deeply.
     #[snafu(display("has more than {DEEPEST} brackets inside of each other"))]
     NestBrackets,
+    /// A bracket closes one of another kind, or none: after such an error the parser goes on inside, level by level.
+    #[snafu(display("is not a CEL expression: '{bracket}' closes no bracket of its kind"))]
+    CloseBracket {
+        /// The closing bracket.
+        bracket: String,
+    },
     /// Lists walked inside of walks.
     #[snafu(display(
         "has more than {MOST_NESTED_MACROS} of map, filter, all, exists and exists_one inside of each other"
@@ -95,7 +101,8 @@ enum Bracket {
 #[derive(Default)]
 struct Seen<'text> {
     operators: usize,
-    open: Vec<Bracket>,
+    /// What is open, with the sign that closes it.
+    open: Vec<(Bracket, &'static str)>,
     last: Option<Token<'text>>,
     before_last: Option<Token<'text>>,
 }
@@ -115,18 +122,22 @@ impl<'text> Seen<'text> {
         match sign {
             "(" | "[" | "{" => {
                 self.count()?;
-                let bracket = if sign == "(" { self.bracket() } else { Bracket::Plain };
-                self.open.push(bracket);
+                self.open.push(match sign {
+                    "(" => (self.bracket(), ")"),
+                    "[" => (Bracket::Plain, "]"),
+                    _ => (Bracket::Plain, "}"),
+                });
                 ensure!(self.open.len() <= DEEPEST, NestBracketsSnafu);
-                let macros = self.open.iter().filter(|bracket| **bracket == Bracket::Macro).count();
+                let macros = self.open.iter().filter(|(bracket, _)| *bracket == Bracket::Macro).count();
                 ensure!(macros <= MOST_NESTED_MACROS, NestMacrosSnafu);
             }
             ")" | "]" | "}" => {
-                let closed = self.open.pop();
+                let closed = self.open.pop().filter(|(_, close)| *close == sign);
+                let (closed, _) = closed.context(CloseBracketSnafu { bracket: sign })?;
                 // The last argument alone: `text.matches('…')`, or `matches(text, '…')`.
                 let is_literal =
                     self.last == Some(Token::Quoted) && matches!(self.before_last, Some(Token::Sign("(" | ",")));
-                ensure!(closed != Some(Bracket::Pattern) || is_literal, WritePatternSnafu);
+                ensure!(closed != Bracket::Pattern || is_literal, WritePatternSnafu);
             }
             // They part what stands side by side.
             "," | ":" => {}
@@ -309,6 +320,19 @@ mod tests {
         for expression in ["a.matches(record.pattern)", "matches(a, 'x' + record.y)", "a.matches(('x'))"] {
             assert_eq!(check(expression), Err(ExceedBound::WritePattern), "{expression}");
         }
+    }
+
+    /// Found by fuzzing: the parser took each `{` for one level more, whatever closed it.
+    #[test]
+    fn refuses_brackets_that_close_others() {
+        for (expression, bracket) in [("{)", ")"), ("[1}", "}"), ("(1]", "]"), ("1)", ")")] {
+            assert_eq!(
+                check(expression),
+                Err(ExceedBound::CloseBracket { bracket: bracket.to_owned() }),
+                "{expression}"
+            );
+        }
+        assert!(check(&"{) ? record.a : ".repeat(50)).is_err());
     }
 
     /// After an error, the grammar's lexer would go on in the middle of the text.

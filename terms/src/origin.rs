@@ -10,6 +10,7 @@ use crate::{Bytes, Duration};
 /// Where a source's records come from.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has some sources, and each has one origin")]
 pub enum Origin {
     /// An HTTP endpoint that is polled.
     Http(HttpSettings),

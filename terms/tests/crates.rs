@@ -6,17 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Each crate's directory, and those of the crates that it may link.
-const MAY_LINK: [(&str, &[&str]); 10] = [
+const MAY_LINK: [(&str, &[&str]); 11] = [
     // What all share links none of us.
     ("terms", &[]),
     ("serve", &[]),
     ("fuzz", &[]),
+    ("expressions", &[]),
     // DataFusion stays where SQL is compiled: the worker, the operator's own child process, the command.
     ("sql", &["terms"]),
-    ("api", &["terms"]),
+    ("api", &["expressions", "terms"]),
     ("stores", &["api", "terms"]),
     // The data plane knows settings, not resources.
-    ("worker", &["heap", "profile", "serve", "sql", "terms"]),
+    ("worker", &["expressions", "heap", "profile", "serve", "sql", "terms"]),
     ("operator", &["api", "serve", "sql", "stores", "terms"]),
     ("cli", &["api", "sql", "stores", "terms"]),
     // It has the viewer's rights, and nothing of who writes.

@@ -62,7 +62,10 @@ const FIELDS: [(&str, &str); 12] = [
     ("first_name", "record.name.first"),
     ("last_name", "record.name.last"),
     ("gender", "record.gender"),
-    ("address", r#"string(record.location.street.number) + " " + record.location.street.name + ", " + record.location.city"#),
+    (
+        "address",
+        r#"string(record.location.street.number) + " " + record.location.street.name + ", " + record.location.city"#,
+    ),
     ("post_code", "string(record.location.postcode)"),
     ("email", "record.email"),
     ("username", "record.login.username"),

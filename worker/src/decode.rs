@@ -24,7 +24,9 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
 
-use crate::rejection::{MissingKeySnafu, NotJsonSnafu, Rejection, RepeatedFieldSnafu, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay};
+use crate::rejection::{
+    MissingKeySnafu, NotJsonSnafu, Rejection, RepeatedFieldSnafu, TooLargeSnafu, UnknownFieldSnafu, excerpt, hearsay,
+};
 use crate::text::plain;
 
 pub use cell::Cell;

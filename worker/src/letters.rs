@@ -22,8 +22,8 @@ use crate::process::dead_letter::{
 };
 use crate::produce::letter::RECORD;
 use crate::source::Fetched;
-use desk::{Way, Ways};
 pub use desk::{LetterDesk, OpenDesk};
+use desk::{Way, Ways};
 pub use reader::{ReadLetters, Start, read};
 pub use redrive::{Redriven, RunRedrive, redrive};
 
@@ -239,7 +239,8 @@ mod tests {
         assert_eq!(letter(&cut).record(&topics(), true), Err(KeepLetter::WasCut));
         assert_eq!(letter(&[]).record(&topics(), false), Err(KeepLetter::LacksOrigin));
         assert_eq!(letter(&ORIGIN[..3]).record(&topics(), false), Err(KeepLetter::LacksOrigin));
-        let lost = letter(&ORIGIN).record(&Ways::Topics(vec!["orders".to_owned()]), false).expect_err("nobody reads it");
+        let lost =
+            letter(&ORIGIN).record(&Ways::Topics(vec!["orders".to_owned()]), false).expect_err("nobody reads it");
         assert_eq!(lost.to_string(), "no query consumes topic 'users' any more");
     }
 
@@ -255,7 +256,10 @@ mod tests {
         };
         let mapping = || Mapping::compile(&settings).expect("it compiles");
         let sources = Ways::Sources([("web".to_owned(), Way { topic: "users".to_owned(), mapping: mapping() })].into());
-        let rejected = |payload: &[u8]| Letter { payload: Some(payload.to_vec()), ..letter(&[(RECORD, "3"), ("millrace-file", "a.csv")]) };
+        let rejected = |payload: &[u8]| Letter {
+            payload: Some(payload.to_vec()),
+            ..letter(&[(RECORD, "3"), ("millrace-file", "a.csv")])
+        };
         let record = rejected(br#"{"id": 1.50}"#).record(&sources, false).expect("it maps now");
         assert_eq!((record.topic.as_str(), record.payload.as_deref()), ("users", Some(&br#"{"id":1.50}"#[..])));
         let expected = [("millrace-source", "web"), ("millrace-file", "a.csv"), (REDRIVEN, "1")];

@@ -181,6 +181,7 @@ async fn letters(path: Option<PathBuf>, action: LettersAction) -> ExitCode {
 }
 
 /// Returns whose letters these are, from the settings of a processor or of a producer.
+#[expect(clippy::disallowed_methods, reason = "main reads files and the environment")]
 fn desk(path: Option<PathBuf>) -> Result<LetterDesk, String> {
     let path = path.unwrap_or_else(|| {
         let found = [PROCESS_SETTINGS, PRODUCE_SETTINGS].into_iter().find(|path| Path::new(path).exists());

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use cel::{Context, ExecutionError, ParseErrors, Program, Value};
 use cel::common::types::CelOptional;
 use cel::common::value::CowVal;
+use cel::{Context, ExecutionError, ParseErrors, Program, Value};
 use millrace_expressions::json::{append as append_json, append_string, members, string};
 use millrace_expressions::{RECORD_VARIABLE, append, environment, scope};
 use millrace_terms::SourceSettings;
@@ -255,7 +255,9 @@ impl Field {
             ExecutionError::UndeclaredReference(name) => {
                 format!("'{name}' is not known; expressions start from 'record'")
             }
-            ExecutionError::NoSuchOverload(overload) if overload.argument_types().first().is_some_and(|first| first == "null_type") => {
+            ExecutionError::NoSuchOverload(overload)
+                if overload.argument_types().first().is_some_and(|first| first == "null_type") =>
+            {
                 "it looks into null; '.?' instead of '.' allows for it".to_owned()
             }
             ExecutionError::UnsupportedBinaryOperator(..) => {

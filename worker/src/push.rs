@@ -232,8 +232,7 @@ async fn map<P: Publisher>(
     for (number, record) in (1..).zip(records) {
         let refuse = |problem| Refusal::AcceptRecord { record: number, problem };
         let record = record.map_err(|record| refuse(record.problem))?.record;
-        let Encoded { key, payload } =
-            mapping.encode(&record).map_err(|rejection| refuse(rejection.to_string()))?;
+        let Encoded { key, payload } = mapping.encode(&record).map_err(|rejection| refuse(rejection.to_string()))?;
         let headers = vec![
             Header::text(SOURCE_HEADER, name.as_str()),
             Header::text(PRODUCED_AT_HEADER, chrono::Utc::now().timestamp_millis().to_string()),

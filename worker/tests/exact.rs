@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use millrace_terms::{ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, SourceSettings, TableSettings};
+use millrace_terms::{
+    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, SourceSettings, TableSettings,
+};
 use millrace_worker::decode::{Cell, Decoder};
 use millrace_worker::mapping::Mapping;
 use millrace_worker::source::{Document, Records};
@@ -84,8 +86,10 @@ impl Written {
         for place in (1..members.len()).rev() {
             members.swap(place, random.random_range(0..=place));
         }
-        let members: Vec<String> =
-            members.into_iter().map(|(name, value)| format!("{}\"{name}\"{}:{value}", space(random), space(random))).collect();
+        let members: Vec<String> = members
+            .into_iter()
+            .map(|(name, value)| format!("{}\"{name}\"{}:{value}", space(random), space(random)))
+            .collect();
         format!("{{{}{}}}", members.join(","), space(random))
     }
 }
@@ -230,9 +234,8 @@ fn what_was_written_is_what_arrives() {
             _ => Records::lines(texts.iter().map(|text| text.replace(['\n', '\t'], " ") + "\n").collect()),
         };
         let mapping = &mappings[done / DOCUMENT / 2 % 2];
-        let payloads: Vec<Vec<u8>> = records
-            .map(|record| mapping.encode(&record.expect("a record").record).expect("it maps").payload)
-            .collect();
+        let payloads: Vec<Vec<u8>> =
+            records.map(|record| mapping.encode(&record.expect("a record").record).expect("it maps").payload).collect();
         let decoded = decoder.decode(payloads.iter().map(|payload| Some(payload.as_slice())));
         assert_eq!((decoded.rejected.len(), decoded.rows.len()), (0, DOCUMENT), "{:?}", decoded.rejected);
         for (record, row) in written.iter().zip(decoded.cells.chunks(COLUMNS.len())) {

@@ -70,7 +70,7 @@ fn source(expression: &str) -> SourceSettings {
 fn no_record_breaks_an_expression() {
     let mappings = FIELDS.map(|expression| (expression, Mapping::compile(&source(expression)).expect("it compiles")));
     feed("records of expressions", RECORDS, |input| {
-        let Ok(record) = serde_json::from_slice::<serde_json::Value>(input) else { return };
+        let Ok(record) = serde_json::from_slice::<Box<serde_json::value::RawValue>>(input) else { return };
         for (expression, mapping) in &mappings {
             let encoded = catch_unwind(AssertUnwindSafe(|| drop(mapping.encode(&record))));
             assert!(encoded.is_ok(), "'{expression}' over {record}");

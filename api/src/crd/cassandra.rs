@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::Unsupported;
 use super::{Resources, Storage, rules};
 
 /// `cassandra.yaml` keys that the operator sets itself.
@@ -35,12 +36,36 @@ pub const OWNED_KEYS: [&str; 24] = [
     "allocate_tokens_for_local_replication_factor",
 ];
 
+/// `cassandra.yaml` keys that cannot work in this version: a node would not start, or nobody could ask it.
+pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
+    Unsupported {
+        keys: &[
+            "authenticator",
+            "authorizer",
+            "cidr_authorizer",
+            "client_encryption_options",
+            "internode_authenticator",
+            "network_authorizer",
+            "role_manager",
+            "server_encryption_options",
+        ],
+        prefixes: &[],
+        reason: "this version runs Cassandra without authentication and encryption, and would lose access to it; remove it",
+    },
+    Unsupported {
+        keys: &["crypto_provider", "native_transport_port_ssl", "transparent_data_encryption_options"],
+        prefixes: &[],
+        reason: "it wants code or keys that the pods do not have, and the node would not start; remove it",
+    },
+];
+
 /// The Cassandra nodes, the keyspace and its tables.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.keyspace.replicationFactor) || self.keyspace.replicationFactor <= self.racks.map(r, r.replicas).sum()")
     .message("the keyspace wants more replicas than the racks have nodes; lower replicationFactor or add nodes to spec.cassandra.racks")
-    .field_path(".keyspace.replicationFactor"))]
+    .field_path(".keyspace.replicationFactor"),
+    validation = rules::memory_at_least("1Gi"))]
 pub struct Cassandra {
     /// Cassandra version; a 5.0 release. A change restarts the nodes one at a time.
     #[serde(default = "default_version")]
@@ -81,11 +106,23 @@ pub struct Cassandra {
     #[serde(default)]
     pub resources: Resources,
 
+    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
+    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// (docs/pods.md). A change restarts the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<serde_json::Value>,
+
     /// Further `cassandra.yaml` settings, one value per top-level key. Keys that the operator sets itself are refused.
     /// A change restarts the nodes one at a time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
-    #[x_kube(validation = rules::operator_owned_keys(&OWNED_KEYS), validation = rules::one_line_settings())]
+    #[x_kube(
+        validation = rules::operator_owned_keys(&OWNED_KEYS),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[0]),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[1]),
+        validation = rules::one_line_settings()
+    )]
     pub config: BTreeMap<String, String>,
 
     /// The keyspace that holds the tables.
@@ -243,6 +280,11 @@ pub struct PrimaryKey {
     #[serde(default)]
     #[schemars(length(max = 8), inner(length(min = 1, max = 48)), extend("x-kubernetes-list-type" = "set"))]
     pub clustering: Vec<String>,
+}
+
+/// Returns whether admission refuses a key of the configuration.
+pub fn is_refused(key: &str) -> bool {
+    OWNED_KEYS.contains(&key) || UNSUPPORTED_KEYS.iter().any(|unsupported| unsupported.has(key))
 }
 
 /// The newest 5.0 release that both image suppliers have.

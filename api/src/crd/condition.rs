@@ -62,6 +62,8 @@ pub enum ConditionType {
     Link(Link),
     /// Every source answers.
     SourcesHealthy,
+    /// Somebody keeps changing what the operator sets, or the API server keeps it otherwise. Absent: nobody does.
+    Contested,
     /// A run has succeeded.
     Complete,
     /// A run has failed.
@@ -83,6 +85,7 @@ impl ConditionType {
             Self::Link(Link::Processor) => "ProcessorReady",
             Self::Link(Link::Producer) => "ProducerReady",
             Self::SourcesHealthy => "SourcesHealthy",
+            Self::Contested => "Contested",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
         }
@@ -189,6 +192,8 @@ pub enum Reason {
     ObservationFailed,
     SpecInvalid,
     Valid,
+    ChangedByOthers,
+    Paused,
     // Runs; `Rejected` is also the spec's.
     Rejected,
     PipelineNotFound,

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::Unsupported;
 use super::{Resources, Storage, rules};
 
 /// `server.properties` keys that the operator sets itself, or that would break the delivery promise.
@@ -34,10 +35,53 @@ pub const OWNED_KEYS: [&str; 22] = [
     "zookeeper.connect",
 ];
 
+/// `server.properties` keys that cannot work in this version: a broker would not start, or nobody could ask it.
+pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
+    Unsupported {
+        keys: &[
+            "authorizer.class.name",
+            "early.start.listeners",
+            "principal.builder.class",
+            "super.users",
+            "zookeeper.clientCnxnSocket",
+            "zookeeper.set.acl",
+        ],
+        prefixes: &[
+            "delegation.token.",
+            "listener.name.",
+            "password.encoder.",
+            "sasl.",
+            "security.",
+            "ssl.",
+            "zookeeper.ssl.",
+        ],
+        reason: "this version runs Kafka without authentication and encryption, and would lose access to it; remove it",
+    },
+    Unsupported {
+        keys: &[
+            "alter.config.policy.class.name",
+            "client.quota.callback.class",
+            "create.topic.policy.class.name",
+            "metric.reporters",
+        ],
+        prefixes: &["config.providers", "kafka.metrics.", "remote.log."],
+        reason: "it names code or a service that the image does not have, and the broker would not start; remove it",
+    },
+    Unsupported {
+        keys: &["initial.broker.registration.timeout.ms"],
+        prefixes: &["controller.listener.", "controller.quorum.", "metadata.log.", "zookeeper.metadata.migration."],
+        reason: "it is for Kafka without ZooKeeper, which this version does not run; remove it",
+    },
+];
+
 /// The Kafka brokers.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::replication_within_brokers(), validation = rules::min_in_sync_below_default_replication())]
+#[x_kube(
+    validation = rules::replication_within_brokers(),
+    validation = rules::min_in_sync_below_default_replication(),
+    validation = rules::memory_at_least("512Mi")
+)]
 pub struct Kafka {
     /// Kafka version; a 3.9 release, the last line with ZooKeeper. A change restarts the brokers one at a time.
     #[serde(default = "default_version")]
@@ -69,11 +113,24 @@ pub struct Kafka {
     #[serde(default)]
     pub resources: Resources,
 
+    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
+    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// (docs/pods.md). A change restarts the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<serde_json::Value>,
+
     /// Further `server.properties` settings. Keys that the operator sets itself are refused. A change restarts the
     /// brokers one at a time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
-    #[x_kube(validation = rules::operator_owned_keys(&OWNED_KEYS), validation = rules::one_line_settings())]
+    #[x_kube(
+        validation = rules::operator_owned_keys(&OWNED_KEYS),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[0]),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[1]),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[2]),
+        validation = rules::one_line_settings()
+    )]
     pub config: BTreeMap<String, String>,
 
     /// The topics, created and extended by the operator. A topic that is taken off the list stays in Kafka.
@@ -131,6 +188,11 @@ pub enum MetadataManager {
     /// In the ZooKeeper ensemble of the same pipeline.
     #[default]
     ZooKeeper,
+}
+
+/// Returns whether admission refuses a key of the configuration.
+pub fn is_refused(key: &str) -> bool {
+    OWNED_KEYS.contains(&key) || UNSUPPORTED_KEYS.iter().any(|unsupported| unsupported.has(key))
 }
 
 /// The newest 3.9 release that both image suppliers have.

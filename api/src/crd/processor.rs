@@ -9,6 +9,7 @@ use super::{Resources, producer::default_buffer, rules};
 /// The pods that write topics into tables.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::memory_at_least("64Mi"))]
 pub struct Processor {
     /// Number of processor pods; target of the scale subresource. More pods than partitions stand idle. 0 stops writing.
     #[serde(default = "super::producer::one")]
@@ -18,6 +19,13 @@ pub struct Processor {
     /// CPU and memory of each processor pod. Absent: 50m and 256Mi.
     #[serde(default)]
     pub resources: Resources,
+
+    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
+    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// (docs/pods.md). A change restarts the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<serde_json::Value>,
 
     /// Upper bound for the bytes of records that a processor holds in memory. A change restarts the processors.
     #[serde(default = "default_buffer")]

@@ -18,7 +18,8 @@ use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, Token
     validation = Rule::new("!has(self.pushFrom) || self.sources.exists(s, has(s.push))")
         .message("pushFrom says who may push, but no source is pushed to; remove it or add a source with push")
         .field_path(".pushFrom"),
-    validation = rules::max_body_within_buffer()
+    validation = rules::max_body_within_buffer(),
+    validation = rules::memory_at_least("48Mi")
 )]
 pub struct Producer {
     /// Number of producer pods. Each takes in what is pushed; the other sources they share, each fetched by exactly one
@@ -30,6 +31,13 @@ pub struct Producer {
     /// CPU and memory of each producer pod. Absent: 50m and 128Mi.
     #[serde(default)]
     pub resources: Resources,
+
+    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
+    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// (docs/pods.md). A change restarts the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<serde_json::Value>,
 
     /// Upper bound for the bytes of records that a producer holds in memory. A change restarts the producers.
     #[serde(default = "default_buffer")]

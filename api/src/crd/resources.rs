@@ -1,9 +1,71 @@
 //! Compute resources and storage, as every component writes them.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use kube::KubeSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rules;
+
+/// A quantity as the user writes it: a number, or a text with or without a suffix.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Amount(pub String);
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // A pattern costs nothing of what the API server grants to rules, and rules over such values are dear.
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 0,
+            "maxLength": 32,
+            "pattern": "^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$",
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+struct AmountVisitor;
+
+impl Visitor<'_> for AmountVisitor {
+    type Value = Amount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quantity, such as 2, 500m or 1.5Gi")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Amount, E> {
+        Ok(Amount(text.to_owned()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Amount, E> {
+        Ok(Amount(number.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Amount, E> {
+        Ok(Amount(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Amount, E> {
+        Ok(Amount(number.to_string()))
+    }
+}
 
 /// What a container asks for and may use.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -23,16 +85,12 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceList {
-    /// CPUs, such as 500m or 2.
+    /// CPUs, such as 500m, 2 or "0.5".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = rules::quantity())]
-    pub cpu: Option<String>,
-    /// Bytes of memory, such as 2Gi.
+    pub cpu: Option<Amount>,
+    /// Bytes of memory, such as 2Gi or 1.5Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = rules::bytes())]
-    pub memory: Option<String>,
+    pub memory: Option<Amount>,
 }
 
 /// One volume per pod.
@@ -41,14 +99,12 @@ pub struct ResourceList {
 #[x_kube(validation = rules::presence_fixed("className", "the storage class of existing volumes", "create a new pipeline"))]
 pub struct Storage {
     /// Size of each pod's volume, such as 5Gi. It can neither shrink nor, in this version, grow.
-    #[schemars(length(max = 32))]
     #[x_kube(
-        validation = rules::bytes(),
-        validation = rules::bytes_between("16Mi", "64Ti"),
+        validation = rules::amount_between("16Mi", "64Ti"),
         validation = rules::storage_does_not_shrink(),
         validation = rules::storage_does_not_grow()
     )]
-    pub size: String,
+    pub size: Amount,
     /// StorageClass of the volumes. Absent: the cluster's default class. It cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

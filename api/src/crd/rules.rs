@@ -84,6 +84,14 @@ pub fn field_names() -> Rule {
     )))
 }
 
+/// Refuses a name that does not begin with a letter: the Services that are called after it could not be made.
+pub fn pipeline_name_begins_with_a_letter() -> Rule {
+    rule(
+        "self.metadata.name.matches('^[a-z]')",
+        "metadata.name must begin with a letter, since Services are named after it; choose another name",
+    )
+}
+
 /// Bounds the length of the resource's own name.
 pub fn pipeline_name() -> Rule {
     rule(
@@ -191,12 +199,33 @@ pub fn bytes_between(least: &str, most: &str) -> Rule {
     )
 }
 
-/// A positive Kubernetes quantity such as `500m` or `2Gi`.
-pub fn quantity() -> Rule {
+/// A quantity within bounds, both inclusive.
+pub fn amount_between(least: &str, most: &str) -> Rule {
     rule(
-        "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
-        "must be a quantity above zero, such as 500m of CPU or 2Gi of memory",
+        format!(
+            "quantity(string(self)).compareTo(quantity('{least}')) >= 0 && \
+             quantity(string(self)).compareTo(quantity('{most}')) <= 0"
+        ),
+        format!("must be at least {least} and at most {most}"),
     )
+}
+
+/// Refuses less memory than a component starts with: its limit, or its request where there is no limit.
+pub fn memory_at_least(least: &str) -> Rule {
+    let fits =
+        |list: &str| format!("quantity(string(self.resources.{list}.memory)).compareTo(quantity('{least}')) >= 0");
+    let given = |list: &str| format!("has(self.resources.{list}) && has(self.resources.{list}.memory)");
+    rule(
+        format!(
+            "!has(self.resources) || ({} ? ({}) : !({}) || {})",
+            given("limits"),
+            fits("limits"),
+            given("requests"),
+            fits("requests")
+        ),
+        format!("the memory is less than this component can start with; give it at least {least}"),
+    )
+    .field_path(".resources")
 }
 
 /// Refuses a limit below the request of the same resource.
@@ -204,8 +233,7 @@ pub fn limit_covers_request(resource: &str) -> Rule {
     rule(
         format!(
             "!has(self.requests) || !has(self.requests.{resource}) || !has(self.limits) || !has(self.limits.{resource}) || \
-             !isQuantity(self.requests.{resource}) || !isQuantity(self.limits.{resource}) || \
-             quantity(self.limits.{resource}).compareTo(quantity(self.requests.{resource})) >= 0"
+             quantity(string(self.limits.{resource})).compareTo(quantity(string(self.requests.{resource}))) >= 0"
         ),
         format!("the {resource} limit is below the {resource} request; raise the limit or lower the request"),
     )
@@ -367,6 +395,33 @@ pub fn operator_owned_keys(keys: &[&str]) -> Rule {
     )))
 }
 
+/// Refuses configuration keys, whole or by how they begin, that cannot work in this version, with the reason.
+pub fn unsupported_keys(Unsupported { keys, prefixes, reason }: &Unsupported) -> Rule {
+    let keys = keys.iter().map(|key| key.replace('.', "[.]"));
+    let prefixes = prefixes.iter().map(|prefix| format!("{}.*", prefix.replace('.', "[.]")));
+    let refused = format!("k.matches('^({})$')", keys.chain(prefixes).collect::<Vec<_>>().join("|"));
+    Rule::new(format!("!self.exists(k, {refused})"))
+        .message(Message::Expression(format!("self.filter(k, {refused})[0] + ' cannot be set: {reason}'")))
+}
+
+/// Configuration keys that cannot work in this version.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsupported {
+    /// Whole keys.
+    pub keys: &'static [&'static str],
+    /// What further keys begin with.
+    pub prefixes: &'static [&'static str],
+    /// Why, and what to do.
+    pub reason: &'static str,
+}
+
+impl Unsupported {
+    /// Returns whether a key is one of them.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.contains(&key) || self.prefixes.iter().any(|prefix| key.starts_with(prefix))
+    }
+}
+
 /// Refuses an optional field that appears or disappears after creation.
 pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
     rule(format!("has(self.{field}) == has(oldSelf.{field})"), format!("{what} cannot be changed; {instead} instead"))
@@ -377,7 +432,7 @@ pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
 /// Refuses a smaller volume: Kubernetes cannot shrink one without losing what it holds.
 pub fn storage_does_not_shrink() -> Rule {
     rule(
-        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0",
+        "quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",
         "a volume cannot shrink without losing data; keep the size",
     )
     .reason(Reason::FieldValueForbidden)
@@ -386,7 +441,7 @@ pub fn storage_does_not_shrink() -> Rule {
 /// Refuses a larger volume until the operator can grow one safely.
 pub fn storage_does_not_grow() -> Rule {
     rule(
-        "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) <= 0",
+        "quantity(string(self)).compareTo(quantity(string(oldSelf))) <= 0",
         "growing a volume is not supported in this version; keep the size",
     )
     .reason(Reason::FieldValueForbidden)
@@ -451,6 +506,46 @@ mod tests {
     use regex::Regex;
 
     use super::*;
+
+    /// Returns what a rule refuses of a key.
+    fn pattern(unsupported: &Unsupported) -> Regex {
+        let rule = unsupported_keys(unsupported).rule;
+        let pattern = rule.trim_start_matches("!self.exists(k, k.matches('").trim_end_matches("'))");
+        Regex::new(pattern).expect("a regular expression")
+    }
+
+    #[test]
+    fn each_key_that_cannot_work_is_refused_with_the_reason_and_no_other_is() {
+        let stores = [
+            (&crate::crd::kafka::UNSUPPORTED_KEYS[..], crate::crd::kafka::is_refused as fn(&str) -> bool),
+            (&crate::crd::cassandra::UNSUPPORTED_KEYS[..], crate::crd::cassandra::is_refused),
+            (&crate::crd::zookeeper::UNSUPPORTED_KEYS[..], crate::crd::zookeeper::is_refused),
+        ];
+        for (all, is_refused) in stores {
+            for unsupported in all {
+                let pattern = pattern(unsupported);
+                for key in unsupported.keys {
+                    assert!(pattern.is_match(key) && is_refused(key), "{key}");
+                    assert!(!pattern.is_match(&format!("x{key}")) && !pattern.is_match(&format!("{key}x")), "{key}");
+                }
+                for prefix in unsupported.prefixes {
+                    let key = format!("{prefix}something");
+                    assert!(pattern.is_match(&key) && is_refused(&key), "{key}");
+                    assert!(!pattern.is_match(&format!("x{key}")), "{key}");
+                }
+                assert!(!unsupported.reason.contains('\''), "it would end the rule's text");
+            }
+        }
+        for works in ["num.io.threads", "log.retention.hours", "message.max.bytes", "replica.selector.class", "sslx"] {
+            assert!(!crate::crd::kafka::is_refused(works), "{works}");
+        }
+        for works in ["concurrent_reads", "commitlog_sync", "authentication", "memtable_heap_space"] {
+            assert!(!crate::crd::cassandra::is_refused(works), "{works}");
+        }
+        for works in ["tickTime", "maxClientCnxns", "autopurge.snapRetainCount", "globalOutstandingLimit"] {
+            assert!(!crate::crd::zookeeper::is_refused(works), "{works}");
+        }
+    }
 
     #[test]
     fn an_image_has_a_tag_or_a_digest_or_both() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::Unsupported;
 use super::{Resources, Storage, rules};
 
 /// `zoo.cfg` keys that the operator sets itself.
@@ -22,9 +23,32 @@ pub const OWNED_KEYS: [&str; 11] = [
     "quorumListenOnAllIPs",
 ];
 
+/// `zoo.cfg` keys that cannot work in this version: a server would not start, or nobody could ask it.
+pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
+    Unsupported {
+        keys: &[
+            "client.portUnification",
+            "portUnification",
+            "requireClientAuthScheme",
+            "secureClientPortAddress",
+            "serverCnxnFactory",
+            "sessionRequireClientSASLAuth",
+            "sslQuorum",
+        ],
+        prefixes: &["authProvider", "enforce.auth.", "kerberos.", "quorum.auth.", "ssl."],
+        reason: "this version runs ZooKeeper without authentication and encryption, and would lose access to it; remove it",
+    },
+    Unsupported {
+        keys: &["clientPortAddress", "electionAlg", "peerType"],
+        prefixes: &["group.", "weight."],
+        reason: "the operator decides where servers listen and how they vote; remove it",
+    },
+];
+
 /// The ZooKeeper ensemble.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::memory_at_least("192Mi"))]
 pub struct ZooKeeper {
     /// ZooKeeper version; a 3.9 release. A change restarts the servers one at a time.
     #[serde(default = "default_version")]
@@ -54,15 +78,31 @@ pub struct ZooKeeper {
     #[serde(default)]
     pub resources: Resources,
 
+    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
+    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// (docs/pods.md). A change restarts the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<serde_json::Value>,
+
     /// Further `zoo.cfg` settings. Keys that the operator sets itself are refused. A change restarts the servers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
         validation = rules::operator_owned_keys(&OWNED_KEYS),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[0]),
+        validation = rules::unsupported_keys(&UNSUPPORTED_KEYS[1]),
         validation = rules::one_line_settings(),
         validation = Rule::new("self.all(k, !k.startsWith('server.'))").message("the operator lists the servers itself; remove the server.N keys")
     )]
     pub config: BTreeMap<String, String>,
+}
+
+/// Returns whether admission refuses a key of the configuration.
+pub fn is_refused(key: &str) -> bool {
+    OWNED_KEYS.contains(&key)
+        || UNSUPPORTED_KEYS.iter().any(|unsupported| unsupported.has(key))
+        || key.starts_with("server.")
 }
 
 /// The newest 3.9 release that both image suppliers have.

@@ -53,7 +53,9 @@ pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
         });
     }
     let function = unknown_function(&program)?;
-    Some(format!("'{expression}' calls '{function}', which is not a function of CEL's standard library or its strings extension"))
+    Some(format!(
+        "'{expression}' calls '{function}', which is not a function of CEL's standard library or its strings extension"
+    ))
 }
 
 /// Returns the beginning of an expression that may be very long.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cel::{Context, Program};
+use cel::Context;
+use millrace_expressions::environment;
 use millrace_fuzz::{Corpus, feed};
 use millrace_terms::expression::{DEEPEST, MOST_NESTED_MACROS, MOST_OPERATORS, check};
 
@@ -50,8 +51,9 @@ fn live_through(expression: String, stack: usize) -> Duration {
     #[expect(clippy::disallowed_methods, reason = "tests read the clock")]
     let all = move || {
         let begun = Instant::now();
-        if let Ok(program) = Program::compile(&expression) {
-            let _ = (program.references().functions().len(), program.execute(&Context::default()).is_ok());
+        if let Ok(program) = environment().compile(&expression) {
+            let _ =
+                (program.references().functions().len(), program.execute(&Context::with_env(environment())).is_ok());
         }
         begun.elapsed()
     };
@@ -131,6 +133,7 @@ const CORPUS: Corpus<'static> = Corpus {
         b"record.text.matches(r'^\\d+$') || \"\\u00e9\\x41\\101\" == '''a\nb'''",
         b"{'a': {'b': [{'c': -1u}]}}.a.b[0].?c.orValue(0x1f)",
         b"1+1+1+1+1+1",
+        b"{) ? record.a : {) ? record.a : {1: 2}",
     ],
     words: &[
         "(",
@@ -187,8 +190,8 @@ fn no_expression_breaks_its_judge() {
         let judged = std::thread::Builder::new().stack_size(STACK / 4).spawn(move || {
             let fault = fault_of(&text, &["record"]);
             if fault.is_none() {
-                let program = Program::compile(&text).expect("it was judged");
-                let mut context = Context::default();
+                let program = environment().compile(&text).expect("it was judged");
+                let mut context = Context::with_env(environment());
                 context.add_variable_from_value("record", "x".repeat(100));
                 let _ = program.execute(&context);
             }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use millrace_terms::{
-    Bytes, Duration, FileFormat, FilesSettings, FollowPages, KafkaSourceSettings, PaginationSettings, PushSettings, StartAt,
+    Bytes, Duration, FileFormat, FilesSettings, FollowPages, KafkaSourceSettings, PaginationSettings, PushSettings,
+    StartAt,
 };
 
 use super::{Parse, mounted};

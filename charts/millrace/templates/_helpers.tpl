@@ -127,6 +127,14 @@ ones that the history has no room for.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
+# Takes a label off them that other tools would delete them by.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, patch]
+# Why pods are missing: only events say it for StatefulSets, claims and mounts.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -158,7 +158,8 @@ async fn session(live: &Live) -> Result<NodeSession> {
 /// Returns a row as Cassandra's own JSON, by column.
 async fn stored(live: &Live, id: Uuid) -> Result<BTreeMap<String, Box<RawValue>>> {
     let statement = format!("SELECT JSON * FROM {TABLE} WHERE id = ?");
-    let found: Vec<(String,)> = rows(&session(live).await?, &statement, (id,)).await?;
+    let session = session(live).await?;
+    let found: Vec<(String,)> = rows(&session, &statement, (id,)).await?;
     let (row,) = found.into_iter().next().with_context(|| format!("there is no row {id}"))?;
     serde_json::from_str(&row).with_context(|| format!("Cassandra tells no JSON: {row}"))
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::changes::schema_rejected;
 use super::ring::{current_racks, normal_nodes, ring_is_whole};
+use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use crate::readiness::trouble_of;
 use millrace_stores::cassandra::CassandraFacts;
 
 /// Judges whether the ring is whole and the schema there.
@@ -19,7 +19,7 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
     let given = current_racks(pipeline, observed);
     let (wanted, running): (u32, u32) = (pipeline.cassandra.nodes(), given.values().sum());
     let unmet = |reason, message: String| {
-        LinkState::unmet(Link::Cassandra, reason, format!("{message}{}", trouble_of(observed, Component::Cassandra)))
+        LinkState::unmet(Link::Cassandra, reason, format!("{message}{}", cause_of(observed, Component::Cassandra)))
     };
     if !ring_is_whole(&given, facts) {
         let versions: BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();

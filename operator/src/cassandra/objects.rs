@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use millrace_api::crd::cassandra::OWNED_KEYS;
+use millrace_api::crd::cassandra::is_refused;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Cassandra, Rack};
 use millrace_api::ports::{CASSANDRA_CQL, CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS, Port};
@@ -101,7 +101,7 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Stri
         ("storage_port", json!(CASSANDRA_INTERNODE.number)),
     ];
     // Admission refuses them, too; a resource that has gone round it must not move a node's tokens or data.
-    let user = cassandra.member.config.iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
+    let user = cassandra.member.config.iter().filter(|(key, _)| !is_refused(key));
     let user = user.map(|(key, text)| (key.clone(), yaml_value(text)));
     let settings = layered(defaults, user, owned);
     // JSON values are YAML of every version; Cassandra's parser takes a bare `yes` or `12:30` for something else.

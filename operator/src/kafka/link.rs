@@ -4,9 +4,9 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
+use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use crate::readiness::trouble_of;
 use millrace_stores::kafka::{KafkaFacts, TopicFacts};
 
 /// Judges whether every broker is registered.
@@ -29,13 +29,13 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
             format!(
                 "{} of {wanted} brokers are registered and answer{}",
                 facts.brokers.len(),
-                trouble_of(observed, Component::Kafka)
+                cause_of(observed, Component::Kafka)
             ),
         ),
         Err(error) => LinkState::unmet(
             Link::Kafka,
             Reason::WaitingForBrokers,
-            format!("no broker can be asked: {error}{}", trouble_of(observed, Component::Kafka)),
+            format!("no broker can be asked: {error}{}", cause_of(observed, Component::Kafka)),
         ),
     }
 }

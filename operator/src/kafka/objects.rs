@@ -1,7 +1,7 @@
 //! The Kafka brokers, which keep their metadata in the pipeline's ZooKeeper.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use millrace_api::crd::kafka::OWNED_KEYS;
+use millrace_api::crd::kafka::is_refused;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Kafka, default_min_in_sync};
 use millrace_api::ports::{KAFKA, Port, ZOOKEEPER_CLIENT};
@@ -87,7 +87,7 @@ fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
         ("zookeeper.connect", servers.join(",")),
     ];
     // Admission refuses them, too; a resource that has gone round it must not lose records.
-    let user = kafka.member.config.clone().into_iter().filter(|(key, _)| !OWNED_KEYS.contains(&key.as_str()));
+    let user = kafka.member.config.clone().into_iter().filter(|(key, _)| !is_refused(key));
     properties::render(&layered(defaults, user, owned))
 }
 

@@ -20,6 +20,7 @@ use millrace_api::pipeline::{Member, Storage};
 use millrace_api::ports::Port;
 
 use super::scope::{CONFIG_CHECKSUM, Files, Labels, Scope, checksum, count, label_selector, resource_requirements};
+use super::user_defined::user_defined;
 
 /// Where a store's ConfigMap is mounted: its scripts and configuration.
 pub const FILES: &str = "/millrace";
@@ -161,13 +162,14 @@ fn store_template(scope: &Scope<'_>, store: &Store<'_>, env: Vec<EnvVar>) -> Pod
 
 /// Returns a pod template with the component's labels and the digest of its files.
 pub fn pod_template(scope: &Scope<'_>, files: &Files, spec: PodSpec) -> PodTemplateSpec {
+    let user = scope.pods();
+    let mut labels = user.labels.clone();
+    labels.extend(scope.labels());
+    let mut annotations = user.annotations.clone();
+    annotations.insert(CONFIG_CHECKSUM.to_owned(), checksum(files));
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(scope.labels()),
-            annotations: Some(BTreeMap::from([(CONFIG_CHECKSUM.to_owned(), checksum(files))])),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(spec),
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
+        spec: Some(user_defined(scope, spec)),
     }
 }
 

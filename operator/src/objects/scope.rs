@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
+use millrace_api::pod_template::PodTemplate;
 use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
 use millrace_terms::Bytes;
@@ -119,6 +120,17 @@ impl Scope<'_> {
         (0..self.pipeline.zookeeper.replicas).map(host).collect()
     }
 
+    /// Returns what the user adds to the component's pods. Those of runs are as the producers'.
+    pub fn pods(&self) -> &PodTemplate {
+        match self.component {
+            Component::ZooKeeper => &self.pipeline.zookeeper.member.pods,
+            Component::Kafka => &self.pipeline.kafka.member.pods,
+            Component::Cassandra => &self.pipeline.cassandra.member.pods,
+            Component::Processor => &self.pipeline.processor.pods,
+            Component::Producer | Component::Run => &self.pipeline.producer.pods,
+        }
+    }
+
     /// Returns the labels that select the component's pods; they never change.
     pub fn selector(&self) -> Labels {
         component_selector(self.pipeline, self.component)
@@ -178,6 +190,8 @@ impl Scope<'_> {
             spec: Some(PodDisruptionBudgetSpec {
                 max_unavailable: Some(IntOrString::Int(1)),
                 selector: Some(label_selector(self.selector())),
+                // A pod that crashes protects nothing, and must not hold up the drain of its node.
+                unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
                 ..PodDisruptionBudgetSpec::default()
             }),
             ..PodDisruptionBudget::default()

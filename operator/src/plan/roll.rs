@@ -1,19 +1,22 @@
 //! Chooses the one store pod to restart next, if any, so that it gets its StatefulSet's current template. Pure.
 //!
 //! A pod that runs an old template and cannot run is replaced first: it serves nobody, and a corrected spec must reach
-//! it. One that is merely not ready may still vote or hold replicas, so it gets no such treatment. All others are
+//! it; so is one that has long run without an answer. One that is merely not ready may still vote or hold replicas, so it
+//! gets no such treatment. All others are
 //! restarted only while every store is at full strength, by its own word and by its pods, one pod at a time over all
 //! stores, in the order ZooKeeper, Kafka, Cassandra; leader and controller come last.
 
+use chrono::{DateTime, TimeDelta};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
-use millrace_api::pods::ordinal;
+use millrace_api::pods::{is_ready, ordinal};
 
 use super::disruption::{full_strength, given, is_complete};
 use crate::act::Restart;
+use crate::labels::RACK_LABEL;
 use crate::link::LinkState;
 use crate::observed::Observed;
 use crate::readiness::trouble;
@@ -22,12 +25,16 @@ use millrace_stores::zookeeper::Mode;
 /// Label that the StatefulSet controller puts on its pods.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
+/// How long a pod may run without being heard of.
+const SILENCE: TimeDelta = TimeDelta::minutes(5);
+
 /// The stores in the order in which they are restarted.
 const STORES: [Component; 3] = [Component::ZooKeeper, Component::Kafka, Component::Cassandra];
 
 /// Returns the pod to restart next; `None`: all run the current template, or it is not safe now.
 pub fn next_restart(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<Restart> {
-    next_broken(observed).or_else(|| next_in_order(pipeline, observed, links))
+    let silent = || next_silent(observed);
+    next_broken(observed).or_else(silent).or_else(|| next_in_order(pipeline, observed, links))
 }
 
 /// Returns how many pods of the stores have an outdated template.
@@ -44,6 +51,53 @@ fn next_broken(observed: &Observed) -> Option<Restart> {
             restart(broken, component, "it does not work and its template is outdated")
         },
     )
+}
+
+/// Returns an outdated pod that has run for long and cannot be asked, as with settings that shut the operator out: its
+/// store would be at full strength only once the corrected spec has reached it. Those that have it already are ready.
+///
+/// An operator that hears of no store has lost its own way to them.
+fn next_silent(observed: &Observed) -> Option<Restart> {
+    let heard =
+        |component: &Component| observed.children.pods_of(*component).any(|pod| is_heard(observed, *component, pod));
+    if !STORES.iter().any(heard) {
+        return None;
+    }
+    STORES.into_iter().filter(|component| is_complete(observed, *component, given(observed, *component))).find_map(
+        |component| {
+            let outdated = outdated_pods(observed, component);
+            let is_outdated = |pod: &Pod| outdated.iter().any(|known| known.name_any() == pod.name_any());
+            if !observed.children.pods_of(component).all(|pod| is_outdated(pod) || is_ready(pod)) {
+                return None;
+            }
+            let mut silent =
+                outdated.iter().filter(|pod| !is_heard(observed, component, pod) && runs_long(observed, pod));
+            restart(silent.next()?, component, "it cannot be asked and its template is outdated")
+        },
+    )
+}
+
+fn is_heard(observed: &Observed, component: Component, pod: &Pod) -> bool {
+    let Some(ordinal) = ordinal(pod) else { return false };
+    let stores = &observed.stores;
+    match component {
+        Component::ZooKeeper => stores.zookeeper.servers.contains_key(&ordinal),
+        Component::Kafka => stores.kafka.as_ref().is_ok_and(|facts| facts.brokers.contains(&ordinal.cast_signed())),
+        Component::Cassandra => {
+            let rack = pod.labels().get(RACK_LABEL).cloned().unwrap_or_default();
+            stores.cassandra.nodes.contains_key(&(rack, ordinal))
+        }
+        Component::Producer | Component::Processor | Component::Run => false,
+    }
+}
+
+fn runs_long(observed: &Observed, pod: &Pod) -> bool {
+    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let started = started.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0));
+    let mut containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    // One that reads its log is silent, too.
+    containers.all(|container| container.started != Some(false))
+        && started.is_some_and(|started| started + SILENCE < observed.now)
 }
 
 /// Returns the next outdated pod in the order of stores and members, if every store can spare one.

@@ -14,6 +14,7 @@ use millrace_terms::RUN_COUNTS_PATH;
 use snafu::{ResultExt, Snafu};
 
 use super::endings::{Endings, Pods, attempt_of, seen};
+use crate::answer::AskApi;
 use crate::context::Context;
 use crate::inquiry;
 use crate::labels::{ATTEMPT_LABEL, run_selector};
@@ -26,9 +27,9 @@ const LARGEST_COUNTS: usize = 1024;
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ObserveRun {
     #[snafu(display("cannot read IngestionRun '{name}'"))]
-    ReadRun { name: String, source: Box<kube::Error> },
+    ReadRun { name: String, source: AskApi },
     #[snafu(display("cannot read what IngestionRun '{name}' needs"))]
-    ReadRest { name: String, source: Box<kube::Error> },
+    ReadRest { name: String, source: AskApi },
 }
 
 /// What there is.
@@ -57,7 +58,7 @@ pub async fn observe(
     name: &str,
 ) -> Result<Option<RunWorld>, ObserveRun> {
     let runs: Api<IngestionRun> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = runs.get_opt(name).await.map_err(Box::new).context(ReadRunSnafu { name })?;
+    let found = runs.get_opt(name).await.map_err(AskApi::from).context(ReadRunSnafu { name })?;
     let Some(resource) = found else { return Ok(None) };
     let pipelines: Api<StreamingPipeline> = Api::namespaced(ctx.client.clone(), namespace);
     let jobs: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
@@ -74,7 +75,7 @@ pub async fn observe(
             readable.list(&all)
         )
     };
-    let (pipeline, jobs, pods, runs) = read.await.map_err(Box::new).context(ReadRestSnafu { name })?;
+    let (pipeline, jobs, pods, runs) = read.await.map_err(AskApi::from).context(ReadRestSnafu { name })?;
     let uid = resource.uid().unwrap_or_default();
     let number = |job: &Job| job.labels().get(ATTEMPT_LABEL)?.parse().ok();
     let mut known = endings.of(&resource);

@@ -19,6 +19,7 @@ use super::attempt::attempt;
 use super::observe::RunWorld;
 use super::progress::{Progress, RunAct, progress};
 use super::report::{Judgement, status};
+use crate::labels::{PAUSED, is_paused};
 use crate::objects::scope::Administration;
 
 /// How often a run that waits for something else is looked at.
@@ -171,6 +172,9 @@ fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Pipeline, Run), Judg
         let words: Vec<String> = rejected.iter().map(Rejected::to_string).collect();
         Judgement::of(RunPhase::Failed, Reason::Rejected, words.join("; "))
     })?;
+    if is_paused(pipeline) {
+        return Err(waiting(Reason::Paused, format!("'{name}' is paused by the annotation {PAUSED}")));
+    }
     let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
     if !Link::Topics.condition().is_true(conditions) {
         let ready = ConditionType::Ready.of(conditions);

@@ -3,9 +3,10 @@
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
+use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use crate::readiness::{self, trouble_of};
+use crate::readiness;
 
 /// Judges whether the processors have joined their group. They wait for topics and tables.
 pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassandra: &LinkState) -> LinkState {
@@ -55,7 +56,7 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
         format!(
             "{} of {wanted} processors are ready, {group}{}",
             ready.ready,
-            trouble_of(observed, Component::Processor)
+            cause_of(observed, Component::Processor)
         ),
     )
 }
@@ -84,6 +85,6 @@ pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -
     LinkState::unmet(
         Link::Producer,
         Reason::WaitingForProducers,
-        format!("{} of {wanted} producers are ready{}", ready.ready, trouble_of(observed, Component::Producer)),
+        format!("{} of {wanted} producers are ready{}", ready.ready, cause_of(observed, Component::Producer)),
     )
 }

@@ -3,9 +3,9 @@
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 
+use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use crate::readiness::trouble_of;
 
 /// Judges whether a quorum of the ensemble answers.
 pub fn zookeeper(pipeline: &Pipeline, observed: &Observed) -> LinkState {
@@ -25,7 +25,7 @@ pub fn zookeeper(pipeline: &Pipeline, observed: &Observed) -> LinkState {
         format!(
             "{answering} of {size} ZooKeeper servers answer, a quorum needs {}{}",
             size / 2 + 1,
-            trouble_of(observed, Component::ZooKeeper)
+            cause_of(observed, Component::ZooKeeper)
         ),
     )
 }

@@ -1,7 +1,7 @@
 //! The ZooKeeper ensemble.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use millrace_api::crd::zookeeper::OWNED_KEYS;
+use millrace_api::crd::zookeeper::is_refused;
 use millrace_api::names::Component;
 use millrace_api::pipeline::ZooKeeper;
 use millrace_api::ports::{Port, ZOOKEEPER_CLIENT, ZOOKEEPER_ELECTION, ZOOKEEPER_QUORUM};
@@ -60,7 +60,7 @@ fn zoo_cfg(scope: &Scope<'_>, zookeeper: &ZooKeeper) -> String {
         ("quorumListenOnAllIPs", "true"),
     ];
     // Admission refuses them, too; a resource that has gone round it must not move the ensemble's data.
-    let user = zookeeper.member.config.clone().into_iter().filter(|(key, _)| !is_owned(key));
+    let user = zookeeper.member.config.clone().into_iter().filter(|(key, _)| !is_refused(key));
     let mut settings = layered(own(defaults), user, own(owned));
     // A single server stands alone; listing it would only earn a warning.
     if zookeeper.replicas > 1 {
@@ -74,10 +74,6 @@ fn zoo_cfg(scope: &Scope<'_>, zookeeper: &ZooKeeper) -> String {
 
 fn own<const N: usize>(settings: [(&'static str, &str); N]) -> [(&'static str, String); N] {
     settings.map(|(key, value)| (key, value.to_owned()))
-}
-
-fn is_owned(key: &str) -> bool {
-    OWNED_KEYS.contains(&key) || key.starts_with("server.")
 }
 
 fn store<'a>(zookeeper: &'a ZooKeeper, files: &'a Files) -> Store<'a> {

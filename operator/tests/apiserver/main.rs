@@ -12,6 +12,8 @@ mod foreign;
 mod gate;
 mod idle;
 mod kills;
+mod normal;
+mod others;
 mod policies;
 mod rights;
 mod server;

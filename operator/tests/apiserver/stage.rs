@@ -262,7 +262,7 @@ pub async fn leader(lease: &str) -> Result<Fence> {
     Ok(fence)
 }
 
-fn administration() -> Administration {
+pub fn administration() -> Administration {
     Administration {
         worker_image: "worker:1".to_owned(),
         allowed_source_hosts: Vec::new(),

@@ -32,6 +32,7 @@ use uuid::Uuid;
 const REVISION: &str = "controller-revision-hash";
 
 /// The world, and the resource in it.
+#[derive(Clone)]
 pub struct World {
     pub resource: StreamingPipeline,
     pub observed: Observed,
@@ -61,6 +62,15 @@ impl World {
     /// Makes a pod one that is not ready.
     pub fn unready(&mut self, pod: &str) {
         self.status(pod).conditions = None;
+    }
+
+    /// Makes all pods ones that have run for some minutes.
+    pub fn age(&mut self, minutes: i64) {
+        self.observed.now += chrono::TimeDelta::minutes(minutes);
+        for pod in self.observed.children.pods.values_mut() {
+            let status = pod.status.as_mut().expect("it has a status");
+            status.start_time.get_or_insert(Time(Timestamp::UNIX_EPOCH));
+        }
     }
 
     /// Makes a pod one that crashes again and again.

@@ -178,7 +178,10 @@ fn a_field_twice_is_refused() {
     for again in ["2", "null"] {
         let payload = format!(r#"{{"id":"{ID}","age":{again},"age":2}}"#);
         let rejection = people().decode(Some(payload.as_bytes())).expect_err("a guess");
-        assert_eq!((rejection.reason(), rejection.to_string().as_str()), ("RepeatedField", "field 'age' is there twice"));
+        assert_eq!(
+            (rejection.reason(), rejection.to_string().as_str()),
+            ("RepeatedField", "field 'age' is there twice")
+        );
     }
 }
 

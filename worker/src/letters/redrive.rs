@@ -43,9 +43,8 @@ pub async fn redrive(
     again: bool,
     dry_run: bool,
 ) -> Result<Redriven, RunRedrive> {
-    let publisher =
-        KafkaPublisher::new(&desk.kafka, &desk.pipeline, desk.buffer_memory, &Sabotages::default())
-            .context(MakeSnafu)?;
+    let publisher = KafkaPublisher::new(&desk.kafka, &desk.pipeline, desk.buffer_memory, &Sabotages::default())
+        .context(MakeSnafu)?;
     let group = format!("{}-redrive-{}", desk.group, reason.unwrap_or("all"));
     // Letters that have failed again lie behind what earlier redrives have passed.
     let mut letters = read(desk, &if again { Start::Oldest } else { Start::Group(group) })?;

@@ -247,7 +247,7 @@ impl<P: Publisher> Road<P> {
                     self.next = Some(Next { record, kind: Kind::Record });
                     return;
                 }
-                Err(rejected) => self.next = self.reject(rejected),
+                Err(rejected) => self.next = self.reject(*rejected),
             }
             if self.next.is_some() {
                 return;
@@ -259,13 +259,11 @@ impl<P: Publisher> Road<P> {
     }
 
     /// Maps and encodes a record.
-    fn map(&self, read: Read) -> Result<Outgoing, Rejected> {
+    fn map(&self, read: Read) -> Result<Outgoing, Box<Rejected>> {
         let number = self.records.given();
-        let fetched = read.map_err(|Unreadable { problem, bytes, headers }| Rejected {
-            rejection: ReadRecordSnafu { problem }.build(),
-            bytes,
-            place: headers,
-            number,
+        let fetched = read.map_err(|Unreadable { problem, bytes, headers }| {
+            let rejection = ReadRecordSnafu { problem }.build();
+            Box::new(Rejected { rejection, bytes, place: headers, number })
         })?;
         match self.mapping.encode(&fetched.record) {
             Ok(Encoded { key, payload }) => {
@@ -276,7 +274,7 @@ impl<P: Publisher> Road<P> {
             }
             Err(rejection) => {
                 let bytes = fetched.record.get().as_bytes().to_vec();
-                Err(Rejected { rejection, bytes, place: fetched.headers, number })
+                Err(Box::new(Rejected { rejection, bytes, place: fetched.headers, number }))
             }
         }
     }

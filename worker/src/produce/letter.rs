@@ -96,7 +96,9 @@ mod tests {
         let said: Vec<(String, String)> = letter
             .headers
             .iter()
-            .map(|header| (header.name.clone(), String::from_utf8_lossy(header.value.as_deref().unwrap_or_default()).into()))
+            .map(|header| {
+                (header.name.clone(), String::from_utf8_lossy(header.value.as_deref().unwrap_or_default()).into())
+            })
             .collect();
         let expected = [
             ("millrace-source", "exports"),

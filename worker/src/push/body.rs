@@ -51,7 +51,9 @@ impl Format {
 fn unpack(packed: &[u8], limit: millrace_terms::Bytes) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     let mut unpacked = MultiGzDecoder::new(packed).take(limit.0 + 1);
-    unpacked.read_to_end(&mut body).map_err(|error| Refusal::ReadBody { problem: format!("it is not gzip: {error}") })?;
+    unpacked
+        .read_to_end(&mut body)
+        .map_err(|error| Refusal::ReadBody { problem: format!("it is not gzip: {error}") })?;
     if body.len() as u64 > limit.0 {
         return Err(Refusal::FitBody { limit });
     }

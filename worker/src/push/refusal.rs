@@ -25,7 +25,9 @@ pub(super) enum Refusal {
     Authorize,
     #[snafu(display("the token of this source cannot be read, so nobody may push: {problem}"))]
     ReadToken { problem: String },
-    #[snafu(display("Content-Type is '{given}'; send application/json, another type that ends with +json, or application/x-ndjson"))]
+    #[snafu(display(
+        "Content-Type is '{given}'; send application/json, another type that ends with +json, or application/x-ndjson"
+    ))]
     ReadFormat { given: String },
     #[snafu(display("Content-Encoding is '{given}'; send the body as it is, or packed with gzip"))]
     Unpack { given: String },

@@ -29,8 +29,13 @@ impl Form {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/json" | "text/json" => Some(Self::Json),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
-            | "application/jsonlines" | "application/x-json-stream" | "application/stream+json" => Some(Self::Lines),
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/jsonlines"
+            | "application/x-json-stream"
+            | "application/stream+json" => Some(Self::Lines),
             // RFC 6839: what has this suffix is JSON, whatever else it is.
             other if other.starts_with("application/") && other.ends_with("+json") => Some(Self::Json),
             _ => None,
@@ -213,7 +218,9 @@ mod tests {
     fn lines_are_records_with_or_without_a_last_line_break() {
         let read = |text: &str| {
             let lines = Lines::new(text.to_owned());
-            lines.map(|line| line.map(|line| line.record.get().to_owned()).map_err(|line| line.problem)).collect::<Vec<_>>()
+            lines
+                .map(|line| line.map(|line| line.record.get().to_owned()).map_err(|line| line.problem))
+                .collect::<Vec<_>>()
         };
         assert_eq!(read("{\"a\":1.0}\r\n\n2"), [Ok("{\"a\":1.0}".to_owned()), Ok("2".to_owned())]);
         assert_eq!(read("1\n2\n").len(), 2);

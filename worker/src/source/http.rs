@@ -112,7 +112,9 @@ impl HttpSource {
         self.page = Some((url.clone(), pages.clone()));
         let Answered { mut records, link, cursor } = self.requests.fetch(&url).await?;
         if let Some(Kept { since, .. }) = &mut self.position {
-            since.look(records.clone()).map_err(|problem| self.requests.refuse(format!("cannot be followed: {problem}")))?;
+            since
+                .look(records.clone())
+                .map_err(|problem| self.requests.refuse(format!("cannot be followed: {problem}")))?;
         }
         let Some(mut pages) = pages else { return Ok(self.end(Batch { records, ..Batch::default() })) };
         let said = Said { link: &link, cursor: cursor.as_deref(), records: records.cut(u64::MAX).0 };
@@ -145,7 +147,8 @@ impl HttpSource {
             }
             self.variables.set_since(kept.since.value());
             let prepared = self.requests.prepare(&self.variables);
-            prepared.map_err(|error| AcceptAnswerSnafu { problem: millrace_terms::causes::chain_of(&error) }.build())?;
+            prepared
+                .map_err(|error| AcceptAnswerSnafu { problem: millrace_terms::causes::chain_of(&error) }.build())?;
         }
         let pages = self.settings.pagination.as_ref().map(Pages::new);
         let url = self.requests.url().clone();

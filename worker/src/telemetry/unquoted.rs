@@ -32,9 +32,10 @@ pub(super) fn of_query(rejection: &Rejection) -> String {
         Rejection::BadColumn { query, column, .. } => format!("query '{query}': column '{column}' cannot be computed"),
         Rejection::BadCondition { query, .. } => format!("query '{query}': WHERE cannot be computed"),
         Rejection::RefusedByCassandra { .. } => "cassandra refuses the row".to_owned(),
-        Rejection::MissingKey { .. } | Rejection::RepeatedField { .. } | Rejection::TooLarge { .. } | Rejection::TooManyRows { .. } => {
-            rejection.to_string()
-        }
+        Rejection::MissingKey { .. }
+        | Rejection::RepeatedField { .. }
+        | Rejection::TooLarge { .. }
+        | Rejection::TooManyRows { .. } => rejection.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// Keywords of a schema that are judged here, and those that say nothing about a value or are judged elsewhere.
 #[cfg(test)]
-pub(super) const KNOWN: [&str; 25] = [
+pub(super) const KNOWN: [&str; 26] = [
     "additionalProperties",
     "default",
     "description",
@@ -30,6 +30,7 @@ pub(super) const KNOWN: [&str; 25] = [
     "required",
     "title",
     "type",
+    "x-kubernetes-int-or-string",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
@@ -73,6 +74,9 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<Mismatch>) {
     let wanted = schema["type"].as_str().unwrap_or_default();
     if !wanted.is_empty() && !is_of(wanted, value) {
         return wrong(format!("must be of type {wanted}, not {}", kind(value)));
+    }
+    if schema["x-kubernetes-int-or-string"] == true && !value.is_string() && !is_of("integer", value) {
+        return wrong(format!("must be an integer or a string, such as \"{value}\", not {}", kind(value)));
     }
     if let Some(choices) = schema["enum"].as_array()
         && !choices.contains(value)
@@ -245,6 +249,7 @@ mod tests {
                     "items": {"type": "object", "properties": {"name": {"type": "string"}}},
                 },
                 "maybe": {"type": "string", "nullable": true},
+                "cpu": {"x-kubernetes-int-or-string": true, "pattern": "^[0-9.]+m?$"},
             },
         });
         mismatches(&schema, &value).iter().map(|found| format!("{}: {}", found.path, found.message)).collect()
@@ -268,6 +273,10 @@ mod tests {
             ]
         );
         assert_eq!(said(json!({"name": "", "racks": [], "replicas": 0.5})).len(), 3);
+        assert_eq!(said(json!({"name": "a", "cpu": "0.5"})), Vec::<String>::new());
+        assert_eq!(said(json!({"name": "a", "cpu": 2})), Vec::<String>::new());
+        let amount = "cpu: must be an integer or a string, such as \"0.5\", not number";
+        assert_eq!(said(json!({"name": "a", "cpu": 0.5})), [amount]);
     }
 
     #[test]

@@ -12,10 +12,13 @@ use serde_json::value::RawValue;
 use super::super::Fetched;
 use crate::text::BYTE_ORDER_MARK;
 
-/// The records of a piece, each with the bytes of the piece that it takes, and how many bytes are done with.
+/// The bytes of a piece that a record takes, and the record.
+pub(super) type Row = (Range<usize>, Result<Box<RawValue>, String>);
+
+/// The records of a piece, and how many of its bytes are done with.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) records: Vec<(Range<usize>, Result<Box<RawValue>, String>)>,
+    pub(super) records: Vec<Row>,
     pub(super) read: usize,
 }
 
@@ -283,7 +286,10 @@ mod tests {
     #[test]
     fn fields_without_a_name_are_called_by_their_place_and_left_out_where_they_are_empty() {
         let (records, _) = csv_records(",id,s,\n0,1,a,\n1,2,b,c\n");
-        let expected = [json!({"column1": "0", "id": "1", "s": "a"}), json!({"column1": "1", "id": "2", "s": "b", "column4": "c"})];
+        let expected = [
+            json!({"column1": "0", "id": "1", "s": "a"}),
+            json!({"column1": "1", "id": "2", "s": "b", "column4": "c"}),
+        ];
         assert_eq!(records.into_iter().map(|(_, record)| record).collect::<Vec<_>>(), expected.map(Ok));
     }
 

@@ -12,8 +12,8 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use super::super::{Fetched, Records};
 use super::super::document::{Document, Form, text};
+use super::super::{Fetched, Records};
 
 /// Longest Retry-After that is honoured: a server may ask for an hour, and then be mended in a minute.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -77,7 +77,8 @@ fn records(
 
 /// Makes a record of each member of an object.
 fn entries(object: &str) -> Result<Records, String> {
-    let members = members(object).map_err(|problem| format!("answers with an object that has no records: {problem}"))?;
+    let members =
+        members(object).map_err(|problem| format!("answers with an object that has no records: {problem}"))?;
     let record = |(name, value): (Cow<'_, str>, &str)| {
         let mut json = b"{\"key\":".to_vec();
         append_string(&name, &mut json);
@@ -194,7 +195,9 @@ mod tests {
 
     fn taken(document: &str, pointer: &str) -> Result<Vec<String>, String> {
         let records = self::records(document.as_bytes().to_vec(), "application/json", elements(pointer), &mut None)?;
-        Ok(records.map(|record| record.map_or_else(|error| error.problem, |read| read.record.get().to_owned())).collect())
+        Ok(records
+            .map(|record| record.map_or_else(|error| error.problem, |read| read.record.get().to_owned()))
+            .collect())
     }
 
     #[test]

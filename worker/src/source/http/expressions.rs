@@ -128,7 +128,8 @@ impl Variables {
         let value = Value::resolve_val(program.expression(), &scope)
             .map_err(|error| wrong(format!("fails: {}", hearsay(&error.to_string()))))?;
         let mut json = Vec::new();
-        append(value.as_ref(), &mut json).map_err(|given| wrong(format!("gives {given}, which JSON has no form for")))?;
+        append(value.as_ref(), &mut json)
+            .map_err(|given| wrong(format!("gives {given}, which JSON has no form for")))?;
         Ok(String::from_utf8(json).expect("it is made of texts"))
     }
 }

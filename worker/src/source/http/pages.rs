@@ -101,8 +101,11 @@ fn with(url: &Url, parameter: &str, value: &str) -> Url {
 
 /// Sets a parameter of the query, and leaves the others as they are.
 fn set(url: &mut Url, parameter: &str, value: &str) {
-    let others: Vec<(String, String)> =
-        url.query_pairs().filter(|(name, _)| name != parameter).map(|(name, value)| (name.into(), value.into())).collect();
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != parameter)
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     url.query_pairs_mut().clear().extend_pairs(others).append_pair(parameter, value);
 }
 

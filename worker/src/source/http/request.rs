@@ -5,8 +5,8 @@ use std::str::FromStr;
 use millrace_terms::causes::causes;
 use millrace_terms::{FollowPages, HeaderSettings, HeaderValue, HttpSettings};
 use reqwest::header::{
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue as Value, IF_MODIFIED_SINCE, IF_NONE_MATCH, InvalidHeaderName,
-    LAST_MODIFIED, LINK, RETRY_AFTER,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue as Value, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    InvalidHeaderName, LAST_MODIFIED, LINK, RETRY_AFTER,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -119,9 +119,10 @@ impl Requests {
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .build()
             .context(BuildClientSnafu)?;
-        let tokens = settings.oauth2.as_ref().map(|oauth2| {
-            Ok(Tokens::new(oauth2, plain_url(&oauth2.token_url)?, settings.timeout.get()))
-        });
+        let tokens = settings
+            .oauth2
+            .as_ref()
+            .map(|oauth2| Ok(Tokens::new(oauth2, plain_url(&oauth2.token_url)?, settings.timeout.get())));
         let tokens = tokens.transpose()?;
         Ok(Self { client, guard: guard.clone(), settings: settings.clone(), prepared: None, tokens, validators: None })
     }

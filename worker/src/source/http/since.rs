@@ -45,8 +45,9 @@ impl Since {
             let Some(value) = self.evaluate(record.record.get())? else { continue };
             let order = match &self.seen {
                 None => Ordering::Greater,
-                Some(seen) => compare_json(&value, seen)
-                    .ok_or_else(|| format!("'{}' gives {value} after {seen}, which cannot be compared", self.expression))?,
+                Some(seen) => compare_json(&value, seen).ok_or_else(|| {
+                    format!("'{}' gives {value} after {seen}, which cannot be compared", self.expression)
+                })?,
             };
             if order == Ordering::Greater {
                 self.seen = Some(value);

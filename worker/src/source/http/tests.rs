@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::Router;
 use axum::routing::{get, post};
 use millrace_terms::{
     Bytes, Duration as Span, FollowPages, HeaderSettings, HeaderValue, OAuth2Settings, PaginationSettings,
@@ -47,7 +47,8 @@ async fn bomb() -> Response {
 /// Three pages of two records, each with a link to the next.
 async fn paged(Query(query): Query<HashMap<String, String>>) -> Response {
     let page: u64 = query.get("page").and_then(|text| text.parse().ok()).unwrap_or(1);
-    let records: Vec<Value> = (0..2).map(|index| json!({"id": page * 10 + index, "at": format!("2024-0{page}")})).collect();
+    let records: Vec<Value> =
+        (0..2).map(|index| json!({"id": page * 10 + index, "at": format!("2024-0{page}")})).collect();
     let link = format!("</paged?page={}>; rel=\"next\", </paged?page=3>; rel=\"last\"", page + 1);
     let link = if page < 3 { link } else { String::new() };
     ([(header::LINK, link)], json!({"results": records}).to_string()).into_response()
@@ -73,7 +74,9 @@ async fn token(State(asked): State<Asked>, headers: HeaderMap, body: String) -> 
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let number = asked.count.fetch_add(1, Ordering::Relaxed);
-    json!({"access_token": format!("t{number}"), "expires_in": "3600", "token_type": "bearer"}).to_string().into_response()
+    json!({"access_token": format!("t{number}"), "expires_in": "3600", "token_type": "bearer"})
+        .to_string()
+        .into_response()
 }
 
 /// Takes the second token and those after it.
@@ -282,8 +285,7 @@ async fn refuses_loopback_by_address_and_by_name_unless_allowed() {
     let port = serve(Asked::default()).await;
     for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
         let settings = HttpSettings { url: format!("http://{host}:{port}/users"), ..settings(port, "") };
-        let error =
-            made(&settings, &Guard::new(&[])).expect("good settings").next().await;
+        let error = made(&settings, &Guard::new(&[])).expect("good settings").next().await;
         let error = error.expect_err("loopback");
         assert_eq!(error.outcome(), "Forbidden", "{error}");
     }
@@ -297,11 +299,7 @@ async fn refuses_loopback_by_address_and_by_name_unless_allowed() {
 async fn connection_errors_name_the_host_and_hide_the_query() {
     let mut settings = settings(1, "/users?apikey=hunter2");
     settings.timeout = Span::from_secs(5);
-    let error = made(&settings, &allowing())
-        .expect("good settings")
-        .next()
-        .await
-        .expect_err("refused");
+    let error = made(&settings, &allowing()).expect("good settings").next().await.expect_err("refused");
     assert_eq!(error.outcome(), "Unavailable");
     assert!(error.to_string().starts_with("'127.0.0.1' cannot be read: ") && !error.to_string().contains("hunter2"));
 }
@@ -357,7 +355,8 @@ async fn the_pages_of_a_poll_follow_each_other_and_the_next_poll_begins_anew() {
         assert_eq!((ids.len(), ids[4].as_str()), (6, r#"{"id":30,"at":"2024-03"}"#));
     }
     let bound = PaginationSettings { follow: FollowPages::Link, max_pages: 2 };
-    let mut bounded = made(&HttpSettings { pagination: Some(bound), ..settings.clone() }, &allowing()).expect("good settings");
+    let mut bounded =
+        made(&HttpSettings { pagination: Some(bound), ..settings.clone() }, &allowing()).expect("good settings");
     bounded.next().await.expect("a page");
     let last = bounded.next().await.expect("a page");
     assert!(!last.more && last.note.contains("pagination.maxPages, 2"), "{}", last.note);
@@ -373,7 +372,8 @@ async fn an_endpoint_is_asked_from_where_the_source_stands_also_after_a_restart(
     let settings = HttpSettings { since: Some("record.at".to_owned()), query, ..settings(port, "/since") };
     let broker = crate::kafka::memory::MemoryBroker::default();
     let cursors = || -> Arc<dyn ReadMarks> { Arc::new(crate::cursor::memory::MemoryCursors::new(&broker, "cursors")) };
-    let source = || HttpSource::new("users", &settings, &allowing(), &Variables::default(), Some(cursors())).expect("good");
+    let source =
+        || HttpSource::new("users", &settings, &allowing(), &Variables::default(), Some(cursors())).expect("good");
     let mut first = source();
     let batch = first.next().await.expect("an answer");
     let mark = Mark { part: "since".to_owned(), position: "\"2024-03\"".to_owned() };
@@ -414,7 +414,11 @@ async fn a_token_is_asked_for_and_asked_for_again_when_it_is_refused() {
     settings.timeout = Span::from_secs(5);
     let mut source = made(&settings, &allowing()).expect("good settings");
     for _ in 0..2 {
-        assert_eq!(fetched(&mut source).await, [json!({"token": "Bearer t1"})], "the first is refused, the second kept");
+        assert_eq!(
+            fetched(&mut source).await,
+            [json!({"token": "Bearer t1"})],
+            "the first is refused, the second kept"
+        );
     }
     std::fs::write(directory.path().join("secret"), "wrong").expect("it can be written");
     let mut source = made(&settings, &allowing()).expect("good settings");

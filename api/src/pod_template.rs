@@ -1,0 +1,225 @@
+//! What the user adds to the pods of a component: as written, a free object; here, parsed and judged.
+//!
+//! The CRD does not list its fields, since Kubernetes' own schema of them, once for each component, would be larger than
+//! the rest (docs/decisions/0015-size-of-the-crd.md). What could take the pods' protection away, or what the operator sets
+//! itself, is refused.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration, TopologySpreadConstraint,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, NAME_LABEL};
+use crate::rejected::Rejected;
+
+/// What the user adds to the pods of a component. Absent fields leave the operator's own.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodTemplate {
+    /// Labels beside the operator's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations beside the operator's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Labels of nodes that pods may run on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that pods tolerate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Which nodes and neighbours pods like. A podAntiAffinity takes the place of the operator's, which prefers different
+    /// nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How pods spread. Without a labelSelector: the component's pods.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// Priority of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    /// ServiceAccount in place of the pipeline's. Its token is not mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// Pull secrets beside the administrator's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Environment of the component's container beside the operator's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// In place of the operator's user, group and fsGroup; without any, the namespace gives them, as OpenShift wants it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<PodSecurityContext>,
+}
+
+/// Variables that the operator sets in one component or another.
+pub const OWNED_VARIABLES: [&str; 18] = [
+    "BROKER_HEAP",
+    "CASSANDRA_CONF",
+    "CASSANDRA_HEAPDUMP_DIR",
+    "CASSANDRA_LOG_DIR",
+    "DATACENTER",
+    "FIRST_NODE",
+    "HOME",
+    "JMXDISABLE",
+    "LOG_DIR",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MILLRACE_SABOTAGE",
+    "NODES_HOST",
+    "POD_IP",
+    "RACK",
+    "SERVER_JVMFLAGS",
+    "ZK_SERVER_HEAP",
+    "ZOOCFGDIR",
+];
+
+/// Labels by which workloads and Services find the pods.
+const OWNED_LABELS: [&str; 6] =
+    [COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, NAME_LABEL, "controller-revision-hash", "pod-template-hash"];
+/// What the keys of labels and annotations of the operator and of workloads begin with.
+const OWNED_PREFIXES: [&str; 3] = ["millrace.dev/", "statefulset.kubernetes.io/", "apps.kubernetes.io/"];
+
+/// Returns the schema of the object as written.
+pub fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Parses what was written at a path.
+pub fn parse(path: &str, written: &Value) -> Result<PodTemplate, Vec<Rejected>> {
+    let template: PodTemplate = PodTemplate::deserialize(written).map_err(|error| vec![Rejected::new(path, error)])?;
+    let parsed = serde_json::to_value(&template).expect("a pod template serialises");
+    let mut rejected: Vec<Rejected> = unknown(path, written, &parsed)
+        .into_iter()
+        .map(|path| Rejected::new(path, "there is no such field in a pod; correct its name or remove it"))
+        .collect();
+    rejected.extend(template.owned(path));
+    rejected.extend(template.unprotected(path));
+    if rejected.is_empty() { Ok(template) } else { Err(rejected) }
+}
+
+impl PodTemplate {
+    /// Returns what the operator sets itself.
+    fn owned(&self, path: &str) -> Vec<Rejected> {
+        let is_prefixed = |key: &&String| OWNED_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+        let is_owned = |key: &&String| is_prefixed(key) || OWNED_LABELS.contains(&key.as_str());
+        let labels = self.labels.keys().filter(is_owned).map(|key| (format!("labels[{key}]"), key.clone()));
+        let annotations = self.annotations.keys().filter(is_prefixed);
+        let annotations = annotations.map(|key| (format!("annotations[{key}]"), key.clone()));
+        let env = self.env.iter().enumerate().filter(|(_, variable)| OWNED_VARIABLES.contains(&variable.name.as_str()));
+        let env = env.map(|(index, variable)| (format!("env[{index}].name"), variable.name.clone()));
+        let all = labels.chain(annotations).chain(env);
+        all.map(|(at, key)| {
+            Rejected::new(format!("{path}.{at}"), format!("the operator sets {key} itself; remove it here"))
+        })
+        .collect()
+    }
+
+    /// Returns what the restricted Pod Security Standard forbids.
+    fn unprotected(&self, path: &str) -> Vec<Rejected> {
+        let Some(context) = &self.security_context else { return Vec::new() };
+        let refuse = |field: &str, message: &str| Rejected::new(format!("{path}.securityContext.{field}"), message);
+        let mut rejected = Vec::new();
+        if context.run_as_non_root == Some(false) {
+            rejected.push(refuse("runAsNonRoot", "no pod of a pipeline runs as root; remove it"));
+        }
+        if context.run_as_user == Some(0) {
+            rejected.push(refuse("runAsUser", "no pod of a pipeline runs as root; use another user"));
+        }
+        if context.seccomp_profile.as_ref().is_some_and(|profile| profile.type_ == "Unconfined") {
+            rejected.push(refuse("seccompProfile", "the profile must be RuntimeDefault or Localhost"));
+        }
+        rejected
+    }
+}
+
+/// Returns the paths of what was written and not understood.
+fn unknown(path: &str, written: &Value, parsed: &Value) -> Vec<String> {
+    match (written, parsed) {
+        (Value::Object(written), Value::Object(parsed)) => {
+            let mut paths = Vec::new();
+            for (key, value) in written {
+                let path = format!("{path}.{key}");
+                match parsed.get(key) {
+                    Some(parsed) => paths.extend(unknown(&path, value, parsed)),
+                    None if is_empty(value) => {}
+                    None => paths.push(path),
+                }
+            }
+            paths
+        }
+        (Value::Array(written), Value::Array(parsed)) => {
+            let pairs = written.iter().zip(parsed).enumerate();
+            pairs.flat_map(|(index, (written, parsed))| unknown(&format!("{path}[{index}]"), written, parsed)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(written: Value) -> Vec<String> {
+        let parsed = parse("spec.kafka.podTemplate", &written);
+        parsed.err().into_iter().flatten().map(|rejected| rejected.to_string()).collect()
+    }
+
+    #[test]
+    fn all_that_a_pod_may_have_is_taken_as_written() {
+        let written = json!({
+            "labels": {"team": "data"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "kafka", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}
+            ]}}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+            ],
+            "priorityClassName": "high",
+            "serviceAccountName": "own",
+            "imagePullSecrets": [{"name": "registry"}],
+            "env": [{"name": "JAVA_TOOL_OPTIONS", "value": "-Xlog:gc"}],
+            "securityContext": {"runAsUser": 1000710000, "fsGroup": 1000710000},
+        });
+        assert_eq!(refused(written.clone()), [""; 0]);
+        let parsed = parse("spec.kafka.podTemplate", &written).expect("it is accepted");
+        assert_eq!(serde_json::to_value(parsed).expect("it serialises"), written);
+        assert_eq!(refused(json!({})), [""; 0]);
+        assert_eq!(refused(json!({"securityContext": {}, "tolerations": []})), [""; 0]);
+    }
+
+    #[rstest]
+    #[case(json!({"nodeSelektor": {}}), "spec.kafka.podTemplate: unknown field `nodeSelektor`")]
+    #[case(json!({"tolerations": "all"}), "spec.kafka.podTemplate: invalid type: string \"all\"")]
+    #[case(json!({"tolerations": [{"efect": "NoSchedule"}]}), "spec.kafka.podTemplate.tolerations[0].efect: there is no such field in a pod")]
+    #[case(json!({"labels": {"app.kubernetes.io/instance": "x"}}), "spec.kafka.podTemplate.labels[app.kubernetes.io/instance]: the operator sets")]
+    #[case(json!({"labels": {"millrace.dev/rack": "x"}}), "spec.kafka.podTemplate.labels[millrace.dev/rack]: the operator sets")]
+    #[case(json!({"annotations": {"millrace.dev/config-checksum": "x"}}), "spec.kafka.podTemplate.annotations[millrace.dev/config-checksum]: the operator sets")]
+    #[case(json!({"env": [{"name": "A"}, {"name": "BROKER_HEAP", "value": "1g"}]}), "spec.kafka.podTemplate.env[1].name: the operator sets BROKER_HEAP itself")]
+    #[case(json!({"securityContext": {"runAsNonRoot": false}}), "spec.kafka.podTemplate.securityContext.runAsNonRoot: no pod of a pipeline runs as root")]
+    #[case(json!({"securityContext": {"runAsUser": 0}}), "spec.kafka.podTemplate.securityContext.runAsUser: no pod of a pipeline runs as root")]
+    #[case(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}), "spec.kafka.podTemplate.securityContext.seccompProfile: the profile must be")]
+    fn what_cannot_be_is_refused_where_it_stands(#[case] written: Value, #[case] says: &str) {
+        let refused = refused(written);
+        assert!(matches!(&refused[..], [only] if only.starts_with(says)), "{refused:?}");
+    }
+}
