@@ -69,7 +69,7 @@ pub async fn columns_are_as_promised(live: &Live, stores: &str) -> Result<()> {
 
     let wide = namespace.cluster.kubectl(&["get", "spl", "-n", &namespace.name, "-o", "wide"]).await?;
     let wide = words(wide.lines().next().unwrap_or_default()).join(" ");
-    let further = "PHASE ZK VERSION KAFKA VERSION CASSANDRA VERSION MESSAGE";
+    let further = "SOURCES PHASE ZK VERSION KAFKA VERSION CASSANDRA VERSION MESSAGE";
     same("the wide header", &wide, &format!("{header} {further}"))?;
     namespace.say(format!("kubectl get spl: {}", row.join(" ")));
     Ok(())
