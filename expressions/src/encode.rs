@@ -14,7 +14,7 @@ use crate::json::append_string;
 use crate::number;
 
 /// Appends the JSON of a value, with all that is in it, or returns what has none. Maps have their keys sorted, so that
-/// the same values give the same text; of optional values that are none, a list has null and a map nothing.
+/// the same values give the same text; an optional value that is none is null in a list, and left out of a map.
 pub fn append(value: &dyn Val, json: &mut Vec<u8>) -> Result<(), &'static str> {
     let own = "the kind of a value is that of its Rust type";
     match value.get_type().kind() {
@@ -74,7 +74,11 @@ fn append_map(map: &CelMap<'_>, json: &mut Vec<u8>) -> Result<(), &'static str> 
     };
     let mut members: Vec<(String, &dyn Val)> =
         map.inner().iter().map(|(key, value)| (name(key), value.as_ref())).collect();
+    members.retain(|(_, value)| !is_none(*value));
     members.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err("a map with two keys of one name");
+    }
     json.push(b'{');
     for (index, (name, value)) in members.into_iter().enumerate() {
         if index > 0 {
@@ -86,6 +90,10 @@ fn append_map(map: &CelMap<'_>, json: &mut Vec<u8>) -> Result<(), &'static str> 
     }
     json.push(b'}');
     Ok(())
+}
+
+fn is_none(value: &dyn Val) -> bool {
+    value.downcast_ref::<CelOptional>().is_some_and(|optional| optional.option().is_none())
 }
 
 fn append_display(value: &impl std::fmt::Display, json: &mut Vec<u8>) {

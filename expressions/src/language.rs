@@ -72,6 +72,8 @@ mod tests {
             ("record.o", r#"{"b":4.99,"a":[1,2]}"#),
             ("{'k': record.p, 'a': [record.n]}", r#"{"a":[36893488147419103233],"k":1.50}"#),
             ("record.?o.?b", "4.99"),
+            ("{'a': record.?none, 'b': record.?o.?b}", r#"{"b":4.99}"#),
+            ("string(timestamp(1700000000))", "\"2023-11-14T22:13:20Z\""),
             ("record.?none.orValue(record.p)", "1.50"),
         ] {
             assert_eq!(evaluate(expression).as_deref(), Ok(expected), "{expression}");
@@ -122,6 +124,7 @@ mod tests {
             "1.0 / 0.0",
             "duration('1h')",
             "type(1)",
+            "{1: 'a', '1': 'b'}",
         ] {
             assert!(evaluate(expression).is_err(), "{expression}: {:?}", evaluate(expression));
         }
@@ -141,9 +144,17 @@ mod tests {
     fn arrays_that_stand_deep_or_are_long_are_refused_where_they_are_looked_at() {
         let deep = format!(r#"{{"a": 1, "deep": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let long = format!(r#"{{"long": [{}0]}}"#, "0,".repeat(record::MOST_ELEMENTS));
-        for (text, expression, fits) in
-            [(&deep, "record.a", true), (&deep, "record.deep", false), (&long, "record.long", false)]
-        {
+        let object = format!("{}1{}", "{\"\":".repeat(100_000), "}".repeat(100_000));
+        let nested = format!(r#"{{"a": 1, "x": {object}, "y": {object}}}"#);
+        let wide = format!(r#"{{"a": 1, "wide": [{}[]]}}"#, format!("[{}0],", "0,".repeat(999)).repeat(200));
+        for (text, expression, fits) in [
+            (&deep, "record.a", true),
+            (&deep, "record.deep", false),
+            (&long, "record.long", false),
+            (&nested, "record.x == record.y", true),
+            (&wide, "record.a", true),
+            (&wide, "record.wide", false),
+        ] {
             let program = environment().compile(expression).expect("it compiles");
             let scope = scope(text).expect("a record");
             assert_eq!(Value::resolve_val(program.expression(), &scope).is_ok(), fits, "{expression}");

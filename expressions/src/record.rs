@@ -3,8 +3,10 @@
 //! An object keeps the text of each member until it is asked for, so that a record costs its text and what is looked at.
 //! An array is read when it is asked for, but not the objects in it.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cel::ExecutionError;
 use cel::common::traits::{self, Container, Indexer, Iterable, Sizer, Zeroer};
@@ -14,26 +16,43 @@ use cel::common::value::{CowVal, Val};
 use crate::json;
 use crate::number::number;
 
-/// Most elements of an array that an expression looks at: each takes about forty bytes.
+/// Most elements of arrays that expressions look at in a record: each takes about forty bytes.
 pub const MOST_ELEMENTS: usize = 100_000;
 
-/// How deep arrays may stand in each other, as for any JSON that serde reads.
+/// How deep objects and arrays may stand in each other, as for any JSON that serde reads.
 const DEEPEST: usize = 128;
+
+/// Where in a record a value stands, and what of the record was looked at.
+#[derive(Clone)]
+struct Place {
+    depth: usize,
+    /// Elements of arrays that were read so far, in all of the record.
+    elements: Arc<AtomicUsize>,
+}
+
+impl Place {
+    fn below(&self) -> Result<Self, ExecutionError> {
+        if self.depth == DEEPEST {
+            return Err(unreadable(format!("objects and arrays stand more than {DEEPEST} deep in each other")));
+        }
+        Ok(Self { depth: self.depth + 1, elements: Arc::clone(&self.elements) })
+    }
+}
 
 static MAP: Type = MAP_TYPE;
 
 /// Returns the value of CEL for the text of a JSON value.
 pub(crate) fn value(text: &str) -> Result<Box<dyn Val + '_>, ExecutionError> {
-    value_at(text, 0)
+    value_at(text, &Place { depth: 0, elements: Arc::default() })
 }
 
-fn value_at(text: &str, depth: usize) -> Result<Box<dyn Val + '_>, ExecutionError> {
+fn value_at<'text>(text: &'text str, place: &Place) -> Result<Box<dyn Val + 'text>, ExecutionError> {
     Ok(match text.as_bytes().first() {
-        Some(b'{') => Box::new(Object::new(text)),
-        Some(b'[') => Box::new(list(text, depth)?),
+        Some(b'{') => Box::new(Object::new(text, place.below()?)),
+        Some(b'[') => Box::new(list(text, &place.below()?)?),
         Some(b'"') => match json::string(text).ok_or_else(|| unreadable("a text has half a character"))? {
-            std::borrow::Cow::Borrowed(text) => Box::new(CelString::from(text)),
-            std::borrow::Cow::Owned(text) => Box::new(CelString::from(text)),
+            Cow::Borrowed(text) => Box::new(CelString::from(text)),
+            Cow::Owned(text) => Box::new(CelString::from(text)),
         },
         Some(b't') => Box::new(CelBool::from(true)),
         Some(b'f') => Box::new(CelBool::from(false)),
@@ -42,18 +61,13 @@ fn value_at(text: &str, depth: usize) -> Result<Box<dyn Val + '_>, ExecutionErro
     })
 }
 
-fn list(text: &str, depth: usize) -> Result<CelList<'_>, ExecutionError> {
-    if depth == DEEPEST {
-        return Err(unreadable(format!("arrays stand more than {DEEPEST} deep in each other")));
-    }
+fn list<'text>(text: &'text str, place: &Place) -> Result<CelList<'text>, ExecutionError> {
     let elements = json::elements(text).map_err(unreadable)?.unwrap_or_default();
-    if elements.len() > MOST_ELEMENTS {
-        return Err(unreadable(format!(
-            "an array has {} elements, and expressions look at {MOST_ELEMENTS} at most",
-            elements.len()
-        )));
+    let before = place.elements.fetch_add(elements.len(), Ordering::Relaxed);
+    if before + elements.len() > MOST_ELEMENTS {
+        return Err(unreadable(format!("its arrays have more than {MOST_ELEMENTS} elements that expressions look at")));
     }
-    let values: Result<Vec<_>, _> = elements.into_iter().map(|element| value_at(element, depth + 1)).collect();
+    let values: Result<Vec<_>, _> = elements.into_iter().map(|element| value_at(element, place)).collect();
     values.map(CelList::from)
 }
 
@@ -64,6 +78,7 @@ fn unreadable(problem: impl ToString) -> ExecutionError {
 /// A JSON object.
 struct Object<'text> {
     text: &'text str,
+    place: Place,
     members: OnceLock<Result<Vec<Member<'text>>, ExecutionError>>,
 }
 
@@ -74,8 +89,8 @@ struct Member<'text> {
 }
 
 impl<'text> Object<'text> {
-    fn new(text: &'text str) -> Self {
-        Self { text, members: OnceLock::new() }
+    fn new(text: &'text str, place: Place) -> Self {
+        Self { text, place, members: OnceLock::new() }
     }
 
     fn members(&self) -> Result<&[Member<'text>], ExecutionError> {
@@ -83,8 +98,8 @@ impl<'text> Object<'text> {
             let members = json::members(self.text).map_err(unreadable)?.unwrap_or_default();
             let member = |(name, text)| {
                 let name = match name {
-                    std::borrow::Cow::Borrowed(name) => CelString::from(name),
-                    std::borrow::Cow::Owned(name) => CelString::from(name),
+                    Cow::Borrowed(name) => CelString::from(name),
+                    Cow::Owned(name) => CelString::from(name),
                 };
                 Member { name, text, value: OnceLock::new() }
             };
@@ -103,8 +118,8 @@ impl<'text> Object<'text> {
 }
 
 impl<'text> Member<'text> {
-    fn value(&self) -> Result<&(dyn Val + 'text), ExecutionError> {
-        self.value.get_or_init(|| value(self.text)).as_deref().map_err(Clone::clone)
+    fn value(&self, place: &Place) -> Result<&(dyn Val + 'text), ExecutionError> {
+        self.value.get_or_init(|| value_at(self.text, place)).as_deref().map_err(Clone::clone)
     }
 }
 
@@ -156,7 +171,7 @@ impl Val for Object<'_> {
         let (Some(indexer), Some(sizer), Ok(members)) = (other.as_indexer(), other.as_sizer(), self.members()) else {
             return false;
         };
-        let same = |member: &Member<'_>| match (member.value(), indexer.get(&member.name)) {
+        let same = |member: &Member<'_>| match (member.value(&self.place), indexer.get(&member.name)) {
             (Ok(own), Ok(theirs)) => own.equals(theirs.as_ref()),
             _ => false,
         };
@@ -167,7 +182,7 @@ impl Val for Object<'_> {
     where
         Self: 'v,
     {
-        Box::new(Object::new(self.text))
+        Box::new(Object::new(self.text, self.place.clone()))
     }
 }
 
@@ -183,7 +198,7 @@ impl Indexer for Object<'_> {
         Self: 'v,
     {
         match self.member(name)? {
-            Some(member) => member.value().map(CowVal::Borrowed),
+            Some(member) => member.value(&self.place).map(CowVal::Borrowed),
             None => {
                 let name = name.downcast_ref::<CelString>().map(CelString::inner);
                 Err(ExecutionError::no_such_key(name.unwrap_or("what is no text")))

@@ -62,7 +62,8 @@ pub fn differences(live: &Value, wanted: &Value) -> Vec<Difference> {
 const QUANTITIES: [&str; 4] = ["limits", "requests", "sizeLimit", "divisor"];
 
 /// Fields whose meaning an addition changes.
-const EXACT: [&str; 7] = ["args", "command", "egress", "ingress", "matchLabels", "policyTypes", "selector"];
+const EXACT: [&str; 8] =
+    ["args", "command", "egress", "ingress", "matchLabels", "podSelector", "policyTypes", "selector"];
 
 /// What tells the items of a list apart, as server-side apply has it.
 const KEYS: [(&str, &[&str]); 11] = [
@@ -96,6 +97,8 @@ fn compare(place: Place<'_>, live: &Value, wanted: &Value, differences: &mut Vec
         // The API server drops empty values.
         (Value::Null, wanted) if is_empty(wanted) => {}
         (Value::Object(live), Value::Object(wanted)) => {
+            // All of a NetworkPolicy: one more rule opens what the others close.
+            let exact = exact || wanted.contains_key("policyTypes");
             for (key, wanted) in wanted {
                 let path = joined(path, key);
                 let of_quantities = QUANTITIES.contains(&field) || QUANTITIES.contains(&key.as_str());
@@ -301,5 +304,27 @@ mod tests {
         assert_eq!(found[0].path, "spec.containers[kafka].image");
         assert_eq!(found[0].field(), "image");
         assert!(found[0].describe().ends_with("…'"), "{}", found[0].describe());
+    }
+
+    #[test]
+    fn a_network_policy_that_others_open_is_different() {
+        let wanted =
+            json!({"spec": {"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress"], "ingress": []}});
+        let live = |pointer: &str, value: Value| {
+            let mut live = wanted.clone();
+            *live.pointer_mut(pointer).expect("it is there") = value;
+            differences(&live, &wanted).len()
+        };
+        assert_eq!(
+            differences(
+                &json!({"spec": {"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress"]}}),
+                &wanted
+            ),
+            []
+        );
+        assert_eq!(live("/spec/ingress", json!([{}])), 1);
+        let narrowed = json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "x", "operator": "Exists"}]});
+        assert_eq!(live("/spec/podSelector", narrowed), 1);
+        assert_eq!(live("/spec/policyTypes", json!(["Ingress", "Egress"])), 1);
     }
 }

@@ -371,13 +371,14 @@ impl Conditions {
         self.add(ConditionType::Contested, true, Reason::ChangedByOthers, &message);
     }
 
-    /// Says of every link that it is unknown now, with what was last known.
+    /// Says of everything that is observed that it is unknown now, with what was last known.
     fn keep_links(&mut self) {
-        for link in Link::ALL.map(Link::condition) {
-            let Some(old) = self.old.get(link.as_str()).cloned() else {
+        let others = [ConditionType::SourcesHealthy, ConditionType::Contested];
+        for condition in Link::ALL.map(Link::condition).into_iter().chain(others) {
+            let Some(old) = self.old.get(condition.as_str()).cloned() else {
                 continue;
             };
-            self.unknown(link, &old.reason, &old.message);
+            self.unknown(condition, &old.reason, &old.message);
         }
     }
 

@@ -114,12 +114,12 @@ pub struct PaginationSettings {
 pub enum FollowPages {
     /// At the link of the answer's `Link` header whose relation is `next` (RFC 8288).
     Link,
-    /// At what stands at a pointer of the answer: an address, or the value of a parameter.
+    /// At what stands at a pointer of the answer.
     Cursor {
         /// JSON pointer to it.
         pointer: String,
-        /// Parameter of the query.
-        parameter: String,
+        /// Parameter of the query whose value it is. Absent: it is the address of the next page.
+        parameter: Option<String>,
     },
     /// At the next number.
     Page {

@@ -70,7 +70,7 @@ pub enum KeepLetter {
     #[snafu(display("a query rejected it; run this in a processor's pod: worker letters redrive"))]
     OfQuery,
     /// There is no source of that name any more.
-    #[snafu(display("there is no source '{source_name}' any more"))]
+    #[snafu(display("no source '{source_name}' is fetched continuously or pushed to"))]
     LostSource {
         /// The source.
         source_name: String,

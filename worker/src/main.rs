@@ -75,8 +75,9 @@ enum LettersAction {
     },
     /// Sends the records of letters to the topics they came from, with the timestamps they had there.
     ///
-    /// Goes on where the last redrive for the same reason ended. A record is written as if it had never failed, so it
-    /// overwrites nothing that came after it. Letters stay in their topic.
+    /// Goes on where the last redrive for the same reason ended. A record that a query rejected is written as if it had
+    /// never failed, so it overwrites nothing that came after it; one that a source rejected is a record of now. Letters
+    /// stay in their topic.
     Redrive {
         /// Only those of this reason.
         #[arg(long)]

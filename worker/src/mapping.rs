@@ -13,6 +13,7 @@ use cel::{Context, ExecutionError, ParseErrors, Program, Value};
 use millrace_expressions::json::{append as append_json, append_string, members, string};
 use millrace_expressions::{RECORD_VARIABLE, append, environment, scope};
 use millrace_terms::SourceSettings;
+use millrace_terms::expression::{self, ExceedBound};
 use serde_json::value::RawValue;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
@@ -24,6 +25,16 @@ pub const LARGEST_ENCODED: usize = 1_000_000;
 /// Why the expressions of a source do not compile.
 #[derive(Debug, Snafu)]
 pub enum CompileMapping {
+    /// One expression is larger than any may be.
+    #[snafu(display("source '{source_name}': field '{field}' {source}"))]
+    BoundField {
+        /// The source.
+        source_name: String,
+        /// The field.
+        field: String,
+        /// Which bound.
+        source: ExceedBound,
+    },
     /// One expression is no CEL.
     #[snafu(display("source '{source_name}': field '{field}': cannot compile '{expression}'"))]
     CompileField {
@@ -134,6 +145,8 @@ impl Mapping {
         let environment = environment();
         let mut fields = Vec::with_capacity(source.fields.len());
         for (name, expression) in &source.fields {
+            let place = BoundFieldSnafu { source_name: &source.name, field: name };
+            expression::check(expression).context(place)?;
             let program = environment.compile(expression).context(CompileFieldSnafu {
                 source_name: &source.name,
                 field: name,

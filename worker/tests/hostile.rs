@@ -78,6 +78,19 @@ fn no_record_breaks_an_expression() {
     });
 }
 
+/// What ended a producer when each record became a tree: a megabyte of it was ninety times as large.
+#[test]
+fn a_record_of_very_many_parts_takes_what_its_text_has() {
+    let record = format!(r#"{{"id": 1, "list": [{}0]}}"#, r#"{"":0},"#.repeat(140_000));
+    let record = serde_json::value::RawValue::from_string(record).expect("JSON");
+    let mappings =
+        ["record.id", "record.list[0]"].map(|expression| Mapping::compile(&source(expression)).expect("it compiles"));
+    let mapped = allocation_counter::measure(|| drop(mappings[0].encode(&record).expect("it maps")));
+    assert!(mapped.bytes_max < 64 << 10, "{} bytes for what nobody looks at", mapped.bytes_max);
+    let refused = mappings[1].encode(&record).expect_err("too many elements");
+    assert!(refused.to_string().contains("more than 100000 elements"), "{refused}");
+}
+
 /// One column of each type, and nested ones.
 const TYPES: [&str; 26] = [
     "ascii",

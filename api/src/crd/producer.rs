@@ -228,8 +228,8 @@ pub enum RecordsAre {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.parameter) == (self.by != 'Link')")
-        .message("Cursor, Page and Offset each want the parameter that says which page is asked for; Link has none"),
+    validation = Rule::new("self.by == 'Cursor' || has(self.parameter) == (self.by != 'Link')")
+        .message("Page and Offset want the parameter that says which page is asked for; Link has none"),
     validation = Rule::new("has(self.pointer) == (self.by == 'Cursor')")
         .message("Cursor wants the pointer to the next cursor in the answer; the others have none"),
     validation = Rule::new("!has(self.first) || self.by == 'Page' || self.by == 'Offset'")
@@ -237,8 +237,8 @@ pub enum RecordsAre {
         .field_path(".first")
 )]
 pub struct Pagination {
-    /// Link: the answer's header `Link` with the relation `next`. Cursor: a value in the answer, which is the next address
-    /// or what `parameter` is set to. Page: the number of the page. Offset: the number of records before it. With Page
+    /// Link: the answer's header `Link` with the relation `next`. Cursor: a value in the answer, which
+    /// `parameter` is set to; without a parameter, the address of the next page. Page: the number of the page. Offset: the number of records before it. With Page
     /// and Offset, an empty page is the last one.
     pub by: PagesBy,
 

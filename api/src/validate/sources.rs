@@ -27,11 +27,11 @@ impl Parse {
         let first = |usual| first.map_or(usual, i64::unsigned_abs);
         let follow = match (by, parameter.clone(), pointer.clone()) {
             (crd::PagesBy::Link, None, None) => FollowPages::Link,
-            (crd::PagesBy::Cursor, Some(parameter), Some(pointer)) => FollowPages::Cursor { pointer, parameter },
+            (crd::PagesBy::Cursor, parameter, Some(pointer)) => FollowPages::Cursor { pointer, parameter },
             (crd::PagesBy::Page, Some(parameter), None) => FollowPages::Page { parameter, first: first(1) },
             (crd::PagesBy::Offset, Some(parameter), None) => FollowPages::Offset { parameter, first: first(0) },
             _ => {
-                self.reject(path, "Cursor wants parameter and pointer, Page and Offset a parameter, and Link neither");
+                self.reject(path, "Cursor wants a pointer, Page and Offset a parameter, and Link neither");
                 return None;
             }
         };

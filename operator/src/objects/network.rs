@@ -46,7 +46,8 @@ pub fn deny_all(pipeline: &Pipeline) -> NetworkPolicy {
             // With `managed-by`, so that an operator which was installed under the pipeline's name stays free.
             pod_selector: Some(label_selector(pipeline_labels(pipeline))),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-            ingress: None,
+            // Said, so that a rule which others add is taken out.
+            ingress: Some(Vec::new()),
             egress: Some(vec![dns]),
         }),
     }

@@ -1,5 +1,8 @@
 //! How the sources of a pipeline are doing: what the producers say of them, judged. Pure.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use millrace_api::Pipeline;
 use millrace_api::crd::condition::{ConditionStatus, Reason};
 use millrace_api::crd::status::SourceStatus;
@@ -25,6 +28,10 @@ pub struct Health {
 /// Judges the sources that the producers run.
 pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
     let wanted = pipeline.producer.sources.len();
+    let states: Vec<SourceState> = merged(states)
+        .into_iter()
+        .filter(|state| pipeline.producer.sources.iter().any(|source| source.name == state.name))
+        .collect();
     let failing: Vec<&SourceState> = states.iter().filter(|state| state.is_failing()).collect();
     let column = format!("{}/{wanted}", states.len() - failing.len());
     let health = |status, reason, message: String| Health { status, reason, message, column: column.clone() };
@@ -49,18 +56,29 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
 /// Returns what the status says of each source, by name. Counts are rounded down to two digits, so that records on
 /// their way do not change the status at every pass.
 pub fn statuses(states: &[SourceState], two_digits: impl Fn(i64) -> i64) -> Vec<SourceStatus> {
-    let mut statuses: Vec<SourceStatus> = states.iter().map(|state| status(state, &two_digits)).collect();
-    statuses.sort_by(|one, other| one.name.cmp(&other.name));
-    // A source that is pushed to runs in every producer.
-    statuses.dedup_by(|later, first| {
-        let same = later.name == first.name;
-        if same {
-            first.records += later.records;
-            first.rejected += later.rejected;
+    merged(states).iter().map(|state| status(state, &two_digits)).collect()
+}
+
+/// Returns one state for each source, by name: what is pushed to runs in every producer, and is as well as the worst of
+/// them.
+fn merged(states: &[SourceState]) -> Vec<SourceState> {
+    let mut by_name: BTreeMap<&str, SourceState> = BTreeMap::new();
+    for state in states {
+        match by_name.entry(&state.name) {
+            Entry::Vacant(entry) => drop(entry.insert(state.clone())),
+            Entry::Occupied(mut entry) => {
+                let first = entry.get_mut();
+                let (acknowledged, rejected) =
+                    (first.acknowledged + state.acknowledged, first.rejected + state.rejected);
+                let last_success = first.last_success.max(state.last_success);
+                if state.is_failing() && !first.is_failing() {
+                    *first = state.clone();
+                }
+                (first.acknowledged, first.rejected, first.last_success) = (acknowledged, rejected, last_success);
+            }
         }
-        same
-    });
-    statuses
+    }
+    by_name.into_values().collect()
 }
 
 fn status(state: &SourceState, two_digits: &impl Fn(i64) -> i64) -> SourceStatus {
@@ -84,5 +102,54 @@ fn short(message: &str) -> String {
     match message.char_indices().nth(LONGEST_MESSAGE) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn pipeline() -> Pipeline {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/sources-of-every-kind.yaml");
+        let text = std::fs::read_to_string(sample).expect("the sample is there");
+        let resource = serde_yaml::from_str(&text).expect("the sample is a pipeline");
+        millrace_api::validate_sources(&resource).pipeline.expect("it is valid")
+    }
+
+    fn state(name: &str, state: &str, message: &str) -> SourceState {
+        SourceState {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            message: message.to_owned(),
+            acknowledged: 110,
+            rejected: 1,
+            last_success: Some(1_767_225_600_000),
+        }
+    }
+
+    #[test]
+    fn the_first_that_fails_is_named_and_each_counts_once() {
+        let pipeline = pipeline();
+        let names: Vec<String> = pipeline.producer.sources.iter().map(|source| source.name.clone()).collect();
+        let mut states: Vec<SourceState> = names.iter().map(|name| state(name, "Running", "")).collect();
+        // Of a second producer.
+        states.push(state(&names[1], "Running", ""));
+        states.push(state("gone", "BadAnswer", "of an older spec"));
+        let all = names.len();
+        let well = judge(&pipeline, &states);
+        assert_eq!((well.status, well.column), (ConditionStatus::True, format!("{all}/{all}")));
+        let silent = judge(&pipeline, &states[1..]);
+        assert_eq!((silent.status, silent.reason), (ConditionStatus::Unknown, Reason::WaitingForProducers));
+        let last = states.len() - 2;
+        states[last] = state(&names[1], "BadAnswer", &"x".repeat(1_000));
+        let failing = judge(&pipeline, &states);
+        assert_eq!((failing.reason, failing.column), (Reason::SourceFailing, format!("{}/{all}", all - 1)));
+        assert!(failing.message.starts_with(&format!("source '{}': BadAnswer: x", names[1])), "{}", failing.message);
+        assert!(failing.message.len() < 400);
+        let status = statuses(&states, |count| count / 100 * 100);
+        let merged = status.iter().find(|status| status.name == names[1]).expect("it is there");
+        assert_eq!((merged.state.as_str(), merged.records, status.len()), ("BadAnswer", 200, all + 1));
     }
 }

@@ -142,4 +142,9 @@ fn expressions_that_do_not_compile_are_refused_with_their_place() {
         panic!("it compiled");
     };
     assert_eq!(error.to_string(), "source 'randomuser': field 'id': cannot compile 'record.'");
+    let endless = format!("1{}", "+1".repeat(4_095));
+    let Err(error) = Mapping::compile(&source("id", &[("id", &endless)])) else {
+        panic!("it compiled");
+    };
+    assert!(error.to_string().starts_with("source 'randomuser': field 'id' has more than 256 operators"), "{error}");
 }

@@ -261,9 +261,9 @@ impl<P: Publisher> Road<P> {
     /// Maps and encodes a record.
     fn map(&self, read: Read) -> Result<Outgoing, Box<Rejected>> {
         let number = self.records.given();
-        let fetched = read.map_err(|Unreadable { problem, bytes, headers }| {
+        let fetched = read.map_err(|Unreadable { problem, bytes, length, headers }| {
             let rejection = ReadRecordSnafu { problem }.build();
-            Box::new(Rejected { rejection, bytes, place: headers, number })
+            Box::new(Rejected { rejection, bytes, length, place: headers, number })
         })?;
         match self.mapping.encode(&fetched.record) {
             Ok(Encoded { key, payload }) => {
@@ -274,7 +274,8 @@ impl<P: Publisher> Road<P> {
             }
             Err(rejection) => {
                 let bytes = fetched.record.get().as_bytes().to_vec();
-                Err(Box::new(Rejected { rejection, bytes, place: fetched.headers, number }))
+                let length = bytes.len() as u64;
+                Err(Box::new(Rejected { rejection, bytes, length, place: fetched.headers, number }))
             }
         }
     }

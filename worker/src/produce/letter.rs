@@ -19,8 +19,10 @@ const KEPT: usize = 64 << 10;
 pub(super) struct Rejected {
     /// Why.
     pub(super) rejection: MapRecord,
-    /// What the source wrote, or its beginning.
+    /// What the source wrote, or a part of it.
     pub(super) bytes: Vec<u8>,
+    /// How many bytes it wrote.
+    pub(super) length: u64,
     /// Where it stood in the source. Empty: its number in the fetch is all that is known.
     pub(super) place: Vec<Header>,
     /// Which record of the fetch it was, counted from 1.
@@ -30,7 +32,7 @@ pub(super) struct Rejected {
 impl Rejected {
     /// Makes the dead letter.
     pub(super) fn letter(self, topic: &str, source: &str) -> Outgoing {
-        let Self { rejection, mut bytes, place, number } = self;
+        let Self { rejection, mut bytes, length, place, number } = self;
         let mut headers = vec![
             Header::text(SOURCE_HEADER, source),
             Header::text(REASON, rejection.reason()),
@@ -38,9 +40,9 @@ impl Rejected {
             Header::text(RECORD, number.to_string()),
         ];
         headers.extend(place);
-        if bytes.len() > KEPT {
-            headers.push(Header::text(CUT, bytes.len().to_string()));
-            bytes.truncate(KEPT);
+        bytes.truncate(KEPT);
+        if length > bytes.len() as u64 {
+            headers.push(Header::text(CUT, length.to_string()));
         }
         Outgoing { topic: topic.to_owned(), key: Some(source.as_bytes().to_vec()), payload: Some(bytes), headers }
     }
@@ -85,6 +87,7 @@ mod tests {
         Rejected {
             rejection: MapRecord::ReadRecord { problem: "it has 's' twice".to_owned() },
             bytes: text.as_bytes().to_vec(),
+            length: text.len() as u64,
             place: vec![Header::text("millrace-file-offset", offset)],
             number: 7,
         }
@@ -116,6 +119,8 @@ mod tests {
         let letter = rejected(&"x".repeat(KEPT + 1), "0").letter("letters", "exports");
         assert_eq!(letter.payload.map(|payload| payload.len()), Some(KEPT));
         assert_eq!(letter.headers.last(), Some(&Header::text(CUT, (KEPT + 1).to_string())));
+        let passed_over = Rejected { length: 2_000_000, ..rejected("the end", "0") }.letter("letters", "exports");
+        assert_eq!(passed_over.headers.last(), Some(&Header::text(CUT, "2000000")));
     }
 
     #[test]

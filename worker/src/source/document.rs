@@ -11,9 +11,6 @@ use serde_json::value::RawValue;
 
 use super::records::{Fetched, Read, Unreadable};
 
-/// Most bytes of a record that cannot be read that are kept with the reason.
-pub(crate) const KEPT: usize = 64 << 10;
-
 /// How a document is written, by its Content-Type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Form {
@@ -100,12 +97,23 @@ impl Document {
         Self { json: self.json[bytes].to_owned(), written }
     }
 
-    /// Returns the record that stands there in [`Self::json`]; an error comes with its bytes.
-    pub(crate) fn record(&self, start: usize, json: &RawValue) -> Result<Box<RawValue>, (&'static str, Vec<u8>)> {
-        let Some(written) = &self.written else { return Ok(json.to_owned()) };
-        let text = &written[start..start + json.get().len()];
-        let constant = "NaN and Infinity are not JSON numbers; null or a text can stand for them";
-        RawValue::from_string(text.to_owned()).map_err(|_| (constant, kept(text.as_bytes())))
+    /// Returns what was written where a part of [`Self::json`] stands; an error comes with the bytes.
+    pub(crate) fn written<'a>(&'a self, part: &'a str) -> Result<&'a str, Unreadable> {
+        let Some(written) = &self.written else { return Ok(part) };
+        let start = part.as_ptr().addr() - self.json.as_ptr().addr();
+        let text = &written[start..start + part.len()];
+        is_json(text).map(|()| text).map_err(|_| {
+            let problem = "NaN and Infinity are not JSON numbers; null or a text can stand for them";
+            Unreadable::new(problem, text.as_bytes(), Vec::new())
+        })
+    }
+
+    /// Returns the record that stands there in [`Self::json`].
+    pub(crate) fn record(&self, json: &RawValue) -> Result<Box<RawValue>, Unreadable> {
+        match &self.written {
+            None => Ok(json.to_owned()),
+            Some(_) => self.written(json.get()).map(|text| Fetched::read(text).expect("it was just read")),
+        }
     }
 }
 
@@ -134,11 +142,6 @@ fn without_constants(text: &str) -> Option<String> {
         }
     }
     found.then(|| String::from_utf8(bytes).expect("digits in the place of letters"))
-}
-
-/// Returns the beginning of bytes, as much as is kept.
-pub(crate) fn kept(bytes: &[u8]) -> Vec<u8> {
-    bytes[..bytes.len().min(KEPT)].to_vec()
 }
 
 /// The lines of a text, each a record.
@@ -172,7 +175,7 @@ impl Iterator for Lines {
                 Ok(record) => Ok(Fetched { record, headers: Vec::new() }),
                 Err(error) => {
                     let problem = format!("line {}, from byte {start} on, is not valid JSON: {error}", self.line);
-                    Err(Unreadable { problem, bytes: kept(line.as_bytes()), headers: Vec::new() })
+                    Err(Unreadable::new(problem, line.as_bytes(), Vec::new()))
                 }
             });
         }

@@ -33,7 +33,10 @@ pub use request::PrepareRequests;
 /// First and longest wait between attempts while the endpoint cannot be reached.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Shortest wait after an answer that somebody has to mend.
+/// Failures in a row after which a poll is not gone on with but begun anew.
+const PAGE_FAILURES: u32 = 10;
+
+/// Shortest wait after an answer that somebody has to fix.
 const MEND: Duration = Duration::from_secs(30);
 
 /// An endpoint and when to ask it next.
@@ -142,7 +145,14 @@ impl HttpSource {
             if !kept.is_read {
                 let read = kept.cursors.read(&kept.source).await;
                 let positions = read.map_err(|problem| AwaitEndpointSnafu { problem }.build())?;
-                kept.since.begin(positions.get(since::PART).cloned());
+                kept.since.begin(positions.get(since::PART).cloned()).map_err(|position| {
+                    let problem = format!(
+                        "the position that is kept of source '{}' is {position}, which is neither a JSON string nor a \
+                         JSON number; correct it in the cursors topic",
+                        kept.source
+                    );
+                    AcceptAnswerSnafu { problem }.build()
+                })?;
                 kept.is_read = true;
             }
             self.variables.set_since(kept.since.value());
@@ -163,6 +173,12 @@ impl HttpSource {
         Batch { marks: mark.into_iter().collect(), ..batch }
     }
 
+    /// Gives the poll under way up: the next one begins with the first page.
+    fn give_up(&mut self) {
+        self.page = None;
+        self.position.iter_mut().for_each(|kept| kept.since.give_up());
+    }
+
     fn schedule(&mut self, outcome: &Result<Batch, Failure>, now: Instant) {
         match outcome {
             Ok(Batch { more: true, .. }) => {
@@ -177,6 +193,10 @@ impl HttpSource {
             Err(Failure { error: FetchRecords::AwaitEndpoint { .. }, retry_after }) => {
                 let backoff = self.backoff.next_delay();
                 self.due = now + retry_after.unwrap_or_default().max(backoff);
+                // A page may be gone for good, as one is whose cursor has expired.
+                if self.backoff.failures() % PAGE_FAILURES == 0 {
+                    self.give_up();
+                }
             }
             Err(Failure {
                 error:
@@ -184,8 +204,8 @@ impl HttpSource {
                 ..
             }) => {
                 // What somebody has to fix is looked at from the first page on.
-                self.page = None;
-                self.position.iter_mut().for_each(|kept| kept.since.give_up());
+                self.give_up();
+                self.requests.forget();
                 self.due = now + self.settings.interval.get().max(MEND);
             }
         }

@@ -34,8 +34,10 @@ pub struct Fetched {
 pub struct Unreadable {
     /// What is wrong.
     pub problem: String,
-    /// The bytes, or as many of them as are kept. Empty: there are none to keep.
+    /// The bytes, or a part of them. Empty: there are none to keep.
     pub bytes: Vec<u8>,
+    /// How many bytes there are.
+    pub length: u64,
     /// Where it stood. Empty: the source cannot tell.
     pub headers: Vec<Header>,
 }
@@ -73,6 +75,13 @@ struct Text {
 impl Default for Origin {
     fn default() -> Self {
         Self::Made(Vec::new().into_iter())
+    }
+}
+
+impl Unreadable {
+    /// Makes one of which all bytes are there.
+    pub fn new(problem: impl Into<String>, bytes: &[u8], headers: Vec<Header>) -> Self {
+        Self { problem: problem.into(), bytes: bytes.to_vec(), length: bytes.len() as u64, headers }
     }
 }
 
@@ -179,26 +188,20 @@ impl Text {
 
     fn next(&mut self) -> Option<Read> {
         let Self { document, position } = self;
-        let (start, json) = find(document.json(), position)?;
-        let record = document.record(start, json);
-        Some(record.map(|record| Fetched { record, headers: Vec::new() }).map_err(|(problem, bytes)| Unreadable {
-            problem: problem.to_owned(),
-            bytes,
-            headers: Vec::new(),
-        }))
+        let json = find(document.json(), position)?;
+        Some(document.record(json).map(|record| Fetched { record, headers: Vec::new() }))
     }
 }
 
-/// Finds the next record and where it begins, and moves the position behind it.
-fn find<'json>(json: &'json str, position: &mut usize) -> Option<(usize, &'json RawValue)> {
+/// Finds the next record, and moves the position behind it.
+fn find<'json>(json: &'json str, position: &mut usize) -> Option<&'json RawValue> {
     let rest = &json[*position..];
     let separated = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
     let mut records = Deserializer::from_str(separated).into_iter();
     // The closing bracket is no value, and so the end; there is no other error in a document that was accepted.
     let record: &RawValue = records.next()?.ok()?;
-    let start = *position + rest.len() - separated.len();
-    *position = start + records.byte_offset();
-    Some((start, record))
+    *position += rest.len() - separated.len() + records.byte_offset();
+    Some(record)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link as ChainLink};
+use millrace_api::crd::status::SourceStatus;
 use millrace_api::crd::{ScheduleStatus, StreamingPipelineStatus};
 use serde::Serialize;
 
@@ -88,6 +89,10 @@ pub struct Report {
     pub lag: Option<i64>,
     /// What the operator does or waits to do.
     pub planned: Vec<String>,
+    /// Sources that are well and all of them, such as `12/15`. Absent: unknown.
+    pub sources: Option<String>,
+    /// The sources that fail, or had records that could not be mapped.
+    pub faulty_sources: Vec<SourceStatus>,
     /// Sources with a schedule.
     pub schedules: Vec<ScheduleStatus>,
 }
@@ -108,6 +113,8 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
             chain: Vec::new(),
             lag: None,
             planned: Vec::new(),
+            sources: None,
+            faulty_sources: Vec::new(),
             schedules: Vec::new(),
         };
     };
@@ -148,6 +155,13 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
         chain,
         lag: status.lag,
         planned: status.planned_actions.clone(),
+        sources: status.producer.as_ref().and_then(|producer| producer.sources.clone()),
+        faulty_sources: status
+            .sources
+            .iter()
+            .filter(|source| !source.message.is_empty() || source.rejected > 0)
+            .cloned()
+            .collect(),
         schedules: status.schedules.clone().unwrap_or_default(),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use millrace_api::crd::ScheduleStatus;
 use millrace_api::crd::condition::ConditionType;
+use millrace_api::crd::status::SourceStatus;
 use millrace_api::crd::time::moment_of;
 use millrace_api::params::rfc3339;
 
@@ -46,6 +47,10 @@ pub fn tree(report: &Report, screen: &Screen) -> String {
         let lag = report.lag.map_or_else(|| "unknown".to_owned(), |lag| format!("{lag} records"));
         below.push(leaf(format!("lag: {lag}")));
     }
+    if let Some(sources) = &report.sources {
+        let faulty = report.faulty_sources.iter().map(|source| leaf(source_line(source, screen))).collect();
+        below.push(Node { text: format!("sources: {sources} well"), below: faulty });
+    }
     if !report.planned.is_empty() {
         let planned = report.planned.iter().map(|action| leaf(printable(action))).collect();
         below.push(Node { text: "the operator is about to:".to_owned(), below: planned });
@@ -81,6 +86,18 @@ fn link_line(link: &Link, screen: &Screen) -> String {
     };
     let cause = if *is_cause { screen.paint(Colour::Bold, " ← the cause") } else { String::new() };
     format!("{} {name}{members}  {said}{cause}", mark(*state, screen))
+}
+
+fn source_line(source: &SourceStatus, screen: &Screen) -> String {
+    let SourceStatus { name, state, message, rejected, .. } = source;
+    let mut text = format!("{name}: {state}");
+    if !message.is_empty() {
+        let _ = write!(text, ": {}", screen.paint(Colour::Red, &printable(message)));
+    }
+    if *rejected > 0 {
+        let _ = write!(text, "; {rejected} records are in the dead-letter topic");
+    }
+    text
 }
 
 fn schedule_line(schedule: &ScheduleStatus, screen: &Screen) -> String {
@@ -159,7 +176,11 @@ mod tests {
                 condition("ProcessorReady", "False", "WaitingForTopics", "the topics are not in sync"),
             ],
             "zookeeper": {"ready": "3/3"}, "kafka": {"ready": "2/3"}, "cassandra": {"ready": "3/3"},
-            "processor": {"ready": "0/2", "replicas": 2, "selector": ""}, "producer": {"ready": "0/1"},
+            "processor": {"ready": "0/2", "replicas": 2, "selector": ""}, "producer": {"ready": "0/1", "sources": "1/2"},
+            "sources": [
+                {"name": "orders", "state": "Running", "records": 100, "rejected": 0},
+                {"name": "visits", "state": "BadAnswer", "message": "'example.com' answers 404\u{1b}[2J", "records": 0, "rejected": 3},
+            ],
             "plannedActions": ["restart pod users-kafka-1\u{1b}[2J"],
             "schedules": [
                 {"source": "orders", "decidedUntil": "2026-01-01T00:00:00Z", "missed": 0, "active": 1, "paused": false,

@@ -109,16 +109,14 @@ fn object(names: &[String], row: &CsvRow) -> Result<Box<RawValue>, String> {
     }
     let mut json = Vec::with_capacity(row.text.len() * 2);
     for (number, (name, span)) in (1..).zip(names.iter().zip(&row.fields)) {
-        let unnamed = || format!("field {number}");
-        let text = std::str::from_utf8(&row.text[span.clone()]).map_err(|_| match name.as_str() {
-            "" => format!("{} is not UTF-8", unnamed()),
-            name => format!("field '{name}' is not UTF-8"),
-        })?;
+        let called = if name.is_empty() { &name_by_place(number) } else { name };
+        let text = std::str::from_utf8(&row.text[span.clone()]);
+        let text = text.map_err(|_| format!("field '{called}' is not UTF-8"))?;
         if name.is_empty() && text.is_empty() {
             continue;
         }
         json.push(if json.is_empty() { b'{' } else { b',' });
-        append_string(if name.is_empty() { format!("column{number}") } else { name.clone() }.as_str(), &mut json);
+        append_string(called, &mut json);
         json.push(b':');
         append_string(text, &mut json);
     }
@@ -127,6 +125,11 @@ fn object(names: &[String], row: &CsvRow) -> Result<Box<RawValue>, String> {
     }
     json.push(b'}');
     Fetched::read(&String::from_utf8(json).expect("it is made of texts"))
+}
+
+/// Returns how a field without a name is called, counted from 1.
+fn name_by_place(number: usize) -> String {
+    format!("column{number}")
 }
 
 /// Reads the names of the fields. One may have none, as the index has that some programs write; it is called by its
@@ -140,6 +143,14 @@ fn names(header: &CsvRow) -> Result<Vec<String>, BadBeginning> {
             return Err(format!("its header names '{}' twice", crate::rejection::excerpt(name)));
         }
         names.push(name.to_owned());
+    }
+    for number in (1..).zip(&names).filter(|(_, name)| name.is_empty()).map(|(number, _)| number) {
+        let name = name_by_place(number);
+        if names.contains(&name) {
+            return Err(format!(
+                "its field {number} has no name, and another one has the name '{name}' that it would get"
+            ));
+        }
     }
     if names.iter().all(String::is_empty) {
         return Err("its header names no field".to_owned());
@@ -279,6 +290,8 @@ mod tests {
     #[test]
     fn headers_that_cannot_name_fields_are_refused() {
         assert_eq!(begin_csv(",,\n").expect_err("no name"), "its header names no field");
+        let taken = "its field 1 has no name, and another one has the name 'column1' that it would get";
+        assert_eq!(begin_csv(",column1\n").expect_err("a name that is taken"), taken);
         assert_eq!(begin_csv("a,b,a\n").expect_err("a name twice"), "its header names 'a' twice");
         assert_eq!(begin_csv("a,b"), Ok(None));
     }

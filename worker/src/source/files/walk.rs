@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use millrace_terms::{FileFormat, FilesSettings};
 
-use super::super::document::kept;
 use super::super::{AcceptFileSnafu, Batch, FetchRecords, Fetched, Records, Unreadable};
 use super::rows::{BEGINNING, Reading, Rows};
 use super::tail::{Position, TAIL, Tail};
@@ -332,7 +331,7 @@ fn take(open: &mut Open, piece: &[u8], rows: Rows) -> Batch {
         let headers = place(&open.name, begin + bytes.start as u64);
         match record {
             Ok(record) => Ok(Fetched { record, headers }),
-            Err(problem) => Err(Unreadable { problem, bytes: kept(&piece[bytes]), headers }),
+            Err(problem) => Err(Unreadable::new(problem, &piece[bytes], headers)),
         }
     });
     Batch { records: Records::made(records), marks: vec![mark(open)], ..Batch::default() }
@@ -377,7 +376,7 @@ fn passed_over(open: &mut Open, tail: &[u8], length: u64) -> Batch {
     open.offset += length;
     open.tail.push(tail);
     let problem = format!("no record ends within {LONGEST} bytes; a line of {length} bytes is passed over");
-    let record = Err(Unreadable { problem, bytes: kept(tail), headers: place(&open.name, from) });
+    let record = Err(Unreadable { length, ..Unreadable::new(problem, tail, place(&open.name, from)) });
     Batch { records: Records::made([record]), marks: vec![mark(open)], ..Batch::default() }
 }
 

@@ -58,13 +58,14 @@ fn records(
     };
     if let Some(pointer) = cursor_pointer {
         let found = find(document.json(), pointer).map_err(|error| error.to_string())?;
-        *cursor = found.map(|found| found.get().to_owned());
+        let found = found.map(|found| document.written(found.get())).transpose();
+        *cursor = found.map_err(|error| format!("has no cursor: {}", error.problem))?.map(str::to_owned);
     }
     let Some(part) = find(document.json(), pointer).map_err(|error| error.to_string())? else {
         return Err(format!("answers with a document that has nothing at '{pointer}'"));
     };
     match part.get().as_bytes().first() {
-        Some(b'{') if are == RecordsAre::Entries => entries(part.get()),
+        Some(b'{') if are == RecordsAre::Entries => entries(&document, part.get()),
         Some(b'[' | b'{') if pointer.is_empty() => Ok(Records::written(document)),
         Some(b'[' | b'{') => {
             let start = part.get().as_ptr().addr() - document.json().as_ptr().addr();
@@ -76,10 +77,11 @@ fn records(
 }
 
 /// Makes a record of each member of an object.
-fn entries(object: &str) -> Result<Records, String> {
+fn entries(document: &Document, object: &str) -> Result<Records, String> {
     let members =
         members(object).map_err(|problem| format!("answers with an object that has no records: {problem}"))?;
     let record = |(name, value): (Cow<'_, str>, &str)| {
+        let value = document.written(value)?;
         let mut json = b"{\"key\":".to_vec();
         append_string(&name, &mut json);
         json.extend_from_slice(b",\"value\":");
@@ -227,6 +229,19 @@ mod tests {
         let records: Vec<String> = records.flatten().map(|record| record.record.get().to_owned()).collect();
         assert_eq!(records, [r#"{"key":"A\"","value":{"x": 1}}"#, r#"{"key":"USD","value":1.10}"#]);
         assert_eq!(cursor.as_deref(), Some("\"abc\""));
+    }
+
+    #[test]
+    fn what_is_no_number_is_neither_a_member_nor_a_cursor() {
+        let answer = |text: &str, cursor| {
+            let wanted = Wanted { pointer: "/rates", are: RecordsAre::Entries, cursor };
+            read(text.as_bytes().to_vec(), "application/json", wanted)
+        };
+        let text = r#"{"rates": {"A": NaN, "B": 1.5}, "next": NaN}"#;
+        let read: Vec<bool> = answer(text, None).expect("an object").0.map(|read| read.is_ok()).collect();
+        assert_eq!(read, [false, true]);
+        let problem = answer(text, Some("/next")).map(drop).expect_err("no cursor");
+        assert!(problem.starts_with("has no cursor: NaN and Infinity"), "{problem}");
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Variables {
     /// Returns what an expression gives, as JSON.
     fn evaluate(&self, field: &str, expression: &str) -> Result<String, PrepareRequests> {
         let wrong = |problem: String| EvaluateExpressionSnafu { field, expression, problem }.build();
+        millrace_terms::expression::check(expression).map_err(|exceeded| wrong(exceeded.to_string()))?;
         let program = environment()
             .compile(expression)
             .map_err(|errors| wrong(format!("is not a CEL expression: {}", hearsay(&errors.to_string()))))?;

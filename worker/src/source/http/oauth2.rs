@@ -18,6 +18,9 @@ const EARLY: Duration = Duration::from_secs(60);
 /// How long a token lasts whose server does not say.
 const USUAL: Duration = Duration::from_secs(300);
 
+/// How long a token is used at most, whatever its server says.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// Largest answer of a token server, in bytes.
 const LARGEST: usize = 64 << 10;
 
@@ -82,7 +85,7 @@ impl Tokens {
             .map_err(|_| self.refuse("gives a token with characters that no header may have"))?;
         value.set_sensitive(true);
         let lasts = expires_in.and_then(|seconds| seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()));
-        let lasts = lasts.map_or(USUAL, Duration::from_secs);
+        let lasts = lasts.map_or(USUAL, Duration::from_secs).min(LONGEST);
         // One that ends sooner is used for one request.
         self.held = Some((value.clone(), asked + lasts.saturating_sub(EARLY)));
         Ok(value)

@@ -71,8 +71,10 @@ impl Pages {
                 None => None,
             },
             FollowPages::Cursor { parameter, .. } => match said.cursor.map(cursor_of).transpose()?.flatten() {
-                Some(cursor) if cursor.starts_with('/') || cursor.contains("://") => Some(resolve(url, &cursor)?),
-                Some(cursor) => Some(with(url, parameter, &cursor)),
+                Some(cursor) => Some(match parameter {
+                    Some(parameter) => with(url, parameter, &cursor),
+                    None => resolve(url, &cursor)?,
+                }),
                 None => None,
             },
             FollowPages::Page { parameter, .. } => {
@@ -211,15 +213,20 @@ mod tests {
 
     #[test]
     fn a_cursor_is_a_parameter_or_an_address() {
-        let follow = FollowPages::Cursor { pointer: "/next".to_owned(), parameter: "cursor".to_owned() };
-        let after = |cursor| {
-            let said = Said { link: "", cursor, records: 1 };
-            pages(follow.clone()).after(&url("https://a.b/x?cursor=0&n=1"), said)
+        let follow = |parameter: Option<&str>| FollowPages::Cursor {
+            pointer: "/next".to_owned(),
+            parameter: parameter.map(str::to_owned),
         };
+        let with = |parameter, cursor| {
+            let said = Said { link: "", cursor, records: 1 };
+            pages(follow(parameter)).after(&url("https://a.b/x?cursor=0&n=1"), said)
+        };
+        let after = |cursor| with(Some("cursor"), cursor);
         let page = |text: &str| Ok(After::Page(url(text)));
         assert_eq!(after(Some("\"a b\"")), page("https://a.b/x?n=1&cursor=a+b"));
         assert_eq!(after(Some("12345678901234567890123")), page("https://a.b/x?n=1&cursor=12345678901234567890123"));
-        assert_eq!(after(Some("\"/x?after=7\"")), page("https://a.b/x?after=7"));
+        assert_eq!(after(Some("\"/q==\"")), page("https://a.b/x?n=1&cursor=%2Fq%3D%3D"));
+        assert_eq!(with(None, Some("\"/x?after=7\"")), page("https://a.b/x?after=7"));
         for none in [None, Some("null"), Some("\"\""), Some("false")] {
             assert_eq!(after(none), Ok(After::End), "{none:?}");
         }

@@ -139,6 +139,11 @@ impl Requests {
         Ok(())
     }
 
+    /// Forgets what the last answer said of its state: it was no good.
+    pub(super) fn forget(&mut self) {
+        self.validators = None;
+    }
+
     /// Returns the address of the endpoint.
     pub(super) fn url(&self) -> &Url {
         &self.prepared().url

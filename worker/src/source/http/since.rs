@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use cel::Program;
 use cel::Value;
 use millrace_expressions::{append, compare_json, environment, scope};
+use serde_json::value::RawValue;
 
 use super::super::Records;
 use crate::rejection::hearsay;
@@ -29,9 +30,15 @@ impl Since {
         Ok(Self { program, expression: expression.to_owned(), kept: None, seen: None })
     }
 
-    /// Begins with what was kept.
-    pub(super) fn begin(&mut self, kept: Option<String>) {
+    /// Begins with what was kept, JSON that may have been written by hand; an error is what it is instead.
+    pub(super) fn begin(&mut self, kept: Option<String>) -> Result<(), String> {
+        let is_usable =
+            |kept: &String| serde_json::from_str::<&RawValue>(kept).is_ok() && compare_json(kept, kept).is_some();
+        if let Some(wrong) = kept.as_ref().filter(|kept| !is_usable(kept)) {
+            return Err(hearsay(wrong));
+        }
         (self.kept, self.seen) = (kept.clone(), kept);
+        Ok(())
     }
 
     /// Returns the value that the next poll asks from, as JSON.
@@ -97,7 +104,7 @@ mod tests {
     #[test]
     fn the_greatest_value_counts_whatever_the_order_and_only_once_the_poll_has_ended() {
         let mut since = Since::new("record.at").expect("it compiles");
-        since.begin(Some("\"2024-01-02\"".to_owned()));
+        since.begin(Some("\"2024-01-02\"".to_owned())).expect("a text");
         since.look(records(&[json!("2024-03-01"), json!(null), json!("2024-02-01")])).expect("texts");
         assert_eq!(since.value(), Some("\"2024-01-02\""));
         assert_eq!(since.end().as_deref(), Some("\"2024-03-01\""));
@@ -106,6 +113,15 @@ mod tests {
         since.look(records(&[json!("2025-01-01")])).expect("texts");
         since.give_up();
         assert_eq!(since.end(), None);
+    }
+
+    #[test]
+    fn a_position_that_was_written_by_hand_is_judged() {
+        let mut since = Since::new("record.at").expect("it compiles");
+        for wrong in ["2026-01-01", "[1]", "null", "", "\"\\ud800\""] {
+            assert_eq!(since.begin(Some(wrong.to_owned())), Err(wrong.to_owned()));
+        }
+        assert_eq!(since.begin(Some("17".to_owned())), Ok(()));
     }
 
     #[test]

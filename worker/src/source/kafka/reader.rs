@@ -12,7 +12,6 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::{Snafu, ensure};
 
-use super::super::document::kept;
 use super::super::{Batch, Fetched, Read, Records, Unreadable};
 use crate::cursor::Mark;
 use crate::kafka::{Voice, client_config, fetch_ahead, partitions};
@@ -232,7 +231,7 @@ fn read(message: &BorrowedMessage<'_>) -> Read {
         Header::text(ORIGIN_OFFSET_HEADER, message.offset().to_string()),
     ];
     let Some(payload) = message.payload() else {
-        return Err(Unreadable { problem: "it has a null value".to_owned(), bytes: Vec::new(), headers });
+        return Err(Unreadable::new("it has a null value", &[], headers));
     };
     let record = plain(payload).and_then(|bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
@@ -240,7 +239,7 @@ fn read(message: &BorrowedMessage<'_>) -> Read {
     });
     match record {
         Ok(record) => Ok(Fetched { record, headers }),
-        Err(problem) => Err(Unreadable { problem, bytes: kept(payload), headers }),
+        Err(problem) => Err(Unreadable::new(problem, payload, headers)),
     }
 }
 
