@@ -47,7 +47,7 @@ in_larger_requests=$(per_record "$(allocations process $FEWER 64)" "$(allocation
 of_the_record=$(awk -v b="$in_larger_requests" '$1 == "process" { printf "%.3f", 2 * b - $3 }' <<<"$measured")
 
 if [ "${1:-}" = --record ]; then
-  awk 'BEGIN { printf "{" } { printf "%s\"%s\": {\"instructions\": %s, \"allocations\": %s}", NR > 1 ? ", " : "", $1, $2, $3 }
+  awk 'BEGIN { printf "{" } { printf "%s\"%s\": {\"instructions\": %s, \"allocations\": %s}", (NR == 1 ? "" : ", "), $1, $2, $3 }
     END { print "}" }' <<<"$measured" | tee $RECORDED
   exit
 fi
