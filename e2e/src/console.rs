@@ -100,7 +100,12 @@ impl Answer {
 impl Viewer {
     /// Makes somebody who has not logged in.
     pub fn nobody(console: &Forwarded) -> Result<Self> {
-        let client = Client::builder().no_proxy().build().context("cannot make a client")?;
+        // Well below the console's own limit: a request on a connection that is closed at that moment fails.
+        let client = Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(std::time::Duration::from_secs(10))
+            .build()
+            .context("cannot make a client")?;
         Ok(Self { client, address: console.address.clone(), cookie: None, csrf: None, user: String::new() })
     }
 

@@ -71,15 +71,19 @@ impl Limits {
     pub const CONSOLE: Self = Self {
         connections: 512,
         of_one_peer: 512,
-        head: HEAD,
+        head: LONGER_THAN_A_PROXY,
         buffer: 16 << 10,
         lifetime: None,
         linger: Duration::ZERO,
     };
 }
 
-/// Longest that the head of a request may take to arrive, on every port.
+/// Longest that the head of a request may take to arrive, on every port but the console's.
 const HEAD: Duration = Duration::from_secs(15);
+
+/// Proxies in front of a page keep idle connections for a minute, and a request on one that is closed at that moment fails:
+/// <https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive_timeout>.
+const LONGER_THAN_A_PROXY: Duration = Duration::from_secs(75);
 
 /// Most headers of a request.
 const HEADERS: usize = 64;
