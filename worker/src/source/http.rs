@@ -194,7 +194,7 @@ impl HttpSource {
                 let backoff = self.backoff.next_delay();
                 self.due = now + retry_after.unwrap_or_default().max(backoff);
                 // A page may be gone for good, as one is whose cursor has expired.
-                if self.backoff.failures() % PAGE_FAILURES == 0 {
+                if self.backoff.failures().is_multiple_of(PAGE_FAILURES) {
                     self.give_up();
                 }
             }
