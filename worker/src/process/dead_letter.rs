@@ -28,8 +28,9 @@ pub const REDRIVEN: &str = "millrace-redriven";
 /// overwrites nothing that came after it.
 pub const FIRST_TIMESTAMP: &str = "millrace-first-timestamp";
 
-/// How much of a value is kept when the dead-letter topic takes less than the topic it came from.
-const KEPT: usize = 64 << 10;
+/// How much of a value is kept: of a source's record always, of another when the dead-letter topic takes less than the topic
+/// it came from.
+pub(crate) const KEPT: usize = 64 << 10;
 
 /// Makes the dead letter of a record.
 pub(super) fn letter(topic: &str, record: &Consumed, query: &Query, rejection: &Rejection) -> Outgoing {

@@ -6,13 +6,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::mapping::MapRecord;
 use crate::message::{Header, Outgoing, SOURCE_HEADER};
-use crate::process::dead_letter::{CUT, MESSAGE, REASON};
+use crate::process::dead_letter::{CUT, KEPT, MESSAGE, REASON};
 
 /// Which of the records of its answer, file or body a letter was, counted from 1, where that is its place.
 pub const RECORD: &str = "millrace-dead-letter-record";
-
-/// Most bytes of a record that are kept.
-const KEPT: usize = 64 << 10;
 
 /// A record that cannot become a Kafka record.
 #[derive(Debug)]
