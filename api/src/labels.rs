@@ -1,5 +1,7 @@
 //! The labels of every object that the operator owns, and the selectors that find them again.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt;
 
 use crate::names::{Component, Names};
@@ -31,6 +33,15 @@ pub const SCHEDULE_LABEL: &str = "millrace.dev/schedule";
 /// Annotation of a pipeline: with the value `true`, the operator changes none of its objects and nothing in its stores.
 pub const PAUSED: &str = "millrace.dev/paused";
 
+/// Annotation of a pipeline: ids of losses in its status, with commas between them, that its users accept.
+pub const ACCEPT_LOSS: &str = "millrace.dev/accept-loss";
+
+/// Returns the ids of the losses that a pipeline's users accept.
+pub fn accepted_losses(pipeline: &impl ResourceExt) -> BTreeSet<String> {
+    let listed = pipeline.annotations().get(ACCEPT_LOSS).map_or("", String::as_str);
+    listed.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect()
+}
+
 /// Returns whether a pipeline is paused.
 pub fn is_paused(pipeline: &impl ResourceExt) -> bool {
     pipeline.annotations().get(PAUSED).is_some_and(|value| value == "true")
@@ -48,9 +59,9 @@ pub fn instance_selector(names: &Names) -> String {
     format!("{MANAGED_SELECTOR},{INSTANCE_LABEL}={}", names.pipeline())
 }
 
-/// Selects the claims of a pipeline's stores as StatefulSets label them.
-pub fn claim_selector(names: &Names) -> String {
-    format!("{NAME_LABEL}={APPLICATION},{INSTANCE_LABEL}={}", names.pipeline())
+/// Selects the claims of all pipelines' stores; [`INSTANCE_LABEL`] or [`PIPELINE_LABEL`] says whose each is.
+pub fn claim_selector() -> String {
+    format!("{NAME_LABEL}={APPLICATION}")
 }
 
 /// Selects the objects of a run.

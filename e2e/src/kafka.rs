@@ -90,7 +90,7 @@ impl KafkaClient {
 
     /// Returns how many records the group has not committed.
     pub async fn lag(&mut self) -> Result<i64> {
-        self.facts().await?.lag.context("the lag is unknown")
+        self.facts().await?.lag().context("the lag is unknown")
     }
 
     /// Returns how many records all partitions of a topic hold.

@@ -5,17 +5,22 @@
 //! later links back until earlier ones are met, and `report` turns links into conditions.
 
 use millrace_api::Pipeline;
+use millrace_api::names::Component;
 
-use crate::link::LinkState;
+use crate::link::{LinkState, Reason};
 use crate::observed::Observed;
-use crate::{cassandra, kafka, workers, zookeeper};
+use crate::{cassandra, kafka, kept, workers, zookeeper};
 
 /// Judges every link, in order.
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Vec<LinkState> {
-    let zookeeper = zookeeper::link::zookeeper(pipeline, observed);
-    let kafka = kafka::link::kafka(pipeline, observed, zookeeper.met);
+    let fitting = |component, link: LinkState| match kept::misfit(pipeline, observed, component) {
+        Some(message) => LinkState::unmet(link.link, Reason::VolumesDiffer, message),
+        None => link,
+    };
+    let zookeeper = fitting(Component::ZooKeeper, zookeeper::link::zookeeper(pipeline, observed));
+    let kafka = fitting(Component::Kafka, kafka::link::kafka(pipeline, observed, zookeeper.met));
     let topics = kafka::link::topics(pipeline, observed, kafka.met);
-    let cassandra = cassandra::link::cassandra(pipeline, observed);
+    let cassandra = fitting(Component::Cassandra, cassandra::link::cassandra(pipeline, observed));
     let processor = workers::link::processor(pipeline, observed, &topics, &cassandra);
     let producer = workers::link::producer(pipeline, observed, processor.met);
     vec![zookeeper, kafka, topics, cassandra, processor, producer]

@@ -118,7 +118,7 @@ pub async fn pass(ctx: &Context, names: &Names) -> Result<Passed, Reconcile> {
         ctx.telemetry.pipeline_judged(names, false);
         return Ok(Passed { ended: Ended::Rejected, wait: Some(REJECTED) });
     };
-    let observed = match observe(ctx, &pipeline).await {
+    let observed = match observe(ctx, &resource, &pipeline).await {
         Ok(observed) => observed,
         Err(error) => return unobserved(ctx, &resource, &rejected, &error).await,
     };
@@ -153,7 +153,9 @@ async fn walk(
     let status = report(resource, &outcome, observed.now);
     publish(ctx, resource, &status, &applied).await?;
     let chain_met = plan.first_unmet().is_none();
-    ctx.telemetry.pipeline_judged(&pipeline.names, chain_met && rejected.is_empty() && ended == Ended::Done);
+    let is_intact = plan.intact.first.is_none();
+    let is_ready = chain_met && is_intact && rejected.is_empty() && ended == Ended::Done;
+    ctx.telemetry.pipeline_judged(&pipeline.names, is_ready);
     let wait = match ended {
         Ended::Rejected => REJECTED,
         Ended::Done if chain_met && plan.is_empty() => READY,

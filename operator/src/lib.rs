@@ -26,6 +26,7 @@
 //! ledger                                   what was written of it
 //! act observed link readiness              what there is and what may be done, in words that all share
 //! causes                                   what keeps pods from running, in sentences
+//! intact kept                              data that is gone, and volumes that do not fit
 //! objects                                  what objects are made with
 //! inquiry                                  how workers are asked
 //! hands                                    how the stores are asked and changed
@@ -62,7 +63,9 @@ pub mod difference;
 pub mod events;
 pub mod hands;
 pub mod inquiry;
+pub mod intact;
 pub mod kafka;
+pub mod kept;
 pub mod lease;
 pub mod ledger;
 pub mod link;

@@ -15,8 +15,8 @@ use snafu::{ResultExt, Snafu};
 
 use crate::answer::AskApi;
 use crate::context::Context;
-use crate::labels::{claim_selector, instance_selector};
-use crate::observed::{Children, Observed, Warning};
+use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL, claim_selector, instance_selector};
+use crate::observed::{Children, Observed, Remembered, Warning};
 use crate::readiness;
 
 /// Most warnings of a namespace that are looked through.
@@ -41,9 +41,9 @@ pub async fn read_pipeline(ctx: &Context, names: &Names) -> Result<Option<Stream
         .with_context(|_| ReadPipelineSnafu { name: names.pipeline() })
 }
 
-/// Reads children and stores.
+/// Reads children and stores of a resource.
 #[expect(clippy::disallowed_methods, reason = "observe reads the clock for the whole road")]
-pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Observe> {
+pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline) -> Result<Observed, Observe> {
     let names = &pipeline.names;
     let (service_accounts, config_maps, services, network_policies) =
         try_join!(list(ctx, names), list(ctx, names), list(ctx, names), list(ctx, names))?;
@@ -65,17 +65,23 @@ pub async fn observe(ctx: &Context, pipeline: &Pipeline) -> Result<Observed, Obs
         children.warnings = warnings(ctx, names).await;
     }
     let stores = ctx.hands.ask(pipeline, &children).await;
-    Ok(Observed { now: Utc::now(), children, stores, writes: ctx.ledger.of(names) })
+    let remembered = Remembered::of(resource);
+    Ok(Observed { now: Utc::now(), remembered, children, stores, writes: ctx.ledger.of(names) })
 }
 
-/// Lists the claims that still have the label of their StatefulSet. Without the right to, they keep it.
-async fn claims(ctx: &Context, names: &Names) -> Vec<String> {
+/// Lists the claims of the stores. Without the right to, they are not judged, and keep the label of their StatefulSet.
+async fn claims(ctx: &Context, names: &Names) -> BTreeMap<String, PersistentVolumeClaim> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), names.namespace());
-    match api.list_metadata(&ListParams::default().labels(&claim_selector(names))).await {
-        Ok(listed) => listed.items.iter().map(ResourceExt::name_any).collect(),
+    let is_ours = |claim: &PersistentVolumeClaim| {
+        [INSTANCE_LABEL, PIPELINE_LABEL]
+            .iter()
+            .any(|label| claim.labels().get(*label).is_some_and(|of| of == names.pipeline()))
+    };
+    match api.list(&ListParams::default().labels(&claim_selector())).await {
+        Ok(listed) => listed.items.into_iter().filter(is_ours).map(|claim| (claim.name_any(), claim)).collect(),
         Err(error) => {
             tracing::debug!(error = %AskApi::from(error), "cannot list claims");
-            Vec::new()
+            BTreeMap::new()
         }
     }
 }

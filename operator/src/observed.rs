@@ -1,19 +1,21 @@
 //! What there is: the pipeline's objects, and what the stores say of themselves. `observe` fills it in; all else reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
+use millrace_api::StreamingPipeline;
+use millrace_api::crd::status::{StreamingPipelineStatus, TableStatus, TopicStatus};
 use millrace_api::names::Component;
 use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 
-use crate::labels::{COMPONENT_LABEL, RACK_LABEL};
+use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses};
 use crate::ledger::Writes;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
@@ -26,6 +28,8 @@ use millrace_terms::SourceState;
 pub struct Observed {
     /// When it was read.
     pub now: DateTime<Utc>,
+    /// What the resource says of earlier passes.
+    pub remembered: Remembered,
     /// The pipeline's objects.
     pub children: Children,
     /// What the stores say.
@@ -34,12 +38,43 @@ pub struct Observed {
     pub writes: Writes,
 }
 
+/// What the resource says of earlier passes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// What the pass before reported.
+    pub status: StreamingPipelineStatus,
+    /// Ids of the losses that people accept.
+    pub accepted: BTreeSet<String>,
+}
+
+impl Remembered {
+    /// Reads what a resource says of earlier passes.
+    pub fn of(resource: &StreamingPipeline) -> Self {
+        Self { status: resource.status.clone().unwrap_or_default(), accepted: accepted_losses(resource) }
+    }
+
+    /// Returns the tables as they were.
+    pub fn tables(&self) -> &[TableStatus] {
+        self.status.cassandra.as_ref().map_or(&[], |cassandra| &cassandra.tables)
+    }
+
+    /// Returns a table as it was.
+    pub fn table(&self, name: &str) -> Option<&TableStatus> {
+        self.tables().iter().find(|table| table.name == name)
+    }
+
+    /// Returns a topic as it was.
+    pub fn topic(&self, name: &str) -> Option<&TopicStatus> {
+        self.status.kafka.as_ref()?.topics.iter().find(|topic| topic.name == name)
+    }
+}
+
 /// The pipeline's objects, by name.
 #[derive(Clone, Debug, Default)]
 #[allow(
     missing_docs,
     reason = "each field is the kind of that name; warnings are read only while pods are missing, and claims are \
-              those with the label that StatefulSets give them"
+              those of the stores"
 )]
 pub struct Children {
     pub service_accounts: BTreeMap<String, ServiceAccount>,
@@ -51,7 +86,7 @@ pub struct Children {
     pub deployments: BTreeMap<String, Deployment>,
     pub pods: BTreeMap<String, Pod>,
     pub warnings: Vec<Warning>,
-    pub claims: Vec<String>,
+    pub claims: BTreeMap<String, PersistentVolumeClaim>,
 }
 
 /// A warning that Kubernetes gave about an object of the pipeline.
@@ -135,6 +170,7 @@ impl Default for Observed {
     fn default() -> Self {
         Self {
             now: DateTime::UNIX_EPOCH,
+            remembered: Remembered::default(),
             children: Children::default(),
             stores: Stores::default(),
             writes: Writes::new(),

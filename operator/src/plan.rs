@@ -19,11 +19,13 @@ use millrace_api::names::Component;
 use crate::act::Act;
 use crate::chain::judge;
 use crate::desire::Desired;
+use crate::intact::Intact;
+use crate::labels::INSTANCE_LABEL;
 use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState};
 use crate::objects::Objects;
 use crate::observed::Observed;
-use crate::{cassandra, kafka, readiness};
+use crate::{cassandra, intact, kafka, kept, readiness};
 use drift::{Changed, Drift, drift};
 
 /// What one reconcile will do.
@@ -39,6 +41,8 @@ pub struct Plan {
     pub outdated: usize,
     /// Every link of the readiness chain, in order.
     pub links: Vec<LinkState>,
+    /// Whether all data is there that was there.
+    pub intact: Intact,
     /// Claims to take the label off by which others would delete them.
     pub claims: Vec<String>,
     /// Workloads that wait and are not there yet.
@@ -80,13 +84,21 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     let links = judge(pipeline, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
     let Desired { shared, zookeeper, kafka, cassandra, mut producer, processor } = desired;
-    let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
-    let mut plan = Plan { links: links.clone(), outdated, claims, ..Plan::default() };
+    let labelled = observed.children.claims.iter().filter(|(_, claim)| claim.labels().contains_key(INSTANCE_LABEL));
+    let claims = labelled.map(|(name, _)| name.clone()).collect();
+    let (outdated, intact) = (roll::outdated(observed), intact::judge(pipeline, observed));
+    let mut plan = Plan { links: links.clone(), outdated, claims, intact, ..Plan::default() };
+    // Nothing starts on kept volumes that do not fit.
+    let fits = |component, link| match kept::misfit(pipeline, observed, component) {
+        Some(_) => Err(link),
+        None => Ok(()),
+    };
 
     plan.take(shared, observed);
-    plan.take(zookeeper, observed);
-    plan.take_workload(kafka, observed, Component::Kafka, met(Link::ZooKeeper).then_some(()).ok_or(Link::ZooKeeper));
-    plan.take(cassandra, observed);
+    plan.take_workload(zookeeper, observed, Component::ZooKeeper, fits(Component::ZooKeeper, Link::ZooKeeper));
+    let quorum = met(Link::ZooKeeper).then_some(()).ok_or(Link::ZooKeeper);
+    plan.take_workload(kafka, observed, Component::Kafka, quorum.and(fits(Component::Kafka, Link::Kafka)));
+    plan.take_workload(cassandra, observed, Component::Cassandra, fits(Component::Cassandra, Link::Cassandra));
     let waits_for = [Link::Topics, Link::Cassandra].into_iter().find(|link| !met(*link));
     if let Some(processor) = processor {
         plan.take_workload(processor, observed, Component::Processor, waits_for.map_or(Ok(()), Err));

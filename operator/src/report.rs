@@ -17,6 +17,7 @@ use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
 
 use crate::cassandra::ring::{normal_nodes, replication_factor};
+use crate::intact::{self, Intact, has_lost_records};
 use crate::kafka::link::registered_brokers;
 use crate::labels::{PAUSED, is_paused, pod_selector};
 use crate::observed::Observed;
@@ -24,6 +25,7 @@ use crate::plan::Plan;
 use crate::plan::drift::Changed;
 use crate::readiness;
 use crate::workers::sources;
+use millrace_stores::kafka::KafkaFacts;
 
 /// Most actions that the status lists.
 const MAX_PLANNED: usize = 10;
@@ -86,7 +88,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.add(ConditionType::Reconciling, false, Reason::SpecInvalid, &message);
             conditions.add(ConditionType::Stalled, true, Reason::SpecInvalid, &message);
             status.phase = Some("Invalid".to_owned());
-            (status.kafka, status.cassandra) = (old.kafka, old.cassandra);
+            (status.kafka, status.cassandra, status.losses) = (old.kafka, old.cassandra, old.losses);
         }
         Outcome::Unobserved { failure, rejected } => {
             conditions.spec_valid(rejected);
@@ -109,6 +111,8 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
                 &sources.reason.to_string(),
                 &sources.message,
             );
+            conditions.intact(&plan.intact);
+            status.losses.clone_from(&plan.intact.losses);
             let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref());
             if is_paused(resource) {
@@ -150,14 +154,21 @@ impl Summary {
         if !rejected.is_empty() {
             return Self { ready: false, stalled: true, reason: Reason::SpecInvalid, message: first_of(rejected) };
         }
-        match plan.first_unmet() {
-            Some(link) => Self {
+        let lost = plan.intact.first.clone();
+        match (plan.first_unmet(), lost) {
+            (Some(link), _) => Self {
                 ready: false,
                 stalled: false,
                 reason: link.reason,
                 message: format!("{}: {}", link.link.condition(), link.message),
             },
-            None => Self {
+            (None, Some((reason, message))) => Self {
+                ready: false,
+                stalled: false,
+                reason,
+                message: format!("{}: {message}", ConditionType::DataIntact),
+            },
+            (None, None) => Self {
                 ready: true,
                 stalled: false,
                 reason: Reason::AllComponentsReady,
@@ -219,6 +230,7 @@ fn components(
     status.cassandra = Some(CassandraStatus {
         ready: of(normal_nodes(&stores.cassandra), cassandra),
         replication_factor: replication_factor(pipeline, observed, Some(old)).map(u32::cast_signed),
+        tables: intact::tables(pipeline, observed),
     });
 
     let facts = stores.kafka.as_ref().ok();
@@ -226,7 +238,7 @@ fn components(
         ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
         topics: topics(observed, old.kafka.as_ref()),
     });
-    status.lag = facts.and_then(|facts| facts.lag).map(two_digits);
+    status.lag = facts.and_then(KafkaFacts::lag).map(two_digits);
 
     let children = &observed.children;
     let deployment = children.deployments.get(&pipeline.names.component(Component::Processor));
@@ -244,8 +256,9 @@ fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> String {
     format!("{}/{}", producer.ready, pipeline.producer.replicas)
 }
 
-/// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions,
-/// and gives a new topic a base above all earlier ones: now. Topics that cannot be asked for keep what they had.
+/// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions and
+/// all its records, and gives a new topic a base above all earlier ones: now. Topics that cannot be asked for keep what
+/// they had.
 fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
     let old = old.map_or(&[][..], |kafka| &kafka.topics);
     let Ok(facts) = &observed.stores.kafka else {
@@ -259,11 +272,22 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
     for (name, found) in &facts.topics {
         let id = found.id.to_string();
         let partitions = found.partitions.len() as i32;
-        let kept = topics.get(name).is_some_and(|topic| topic.id == id && topic.partitions == partitions);
-        if !kept {
-            let topic = TopicStatus { name: name.clone(), id, partitions, write_timestamp_base: now };
-            topics.insert(name.clone(), topic);
-        }
+        let position = facts.position(name);
+        let end = position.map(|position| position.end);
+        let is_same = |topic: &&TopicStatus| {
+            topic.id == id && topic.partitions == partitions && !end.is_some_and(|end| has_lost_records(topic, end))
+        };
+        let before = topics.get(name).filter(is_same);
+        let unknown = before.filter(|_| facts.positions.is_none());
+        let topic = TopicStatus {
+            name: name.clone(),
+            id,
+            partitions,
+            write_timestamp_base: before.map_or(now, |topic| topic.write_timestamp_base),
+            records: end.map(two_digits).or_else(|| unknown?.records),
+            lag: position.map(|position| two_digits(position.lag)).or_else(|| unknown?.lag),
+        };
+        topics.insert(name.clone(), topic);
     }
     topics.into_values().collect()
 }
@@ -357,6 +381,18 @@ impl Conditions {
         self.add(ConditionType::Stalled, false, Reason::Paused, &message);
     }
 
+    /// Says whether all data is there that was there. What cannot be asked now is as it was.
+    fn intact(&mut self, intact: &Intact) {
+        match (&intact.first, intact.known) {
+            (Some((reason, message)), _) => self.add(ConditionType::DataIntact, false, *reason, message),
+            (None, true) => {
+                let message = "topics and tables are those that were there before, with all their records";
+                self.add(ConditionType::DataIntact, true, Reason::NothingMissing, message);
+            }
+            (None, false) => self.new.extend(self.old.get(ConditionType::DataIntact.as_str()).cloned()),
+        }
+    }
+
     /// Says what differs and is left alone, if anything is.
     fn contested(&mut self, contested: &[Changed]) {
         if contested.is_empty() {
@@ -373,7 +409,7 @@ impl Conditions {
 
     /// Says of everything that is observed that it is unknown now, with what was last known.
     fn keep_links(&mut self) {
-        let others = [ConditionType::SourcesHealthy, ConditionType::Contested];
+        let others = [ConditionType::SourcesHealthy, ConditionType::DataIntact, ConditionType::Contested];
         for condition in Link::ALL.map(Link::condition).into_iter().chain(others) {
             let Some(old) = self.old.get(condition.as_str()).cloned() else {
                 continue;

@@ -6,6 +6,7 @@
 use millrace_api::Pipeline;
 
 use crate::cassandra::ring::racks;
+use crate::intact::lacks_topic;
 use crate::objects::scope::Replicas;
 use crate::observed::Observed;
 
@@ -16,7 +17,15 @@ pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
         kafka: pipeline.kafka.replicas,
         cassandra: racks(pipeline, observed),
         producer: pipeline.producer.replicas,
-        // Without a query that can run there is nothing to consume; Kafka keeps the records meanwhile.
-        processor: if pipeline.processor.queries.is_empty() { 0 } else { pipeline.processor.replicas },
+        processor: processors(pipeline, observed),
+    }
+}
+
+/// Without a query that can run there is nothing to consume; Kafka keeps the records meanwhile. And a topic is made anew only
+/// when nobody reads it.
+fn processors(pipeline: &Pipeline, observed: &Observed) -> u32 {
+    match pipeline.processor.queries.is_empty() || lacks_topic(pipeline, observed) {
+        true => 0,
+        false => pipeline.processor.replicas,
     }
 }

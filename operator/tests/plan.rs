@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
 
+#[path = "plan/intact.rs"]
+mod intact;
 #[path = "plan/world.rs"]
 mod world;
 

@@ -89,6 +89,8 @@ pub struct SchemaFacts {
     pub types: BTreeMap<String, Vec<(String, String)>>,
     /// Tables by name.
     pub tables: BTreeMap<String, TableFacts>,
+    /// Other keyspaces that people made.
+    pub other_keyspaces: BTreeSet<String>,
 }
 
 impl SchemaFacts {
@@ -101,6 +103,8 @@ impl SchemaFacts {
 /// A table as Cassandra has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableFacts {
+    /// Cassandra's own id of this incarnation.
+    pub id: Uuid,
     /// CQL type of each column.
     pub columns: BTreeMap<String, String>,
     /// Partition key in order.
@@ -197,11 +201,14 @@ async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFac
 }
 
 async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCassandra> {
-    let replication: Vec<(BTreeMap<String, String>,)> =
-        rows(session, "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?", (keyspace,)).await?;
-    let tables: Vec<(String, i32)> = rows(
+    let mut keyspaces: BTreeMap<String, BTreeMap<String, String>> =
+        rows(session, "SELECT keyspace_name, replication FROM system_schema.keyspaces", ())
+            .await?
+            .into_iter()
+            .collect();
+    let tables: Vec<(String, Uuid, i32)> = rows(
         session,
-        "SELECT table_name, default_time_to_live FROM system_schema.tables WHERE keyspace_name = ?",
+        "SELECT table_name, id, default_time_to_live FROM system_schema.tables WHERE keyspace_name = ?",
         (keyspace,),
     )
     .await?;
@@ -217,13 +224,13 @@ async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCas
         (keyspace,),
     )
     .await?;
-    let mut facts =
-        SchemaFacts { replication: replication.into_iter().next().map(|(map,)| map), ..SchemaFacts::default() };
+    let mut facts = SchemaFacts { replication: keyspaces.remove(keyspace), ..SchemaFacts::default() };
+    facts.other_keyspaces = keyspaces.into_keys().filter(|name| !is_of_cassandra(name)).collect();
     for (name, fields, field_types) in types {
         facts.types.insert(name, fields.into_iter().zip(field_types).collect());
     }
-    for (table, ttl) in tables {
-        facts.tables.insert(table, TableFacts { ttl_seconds: ttl.unsigned_abs(), ..TableFacts::default() });
+    for (table, id, ttl) in tables {
+        facts.tables.insert(table, TableFacts { id, ttl_seconds: ttl.unsigned_abs(), ..TableFacts::default() });
     }
     let mut keys: BTreeMap<(String, String, i32), String> = BTreeMap::new();
     for (table, column, column_type, kind, position) in columns {
@@ -243,6 +250,11 @@ async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCas
         }
     }
     Ok(facts)
+}
+
+/// Returns whether a keyspace is Cassandra's own.
+fn is_of_cassandra(keyspace: &str) -> bool {
+    keyspace == "system" || keyspace.starts_with("system_")
 }
 
 /// Reads all rows of a small answer.

@@ -38,7 +38,7 @@ pub use browse::{Begin, Browse, Filter, Page, Tail};
 pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
-pub use lag::PartitionLag;
+pub use lag::{PartitionLag, Position};
 use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
@@ -114,12 +114,24 @@ pub struct KafkaFacts {
     pub offsets_topic: Option<TopicFacts>,
     /// The processors' group; `None`: unknown.
     pub group: Option<GroupFacts>,
-    /// Records that the group has not committed, over all topics that it reads; `None`: unknown.
-    pub lag: Option<i64>,
+    /// Where the group stands in each topic that it reads; `None`: unknown.
+    pub positions: Option<BTreeMap<String, Position>>,
     /// Partitions of which not every broker that answers sees all replicas in sync, Kafka's own topics included.
     pub under_replicated: usize,
     /// The broker that is the controller; `None`: there is none right now.
     pub controller: Option<i32>,
+}
+
+impl KafkaFacts {
+    /// Returns the records that the group has not committed, over all topics that it reads; `None`: unknown.
+    pub fn lag(&self) -> Option<i64> {
+        self.positions.as_ref().map(|positions| positions.values().map(|position| position.lag).sum())
+    }
+
+    /// Returns where the group stands in a topic; `None`: unknown.
+    pub fn position(&self, topic: &str) -> Option<&Position> {
+        self.positions.as_ref()?.get(topic)
+    }
 }
 
 /// A topic as Kafka has it.
@@ -178,7 +190,8 @@ impl Kafka {
         if facts.topics.keys().filter(|name| group_topics.contains(name)).count() == group_topics.len() {
             // Group and lag are unknown while the coordinator is being elected; that fails nothing else.
             facts.group = timeout_at(deadline, self.group(group)).await.ok().and_then(Result::ok);
-            facts.lag = timeout_at(deadline, self.lag(group, group_topics, &facts)).await.ok().and_then(Result::ok);
+            let asked = timeout_at(deadline, self.positions(group, group_topics, &facts)).await;
+            facts.positions = asked.ok().and_then(Result::ok);
         }
         Ok(facts)
     }

@@ -62,6 +62,8 @@ pub enum ConditionType {
     Link(Link),
     /// Every source answers.
     SourcesHealthy,
+    /// No data that was there is gone.
+    DataIntact,
     /// Somebody keeps changing what the operator sets, or the API server keeps it otherwise. Absent: nobody does.
     Contested,
     /// A run has succeeded.
@@ -85,6 +87,7 @@ impl ConditionType {
             Self::Link(Link::Processor) => "ProcessorReady",
             Self::Link(Link::Producer) => "ProducerReady",
             Self::SourcesHealthy => "SourcesHealthy",
+            Self::DataIntact => "DataIntact",
             Self::Contested => "Contested",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
@@ -184,6 +187,14 @@ pub enum Reason {
     SourceFailing,
     NoQuery,
     ScaledToZero,
+    VolumesDiffer,
+    // What stands on the volumes.
+    NothingMissing,
+    TableRecreated,
+    TablesMissing,
+    TopicRecreated,
+    RecordsMissing,
+    ClusterIdDiffers,
     // The pipeline as a whole.
     AllComponentsReady,
     ApplyingChanges,

@@ -1,5 +1,7 @@
 //! What the operator reports. Unknown is absent, never zero.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,11 @@ pub struct StreamingPipelineStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["source"]))]
     pub schedules: Option<Vec<ScheduleStatus>>,
 
+    /// Data that is gone and that nobody has accepted to be gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub losses: Vec<LossStatus>,
+
     /// What the operator is about to do or waits to do, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub planned_actions: Vec<String>,
@@ -111,6 +118,25 @@ pub struct SourceStatus {
     pub last_success: Option<Time>,
 }
 
+/// Data that is gone.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LossStatus {
+    /// Identifies it; the annotation `millrace.dev/accept-loss` names it.
+    pub id: String,
+
+    /// Why, in one word.
+    pub reason: String,
+
+    /// What is gone, and what to do.
+    pub message: String,
+
+    /// Offsets that processors had committed by then, summed over the partitions of each topic. Reading a topic again from
+    /// below ends the loss.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub committed: BTreeMap<String, i64>,
+}
+
 /// The brokers and topics.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,6 +165,14 @@ pub struct TopicStatus {
 
     /// Base of the write timestamps of this topic's records, in microseconds since the Unix epoch.
     pub write_timestamp_base: i64,
+
+    /// Records ever written to a topic that a query reads, rounded down to two digits. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
+
+    /// Records of these that the processors have not yet committed, rounded down to two digits. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
 }
 
 /// The Cassandra nodes and the keyspace.
@@ -151,6 +185,22 @@ pub struct CassandraStatus {
     /// Copies of each row, as the keyspace last had them. Absent: there was no keyspace yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<i32>,
+
+    /// The tables of the spec as Cassandra has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tables: Vec<TableStatus>,
+}
+
+/// A table as Cassandra has it.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableStatus {
+    /// Table name.
+    pub name: String,
+
+    /// Cassandra's own id of this table; a re-created table has another.
+    pub id: String,
 }
 
 /// The processor pods.

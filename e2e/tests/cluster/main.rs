@@ -26,6 +26,7 @@ mod grown;
 mod guarded;
 mod harness;
 mod idle;
+mod lost;
 mod one;
 mod recreated;
 mod runs;
@@ -55,6 +56,9 @@ const SCENARIOS: &[Scenario] = &[
     ("one_of_each_takes_rows_and_changes", |turn| one::one_of_each_takes_rows_and_changes(turn).boxed_local()),
     ("a_column_of_every_type_takes_what_fits_and_nothing_else", |turn| {
         types::a_column_of_every_type_takes_what_fits_and_nothing_else(turn).boxed_local()
+    }),
+    ("a_lost_volume_is_reported_and_its_rows_are_read_again", |turn| {
+        lost::a_lost_volume_is_reported_and_its_rows_are_read_again(turn).boxed_local()
     }),
     ("a_pipeline_survives_its_operator_and_comes_back_with_its_data", |turn| {
         recreated::a_pipeline_survives_its_operator_and_comes_back_with_its_data(turn).boxed_local()

@@ -5,6 +5,7 @@ use millrace_api::pipeline::Table;
 use millrace_terms::{ColumnType, TypeSettings};
 
 use super::ring::{current_racks, ring_is_whole};
+use crate::intact;
 use crate::observed::Observed;
 use millrace_stores::cassandra::{Change, SchemaFacts};
 
@@ -16,6 +17,9 @@ pub fn schema(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let Some(schema) = facts.schema.as_ref().filter(|_| complete && ring_is_whole(&given, facts)) else {
         return Vec::new();
     };
+    if intact::holds_tables(pipeline, observed).is_some() {
+        return Vec::new();
+    }
     if schema.replication.is_none() {
         let types = pipeline.cassandra.types.iter().cloned().map(Change::CreateType);
         let tables = pipeline.cassandra.tables.iter().cloned().map(Change::CreateTable);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::changes::schema_rejected;
 use super::ring::{current_racks, normal_nodes, ring_is_whole};
 use crate::causes::cause_of;
+use crate::intact::holds_tables;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use millrace_stores::cassandra::CassandraFacts;
@@ -36,6 +37,9 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
     }
     if let Some(message) = strangers(facts) {
         return unmet(Reason::UnknownNodes, message);
+    }
+    if let Some((reason, message)) = holds_tables(pipeline, observed) {
+        return LinkState::unmet(Link::Cassandra, reason, message);
     }
     schema(pipeline, facts).unwrap_or_else(|| {
         LinkState::met(

@@ -1,8 +1,10 @@
 //! What topics lack, as changes. Pure.
 
 use millrace_api::Pipeline;
+use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
+use crate::intact::lacks_topic;
 use crate::observed::Observed;
 use millrace_stores::kafka::{
     BROKER_MIN_IN_SYNC, Change, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
@@ -20,7 +22,10 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     if !all_brokers {
         return Vec::new();
     }
+    let is_read = observed.children.pods_of(Component::Processor).next().is_some();
+    let waits = is_read && lacks_topic(pipeline, observed);
     let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_changes(topic, facts.topics.get(&topic.name)));
+    let topics = topics.filter(|change| !(waits && matches!(change, Change::CreateTopic(_))));
     topics.chain(offsets_topic_change(facts)).collect()
 }
 

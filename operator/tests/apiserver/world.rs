@@ -24,7 +24,7 @@ use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra, NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
-    self, AskKafka, GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config,
+    self, AskKafka, GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, Position, TopicFacts, wanted_config,
 };
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
@@ -547,7 +547,8 @@ impl State {
             brokers,
             under_replicated,
             group: (!topics.is_empty()).then_some(GroupFacts { stable: true, members: self.processors }),
-            lag: (!topics.is_empty()).then_some(0),
+            positions: (!topics.is_empty())
+                .then(|| topics.keys().map(|topic| (topic.clone(), Position::default())).collect()),
             topics,
             offsets_topic,
         };
@@ -629,6 +630,7 @@ impl State {
                 ensure!(self.schema.replication.is_some(), NO_KEYSPACE);
                 let columns = table.columns.iter();
                 let facts = TableFacts {
+                    id: Uuid::from_u128(1_000 + self.schema.tables.len() as u128),
                     columns: columns.map(|column| (column.name.clone(), column.column_type.to_string())).collect(),
                     partition_key: table.partition_key.clone(),
                     clustering_key: table.clustering_key.clone(),

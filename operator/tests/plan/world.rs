@@ -18,12 +18,14 @@ use millrace_operator::desire::{desire, inputs};
 use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::objects::Objects;
 use millrace_operator::objects::scope::Administration;
-use millrace_operator::observed::{Children, Observed, Stores, node_addresses};
+use millrace_operator::observed::{Children, Observed, Remembered, Stores, node_addresses};
 use millrace_operator::plan::{Plan, plan};
 use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
-use millrace_stores::kafka::{GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts, wanted_config};
+use millrace_stores::kafka::{
+    GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, Position, TopicFacts, wanted_config,
+};
 use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
 use uuid::Uuid;
@@ -36,6 +38,10 @@ const REVISION: &str = "controller-revision-hash";
 pub struct World {
     pub resource: StreamingPipeline,
     pub observed: Observed,
+    /// Where processors stand in each topic; nothing was written to one that is not there.
+    pub read: BTreeMap<String, Position>,
+    /// Topics and tables that were made so far.
+    made: u128,
     topics: BTreeMap<String, TopicFacts>,
     offsets_topic: Option<TopicFacts>,
     schema: SchemaFacts,
@@ -48,6 +54,8 @@ impl World {
         Self {
             resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
             observed: Observed::default(),
+            read: BTreeMap::new(),
+            made: 1_000,
             topics: BTreeMap::new(),
             offsets_topic: None,
             schema: SchemaFacts::default(),
@@ -119,6 +127,7 @@ impl World {
     /// Plans one pass over the world as it is, and writes the status that the pass reports.
     pub fn plan(&mut self) -> Plan {
         let pipeline = self.pipeline();
+        self.observed.remembered = Remembered::of(&self.resource);
         let administration = Administration {
             worker_image: "worker:1".to_owned(),
             allowed_source_hosts: Vec::new(),
@@ -168,8 +177,9 @@ impl World {
         match act {
             Act::Kafka(kafka::Change::CreateTopic(topic)) => {
                 let copies = topic.replication_factor.of_new();
-                let facts =
-                    TopicFacts { id: Uuid::from_u128(7), partitions: Vec::new(), config: wanted_config(topic, copies) };
+                self.made += 1;
+                let id = Uuid::from_u128(self.made);
+                let facts = TopicFacts { id, partitions: Vec::new(), config: wanted_config(topic, copies) };
                 self.topics.insert(topic.name.clone(), facts);
                 self.partitions(&topic.name, topic.partitions, copies);
             }
@@ -200,7 +210,9 @@ impl World {
                 fields.push((field.name.clone(), field.column_type.to_string()));
             }
             Act::Cassandra(cassandra::Change::CreateTable(table)) => {
+                self.made += 1;
                 let facts = TableFacts {
+                    id: Uuid::from_u128(self.made),
                     columns: table
                         .columns
                         .iter()
@@ -273,6 +285,36 @@ impl World {
         }
     }
 
+    fn positions(&self) -> BTreeMap<String, Position> {
+        let position = |topic: &String| self.read.get(topic).copied().unwrap_or_default();
+        self.topics.keys().map(|topic| (topic.clone(), position(topic))).collect()
+    }
+
+    /// Cassandra loses its volumes: it comes back empty.
+    pub fn empty_cassandra(&mut self) {
+        self.schema = SchemaFacts::default();
+        self.settle();
+    }
+
+    /// Cassandra has a keyspace that is not the pipeline's.
+    pub fn found_keyspace(&mut self, name: &str) {
+        self.schema.other_keyspaces.insert(name.to_owned());
+        self.settle();
+    }
+
+    /// Somebody deletes a topic.
+    pub fn delete_topic(&mut self, name: &str) {
+        self.topics.remove(name);
+        self.read.remove(name);
+        self.settle();
+    }
+
+    /// Processors have read so many of a topic's records.
+    pub fn read(&mut self, topic: &str, end: i64, committed: i64) {
+        self.read.insert(topic.to_owned(), Position { end, committed, lag: end - committed });
+        self.settle();
+    }
+
     fn stores(&self) -> Stores {
         let children = &self.observed.children;
         let ordinals = |component| self.observed.addresses(component).into_keys().collect::<Vec<_>>();
@@ -290,7 +332,7 @@ impl World {
             topics: self.topics.clone(),
             offsets_topic: self.offsets_topic.clone(),
             group: Some(GroupFacts { stable: true, members: processors as usize }),
-            lag: Some(0),
+            positions: Some(self.positions()),
             under_replicated: 0,
         };
         let addresses = node_addresses(children);

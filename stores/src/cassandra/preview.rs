@@ -150,6 +150,7 @@ mod tests {
         let columns =
             [("tenant", "text"), ("day", "date"), ("at", "timestamp"), ("Cost", "decimal"), ("big", "varint")];
         TableFacts {
+            id: uuid::Uuid::nil(),
             columns: columns.map(|(name, cql)| (name.to_owned(), cql.to_owned())).into(),
             partition_key: vec!["tenant".to_owned(), "day".to_owned()],
             clustering_key: vec!["at".to_owned()],

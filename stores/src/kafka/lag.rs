@@ -32,6 +32,17 @@ pub struct PartitionLag {
     pub waiting_since: Option<i64>,
 }
 
+/// Where a group stands in a topic: sums over its partitions.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Position {
+    /// Offsets behind the last records: as many records as were ever written, control records included.
+    pub end: i64,
+    /// Offsets that the group reads next; 0 where it has committed nothing.
+    pub committed: i64,
+    /// Records that are still there and not committed.
+    pub lag: i64,
+}
+
 impl PartitionLag {
     /// Returns the number of offsets that are not committed; `None`: unknown. Offsets that retention has removed do not
     /// count.
@@ -99,23 +110,33 @@ impl Kafka {
         Ok(GroupFacts { stable: group.group_state.as_str() == "Stable", members: group.members.len() })
     }
 
-    pub(super) async fn lag(&mut self, group: &str, topics: &[String], facts: &KafkaFacts) -> Result<i64, AskKafka> {
+    /// Returns where a group stands in each of these topics.
+    pub(super) async fn positions(
+        &mut self,
+        group: &str,
+        topics: &[String],
+        facts: &KafkaFacts,
+    ) -> Result<BTreeMap<String, Position>, AskKafka> {
         let known = topics.iter().filter_map(|name| Some((name, facts.topics.get(name)?)));
         let partitions = known
             .map(|(name, topic)| (name.clone(), topic.partitions.iter().map(|partition| partition.index).collect()))
             .collect::<Vec<_>>();
         let committed = self.committed(group, &partitions).await?;
-        let mut lag = 0;
+        let mut positions = BTreeMap::new();
         for topic in topics {
             let starts = self.offsets(facts, topic, EARLIEST).await?;
             let ends = self.offsets(facts, topic, LATEST).await?;
+            let mut position = Position::default();
             for (index, end) in ends {
                 let start = starts.get(&index).copied().unwrap_or(0);
-                let position = committed.get(&(topic.clone(), index)).copied().unwrap_or(start).max(start);
-                lag += (end - position).max(0);
+                let committed = committed.get(&(topic.clone(), index)).copied();
+                position.end += end;
+                position.committed += committed.unwrap_or(0);
+                position.lag += (end - committed.unwrap_or(start).max(start)).max(0);
             }
+            positions.insert(topic.clone(), position);
         }
-        Ok(lag)
+        Ok(positions)
     }
 
     /// Returns the offsets that a group has committed in these partitions of topics.

@@ -52,4 +52,21 @@ trap stop TERM INT
 
 # A signal interrupts the first wait; the second one has the broker's own exit code.
 wait "$broker" || true
-wait "$broker"
+code=0
+wait "$broker" || code=$?
+
+# A broker refuses a volume of another cluster in the middle of its log. The last line is what people are shown, and the
+# operator knows the exit code (`intact.rs`).
+written=$(sed -n 's/^cluster\.id=//p' $log/meta.properties 2>/dev/null || true)
+if ((code == 1)) && [[ -n $written ]]; then
+  zookeeper=$(sed -n 's/^zookeeper\.connect=//p' /millrace/server.properties)
+  answer=$(KAFKA_HEAP_OPTS=-Xmx64m timeout 15 /opt/kafka/bin/kafka-run-class.sh org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka \
+    -server "$zookeeper" get /cluster/id 2>/dev/null || true)
+  known=$(sed -n 's/.*"id":"\([^"]*\)".*/\1/p' <<<"$answer" | tail -1)
+  if [[ -n $known && $known != "$written" ]]; then
+    echo "this volume was written by Kafka cluster $written, and ZooKeeper has cluster $known: ZooKeeper lost its volume," \
+      "and with it the names of all topics; the runbook \"ZooKeeper lost its volume\" says what can be kept" >&2
+    exit 65
+  fi
+fi
+exit "$code"

@@ -1,0 +1,282 @@
+//! Data that is gone: what the stores have now against what the status remembers of them. Pure.
+//!
+//! A store that lost its volumes comes back empty and well. So the status keeps the ids of topics and tables, and how many
+//! records there were, and the operator compares. A loss stays in the status until its topics are read again from below
+//! what was committed, or until somebody accepts it by an annotation; until then the pipeline is not Ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+use millrace_api::Pipeline;
+use millrace_api::crd::condition::Reason;
+use millrace_api::crd::status::{LossStatus, TableStatus, TopicStatus};
+use millrace_api::names::{Component, Names};
+
+use crate::labels::ACCEPT_LOSS;
+use crate::observed::Observed;
+
+/// Exit code of a broker whose volume belongs to another cluster than ZooKeeper knows (`kafka/files/start.sh`).
+const OF_ANOTHER_CLUSTER: i32 = 65;
+/// Reasons of losses.
+const REASONS: [Reason; 4] =
+    [Reason::TablesMissing, Reason::TableRecreated, Reason::TopicRecreated, Reason::RecordsMissing];
+
+/// Offsets that processors had committed, summed over the partitions of each topic.
+type Committed = BTreeMap<String, i64>;
+
+/// Whether all data is there that was there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Intact {
+    /// What is gone, as the status keeps it.
+    pub losses: Vec<LossStatus>,
+    /// The first thing that is gone and that nobody has accepted: why in one word, and in a sentence.
+    pub first: Option<(Reason, String)>,
+    /// Whether all stores could be asked.
+    pub known: bool,
+}
+
+/// Judges whether all data is there that was there.
+pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Intact {
+    let look = Look { pipeline, observed };
+    let before = observed.remembered.status.losses.iter().filter(|loss| look.is_open(loss)).cloned();
+    let losses: Vec<LossStatus> = before.chain(look.found()).collect();
+    let pending = losses.iter().find(|loss| !observed.remembered.accepted.contains(&loss.id));
+    let first = other_cluster(observed).or_else(|| pending.map(|loss| (reason_of(loss), loss.message.clone())));
+    let known = observed.stores.kafka.is_ok() && observed.stores.cassandra.schema.is_some();
+    Intact { losses, first, known }
+}
+
+/// Returns why no table may be made yet; `None`: tables may be made.
+///
+/// A new pipeline over volumes of an earlier one, whose records were read into tables that are not there: they may stand
+/// under another name, so that people are asked before anything is made.
+pub fn holds_tables(pipeline: &Pipeline, observed: &Observed) -> Option<(Reason, String)> {
+    let look = Look { pipeline, observed };
+    if look.has_no_tables() != Some(true) {
+        return None;
+    }
+    let Some(read) = look.read(|_| true) else {
+        let message = "the tables wait until Kafka says how far its topics were read before";
+        return Some((Reason::WaitingForKafka, message.to_owned()));
+    };
+    let missing = look.missing().cloned().or_else(|| look.tables_missing(read))?;
+    let is_accepted = observed.remembered.accepted.contains(&missing.id);
+    (!is_accepted).then_some((Reason::TablesMissing, missing.message))
+}
+
+/// Returns what the status remembers of the spec's tables: those that are there, and those that were there.
+pub fn tables(pipeline: &Pipeline, observed: &Observed) -> Vec<TableStatus> {
+    let look = Look { pipeline, observed };
+    let names = pipeline.cassandra.tables.iter().map(|table| table.name.as_str());
+    names.filter_map(|name| look.remember(name)).collect()
+}
+
+/// Returns whether a topic that queries read was there and is not.
+///
+/// It is made anew only when no processor runs: with the write-timestamp base of the topic before it, new records would lose
+/// against the rows of older ones.
+pub fn lacks_topic(pipeline: &Pipeline, observed: &Observed) -> bool {
+    let Ok(kafka) = &observed.stores.kafka else {
+        return false;
+    };
+    // A broker that has just started may know of none yet.
+    let all_brokers = (0..pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
+    let is_gone = |topic: &String| observed.remembered.topic(topic).is_some() && !kafka.topics.contains_key(topic);
+    all_brokers && pipeline.processor.queries.iter().any(|query| is_gone(&query.from))
+}
+
+/// Returns whether a topic that is the same one as before has lost records; `end`: records ever written to it.
+pub fn has_lost_records(before: &TopicStatus, end: i64) -> bool {
+    // What is remembered is rounded down.
+    before.records.is_some_and(|records| end < records)
+}
+
+/// A look at one pipeline.
+struct Look<'a> {
+    pipeline: &'a Pipeline,
+    observed: &'a Observed,
+}
+
+impl Look<'_> {
+    /// Returns what is found to be gone and is not in the status yet.
+    fn found(&self) -> Vec<LossStatus> {
+        let missing = || self.tables_missing(self.read(|_| true)?);
+        let is_new = self.missing().is_none() && self.has_no_tables() == Some(true);
+        let missing = is_new.then(missing).flatten();
+        let tables = self.pipeline.cassandra.tables.iter().filter_map(|table| self.table_recreated(&table.name));
+        let read: BTreeSet<&String> = self.pipeline.processor.queries.iter().map(|query| &query.from).collect();
+        let topics = read.into_iter().filter_map(|topic| self.topic_lost(topic));
+        missing.into_iter().chain(tables).chain(topics).collect()
+    }
+
+    /// Returns whether a loss of the status still stands.
+    fn is_open(&self, loss: &LossStatus) -> bool {
+        if self.is_read_again(loss) {
+            return false;
+        }
+        match reason_of(loss) {
+            // Accepted, it stands until the tables are made, which it allows.
+            Reason::TablesMissing => self.has_no_tables() != Some(false),
+            _ => !self.observed.remembered.accepted.contains(&loss.id),
+        }
+    }
+
+    /// Returns whether every topic of a loss is read again from below what was committed when it was noticed.
+    fn is_read_again(&self, loss: &LossStatus) -> bool {
+        let Ok(kafka) = &self.observed.stores.kafka else {
+            return false;
+        };
+        let is_below =
+            |(topic, before): (&String, &i64)| kafka.position(topic).is_some_and(|now| now.committed < *before);
+        !loss.committed.is_empty() && loss.committed.iter().all(is_below)
+    }
+
+    /// Returns the loss of the status that stands for tables which are not there.
+    fn missing(&self) -> Option<&LossStatus> {
+        let losses = &self.observed.remembered.status.losses;
+        losses.iter().find(|loss| reason_of(loss) == Reason::TablesMissing)
+    }
+
+    /// Returns whether there is none of the tables that queries fill, now and as far as is remembered; `None`: unknown.
+    fn has_no_tables(&self) -> Option<bool> {
+        let schema = self.observed.stores.cassandra.schema.as_ref()?;
+        let queries = &self.pipeline.processor.queries;
+        let is_there = queries.iter().any(|query| schema.tables.contains_key(&query.into));
+        Some(!queries.is_empty() && !is_there && self.observed.remembered.tables().is_empty())
+    }
+
+    /// Returns how far the topics of some queries were read; `None`: unknown.
+    fn read(&self, is_meant: impl Fn(&str) -> bool) -> Option<Committed> {
+        let kafka = self.observed.stores.kafka.as_ref().ok()?;
+        let queries = self.pipeline.processor.queries.iter().filter(|query| is_meant(&query.into));
+        let topics: Vec<&String> = queries.map(|query| &query.from).collect();
+        let is_there = |topic: &&String| kafka.topics.contains_key(*topic);
+        if !topics.iter().any(is_there) || kafka.offsets_topic.is_none() {
+            return Some(Committed::new());
+        }
+        topics.into_iter().map(|topic| Some((topic.clone(), kafka.position(topic)?.committed))).collect()
+    }
+
+    fn tables_missing(&self, read: Committed) -> Option<LossStatus> {
+        let count: i64 = read.values().sum();
+        if count == 0 {
+            return None;
+        }
+        let keyspace = &self.pipeline.cassandra.keyspace;
+        let others = self.observed.stores.cassandra.schema.as_ref().map(|schema| &schema.other_keyspaces);
+        let others: Vec<&str> = others.into_iter().flatten().map(String::as_str).collect();
+        let others = match others.is_empty() {
+            true => "Cassandra has no other keyspace, so its volumes are new".to_owned(),
+            false => format!(
+                "if the rows stand in one of these, name it in spec.cassandra.keyspace of a new pipeline: {}",
+                others.join(", ")
+            ),
+        };
+        let message = format!(
+            "{count} records of the kept topics were read before, and keyspace '{keyspace}' has none of the tables they \
+             went into; {others}; no table is made until then, or until this is accepted"
+        );
+        Some(self.loss("tables", keyspace, Reason::TablesMissing, message, read))
+    }
+
+    fn table_recreated(&self, name: &str) -> Option<LossStatus> {
+        let before = self.observed.remembered.table(name)?;
+        let now = self.observed.stores.cassandra.schema.as_ref()?.tables.get(name)?;
+        if before.id == now.id.to_string() {
+            return None;
+        }
+        let read = self.read(|table| table == name)?;
+        let count: i64 = read.values().sum();
+        let message = format!(
+            "table '{}.{name}' was created anew, and the rows of {count} records that were read before are gone; Kafka \
+             still has those that retention keeps",
+            self.pipeline.cassandra.keyspace
+        );
+        (count > 0).then(|| self.loss("table", name, Reason::TableRecreated, message, read))
+    }
+
+    /// Judges a topic that a query reads, and read when it was last looked at.
+    fn topic_lost(&self, name: &str) -> Option<LossStatus> {
+        let before = self.observed.remembered.topic(name)?;
+        let had = before.records.filter(|records| *records > 0)?;
+        let kafka = self.observed.stores.kafka.as_ref().ok()?;
+        let now = kafka.topics.get(name)?;
+        let waited = match before.lag {
+            Some(0) => "all were in Cassandra when they were last counted".to_owned(),
+            Some(lag) => format!("some {lag} were not in Cassandra yet when they were last counted"),
+            None => "how many were not in Cassandra yet is unknown".to_owned(),
+        };
+        if before.id != now.id.to_string() {
+            let message = format!("topic '{name}' was created anew, and its {had} records or more are gone: {waited}");
+            return Some(self.loss("topic", name, Reason::TopicRecreated, message, Committed::new()));
+        }
+        let end = kafka.position(name)?.end;
+        has_lost_records(before, end).then(|| {
+            let message =
+                format!("topic '{name}' has {end} records and had {had} or more, so Kafka lost a volume: {waited}");
+            self.loss("records", name, Reason::RecordsMissing, message, Committed::new())
+        })
+    }
+
+    fn loss(&self, kind: &str, name: &str, reason: Reason, message: String, committed: Committed) -> LossStatus {
+        let names = &self.pipeline.names;
+        let id = format!("{kind}-{name}-{}", self.observed.now.timestamp());
+        let again = if committed.is_empty() { String::new() } else { read_again(names, committed.keys()) };
+        let (namespace, pipeline) = (names.namespace(), names.pipeline());
+        let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
+        let message = format!("{message}. {again}To go on without them: {accept}");
+        LossStatus { id, reason: reason.to_string(), message, committed }
+    }
+
+    fn remember(&self, name: &str) -> Option<TableStatus> {
+        let before = self.observed.remembered.table(name);
+        let schema = self.observed.stores.cassandra.schema.as_ref();
+        let Some(found) = schema.and_then(|schema| schema.tables.get(name)) else {
+            return before.cloned();
+        };
+        let now = TableStatus { name: name.to_owned(), id: found.id.to_string() };
+        // Whether rows are missing is known only with Kafka's answer.
+        let waits = before.filter(|before| before.id != now.id && self.read(|table| table == name).is_none());
+        Some(waits.cloned().unwrap_or(now))
+    }
+}
+
+/// Returns the commands that have topics read again.
+fn read_again<'a>(names: &Names, topics: impl Iterator<Item = &'a String>) -> String {
+    let (namespace, pipeline) = (names.namespace(), names.pipeline());
+    let topics: Vec<String> = topics.map(|topic| format!("--topic {topic}")).collect();
+    let scale = format!("kubectl scale -n {namespace} spl/{pipeline} --replicas");
+    let reset = format!(
+        "kubectl exec -n {namespace} {}-0 -- /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server localhost:9092 \
+         --group {} {} --reset-offsets --to-earliest --execute",
+        names.component(Component::Kafka),
+        names.consumer_group(),
+        topics.join(" ")
+    );
+    format!("To have them read again: {scale}=0, then {reset}, then {scale} as before. ")
+}
+
+/// Returns which broker refuses its volume because ZooKeeper has another cluster, and what it says.
+fn other_cluster(observed: &Observed) -> Option<(Reason, String)> {
+    let said = |pod: &Pod| {
+        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        let ended = containers.into_iter().filter(|container| !container.ready).find_map(refusal)?;
+        Some(format!("pod '{}' does not start: {ended}", pod.name_any()))
+    };
+    let message = observed.children.pods_of(Component::Kafka).find_map(said)?;
+    Some((Reason::ClusterIdDiffers, message))
+}
+
+/// Returns the last line of a container that ended because of its volume.
+fn refusal(container: &ContainerStatus) -> Option<String> {
+    let states = [&container.state, &container.last_state];
+    let mut ended = states.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
+    let ended = ended.find(|ended| ended.exit_code == OF_ANOTHER_CLUSTER)?;
+    let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
+    Some(lines.rfind(|line| !line.is_empty()).unwrap_or("its volume belongs to another cluster").to_owned())
+}
+
+fn reason_of(loss: &LossStatus) -> Reason {
+    REASONS.into_iter().find(|reason| reason.to_string() == loss.reason).unwrap_or(Reason::RecordsMissing)
+}
