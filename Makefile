@@ -72,12 +72,18 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-full test-fast test-e2e chaos-data operator-local generate console-dev console-page
+.PHONY: test test-full fuzz real-world test-fast test-e2e chaos-data operator-local generate console-dev console-page
 test: ## runs the tests, on the real cluster at the end, and says which scenarios it leaves out; what CI runs
 	@.ci/test
 
 test-full: ## runs every test with the long waits, and notes it in docs/full-runs.jsonl
 	@E2E_FULL=1 .ci/test
+
+fuzz: ## feeds each parser of foreign bytes for FUZZ_SECONDS (600) and prints how many inputs it took; takes hours
+	@.ci/fuzz
+
+real-world: ## runs the tests that docs/real-world.md names, row by row; CLUSTER=1 runs those that need the cluster, too
+	@.ci/real-world $(if $(CLUSTER),--cluster)
 
 test-fast: ## runs the tests that need no cluster
 	@.ci/test format shell clippy docs generated unit

@@ -11,9 +11,10 @@
 # E2E_FULL=1              all scenarios with the long waits; noted in docs/full-runs.jsonl
 # E2E_BASE=COMMIT         what landed last; by itself where this and origin/main part, or the parent of the newest commit
 # E2E_IDLE_SECONDS=120    how long the idle scenario watches; 600 in the full run
+# E2E_INJECTED_SECONDS=60 how long a pipeline beside a mutating webhook is watched; 600 in the full run
 # E2E_CHAOS_SEED=N        chooses faults and moments; by itself the number of commits
-# E2E_CHAOS_SECONDS=90    how long faults go on; 300 in the full run. `make chaos-data` asks for many
-# E2E_CHAOS_KILLS=15      how many processors are killed after that; 50 in the full run
+# E2E_CHAOS_SECONDS=60    how long faults go on; 300 in the full run. `make chaos-data` asks for many
+# E2E_CHAOS_KILLS=10      how many processors are killed after that; 50 in the full run
 # E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed; 60 in the full run
 # E2E_AWAY_SECONDS=30     how long a store is away while a console's page is open; 60 in the full run
 # E2E_DEADLINE=SECONDS    since 1970: then the run stops, names what is left, and fails

@@ -15,6 +15,8 @@ pub struct Settings {
     pub seed: u64,
     /// How long the idle pipeline is watched.
     pub idle: Duration,
+    /// How long the pipeline beside a webhook is watched.
+    pub injected_idle: Duration,
     /// How long faults go on at least.
     pub chaos: Duration,
     /// How many faults and records there are at least.
@@ -52,6 +54,7 @@ impl Settings {
             full,
             seed: number("E2E_CHAOS_SEED", seed)?,
             idle: Duration::from_secs(either("E2E_IDLE_SECONDS", 120, 600)?),
+            injected_idle: Duration::from_secs(either("E2E_INJECTED_SECONDS", 60, 600)?),
             chaos: Duration::from_secs(either("E2E_CHAOS_SECONDS", 60, 300)?),
             chaos_faults: u32::try_from(number("E2E_CHAOS_FAULTS", 0)?)?,
             chaos_records: i64::try_from(number("E2E_CHAOS_RECORDS", 0)?)?,

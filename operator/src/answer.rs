@@ -60,6 +60,9 @@ mod tests {
     fn an_answer_is_its_sentence_and_nothing_else() {
         let message = "statefulsets.apps \"users-kafka\" is forbidden: exceeded quota: few, requested: count/statefulsets.apps=1, used: count/statefulsets.apps=2, limited: count/statefulsets.apps=2";
         assert_eq!(said(403, message, "Forbidden"), message);
+        let too_large = "ConfigMap \"users-processor\" is invalid: []: Too long: may not be more than 1048576 bytes";
+        assert_eq!(said(422, too_large, "Invalid"), too_large);
+        assert_eq!(said(500, "etcdserver: request is too large\n", ""), "etcdserver: request is too large");
         assert_eq!(said(503, "", "ServiceUnavailable"), "the API server answered 503 ServiceUnavailable");
     }
 

@@ -1,12 +1,16 @@
 //! A small server that speaks the public random-user API's JSON, so that demos and tests need no internet.
 //!
 //! `GET /api/?results=N&seed=S&page=P` answers N people, the same ones for the same three values; without a seed
-//! each call answers new people. The other paths misbehave on purpose, for the tests of the HTTP source.
+//! each call answers new people. The other paths are for tests: those of `trouble` misbehave on purpose, `/shops/` is an
+//! API as people have them, and `injector` is a webhook.
 
+mod injector;
 mod people;
+mod shop;
 mod trouble;
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use axum::{Router, routing::get};
@@ -26,6 +30,12 @@ struct Arguments {
     /// Seed of the people that are answered to calls without a seed.
     #[arg(long, env = "SEED", default_value = "millrace")]
     seed: String,
+    /// Directory with tls.crt and tls.key, by which the webhook is served, too. Absent: it is not served.
+    #[arg(long, value_name = "DIRECTORY", requires = "sidecar_image")]
+    webhook: Option<PathBuf>,
+    /// Image of the sidecar that the webhook adds: this program's.
+    #[arg(long, value_name = "IMAGE")]
+    sidecar_image: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -36,7 +46,11 @@ async fn main() -> anyhow::Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .merge(people::router(&arguments.seed))
+        .merge(shop::router())
         .merge(trouble::router());
+    if let (Some(directory), Some(image)) = (&arguments.webhook, &arguments.sidecar_image) {
+        injector::start(directory, image).await?;
+    }
     let listener = listen(arguments.port).await?;
     info!(port = arguments.port, "listening");
     axum::serve(listener, router).with_graceful_shutdown(terminated()).await.context("serve")

@@ -25,8 +25,10 @@ const MAY_LINK: [(&str, &[&str]); 11] = [
 ];
 
 /// The same for tests alone: the console's read what a worker really writes, and parsers are fed with broken bytes.
-const TESTS_MAY_LINK: [(&str, &str); 6] = [
+const TESTS_MAY_LINK: [(&str, &str); 8] = [
     ("console", "worker"),
+    ("console", "fuzz"),
+    ("cli", "fuzz"),
     ("terms", "fuzz"),
     ("sql", "fuzz"),
     ("api", "fuzz"),

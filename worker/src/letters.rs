@@ -126,7 +126,10 @@ impl Letter {
         }
         let timestamp = self.header(WRITE_TIMESTAMP).ok_or(KeepLetter::LacksOrigin)?;
         let mut headers = self.kept_headers();
-        headers.extend([Header::text(FIRST_TIMESTAMP, timestamp), Header::text(REDRIVEN, (redriven + 1).to_string())]);
+        headers.extend([
+            Header::text(FIRST_TIMESTAMP, timestamp),
+            Header::text(REDRIVEN, redriven.saturating_add(1).to_string()),
+        ]);
         Ok(Outgoing { topic: topic.to_owned(), key: self.key.clone(), payload: self.payload.clone(), headers })
     }
 
@@ -139,7 +142,7 @@ impl Letter {
             encoded.map_err(|rejection| KeepLetter::RejectedStill { problem: rejection.to_string() })?;
         let mut headers = vec![Header::text(SOURCE_HEADER, source)];
         headers.extend(self.kept_headers().into_iter().filter(|header| header.name != SOURCE_HEADER));
-        headers.push(Header::text(REDRIVEN, (redriven + 1).to_string()));
+        headers.push(Header::text(REDRIVEN, redriven.saturating_add(1).to_string()));
         Ok(Outgoing { topic: way.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
     }
 
@@ -195,6 +198,7 @@ pub type Counts = BTreeMap<String, u64>;
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
     use millrace_terms::{GeneratorSettings, Origin, SourceSettings};
 
     use super::*;
@@ -232,6 +236,16 @@ mod tests {
         assert_eq!(last, [Header::text(FIRST_TIMESTAMP, "1000017"), Header::text(REDRIVEN, "2")]);
     }
 
+    /// Anyone who may write to the topic may write such a count.
+    #[test]
+    fn a_count_that_cannot_be_raised_stays() {
+        let most = u32::MAX.to_string();
+        let mut headers = ORIGIN.to_vec();
+        headers.push((REDRIVEN, most.as_str()));
+        let record = letter(&headers).record(&topics(), true).expect("it can be sent");
+        assert_eq!(record.headers.last(), Some(&Header::text(REDRIVEN, most.as_str())));
+    }
+
     #[test]
     fn stays_where_sending_it_would_lose_or_mix_something() {
         let mut cut = ORIGIN.to_vec();
@@ -244,8 +258,7 @@ mod tests {
         assert_eq!(lost.to_string(), "no query consumes topic 'users' any more");
     }
 
-    #[test]
-    fn what_a_source_had_goes_through_its_mapping_once_more() {
+    fn sources() -> Ways {
         let settings = SourceSettings {
             name: "web".to_owned(),
             topic: "users".to_owned(),
@@ -254,8 +267,13 @@ mod tests {
             params: BTreeMap::new(),
             origin: Origin::Generator(GeneratorSettings { seed: 1, count: None, records_per_second: None }),
         };
-        let mapping = || Mapping::compile(&settings).expect("it compiles");
-        let sources = Ways::Sources([("web".to_owned(), Way { topic: "users".to_owned(), mapping: mapping() })].into());
+        let mapping = Mapping::compile(&settings).expect("it compiles");
+        Ways::Sources([("web".to_owned(), Way { topic: "users".to_owned(), mapping })].into())
+    }
+
+    #[test]
+    fn what_a_source_had_goes_through_its_mapping_once_more() {
+        let sources = sources();
         let rejected = |payload: &[u8]| Letter {
             payload: Some(payload.to_vec()),
             ..letter(&[(RECORD, "3"), ("millrace-file", "a.csv")])
@@ -269,5 +287,24 @@ mod tests {
         let elsewhere = KeepLetter::OfSource { source_name: "web".to_owned() };
         assert_eq!(rejected(b"{}").record(&topics(), false), Err(elsewhere));
         assert_eq!(letter(&ORIGIN).record(&sources, false), Err(KeepLetter::OfQuery));
+    }
+
+    /// Anyone who may write to the topic writes letters: their keys, values and headers may be anything.
+    #[test]
+    fn no_letter_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[br#"{"id": 1.50}"#, b"4294967295", b"1000017", b"users", b"web"];
+        let words = &["{", "}", "\"id\":", "\"", "-", "99999999999999999999", "\u{0}", "\u{e9}", "NaN"];
+        let all_ways = [topics(), sources()];
+        feed("dead letters", Corpus { inputs, words, longest: 4096 }, |input| {
+            for name in [REDRIVEN, WRITE_TIMESTAMP, TOPIC, RECORD, CUT] {
+                let mut letter = letter(&ORIGIN);
+                letter.headers.push(Header { name: name.to_owned(), value: Some(input.to_vec()) });
+                (letter.key, letter.payload) = (Some(input.to_vec()), Some(input.to_vec()));
+                for ways in &all_ways {
+                    let _ = letter.record(ways, true);
+                }
+                assert!(serde_json::to_string(&letter.shown()).is_ok());
+            }
+        });
     }
 }

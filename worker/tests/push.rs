@@ -215,6 +215,7 @@ async fn one_bad_record_refuses_the_whole_request_and_says_which() {
         (LINES, "{\"id\":\"a\",\"age\":1}\n{\"id\":", 2, "line 2, from byte 19 on, is not valid JSON"),
         (JSON, r#"[{"id":"a","age":1},{"id":"b"},{"id":"c","age":1}]"#, 2, "the record has no 'age' there"),
         (JSON, r#"[{"id":"a","age":1},{"id":null,"age":1}]"#, 2, "the key field 'id' is null"),
+        (JSON, r#"[{"id":"a","age":1},{"id":"b","age":NaN}]"#, 2, "NaN and Infinity are not JSON numbers"),
         (JSON, "7", 1, "field 'age'"),
     ];
     for (format, body, record, says) in cases {

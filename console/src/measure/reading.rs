@@ -150,6 +150,8 @@ fn bucket(histogram: &mut Histogram, labels: &str, count: f64) {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
+
     use super::*;
 
     /// What the worker's own test holds as its contract; see worker/src/telemetry/snapshots.
@@ -201,5 +203,18 @@ mod tests {
         let histogram = |counts: &[f64]| Histogram { bounds: vec![1.0, f64::INFINITY], counts: counts.to_vec() };
         assert_eq!(histogram(&[5.0, 9.0]).since(&histogram(&[2.0, 4.0])).counts, [3.0, 5.0]);
         assert_eq!(histogram(&[1.0, 2.0]).since(&histogram(&[2.0, 4.0])).counts, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn no_worker_breaks_the_reader_of_metrics() {
+        let buckets = b"millrace_write_seconds_bucket{le=\"0.1\"} 3\nmillrace_write_seconds_bucket{le=\"+Inf\"} 4\n";
+        let inputs: &[&[u8]] = &[CONTRACT.as_bytes(), buckets];
+        let words = &["{", "}", "\"", "\",", "=\"", "le=", "NaN", "-Inf", "1e999", " ", "\n", "#", "\u{e9}"];
+        feed("metrics", Corpus { inputs, words, longest: 64 << 10 }, |input| {
+            let Some(reading) = read(&String::from_utf8_lossy(input)) else { return };
+            let mut sum = reading.write_seconds.since(&reading.record_age);
+            sum.add(&reading.record_age);
+            let _ = (sum.quantile(0.5), sum.quantile(0.99), reading.write_seconds.quantile(1.0));
+        });
     }
 }

@@ -70,6 +70,8 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
+
     use super::*;
 
     #[test]
@@ -85,5 +87,17 @@ mod tests {
         for text in ["", "up_0.1.2", "back_0.1", "back_0.1.2.3", "back_x.1.2", "back_0.-1.2", "back_99999999999.1.2"] {
             assert!(Cursor::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_cursor_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[b"back_0.5.9_3.0.1", b"on_2147483647.0.9223372036854775807"];
+        let words = &["_", ".", "-", "+", "back", "on", "9223372036854775808", "\u{661}"];
+        feed("cursors of the console", Corpus { inputs, words, longest: 64 << 10 }, |input| {
+            if let Ok(cursor) = Cursor::parse(&String::from_utf8_lossy(input)) {
+                let again = cursor.text().map(|text| Cursor::parse(&text));
+                assert!(again.is_none_or(|again| again == Ok(cursor)));
+            }
+        });
     }
 }

@@ -106,6 +106,7 @@ fn text(bytes: &[u8], longest: usize) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
     use serde_json::json;
 
     use super::*;
@@ -178,5 +179,25 @@ mod tests {
         let text = text(long.as_bytes(), LONGEST_VALUE + 1);
         assert!(text.cut && text.text.len() == LONGEST_VALUE);
         assert!(!super::text(b"short", LONGEST_VALUE).cut);
+    }
+
+    /// Whatever stands in a topic is shown, with a mask and without.
+    #[test]
+    fn no_record_breaks_the_messages() {
+        let inputs: &[&[u8]] = &[
+            br#"{"id": 1, "email": "ann@b", "list": [{"email": null}, 0.12345678901234567890]}"#,
+            b"\xff\x00",
+            b"plain",
+        ];
+        let words = &["{", "}", "[", "]", "\"email\":", "\"", ",", "\\u00e9", "\u{e9}", "NaN", "1e999", "\u{0}"];
+        let maskings = [masking(&[]), masking(&["email"])];
+        feed("messages", Corpus { inputs, words, longest: 128 << 10 }, |input| {
+            let bytes = Bytes::copy_from_slice(input);
+            let headers = vec![(RUN_HEADER.to_owned(), Some(bytes.clone())), (LETTER_MESSAGE.to_owned(), None)];
+            let record = Record { key: Some(bytes.clone()), value: Some(bytes), headers, ..record(b"") };
+            for masking in &maskings {
+                let _ = render(&record, masking);
+            }
+        });
     }
 }

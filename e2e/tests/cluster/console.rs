@@ -641,6 +641,7 @@ impl<'a> Scene<'a> {
         let is_there = foreign.iter().any(|object| object.as_str().is_some_and(|object| object.ends_with(&runs)));
         ensure!(is_there, "a change without the session's token is not on record: {foreign:?}");
         ensure!(acted("trigger", &self.stranger.user, "refused").len() == 1, "the stranger's attempt is not on record");
+        ensure!(!acted("read", &self.reader.user, "done").is_empty(), "what the reader read is not on record");
         ensure!(!acted("login", &self.reader.user, "done").is_empty(), "the reader's login is not on record");
         Ok(())
     }

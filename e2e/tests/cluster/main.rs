@@ -26,12 +26,14 @@ mod grown;
 mod guarded;
 mod harness;
 mod idle;
+mod injected;
 mod lost;
 mod one;
 mod recreated;
 mod runs;
 mod scheduled;
 mod scope;
+mod shop;
 mod sources;
 mod sql;
 mod three;
@@ -78,6 +80,8 @@ const SCENARIOS: &[Scenario] = &[
     ("pushed_filed_and_copied_records_are_rows_once", |turn| {
         sources::pushed_filed_and_copied_records_are_rows_once(turn).boxed_local()
     }),
+    ("sources_that_people_have", |turn| shop::sources_that_people_have(turn).boxed_local()),
+    ("beside_a_mutating_webhook", |turn| injected::beside_a_mutating_webhook(turn).boxed_local()),
     ("scheduled_runs_survive_kills_of_the_operator", |turn| {
         scheduled::scheduled_runs_survive_kills_of_the_operator(turn).boxed_local()
     }),

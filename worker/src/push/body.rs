@@ -67,6 +67,7 @@ mod tests {
     use axum::http::HeaderValue;
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use millrace_fuzz::{Corpus, feed};
     use millrace_terms::Bytes;
 
     use super::*;
@@ -111,5 +112,27 @@ mod tests {
         assert!(matches!(records(b"[]", "application/json", "gzip"), Err(Refusal::ReadBody { .. })));
         assert!(matches!(format("application/json", "br"), Err(Refusal::Unpack { .. })));
         assert!(matches!(format("text/plain", ""), Err(Refusal::ReadFormat { .. })));
+    }
+
+    /// Whatever a body is: records or a refusal, and the same of it when it is packed.
+    #[test]
+    fn no_body_breaks_its_reader() {
+        let array = br#"[{"id":"a","n":1.50},{"id":"b","list":[null,NaN,"\u00e9"]}]"#;
+        let lines = b"{\"id\":\"a\"}\r\n\n[1]\n{\"half\":";
+        let (packed_array, packed_lines) = (packed(array), packed(lines));
+        let inputs: &[&[u8]] = &[array, lines, b"\xff\xfe[\0{\0}\0]\0", &packed_array, &packed_lines];
+        let words = &["[", "]", "{", "}", ",", "\"", "\\ud800", "\n", "NaN", "Infinity", "\u{feff}", "\u{1f}", "\u{0}"];
+        let limit = Bytes(16 << 10);
+        let corpus = Corpus { inputs, words, longest: 16 << 10 };
+        let formats = ["application/json", "application/x-ndjson", "application/json; charset=utf-16le"]
+            .map(|content_type| ["", "gzip"].map(|encoding| format(content_type, encoding).expect("a format")));
+        feed("bodies of pushes", corpus, |input| {
+            for [plain, unpacked] in &formats {
+                let records = plain.records(input.to_vec(), limit).map(Iterator::count).ok();
+                assert_eq!(unpacked.records(packed(input), limit).map(Iterator::count).ok(), records);
+                // What says that it is packed, and may be anything.
+                let _ = unpacked.records(input.to_vec(), limit).map(Iterator::count);
+            }
+        });
     }
 }

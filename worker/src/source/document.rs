@@ -184,7 +184,10 @@ impl Iterator for Lines {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
+
     use super::*;
+    use crate::source::Records;
 
     #[test]
     fn the_content_type_says_the_form() {
@@ -236,5 +239,44 @@ mod tests {
     fn constants_within_texts_are_left_alone() {
         assert_eq!(without_constants(r#"{"NaN":"a \" NaN"}"#), None);
         assert_eq!(without_constants(r#"["\\",NaN,-Infinity]"#).as_deref(), Some(r#"["\\",111,-11111111]"#));
+    }
+
+    /// Whatever encoding a document names and whatever bytes it has: a text or what is wrong with it, never a patched one.
+    #[test]
+    fn no_document_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[
+            b"\xef\xbb\xbf[{\"a\":1.50},NaN,{\"b\":[-Infinity,\"\\u00e9\"]}]",
+            b"\xff\xfe[\0\"\0\xe9\0\"\0]\0",
+            b"\xfe\xff\0[\0\"\xd8\x3d\xde\x00\0\"\0]",
+            b"{\"a\":\"\x83e\x83X\x83g\"}\n\r\n[2]\n",
+            b"\x1b$B\x25F\x1b(B",
+        ];
+        let words =
+            &["[", "]", "{", "}", ",", "\"", "\\", "\\ud800", "\n", "NaN", "Infinity", "-", "\u{feff}", "\u{1b}$B"];
+        let corpus = Corpus { inputs, words, longest: 16 << 10 };
+        let charsets =
+            ["utf-8", "utf-16le", "utf-16be", "iso-8859-1", "shift_jis", "gb18030", "iso-2022-jp", "euc-kr", "big5"];
+        feed("documents in any encoding", corpus, |input| {
+            for charset in charsets {
+                let Ok(read) = text(input.to_vec(), &format!("application/json; charset={charset}")) else { continue };
+                let lines = Lines::new(read.clone()).count();
+                assert!(lines <= read.len());
+                if let Ok(document) = Document::read(read) {
+                    assert!(is_json(document.json()).is_ok());
+                    Records::written(document).for_each(drop);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn no_content_type_breaks_its_reader() {
+        let inputs: &[&[u8]] =
+            &[b"Application/X-NDJSON", b"application/vnd.api+json; ext=x; Charset=\"iso-8859-1\"", b"a/b"];
+        let words = &[";", "=", "\"", "/", "+json", "charset=", "utf-7", "\u{e9}", " "];
+        feed("content types", Corpus { inputs, words, longest: 4096 }, |input| {
+            let content_type = String::from_utf8_lossy(input);
+            let _ = (Form::of(&content_type), text(b"[\xe9]".to_vec(), &content_type));
+        });
     }
 }

@@ -170,6 +170,21 @@ async fn a_bad_record_that_is_fetched_again_and_again_has_one_letter() {
 }
 
 #[tokio::test]
+async fn what_is_no_json_number_is_a_dead_letter_with_its_number_and_the_next_record_is_sent() {
+    let text = r#"[{"id": "a", "d": NaN}, {"id": "b", "d": 1.5}]"#;
+    let records = Records::written(Document::read(text.to_owned()).expect("JSON but for NaN"));
+    let source = MemorySource::new([Ok(Batch { records, ..Batch::default() })]);
+    let worker = start(source, &[], &MemoryBroker::default(), 1 << 20);
+    eventually("the second", || worker.payloads() == [json!({"id": "b", "d": 1.5})]).await;
+    eventually("the letter", || worker.broker.records(LETTERS).len() == 1).await;
+    let letter = worker.broker.records(LETTERS).remove(0);
+    assert_eq!(letter.payload.as_deref(), Some(br#"{"id": "a", "d": NaN}"#.as_slice()));
+    let number = letter.headers.iter().find(|header| header.name == "millrace-dead-letter-record");
+    assert_eq!(number.and_then(|header| header.value.as_deref()), Some(b"1".as_slice()));
+    worker.terminate().await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn numbers_arrive_as_the_source_wrote_them() {
     let text = r#"[{"id": 36893488147419103233, "d": 1.50, "z": -0}, {"id": 36893488147419103234, "e": 1E400}]"#;
     let written = || Records::written(Document::read(text.to_owned()).expect("JSON"));

@@ -215,6 +215,7 @@ impl Iterator for CsvRows<'_> {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -321,6 +322,33 @@ mod tests {
     fn empty_lines_at_the_end_are_done_with() {
         let (records, read) = csv_records("a\n1\n\n\r\n");
         assert_eq!((records.len(), read), (1, 7));
+    }
+
+    /// Whatever stands in a file: records lie one behind the other, and within what is done with.
+    #[test]
+    fn no_file_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[
+            b"id,name\r\n1,\"Li\xc3\xa8ge, \"\"home\"\"\nof 3\"\r\n2,\r\n\r\n3,x\n",
+            b"\xef\xbb\xbf,id\tname,\n0,1\ta,\n1,2\tb,c\n",
+            b"{\"a\":1}\r\n\n \nnull\n{\"a\":\n{\"b\":[2]}\n{\"half\":",
+            b"[\n{\"a\":1},\n{\"a\":2}\n]\n",
+        ];
+        let words = &[",", "\t", "\"", "\"\"", "\n", "\r", "\r\n", "\u{feff}", "{", "[", "null", "\u{0}", "column1"];
+        let corpus = Corpus { inputs, words, longest: 16 << 10 };
+        let formats = [(FileFormat::Csv, b','), (FileFormat::Csv, b'\t'), (FileFormat::JsonLines, b',')];
+        feed("files of CSV and NDJSON", corpus, |input| {
+            for (format, delimiter) in formats {
+                let beginning = &input[..input.len().min(BEGINNING)];
+                let Ok(Some((reading, begin))) = Reading::begin(format, delimiter, beginning) else { continue };
+                let rows = reading.rows(&input[begin..]);
+                assert!(begin + rows.read <= input.len());
+                let mut behind = 0;
+                for (bytes, _) in &rows.records {
+                    assert!(behind <= bytes.start && bytes.start <= bytes.end && bytes.end <= rows.read);
+                    behind = bytes.end;
+                }
+            }
+        });
     }
 
     proptest! {

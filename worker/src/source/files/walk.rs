@@ -411,3 +411,17 @@ fn length(bytes: u64) -> usize {
 fn unreadable(name: &str, error: &io::Error) -> String {
     format!("'{name}' cannot be read: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_files_are_named_and_the_others_counted() {
+        let sentences = |count: usize| (0..count).map(|file| format!("file {file} is none")).collect::<Vec<_>>();
+        assert_eq!(all_of(&sentences(2)), "file 0 is none; file 1 is none");
+        let all = all_of(&sentences(NAMED));
+        assert!(all.ends_with("; file 19 is none"), "{all}");
+        assert!(all_of(&sentences(23)).ends_with("; file 19 is none; and 3 more"));
+    }
+}

@@ -189,6 +189,8 @@ pub(super) fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
+
     use super::*;
 
     fn elements(pointer: &str) -> Wanted<'_> {
@@ -293,5 +295,63 @@ mod tests {
         for (text, seconds) in cases {
             assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
         }
+    }
+
+    /// Whatever a server answers: records and a cursor that are JSON, or what is wrong.
+    #[test]
+    fn no_answer_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[
+            br#"{"results": [{"id": 1.50}, {"d": NaN}], "next": "abc", "a": [{"~/": {"k": {}, "l\u00e9": [null]}}]}"#,
+            br#"[{"id": 1}, [2], "],[", -4.5e1]"#,
+            b"{\"id\":1}\n{\"id\":2}\r\n{\"half\":",
+        ];
+        let words = &[
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ":",
+            "\"",
+            "\\ud800",
+            "NaN",
+            "-Infinity",
+            "\n",
+            "null",
+            "\"results\":",
+            "\"next\":",
+            "\"a\":",
+            "\u{feff}",
+            "1e999",
+        ];
+        let corpus = Corpus { inputs, words, longest: 16 << 10 };
+        let wants = [
+            ("", RecordsAre::Elements),
+            ("", RecordsAre::Entries),
+            ("/results", RecordsAre::Elements),
+            ("/results/1", RecordsAre::Entries),
+            ("/a/0/~0~1", RecordsAre::Entries),
+        ];
+        feed("answers of HTTP sources", corpus, |input| {
+            for (pointer, are) in wants {
+                for content_type in ["application/json", "application/x-ndjson"] {
+                    let wanted = Wanted { pointer, are, cursor: Some("/next") };
+                    let Ok((records, cursor)) = read(input.to_vec(), content_type, wanted) else { continue };
+                    records.for_each(drop);
+                    assert!(cursor.is_none_or(|cursor| serde_json::from_str::<&RawValue>(&cursor).is_ok()));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn no_retry_after_breaks_its_reader() {
+        let inputs: &[&[u8]] = &[b"120", b"Wed, 21 Oct 2026 07:28:00 GMT", b"Sun, 06 Nov 1994 08:49:37 +0100"];
+        let words = &["GMT", "-2400", "99999999999999999999", "9999", "Feb 29", ":60", " "];
+        let now = "2026-11-29T12:00:00Z".parse().expect("a moment");
+        feed("Retry-After", Corpus { inputs, words, longest: 256 }, |input| {
+            let wait = retry_after(&String::from_utf8_lossy(input), now);
+            assert!(wait.is_none_or(|wait| wait <= LONGEST_RETRY_AFTER));
+        });
     }
 }

@@ -162,6 +162,9 @@ fn end_of_link(parameters: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn pages(follow: FollowPages) -> Pages {
@@ -240,5 +243,37 @@ mod tests {
         assert_eq!(pages.after(&first, said("")), Ok(After::Page(url("https://a.b/x?offset=2"))));
         let empty = Said { records: 0, ..said("") };
         assert_eq!(pages.after(&url("https://a.b/x?offset=2"), empty), Ok(After::End));
+    }
+
+    /// Whatever a server says comes next: it is at the server, or it is not followed.
+    #[test]
+    fn no_link_or_cursor_breaks_a_poll() {
+        let inputs: &[&[u8]] = &[
+            br#"<https://a.b/x?page=2>; rel="next", <https://a.b/x?page=9>; rel="last""#,
+            br#"<https://a.b/x?a=1,2>; title="one, two"; rel=prev, </y>; rel="start next""#,
+            b"\"/x?after=7\"",
+            b"12345678901234567890123",
+        ];
+        let words = &[
+            "<", ">", ";", ",", "\"", "=", "rel=next", "https://", "//", "@", "..", "\\", "%2f", "?", "#", "[::1]",
+            "null",
+        ];
+        let corpus = Corpus { inputs, words, longest: 8 << 10 };
+        let cursor = |parameter| FollowPages::Cursor { pointer: "/next".to_owned(), parameter };
+        let follows = [FollowPages::Link, cursor(Some("cursor".to_owned())), cursor(None)];
+        let at = url("https://a.b/x?cursor=0&n=1");
+        feed("links and cursors", corpus, |input| {
+            let said = String::from_utf8_lossy(input);
+            let as_text = serde_json::to_string(&said).expect("a text");
+            let as_json = serde_json::from_str::<&RawValue>(&said).ok().map(RawValue::get);
+            for follow in &follows {
+                for cursor in [as_json, Some(as_text.as_str())] {
+                    let answer = Said { link: &said, cursor, records: 1 };
+                    if let Ok(After::Page(next)) = pages(follow.clone()).after(&at, answer) {
+                        assert_eq!(next.origin(), at.origin());
+                    }
+                }
+            }
+        });
     }
 }

@@ -93,6 +93,7 @@ impl Since {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
     use serde_json::json;
 
     use super::*;
@@ -131,5 +132,22 @@ mod tests {
         assert_eq!(since.end().as_deref(), Some("10"));
         assert!(since.look(records(&[json!("x")])).expect_err("a text").contains("cannot be compared"));
         assert!(since.look(records(&[json!([1])])).expect_err("a list").contains("neither a text nor a number"));
+    }
+
+    /// Whatever a record has where the position is read: a position that the next poll can begin with, or a failure.
+    #[test]
+    fn no_record_breaks_the_position() {
+        let inputs: &[&[u8]] = &[
+            b"{\"at\":\"2024-01-02\"}\n{\"at\":\"2024-01-10T00:00:00Z\"}\n",
+            b"{\"at\":9}\n{\"at\":10.0}\n{\"at\":12345678901234567890123.5}\n{\"at\":null}\n",
+        ];
+        let words = &["{\"at\":", "}", "\n", "1e999999999", "-0", "0.1", "\"", "\\ud800", "[", "null", "true"];
+        feed("positions", Corpus { inputs, words, longest: 16 << 10 }, |input| {
+            let mut since = Since::new("record.at").expect("it compiles");
+            if since.look(Records::lines(String::from_utf8_lossy(input).into_owned())).is_ok() {
+                let kept = since.end();
+                assert_eq!(since.begin(kept), Ok(()));
+            }
+        });
     }
 }

@@ -91,6 +91,7 @@ async fn serve(asked: Asked) -> u16 {
     let router = Router::new()
         .route("/users", get(|| async { r#"{"results":[{"id":1},{"id":2}]}"# }))
         .route("/busy", get(twice_busy))
+        .route("/nothing", get(|| async { StatusCode::NO_CONTENT }))
         .route("/missing", get(|| async { StatusCode::NOT_FOUND }))
         .route("/moved", get(|| async { Redirect::temporary("/users") }))
         .route("/slow", get(std::future::pending::<String>))
@@ -385,6 +386,11 @@ async fn an_endpoint_is_asked_from_where_the_source_stands_also_after_a_restart(
     let mut keeper = crate::cursor::TopicKeeper::new(broker.clone(), "cursors", "users");
     crate::cursor::KeepMarks::keep(&mut keeper, vec![mark]).await.expect("memory keeps it");
     assert_eq!(source().next().await.expect("an answer").records.count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_without_content_is_no_records() {
+    assert_eq!(fetched(&mut source("/nothing").await).await.len(), 0);
 }
 
 #[tokio::test]

@@ -4,8 +4,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use millrace_fuzz::{Corpus, feed};
+
+use super::super::excerpt::excerpt;
 use super::super::schema::KNOWN;
 use super::*;
+use crate::screen::Screen;
 
 /// Samples by name, with their text.
 fn samples(directory: &str) -> Vec<(String, String)> {
@@ -160,4 +164,67 @@ fn what_is_not_ours_is_passed_over_unless_it_is_nearly() {
     let old = faults("apiVersion: millrace.dev/v1\nkind: StreamingPipeline\n");
     assert!(old[0].message.starts_with("there is no StreamingPipeline of millrace.dev/v1;"), "{old:?}");
     assert_eq!(faults("a: [1,\n")[0].path, "");
+}
+
+/// Pieces that mean something in YAML, and names of ours.
+const WORDS: &[&str] = &[
+    "- ",
+    ": ",
+    "? ",
+    "\n",
+    "\n  ",
+    "---\n",
+    "...\n",
+    "&a ",
+    "*a",
+    "<<: ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "'",
+    "\"",
+    "|\n",
+    ">-\n",
+    "!!int ",
+    "!x ",
+    "%YAML 1.2\n",
+    "#",
+    "\t",
+    "\u{feff}",
+    "\u{0}",
+    "~",
+    "0x1f",
+    ".nan",
+    "1e999",
+    "kind: IngestionRun\n",
+    "spec:\n",
+];
+
+#[test]
+fn no_yaml_breaks_its_reader() {
+    let inputs: &[&[u8]] = &[
+        b"a: &x {b: [1, 'c', \"d\\u00e9\"]}\ne: *x\n---\n- |\n  text\n- ? k\n  : v\n",
+        b"apiVersion: millrace.dev/v1alpha1\nkind: IngestionRun\nmetadata: {name: a}\nspec: {pipeline: users, source: s}\n",
+    ];
+    feed("YAML", Corpus { inputs, words: WORDS, longest: 16 << 10 }, |input| {
+        let text = String::from_utf8_lossy(input);
+        if let Err(fault) = read(&text) {
+            let _ = excerpt("a.yaml", &text, &fault, &Screen::default());
+        }
+    });
+}
+
+/// Whole resources, judged as far as `validate` judges them, and what is wrong with them drawn.
+#[test]
+fn no_resource_breaks_its_judge() {
+    let samples = samples("e2e/samples/accepted");
+    let inputs: Vec<&[u8]> = samples.iter().map(|(_, text)| text.as_bytes()).collect();
+    feed("resources", Corpus { inputs: &inputs, words: WORDS, longest: 32 << 10 }, |input| {
+        let text = String::from_utf8_lossy(input);
+        for fault in faults(&text) {
+            let _ = excerpt("a.yaml", &text, &fault, &Screen::default());
+        }
+    });
 }
