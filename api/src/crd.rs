@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Topic};
-pub use processor::{DeadLetter, Processor, Query};
+pub use processor::{DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
 pub use producer::{
     Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre,
     SecretKeyReference, Source,

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use millrace_terms::{Bytes, ColumnSettings, Origin, SourceSettings, SqlSettings, TableSettings, TypeSettings};
+use millrace_terms::{
+    Bytes, ColumnSettings, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
+};
 
 use crate::crd::{DeletionPolicy, Param};
 use crate::names::Names;
@@ -389,4 +391,6 @@ pub struct Query {
     pub into: String,
     /// What is written of a record; `None`: its fields fill the columns of the same name.
     pub sql: Option<SqlSettings>,
+    /// How records are read.
+    pub records: RecordSettings,
 }

@@ -19,8 +19,9 @@ use std::str::FromStr;
 
 use kube::ResourceExt;
 use millrace_terms::{
-    Bytes, Duration, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings, Origin,
-    Problem, RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn,
+    Bytes, Duration, EpochUnit, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings,
+    Origin, Problem, RecordSettings, RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn, Tombstones,
+    UnknownFields,
 };
 
 use crate::crd::producer::ONE_KIND;
@@ -464,7 +465,7 @@ impl Parse {
 }
 
 fn query_of(written: &crd::Query) -> Query {
-    let crd::Query { name, from, into, sql, columns } = written;
+    let crd::Query { name, from, into, sql, columns, tombstones, unknown_fields, epoch_units } = written;
     let columns = columns
         .iter()
         .map(|column| StreamColumn { name: column.name.clone(), column_type: column.column_type })
@@ -474,6 +475,27 @@ fn query_of(written: &crd::Query) -> Query {
         from: from.clone(),
         into: into.clone(),
         sql: sql.as_ref().map(|text| SqlSettings { text: text.clone(), columns }),
+        records: RecordSettings {
+            tombstones: match tombstones {
+                crd::Tombstones::Reject => Tombstones::Reject,
+                crd::Tombstones::Skip => Tombstones::Skip,
+                crd::Tombstones::Delete => Tombstones::Delete,
+            },
+            unknown_fields: match unknown_fields {
+                None | Some(crd::UnknownFields::Refuse) => UnknownFields::Refuse,
+                Some(crd::UnknownFields::Ignore) => UnknownFields::Ignore,
+            },
+            epoch_units: epoch_units.iter().map(|(column, unit)| (column.clone(), epoch_unit_of(*unit))).collect(),
+        },
+    }
+}
+
+fn epoch_unit_of(written: crd::EpochUnit) -> EpochUnit {
+    match written {
+        crd::EpochUnit::Seconds => EpochUnit::Seconds,
+        crd::EpochUnit::Milliseconds => EpochUnit::Milliseconds,
+        crd::EpochUnit::Microseconds => EpochUnit::Microseconds,
+        crd::EpochUnit::Nanoseconds => EpochUnit::Nanoseconds,
     }
 }
 

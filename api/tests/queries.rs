@@ -1,7 +1,7 @@
 //! Queries that admission lets pass and the operator refuses: where, in which words, and that the rest goes on. What is
 //! wrong with SQL is for `millrace-sql` to say; a stand-in judges it here.
 
-use millrace_api::crd::{Query, Topic};
+use millrace_api::crd::{Column, EpochUnit, Query, Tombstones, Topic};
 use millrace_api::{StreamingPipeline, Validated};
 use millrace_terms::{Position, Problem, SqlQuestion};
 
@@ -64,4 +64,48 @@ fn names_that_nobody_declares_are_refused_without_a_cluster_too() {
         "spec.processor.queries[0].into: 'craeted_users' is not declared; add it to spec.cassandra.tables or correct the name",
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn rows_whose_keys_sql_computes_are_not_deleted() {
+    let mut resource = pipeline("SELECT login->'uuid' AS id FROM users_created");
+    resource.spec.processor.queries[0].tombstones = Tombstones::Delete;
+    let said: Vec<String> = validate(&resource).rejected.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["spec.processor.queries[0].tombstones: with sql, the key of the row to delete is unknown; remove sql, or use \
+          Skip or Reject"]
+    );
+    // The controls: without SQL, and with SQL but nothing deleted.
+    resource.spec.processor.queries[0].tombstones = Tombstones::Skip;
+    assert!(validate(&resource).rejected.is_empty());
+    resource.spec.processor.queries[0].tombstones = Tombstones::Delete;
+    resource.spec.processor.queries[0].sql = None;
+    resource.spec.processor.queries[0].columns.clear();
+    let validated = validate(&resource);
+    assert!(validated.rejected.is_empty());
+    let pipeline = validated.pipeline.expect("it can run");
+    assert_eq!(pipeline.processor.queries[0].records.tombstones, millrace_terms::Tombstones::Delete);
+}
+
+#[test]
+fn only_timestamp_columns_have_units() {
+    let mut resource = pipeline("SELECT id FROM users_created");
+    let query = &mut resource.spec.processor.queries[0];
+    query.sql = None;
+    query.columns.clear();
+    query.epoch_units = ["at", "email", "none"].map(|name| (name.to_owned(), EpochUnit::Seconds)).into();
+    let at = Column { name: "at".to_owned(), column_type: "timestamp".to_owned() };
+    resource.spec.cassandra.tables[0].columns.push(at);
+    let said: Vec<String> = validate(&resource).rejected.iter().map(ToString::to_string).collect();
+    let expected = [
+        "spec.processor.queries[0].epochUnits.email: column 'email' is text, and only a timestamp has a unit; remove it",
+        "spec.processor.queries[0].epochUnits.none: table 'created_users' has no column 'none'; correct the name or remove it",
+    ];
+    assert_eq!(said, expected);
+    // The control: that of the timestamp alone is accepted, and reaches the worker.
+    resource.spec.processor.queries[0].epoch_units.retain(|name, _| name == "at");
+    let pipeline = validate(&resource).pipeline.expect("it can run");
+    let units = &pipeline.processor.queries[0].records.epoch_units;
+    assert_eq!(units.get("at"), Some(&millrace_terms::EpochUnit::Seconds));
 }

@@ -111,11 +111,21 @@ impl KafkaClient {
 
     /// Sends records to a partition of another topic than that of the sources.
     pub async fn produce_to(&mut self, topic: &str, partition: i32, records: &[(Bytes, Bytes)]) -> Result<i64> {
+        let of = |(offset, (key, value)): (i64, &(Bytes, Bytes))| record_of(offset, key, Some(value));
+        let records: Vec<Record> = (0i64..).zip(records).map(of).collect();
+        self.send(topic, partition, &records).await
+    }
+
+    /// Sends a record with a null value to a partition and returns its offset.
+    pub async fn bury(&mut self, partition: i32, key: &Bytes) -> Result<i64> {
+        self.send(TOPIC, partition, &[record_of(0, key, None)]).await
+    }
+
+    async fn send(&mut self, topic: &str, partition: i32, records: &[Record]) -> Result<i64> {
         let leader = self.leader(topic, partition).await?;
         let mut batch = BytesMut::new();
-        let records: Vec<Record> = (0i64..).zip(records).map(|(offset, record)| record_of(offset, record)).collect();
         let plain = RecordEncodeOptions { version: 2, compression: Compression::None };
-        RecordBatchEncoder::encode(&mut batch, &records, &plain).context("cannot encode records")?;
+        RecordBatchEncoder::encode(&mut batch, records, &plain).context("cannot encode records")?;
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch.freeze()));
         let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request =
@@ -291,7 +301,7 @@ fn next_batch(batches: &mut Bytes) -> Option<Bytes> {
     (batches.remaining() >= whole).then(|| batches.split_to(whole))
 }
 
-fn record_of(offset: i64, (key, value): &(Bytes, Bytes)) -> Record {
+fn record_of(offset: i64, key: &Bytes, value: Option<&Bytes>) -> Record {
     Record {
         transactional: false,
         control: false,
@@ -305,7 +315,7 @@ fn record_of(offset: i64, (key, value): &(Bytes, Bytes)) -> Record {
         sequence: NO_SEQUENCE.wrapping_add(offset as i32),
         timestamp: chrono::Utc::now().timestamp_millis(),
         key: Some(key.clone()),
-        value: Some(value.clone()),
+        value: value.cloned(),
         headers: Default::default(),
     }
 }
@@ -332,7 +342,8 @@ mod tests {
     #[test]
     fn reads_back_what_it_encodes_and_passes_over_half_a_batch() {
         let wanted = [("k0", "v0"), ("k1", "v1")].map(|(key, value)| (Bytes::from(key), Bytes::from(value)));
-        let records: Vec<Record> = (0i64..).zip(&wanted).map(|(offset, record)| record_of(offset, record)).collect();
+        let of = |(offset, (key, value)): (i64, &(Bytes, Bytes))| record_of(offset, key, Some(value));
+        let records: Vec<Record> = (0i64..).zip(&wanted).map(of).collect();
         let mut batch = BytesMut::new();
         let plain = RecordEncodeOptions { version: 2, compression: Compression::None };
         RecordBatchEncoder::encode(&mut batch, &records, &plain).expect("it encodes");

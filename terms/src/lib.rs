@@ -11,6 +11,7 @@
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
+//! records   how a query reads records, where there is a choice
 //! question  the question to the judge of a query's SQL
 //! problem   what is wrong with that SQL, and where
 //! causes    an error with all its causes in one line
@@ -26,6 +27,7 @@ mod origin;
 mod params;
 mod problem;
 mod question;
+mod records;
 mod run;
 mod settled;
 mod sources;
@@ -44,6 +46,7 @@ pub use origin::{
 pub use params::ParamValue;
 pub use problem::{Position, Problem};
 pub use question::SqlQuestion;
+pub use records::{EpochUnit, RecordSettings, Tombstones, UnknownFields};
 pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
 pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
 pub use sources::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
@@ -216,6 +219,9 @@ pub struct QuerySettings {
     /// What is written of a record. Absent: its fields fill the columns of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlSettings>,
+    /// How records are read. Absent: all by default.
+    #[serde(default, skip_serializing_if = "records::is_default")]
+    pub records: RecordSettings,
     /// Base of the write timestamp, in microseconds since the Unix epoch: a record's cells are written with
     /// `base + offset`, so that a replay writes the same cells and the later record of a key wins.
     pub write_timestamp_base: i64,

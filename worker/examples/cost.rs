@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use allocation_counter::AllocationInfo;
 use millrace_terms::{
-    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, SourceSettings, TableSettings,
+    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, RecordSettings, SourceSettings, TableSettings,
 };
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
@@ -145,6 +145,7 @@ fn query() -> Query {
             types: Vec::new(),
         },
         sql: None,
+        records: RecordSettings::default(),
         write_timestamp_base: 0,
     })
     .expect("a good query")

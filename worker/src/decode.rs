@@ -1,12 +1,14 @@
 //! Decoding and binding: the bytes of consumed records and a query become the cells of rows. Pure.
 //!
 //! Without SQL, a field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an
-//! explicit null clears it, and nothing is converted silently: a number is no text and a text is no number. With SQL,
+//! explicit null clears it, and nothing is converted silently: a number is no text and a text is no number. A field
+//! without a column makes the record a dead letter, unless the query ignores such fields. With SQL,
 //! [`Decoder`] does what the query says.
 
 mod cell;
 mod decoder;
 mod fault;
+mod key;
 mod moment;
 mod nested;
 mod number;
@@ -19,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millrace_terms::{ColumnType, TableSettings, TypeSettings};
+use millrace_terms::{ColumnType, EpochUnit, RecordSettings, TableSettings, TypeSettings, UnknownFields};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use snafu::ensure;
@@ -31,6 +33,7 @@ use crate::text::plain;
 
 pub use cell::Cell;
 pub use decoder::{CompileSql, Decoded, Decoder};
+use fault::Fault;
 
 /// Largest record that becomes a row: what a Kafka topic takes by default, and well below Cassandra's own bound.
 pub const LARGEST_RECORD: usize = 1 << 20;
@@ -45,6 +48,7 @@ pub struct Table {
     /// the same fields in the same order, and a comparison is cheaper than a hash.
     order: Arc<[AtomicUsize]>,
     types: Vec<TypeSettings>,
+    unknown_fields: UnknownFields,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +56,18 @@ struct Column {
     name: String,
     column_type: ColumnType,
     is_key: bool,
+    /// What its integers count, if it is a timestamp. Absent: milliseconds.
+    unit: Option<EpochUnit>,
+}
+
+impl Column {
+    /// Reads the text of one JSON value; the error says where in the value what is wrong.
+    fn parse<'record>(&self, types: &[TypeSettings], text: &'record str) -> Result<Cell<'record>, Box<Fault>> {
+        match self.unit {
+            None => Cell::parse(&self.column_type, types, text),
+            Some(unit) => Cell::parse_timestamp(unit, text),
+        }
+    }
 }
 
 impl Table {
@@ -64,11 +80,26 @@ impl Table {
                 name: column.name.clone(),
                 column_type: column.column_type.clone(),
                 is_key: settings.primary_key.contains(&column.name),
+                unit: None,
             })
             .collect();
+        Self::of(settings.name.clone(), columns, settings.types.clone())
+    }
+
+    fn of(name: String, columns: Vec<Column>, types: Vec<TypeSettings>) -> Self {
         let by_name = columns.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
         let order = (0..columns.len()).map(AtomicUsize::new).collect();
-        Self { name: settings.name.clone(), columns, by_name, order, types: settings.types.clone() }
+        Self { name, columns, by_name, order, types, unknown_fields: UnknownFields::Refuse }
+    }
+
+    /// Returns the table with the fields of records read as a query says.
+    pub fn reading(mut self, records: &RecordSettings) -> Self {
+        let RecordSettings { tombstones: _, unknown_fields, epoch_units } = records;
+        self.unknown_fields = *unknown_fields;
+        for column in &mut self.columns {
+            column.unit = epoch_units.get(&column.name).copied();
+        }
+        self
     }
 
     /// Returns the table's name.
@@ -184,6 +215,9 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
                 continue;
             }
             let Some(index) = self.table.index(&field, position) else {
+                if self.table.unknown_fields == UnknownFields::Ignore {
+                    continue;
+                }
                 let unknown = UnknownFieldSnafu { field: excerpt(&field), table: &self.table.name };
                 *self.rejection = Some(unknown.build());
                 continue;
@@ -194,7 +228,7 @@ impl<'record> Visitor<'record> for Fields<'_, 'record> {
                 *self.rejection = Some(RepeatedFieldSnafu { field: &column.name }.build());
                 continue;
             }
-            match Cell::parse(&column.column_type, &self.table.types, text) {
+            match column.parse(&self.table.types, text) {
                 Ok(cell) => self.row[index] = cell,
                 Err(fault) => *self.rejection = Some(fault.reject(&column.name)),
             }

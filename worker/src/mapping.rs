@@ -170,6 +170,23 @@ impl Mapping {
         Ok(Encoded { key, payload: payload.into_bytes() })
     }
 
+    /// Returns the key of the records that one with a null value ends, from the key that this has in another topic: the
+    /// text there, or the key field of the object there.
+    pub fn ended_key(&self, key: &[u8]) -> Result<String, MapRecord> {
+        let computed = "its value is null, so that 'fields' cannot compute its key";
+        ensure!(self.fields.is_empty(), ReadRecordSnafu { problem: computed });
+        let text = std::str::from_utf8(key).map_err(|error| unreadable(&error))?;
+        ensure!(!text.is_empty(), TakeKeySnafu { key: &self.key, state: "empty" });
+        if !text.starts_with(['{', '"']) {
+            return Ok(text.to_owned());
+        }
+        let json: &RawValue = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
+        match members(json.get()).map_err(|error| unreadable(&error))? {
+            Some(members) => self.key(members.iter().find(|(name, _)| *name == self.key).map(|(_, value)| *value)),
+            None => self.key(Some(json.get())),
+        }
+    }
+
     /// Takes the members of a record as they are.
     fn copy(&self, record: &str, object: &mut Object) -> Result<(), MapRecord> {
         let members = members(record).map_err(|error| unreadable(&error))?;

@@ -25,6 +25,14 @@ pub enum Rejection {
         /// `absent` or `null`.
         state: &'static str,
     },
+    /// The record has no value, and its key does not name the row that this deletes.
+    #[snafu(display("the record has no value, and its key does not name a row of table '{table}': {problem}"))]
+    BadKey {
+        /// The table.
+        table: String,
+        /// What is wrong with the key.
+        problem: String,
+    },
     /// A field that the table has no column for.
     #[snafu(display("table '{table}' has no column '{field}'"))]
     UnknownField {
@@ -117,6 +125,7 @@ impl Rejection {
         match self {
             Self::NotJson { .. } => "NotJson",
             Self::MissingKey { .. } => "MissingKey",
+            Self::BadKey { .. } => "BadKey",
             Self::UnknownField { .. } | Self::UnknownElement { .. } => "UnknownField",
             Self::RepeatedField { .. } => "RepeatedField",
             Self::BadValue { .. } => "BadValue",

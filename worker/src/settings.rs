@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use millrace_terms::{
-    Bytes, ColumnSettings, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings, ProduceSettings,
-    PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings,
+    Bytes, ColumnSettings, ColumnType, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings,
+    ProduceSettings, PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings, Tombstones,
 };
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
@@ -213,6 +213,13 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
         accept(columns.contains(key.as_str()), &field, &format!("'{key}' must be one of the columns"))?;
     }
     check_types(table, path)?;
+    let deletes = query.records.tombstones == Tombstones::Delete;
+    accept(query.sql.is_none() || !deletes, &format!("{path}.records.tombstones"), "must not be Delete beside sql")?;
+    for name in query.records.epoch_units.keys() {
+        let is_timestamp = |column: &ColumnSettings| column.name == *name && column.column_type == ColumnType::Timestamp;
+        let field = format!("{path}.records.epochUnits.{name}");
+        accept(table.columns.iter().any(is_timestamp), &field, "must be of a timestamp column")?;
+    }
     match Decoder::new(query) {
         Ok(_) => Ok(()),
         Err(error) => accept(false, &format!("{path}.sql.text"), &error.to_string()),

@@ -32,8 +32,10 @@ pub trait Sink: Send + Sync + 'static {
 pub struct Row<'record> {
     /// Which of the records that are settled together it comes from.
     pub record: usize,
-    /// Cells in the order of the table's columns.
+    /// Cells in the order of the table's columns: of all columns, or of the primary key alone if the row is deleted.
     pub cells: &'record [Cell<'record>],
+    /// Whether the row is deleted, as far as it was written before.
+    pub deletes: bool,
     /// Timestamp of the cells in microseconds. Absent: the server's clock, which only a sabotaged worker uses.
     pub timestamp: Option<i64>,
     /// Bytes of the record that it comes from, or of the row where a record becomes several.

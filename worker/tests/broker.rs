@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use millrace_terms::{
     Bytes, CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration as Span, KafkaSettings, PipelineName,
-    ProcessSettings, QuerySettings, TableSettings,
+    ProcessSettings, QuerySettings, RecordSettings, TableSettings,
 };
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
@@ -152,6 +152,7 @@ fn settings(bootstrap: &str) -> ProcessSettings {
                 types: Vec::new(),
             },
             sql: None,
+            records: RecordSettings::default(),
             write_timestamp_base: 0,
         }],
         buffer_memory: Bytes(4 << 20),

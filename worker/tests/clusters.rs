@@ -17,6 +17,7 @@ use millrace_worker::kafka::Publisher;
 use millrace_worker::kafka::memory::{MemoryBroker, record};
 use millrace_worker::kafka::producer::KafkaPublisher;
 use millrace_worker::mapping::Mapping;
+use millrace_worker::message::Outgoing;
 use millrace_worker::produce::{Lane, Produce, RunProduce, Shared};
 use millrace_worker::sabotage::Sabotages;
 use millrace_worker::source::kafka::KafkaSource;
@@ -239,5 +240,26 @@ async fn a_value_that_is_no_json_is_counted_and_passed() {
     eventually("the position", || world.committed() == 3).await;
     assert_eq!(world.ids(), [0]);
     eventually("the report", || worker.health.readiness().details["sources"][0]["rejected"] == 2).await;
+    worker.terminate().await;
+}
+
+#[tokio::test]
+async fn a_null_value_stays_one_under_the_key_of_the_records_that_it_ends() {
+    let world = World::new();
+    let tombstone = |key: &str| Outgoing { payload: None, ..record(ORDERS, key, "") };
+    for sent in [record(ORDERS, "7", r#"{"id":"7"}"#), tombstone(r#"{"id":"7"}"#), tombstone("8")] {
+        world.other.publish(&sent).await.expect("the mock cluster acknowledges");
+    }
+    let worker = world.start(StartAt::Earliest, Sabotages::default());
+    eventually("the position", || world.committed() == 3).await;
+    let mut arrived: Vec<(String, bool)> = world
+        .ours
+        .records(TOPIC)
+        .into_iter()
+        .map(|record| (String::from_utf8(record.key.unwrap_or_default()).expect("text"), record.payload.is_some()))
+        .collect();
+    arrived.sort_unstable();
+    let expected = [("7", false), ("7", true), ("8", false)].map(|(key, is_there)| (key.to_owned(), is_there));
+    assert_eq!(arrived, expected);
     worker.terminate().await;
 }

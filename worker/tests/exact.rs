@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use millrace_terms::{
-    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, SourceSettings, TableSettings,
+    ColumnSettings, ColumnType, GeneratorSettings, Origin, QuerySettings, RecordSettings, SourceSettings, TableSettings,
 };
 use millrace_worker::decode::{Cell, Decoder};
 use millrace_worker::mapping::Mapping;
@@ -144,8 +144,14 @@ fn decoder() -> Decoder {
         primary_key: vec!["id".to_owned()],
         types: Vec::new(),
     };
-    let query =
-        QuerySettings { name: "exact".to_owned(), from: "exact".to_owned(), into, sql: None, write_timestamp_base: 0 };
+    let query = QuerySettings {
+        name: "exact".to_owned(),
+        from: "exact".to_owned(),
+        into,
+        sql: None,
+        records: RecordSettings::default(),
+        write_timestamp_base: 0,
+    };
     Decoder::new(&query).expect("no SQL")
 }
 

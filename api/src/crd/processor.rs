@@ -1,7 +1,10 @@
 //! The processor part of the resource: from which topic into which table.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use millrace_terms::StreamType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Resources, producer::default_buffer, rules};
@@ -53,7 +56,13 @@ pub struct Processor {
 /// One stream from a topic into a table: by SQL, or fields fill the columns of the same name.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::sql_has_columns(), validation = rules::columns_have_sql())]
+#[x_kube(
+    validation = rules::sql_has_columns(),
+    validation = rules::columns_have_sql(),
+    validation = rules::deletes_without_sql(),
+    validation = rules::unknown_fields_without_sql(),
+    validation = rules::epoch_units_without_sql()
+)]
 pub struct Query {
     /// Query name.
     #[schemars(length(min = 1, max = 40))]
@@ -79,6 +88,66 @@ pub struct Query {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub columns: Vec<StreamColumn>,
+
+    /// What becomes of a record without a value, a tombstone. Reject: it becomes a dead letter. Skip: it is counted as
+    /// filtered. Delete: it deletes the row whose primary key is the record's key; not with `sql` (docs/types.md).
+    /// A change restarts the processors.
+    #[serde(default)]
+    pub tombstones: Tombstones,
+
+    /// What becomes of a record with a field that the table has no column for. Refuse: it becomes a dead letter. Ignore:
+    /// the field is left out. Not with `sql`, which reads its own columns alone. Absent: Refuse. A change restarts the
+    /// processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_fields: Option<UnknownFields>,
+
+    /// What integers in timestamp columns count since 1970, by column: s, ms, us or ns. A part of a millisecond is cut
+    /// off toward the past. Not with `sql`, which has to_timestamp_seconds() and the like. Absent: ms. A change restarts
+    /// the processors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(
+        extend("maxProperties" = 128),
+        extend("additionalProperties" = {"type": "string", "enum": ["s", "ms", "us", "ns"]})
+    )]
+    pub epoch_units: BTreeMap<String, EpochUnit>,
+}
+
+/// What an integer counts since 1970.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum EpochUnit {
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
+    /// Nanoseconds.
+    #[serde(rename = "ns")]
+    Nanoseconds,
+}
+
+/// What becomes of a record with a field that the table has no column for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum UnknownFields {
+    /// It becomes a dead letter.
+    Refuse,
+    /// The field is left out.
+    Ignore,
+}
+
+/// What becomes of a record without a value.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Tombstones {
+    /// It becomes a dead letter.
+    #[default]
+    Reject,
+    /// It is counted as filtered.
+    Skip,
+    /// It deletes the row whose primary key is the record's key.
+    Delete,
 }
 
 /// A column of a query's stream: a field of the record.

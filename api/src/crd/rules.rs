@@ -76,6 +76,33 @@ pub fn columns_have_sql() -> Rule {
     .field_path(".columns")
 }
 
+/// Refuses to delete rows whose keys SQL computes: a record without a value has nothing to compute them from.
+pub fn deletes_without_sql() -> Rule {
+    rule(
+        "!has(self.sql) || self.tombstones != 'Delete'",
+        "with sql, the key of the row to delete is unknown; remove sql, or use Skip or Reject",
+    )
+    .field_path(".tombstones")
+}
+
+/// Refuses to say what becomes of fields that SQL does not read in any case.
+pub fn unknown_fields_without_sql() -> Rule {
+    rule(
+        "!has(self.sql) || !has(self.unknownFields)",
+        "with sql, fields that columns does not list are always ignored; remove unknownFields",
+    )
+    .field_path(".unknownFields")
+}
+
+/// Refuses units of integers that SQL reads by itself.
+pub fn epoch_units_without_sql() -> Rule {
+    rule(
+        "!has(self.sql) || !has(self.epochUnits) || size(self.epochUnits) == 0",
+        "with sql, declare the column as bigint and use to_timestamp_seconds(), to_timestamp_micros() or to_timestamp_nanos(); remove epochUnits",
+    )
+    .field_path(".epochUnits")
+}
+
 /// Refuses fields that cannot be columns.
 pub fn field_names() -> Rule {
     let fits = "k.matches('^[a-z][a-z0-9_]{0,47}$')";

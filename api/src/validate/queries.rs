@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_terms::{Problem, SqlQuestion};
+use millrace_terms::{ColumnType, Problem, SqlQuestion, Tombstones};
 
 use super::Fault;
 use crate::pipeline::{Pipeline, Query};
@@ -17,7 +17,11 @@ pub(super) fn check(pipeline: &Pipeline, mut judge: impl FnMut(SqlQuestion) -> V
     let mut faults = Vec::new();
     for (index, query) in pipeline.processor.queries.iter().enumerate() {
         let path = format!("spec.processor.queries[{index}]");
-        let rejected = names(&path, query, pipeline).into_iter().chain(sql(&path, query, pipeline, &mut judge));
+        let rejected = names(&path, query, pipeline)
+            .into_iter()
+            .chain(deletes(&path, query))
+            .chain(epoch_units(&path, query, pipeline))
+            .chain(sql(&path, query, pipeline, &mut judge));
         faults.extend(rejected.map(|rejected| Fault { name: query.name.clone(), rejected }));
     }
     faults
@@ -45,6 +49,33 @@ fn names(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
     }
     if pipeline.cassandra.table(&query.into).is_none() {
         rejected.push(undeclared("into", &query.into, "spec.cassandra.tables"));
+    }
+    rejected
+}
+
+/// Refuses to delete rows whose keys SQL computes, as admission does: the worker would not start.
+fn deletes(path: &str, query: &Query) -> Option<Rejected> {
+    let refused = query.sql.is_some() && query.records.tombstones == Tombstones::Delete;
+    refused.then(|| {
+        let message = "with sql, the key of the row to delete is unknown; remove sql, or use Skip or Reject";
+        Rejected::new(format!("{path}.tombstones"), message)
+    })
+}
+
+/// Refuses a unit of what is not a timestamp column of the table.
+fn epoch_units(path: &str, query: &Query, pipeline: &Pipeline) -> Vec<Rejected> {
+    let Some(table) = pipeline.cassandra.table(&query.into) else {
+        return Vec::new();
+    };
+    let mut rejected = Vec::new();
+    for name in query.records.epoch_units.keys() {
+        let column = table.columns.iter().find(|column| column.name == *name);
+        let message = match column.map(|column| &column.column_type) {
+            Some(ColumnType::Timestamp) => continue,
+            Some(other) => format!("column '{name}' is {other}, and only a timestamp has a unit; remove it"),
+            None => format!("table '{}' has no column '{name}'; correct the name or remove it", table.name),
+        };
+        rejected.push(Rejected::new(format!("{path}.epochUnits.{name}"), message));
     }
     rejected
 }

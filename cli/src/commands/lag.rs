@@ -103,6 +103,7 @@ mod tests {
             start: Some(0),
             end: Some(1_500),
             committed,
+            nothing_left: false,
             waiting_since,
         };
         vec![(
@@ -133,8 +134,12 @@ mod tests {
             start: Some(7),
             end: Some(7),
             committed: None,
+            nothing_left: false,
             waiting_since: None,
         });
         assert_eq!(total(&known), Some(301));
+        // Only the end of a transaction stands there.
+        known[0].1[2].nothing_left = true;
+        assert_eq!(total(&known), Some(300));
     }
 }

@@ -1,7 +1,8 @@
 //! `validate`: files against what admission and the operator would say, without a cluster.
 //!
 //! ```text
-//! places   YAML text → where each field stands
+//! scalars  a plain scalar as kubectl reads it
+//! places   YAML text → documents, and where each field stands
 //! schema   a document against the resource's schema, as the API server judges it
 //! rules    schema, then CEL rules, then what only a program can judge (millrace-api; SQL: millrace-sql)
 //! excerpt  a fault with its line and a mark below the place
@@ -10,6 +11,7 @@
 mod excerpt;
 mod places;
 mod rules;
+mod scalars;
 mod schema;
 
 use std::io::Read;

@@ -28,6 +28,9 @@ pub struct Offsets {
 impl Offsets {
     /// Returns the records that are not committed; `None`: unknown. A group that has committed nothing begins at the start.
     pub fn records(&self) -> Option<i64> {
+        if self.lag.nothing_left {
+            return Some(0);
+        }
         let start = self.lag.start?;
         let position = self.lag.committed.unwrap_or(start).max(start);
         Some((self.lag.end? - position).max(0))
@@ -213,7 +216,14 @@ mod tests {
     use super::*;
 
     fn offsets(partition: i32, end: Option<i64>, committed: Option<i64>) -> Offsets {
-        let lag = PartitionLag { partition, start: Some(0), end, committed, waiting_since: Some(4_000) };
+        let lag = PartitionLag {
+            partition,
+            start: Some(0),
+            end,
+            committed,
+            nothing_left: false,
+            waiting_since: Some(4_000),
+        };
         Offsets { topic: "t".to_owned(), lag }
     }
 

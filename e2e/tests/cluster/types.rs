@@ -1,6 +1,6 @@
 //! A column of every type on a real Cassandra: records arrive, and Cassandra's own words for what it stored are
-//! compared; records that do not fit are dead letters that say where and why; a type is extended; a replay changes
-//! nothing. And the reason why lists must be frozen.
+//! compared; records that do not fit are dead letters that say where and why; a type is extended; a tombstone deletes its
+//! row; a replay changes nothing. And the reason why lists must be frozen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -120,6 +120,7 @@ pub async fn a_column_of_every_type_takes_what_fits_and_nothing_else(turn: Turn)
         bad_values_are_dead_letters(&live).await?;
         a_replay_changes_nothing(&live, id, base).await?;
         a_type_is_extended(&live, spec, id).await?;
+        a_tombstone_deletes_its_row(&live).await?;
         only_lists_are_doubled_by_a_repeated_write(&session(&live).await?).await
     })
     .await
@@ -133,7 +134,10 @@ fn spec() -> Spec {
     let phone = fields(&[("number", "text"), ("tags", "list<text>")]);
     let address = fields(&[("street", "text"), ("city", "text"), ("phones", "frozen<list<phone>>")]);
     let types = json!([{"name": "phone", "fields": phone}, {"name": "address", "fields": address}]);
-    let spec = Spec::one().readable_topics().with("/spec/cassandra/types", types);
+    let spec = Spec::one()
+        .readable_topics()
+        .with("/spec/cassandra/types", types)
+        .with("/spec/processor/queries/0/tombstones", json!("Delete"));
     COLUMNS.into_iter().fold(spec, |spec, (column, text, _, _)| {
         spec.with("/spec/cassandra/tables/0/columns/-", json!({"name": column, "type": text}))
     })
@@ -224,6 +228,35 @@ async fn a_type_is_extended(live: &Live, spec: Spec, id: Uuid) -> Result<()> {
     same_json("a_set", &stored["a_set"], "[1, 2, 3]")?;
     live.namespace.say("a type has a further field");
     Ok(())
+}
+
+/// A record without a value deletes its row and no other, and a replay of all that was written does not bring it back.
+async fn a_tombstone_deletes_its_row(live: &Live) -> Result<()> {
+    let (gone, stays) = (Uuid::new_v4(), Uuid::new_v4());
+    let base = send(live, &record(gone)).await?;
+    send(live, &record(stays)).await?;
+    live.kafka().await?.bury(0, &Bytes::from(gone.to_string())).await?;
+    live.await_caught_up(CHANGED_WITHIN).await?;
+    let there = are_there(live, [gone, stays]).await?;
+    ensure!(there == [false, true], "of the buried and the other row there are {there:?}");
+    let lag = rewind(live, 0, base).await?;
+    ensure!(lag == 3, "after moving the group back {lag} records are to be read");
+    live.await_caught_up(CHANGED_WITHIN).await?;
+    let there = are_there(live, [gone, stays]).await?;
+    ensure!(there == [false, true], "after a replay there are of the buried and the other row {there:?}");
+    live.namespace.say("a tombstone deletes its row, also when all is replayed");
+    Ok(())
+}
+
+async fn are_there(live: &Live, ids: [Uuid; 2]) -> Result<[bool; 2]> {
+    let statement = format!("SELECT JSON id FROM {TABLE} WHERE id = ?");
+    let session = session(live).await?;
+    let mut there = [false; 2];
+    for (id, is_there) in ids.into_iter().zip(&mut there) {
+        let found: Vec<(String,)> = rows(&session, &statement, (id,)).await?;
+        *is_there = !found.is_empty();
+    }
+    Ok(there)
 }
 
 /// Why a list must be frozen (docs/decisions/0006-lists-are-frozen.md), and a set need not.

@@ -173,13 +173,14 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
     let cassandra = &scope.pipeline.cassandra;
     let mut queries = Vec::new();
     for query in &processor.queries {
-        let Query { name, from, into, sql } = query;
+        let Query { name, from, into, sql, records } = query;
         let table = cassandra.table(into).expect("admission knows every table");
         queries.push(QuerySettings {
             name: name.clone(),
             from: from.clone(),
             into: cassandra.table_settings(table),
             sql: sql.clone(),
+            records: records.clone(),
             write_timestamp_base: *inputs.write_timestamp_bases.get(from)?,
         });
     }

@@ -1,18 +1,19 @@
 //! Reads records from offsets on, many partitions at once: every leader is asked at the same time for all that it leads.
 //!
 //! Bounded in bytes, packed and unpacked. Control records are passed over, as are the remains of compacted batches: the
-//! offset to ask for next always moves on.
+//! offset to ask for next always moves on. Records of transactions that are open or were aborted are read, too, unless only
+//! what is committed is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, PartitionData};
 use kafka_protocol::messages::{BrokerId, FetchRequest};
-use kafka_protocol::records::RecordBatchDecoder;
+use kafka_protocol::records::{self, RecordBatchDecoder};
 use snafu::OptionExt;
 
 use super::batch::{Announced, walk};
@@ -25,6 +26,15 @@ use super::{AskKafka, FindPodSnafu, Kafka, refused_by, topic_name, version};
 const BATCH_HEADER: usize = 61;
 /// Length of the fields that the length field of a batch does not count.
 const BATCH_PREFIX: usize = 12;
+
+/// Which records are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Isolation {
+    /// All that there are.
+    Uncommitted = 0,
+    /// Those that a consumer gets which reads what is committed alone, as ours does.
+    Committed = 1,
+}
 
 /// How much one question may bring, and how long it may wait.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +87,16 @@ impl Kafka {
         positions: &BTreeMap<i32, i64>,
         bounds: &Bounds,
     ) -> Result<BTreeMap<i32, Fetched>, AskKafka> {
+        self.fetch_as(topic, positions, bounds, Isolation::Uncommitted).await
+    }
+
+    pub(super) async fn fetch_as(
+        &mut self,
+        topic: &str,
+        positions: &BTreeMap<i32, i64>,
+        bounds: &Bounds,
+        isolation: Isolation,
+    ) -> Result<BTreeMap<i32, Fetched>, AskKafka> {
         if positions.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -91,7 +111,7 @@ impl Kafka {
         for (broker, wanted) in by_leader {
             let address = *self.brokers.get(&broker).context(FindPodSnafu { broker })?;
             let open = self.connections.remove(&broker);
-            let request = request_of(topic, &wanted, positions.len(), bounds);
+            let request = request_of(topic, &wanted, positions.len(), bounds).with_isolation_level(isolation as i8);
             asked.push(async move {
                 let mut connection = match open {
                     Some(connection) => connection,
@@ -147,6 +167,7 @@ fn request_of(topic: &str, wanted: &[(i32, i64)], partitions: usize, bounds: &Bo
 /// Decodes whole batches until `bytes` are exceeded; an answer may end in the middle of one.
 pub(super) fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<Fetched, AskKafka> {
     let partition = data.partition_index;
+    let mut aborted = Aborted::new(data.aborted_transactions.unwrap_or_default());
     let mut batches = data.records.unwrap_or_default();
     let mut fetched = Fetched { records: Vec::new(), next: offset };
     let mut size = 0;
@@ -161,7 +182,10 @@ pub(super) fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<
             AskKafka::Decode { place: format!("{partition}:{}", fetched.next), reason: format!("{error:#}") }
         })?;
         // A batch may begin before the offset that was asked for.
-        let wanted = set.records.into_iter().filter(|record| record.offset >= offset && !record.control);
+        let wanted = set.records.into_iter().filter(|record| {
+            let passed_over = aborted.has(record) || record.control;
+            record.offset >= offset && !passed_over
+        });
         for record in wanted {
             let record = record_of(partition, record);
             size += record.size();
@@ -173,6 +197,35 @@ pub(super) fn decoded(data: PartitionData, offset: i64, bytes: usize) -> Result<
         }
     }
     Ok(fetched)
+}
+
+/// The aborted transactions that an answer names: none, unless only what is committed was asked for.
+struct Aborted {
+    /// First offset and producer of those that have not been reached, the first of them last.
+    ahead: Vec<(i64, i64)>,
+    /// Producers of those that have been reached and have not ended.
+    begun: BTreeSet<i64>,
+}
+
+impl Aborted {
+    fn new(transactions: Vec<AbortedTransaction>) -> Self {
+        let mut ahead: Vec<(i64, i64)> =
+            transactions.iter().map(|aborted| (aborted.first_offset, aborted.producer_id.0)).collect();
+        ahead.sort_unstable_by(|one, other| other.cmp(one));
+        Self { ahead, begun: BTreeSet::new() }
+    }
+
+    /// Returns whether a record is of an aborted transaction; all are to be shown, in order.
+    fn has(&mut self, record: &records::Record) -> bool {
+        while let Some((_, producer)) = self.ahead.pop_if(|(first, _)| *first <= record.offset) {
+            self.begun.insert(producer);
+        }
+        match record.control {
+            // A producer has one transaction at a time, so this is the end of it.
+            true => self.begun.remove(&record.producer_id),
+            false => record.transactional && self.begun.contains(&record.producer_id),
+        }
+    }
 }
 
 /// Cuts the next whole batch off; returns it with the offset behind its last record.
@@ -201,19 +254,24 @@ fn record_of(partition: i32, record: kafka_protocol::records::Record) -> Record 
 pub(super) mod tests {
     use bytes::BytesMut;
     use kafka_protocol::protocol::StrBytes;
-    use kafka_protocol::records::{self, Compression, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
+    use kafka_protocol::records::{Compression, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
     use super::*;
 
     pub(crate) fn batch(first: i64, values: &[&'static str], control: bool) -> Bytes {
+        batch_of(None, first, values, control)
+    }
+
+    /// Returns a batch of a producer's transaction; `None`: of none.
+    fn batch_of(producer: Option<i64>, first: i64, values: &[&'static str], control: bool) -> Bytes {
         let records: Vec<records::Record> = (first..)
             .zip(values)
             .map(|(offset, value)| records::Record {
-                transactional: false,
+                transactional: producer.is_some(),
                 control,
                 delete_horizon: false,
                 partition_leader_epoch: records::NO_PARTITION_LEADER_EPOCH,
-                producer_id: records::NO_PRODUCER_ID,
+                producer_id: producer.unwrap_or(records::NO_PRODUCER_ID),
                 producer_epoch: records::NO_PRODUCER_EPOCH,
                 timestamp_type: TimestampType::Creation,
                 offset,
@@ -252,6 +310,33 @@ pub(super) mod tests {
         let batches = [batch(10, &["marker"], true), batch(11, &["abc"], false), batch(12, &["d"], false)];
         assert_eq!(read(&batches[..1], 10, 1_000), (Vec::new(), 11));
         assert_eq!(read(&batches, 10, 2), (vec![(11, Bytes::from("abc"))], 12));
+    }
+
+    #[test]
+    fn passes_over_aborted_transactions_where_only_what_is_committed_is_asked_for() {
+        let batches = [
+            batch_of(Some(7), 10, &["a", "b"], false),
+            batch(12, &["c"], false),
+            batch_of(Some(8), 13, &["d"], false),
+            batch_of(Some(7), 14, &["marker"], true),
+            batch_of(Some(7), 15, &["e"], false),
+            batch_of(Some(8), 16, &["marker"], true),
+            batch_of(Some(7), 17, &["marker"], true),
+        ];
+        let read = |aborted: Option<Vec<AbortedTransaction>>, offset| {
+            let data = PartitionData::default().with_records(Some(batches.concat().into()));
+            let fetched = decoded(data.with_aborted_transactions(aborted), offset, 1_000).expect("it decodes");
+            (fetched.records.iter().map(|record| record.offset).collect::<Vec<_>>(), fetched.next)
+        };
+        let aborted = |first, producer: i64| {
+            AbortedTransaction::default().with_first_offset(first).with_producer_id(producer.into())
+        };
+        assert_eq!(read(Some(vec![aborted(10, 7)]), 10), (vec![12, 13, 15], 18));
+        // From the middle of one, and both of a producer.
+        assert_eq!(read(Some(vec![aborted(15, 7), aborted(10, 7)]), 11), (vec![12, 13], 18));
+        assert_eq!(read(Some(vec![aborted(10, 7), aborted(13, 8), aborted(15, 7)]), 13), (vec![], 18));
+        // The control: all records, where the answer names none.
+        assert_eq!(read(None, 10), (vec![10, 11, 12, 13, 15], 18));
     }
 
     /// The codec would make room for them all, and the checksum is right.

@@ -1,6 +1,7 @@
 //! Consumer groups: members, what they have committed, and how far behind they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
@@ -8,12 +9,18 @@ use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, Gr
 use kafka_protocol::protocol::StrBytes;
 use snafu::OptionExt;
 
-use super::fetch::Bounds;
+use super::fetch::{Bounds, Fetched, Isolation};
 use super::offsets::{EARLIEST, LATEST};
 use super::{AskKafka, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name, version};
 
 /// Most bytes that are read to learn the time of one record; a broker gives a whole batch in any case.
 const ONE_RECORD: usize = 1 << 10;
+/// Most offsets behind a group's position that are looked at for a record; what is longer is taken for records.
+const MOST_LOOKED_AT: i64 = 1_000;
+/// How much one such look may bring; where nothing can be consumed yet, it is not waited for.
+const LOOK: Bounds = Bounds { bytes: 64 << 10, wait: Duration::from_millis(10) };
+/// Most looks at one topic.
+const MOST_LOOKS: usize = 4;
 /// Most questions for the times of first records: of more partitions that are behind, those of the rest stay unknown.
 const MOST_QUESTIONS: usize = 16;
 
@@ -28,6 +35,9 @@ pub struct PartitionLag {
     pub end: Option<i64>,
     /// Offset that the group reads next; `None`: it has committed nothing here.
     pub committed: Option<i64>,
+    /// Whether nothing up to the end is left to be consumed although the group has not committed the end: these offsets mark
+    /// the ends of transactions, or hold records of aborted ones, and a consumer that gets no record commits nothing.
+    pub nothing_left: bool,
     /// Time of the first record that is not committed, in milliseconds since 1970; `None`: unknown, or there is none.
     pub waiting_since: Option<i64>,
 }
@@ -47,6 +57,9 @@ impl PartitionLag {
     /// Returns the number of offsets that are not committed; `None`: unknown. Offsets that retention has removed do not
     /// count.
     pub fn records(&self) -> Option<i64> {
+        if self.nothing_left {
+            return Some(0);
+        }
         let position = self.committed?.max(self.start?);
         Some((self.end? - position).max(0))
     }
@@ -76,9 +89,13 @@ impl Kafka {
                 start: starts.get(index).copied(),
                 end: ends.get(index).copied(),
                 committed: committed.get(&(topic.to_owned(), *index)).copied(),
+                nothing_left: false,
                 waiting_since: None,
             })
             .collect();
+        let rest = |lag: &PartitionLag| Some((lag.partition, lag.committed.max(lag.start)?..lag.end?));
+        let nothing_left = self.nothing_left(topic, &lags.iter().filter_map(rest).collect()).await?;
+        lags.iter_mut().for_each(|lag| lag.nothing_left = nothing_left.contains(&lag.partition));
         let behind = lags.iter().filter(|lag| lag.records().is_some_and(|records| records > 0));
         let mut waiting: BTreeMap<i32, i64> =
             behind.filter_map(|lag| Some((lag.partition, lag.committed?.max(lag.start?)))).collect();
@@ -98,6 +115,38 @@ impl Kafka {
             }
         }
         Ok(lags)
+    }
+
+    /// Returns the partitions in which none of the offsets of a rest holds a record that can be consumed. Long rests are not
+    /// looked at.
+    async fn nothing_left(
+        &mut self,
+        topic: &str,
+        rests: &BTreeMap<i32, Range<i64>>,
+    ) -> Result<BTreeSet<i32>, AskKafka> {
+        let short = rests.iter().filter(|(_, rest)| (1..=MOST_LOOKED_AT).contains(&(rest.end - rest.start)));
+        let mut unknown: BTreeMap<i32, i64> = short.map(|(index, rest)| (*index, rest.start)).collect();
+        let mut nothing = BTreeSet::new();
+        for _ in 0..MOST_LOOKS {
+            let before = unknown.clone();
+            let fetched = self.fetch_as(topic, &unknown, &LOOK, Isolation::Committed).await?;
+            unknown.retain(|index, position| match fetched.get(index).map(|fetched| look(fetched, rests[index].end)) {
+                Some(Look::Record) => false,
+                Some(Look::Nothing) => {
+                    nothing.insert(*index);
+                    false
+                }
+                Some(Look::Further(next)) => {
+                    *position = next;
+                    true
+                }
+                None => true,
+            });
+            if unknown.is_empty() || unknown == before {
+                break;
+            }
+        }
+        Ok(nothing)
     }
 
     pub(super) async fn group(&mut self, group: &str) -> Result<GroupFacts, AskKafka> {
@@ -127,13 +176,18 @@ impl Kafka {
             let starts = self.offsets(facts, topic, EARLIEST).await?;
             let ends = self.offsets(facts, topic, LATEST).await?;
             let mut position = Position::default();
+            let mut rests = BTreeMap::new();
             for (index, end) in ends {
                 let start = starts.get(&index).copied().unwrap_or(0);
                 let committed = committed.get(&(topic.clone(), index)).copied();
                 position.end += end;
                 position.committed += committed.unwrap_or(0);
-                position.lag += (end - committed.unwrap_or(start).max(start)).max(0);
+                rests.insert(index, committed.unwrap_or(start).max(start)..end);
             }
+            // What cannot be looked at counts.
+            let nothing_left = self.nothing_left(topic, &rests).await.unwrap_or_default();
+            rests.retain(|index, _| !nothing_left.contains(index));
+            position.lag = rests.values().map(|rest| (rest.end - rest.start).max(0)).sum();
             positions.insert(topic.clone(), position);
         }
         Ok(positions)
@@ -176,12 +230,55 @@ impl Kafka {
     }
 }
 
+/// What a look at a rest has found.
+#[derive(Debug, Eq, PartialEq)]
+enum Look {
+    /// A record that can be consumed.
+    Record,
+    /// Nothing up to the end.
+    Nothing,
+    /// Nothing before this offset.
+    Further(i64),
+}
+
+/// Judges what was fetched from a rest on, which ends before `end`.
+fn look(fetched: &Fetched, end: i64) -> Look {
+    if fetched.records.first().is_some_and(|record| record.offset < end) {
+        return Look::Record;
+    }
+    if fetched.next >= end { Look::Nothing } else { Look::Further(fetched.next) }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::fetch::Record;
     use super::*;
 
+    fn fetched(offsets: &[i64], next: i64) -> Fetched {
+        let record =
+            |offset: &i64| Record { partition: 0, offset: *offset, time: None, key: None, value: None, headers: Vec::new() };
+        Fetched { records: offsets.iter().map(record).collect(), next }
+    }
+
+    #[test]
+    fn a_rest_without_records_is_nothing_and_one_with_any_is_not() {
+        assert_eq!(look(&fetched(&[], 25), 25), Look::Nothing);
+        assert_eq!(look(&fetched(&[24], 25), 25), Look::Record);
+        assert_eq!(look(&fetched(&[], 24), 25), Look::Further(24));
+        // Came after the end was asked for.
+        assert_eq!(look(&fetched(&[25], 26), 25), Look::Nothing);
+    }
+
+    #[test]
+    fn offsets_without_records_are_no_lag_and_nothing_waits() {
+        let left = PartitionLag { nothing_left: true, ..lag(Some(24), None) };
+        assert_eq!((left.records(), left.waited(3_500)), (Some(0), Some(Duration::ZERO)));
+        // The control: the same offset, if it is a record.
+        assert_eq!((lag(Some(24), None).records(), lag(Some(24), None).waited(3_500)), (Some(1), None));
+    }
+
     fn lag(committed: Option<i64>, waiting_since: Option<i64>) -> PartitionLag {
-        PartitionLag { partition: 0, start: Some(10), end: Some(25), committed, waiting_since }
+        PartitionLag { partition: 0, start: Some(10), end: Some(25), committed, nothing_left: false, waiting_since }
     }
 
     #[test]

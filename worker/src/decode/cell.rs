@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use millrace_terms::{ColumnType, TypeSettings, fields_of};
+use millrace_terms::{ColumnType, EpochUnit, TypeSettings, fields_of};
 use uuid::Uuid;
 
 use super::fault::Fault;
@@ -79,6 +79,23 @@ impl<'record> Cell<'record> {
             | ColumnType::Frozen(_) => return nested::encode(column_type, types, text).map(Self::Encoded),
         };
         cell.ok_or_else(|| Fault::value(wanted(column_type, types), text))
+    }
+
+    /// Reads the text of one JSON value as a timestamp whose integers count a unit.
+    pub(super) fn parse_timestamp(unit: EpochUnit, text: &'record str) -> Result<Self, Box<Fault>> {
+        if text == "null" {
+            return Ok(Self::Null);
+        }
+        let millis = match string(text) {
+            Some(text) => moment::timestamp(&text),
+            None => integer(text).and_then(|count| moment::epoch(count, unit)),
+        };
+        millis.map(Self::Timestamp).ok_or_else(|| {
+            let unit = unit.name();
+            let wanted =
+                format!("timestamp, a JSON string such as \"2024-02-29T23:59:59.999Z\" or an integer of {unit}");
+            Fault::value(wanted, text)
+        })
     }
 
     /// Hands over the value as the native protocol has it; nothing, if there is no value.

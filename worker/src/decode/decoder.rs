@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_sql::{Failure, Plan, Scratch, Value};
-use millrace_terms::{Problem, QuerySettings, SqlSettings, TableSettings};
+use millrace_terms::{Problem, QuerySettings, SqlSettings, TableSettings, Tombstones};
 use snafu::Snafu;
 
+use super::key::RowKey;
 use super::{Cell, Table, present};
 use crate::rejection::{
     BadColumnSnafu, BadConditionSnafu, BadFieldSnafu, NotJsonSnafu, Rejection, TooManyRowsSnafu, excerpt, hearsay,
@@ -31,6 +32,8 @@ pub struct Decoder {
     query: String,
     table: Table,
     plan: Option<Arc<Plan>>,
+    tombstones: Tombstones,
+    row_key: RowKey,
 }
 
 /// What records have become.
@@ -42,7 +45,10 @@ pub struct Decoded<'record> {
     pub rows: Vec<usize>,
     /// Records that can never be written.
     pub rejected: Vec<(usize, Rejection)>,
-    /// How many records are sound and have no row: WHERE drops all of them, or there is nothing to unnest.
+    /// Records without a value, each of which deletes the row that its key names.
+    pub deleting: Vec<usize>,
+    /// How many records are sound and have no row: WHERE drops all of them, there is nothing to unnest, or they have no
+    /// value and are skipped.
     pub filtered: usize,
 }
 
@@ -52,9 +58,12 @@ const UNNESTED: usize = 16 << 10;
 impl Decoder {
     /// Takes over a query from the settings; compiles its SQL, once.
     pub fn new(settings: &QuerySettings) -> Result<Self, CompileSql> {
-        let QuerySettings { name, from, into, sql, write_timestamp_base: _ } = settings;
+        let QuerySettings { name, from, into, sql, records, write_timestamp_base: _ } = settings;
+        let tombstones = records.tombstones;
         let plan = sql.as_ref().map(|sql| compile(sql, from, into)).transpose()?;
-        Ok(Self { query: name.clone(), table: Table::new(into), plan: plan.map(Arc::new) })
+        let table = Table::new(into).reading(records);
+        let row_key = RowKey::of(&table);
+        Ok(Self { query: name.clone(), table, plan: plan.map(Arc::new), tombstones, row_key })
     }
 
     /// Returns the table that the rows are for.
@@ -65,6 +74,16 @@ impl Decoder {
     /// Returns whether a record may become many rows.
     pub fn multiplies(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.unnests())
+    }
+
+    /// Returns whether a record without a value deletes a row.
+    pub fn deletes(&self) -> bool {
+        self.tombstones == Tombstones::Delete
+    }
+
+    /// Reads a record's key into the cells of the primary key, in the order of the table's columns.
+    pub fn row_key<'record>(&self, key: Option<&'record [u8]>) -> Result<Vec<Cell<'record>>, Rejection> {
+        self.row_key.read(key)
     }
 
     /// Returns how many of the records, given by their lengths, are decoded together: all of them, unless each may
@@ -109,7 +128,7 @@ impl Decoder {
         for (record, payload) in payloads.enumerate() {
             match decode(&mut decoded.cells, payload) {
                 Ok(()) => decoded.rows.push(record),
-                Err(rejection) => decoded.rejected.push((record, rejection)),
+                Err(rejection) => self.refuse(&mut decoded, record, payload, rejection),
             }
         }
         decoded
@@ -145,11 +164,11 @@ impl Decoder {
         let mut records = Vec::new();
         for (record, payload) in payloads.enumerate() {
             match present(payload) {
-                Ok(payload) => {
+                Ok(present) => {
                     sound.push(record);
-                    records.push(payload);
+                    records.push(present);
                 }
-                Err(rejection) => decoded.rejected.push((record, rejection)),
+                Err(rejection) => self.refuse(&mut decoded, record, payload, rejection),
             }
         }
         let outcomes = plan.rows(&records, |column, value| self.cell(column, value));
@@ -169,6 +188,16 @@ impl Decoder {
             }
         }
         decoded
+    }
+
+    /// Notes what becomes of a record that is no row. Here, and not before each record is decoded, since most have a
+    /// value.
+    fn refuse(&self, decoded: &mut Decoded<'_>, record: usize, payload: Option<&[u8]>, rejection: Rejection) {
+        match self.tombstones {
+            Tombstones::Skip if payload.is_none() => decoded.filtered += 1,
+            Tombstones::Delete if payload.is_none() => decoded.deleting.push(record),
+            _ => decoded.rejected.push((record, rejection)),
+        }
     }
 
     fn cell<'record>(&self, column: usize, value: Value<'record>) -> Result<Cell<'record>, String> {

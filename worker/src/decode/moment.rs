@@ -1,6 +1,7 @@
 //! Text → date, time of day, instant and duration, as the native protocol counts them. Pure.
 
 use chrono::{DateTime, NaiveDate};
+use millrace_terms::EpochUnit;
 
 use super::vint;
 
@@ -50,6 +51,18 @@ fn nanoseconds(fraction: &str) -> Option<i64> {
 pub(super) fn timestamp(text: &str) -> Option<i64> {
     // The usual form first: chrono's reader takes several times as long, and knows leap seconds beside.
     usual(text).or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis()))
+}
+
+/// Returns an integer that counts a unit from the Unix epoch on as milliseconds. A part of a millisecond is cut off
+/// toward the past, as the finer digits of a text are.
+pub(super) fn epoch(count: i128, unit: EpochUnit) -> Option<i64> {
+    let millis = match unit {
+        EpochUnit::Seconds => count.checked_mul(1_000)?,
+        EpochUnit::Milliseconds => count,
+        EpochUnit::Microseconds => count.div_euclid(1_000),
+        EpochUnit::Nanoseconds => count.div_euclid(1_000_000),
+    };
+    i64::try_from(millis).ok()
 }
 
 fn usual(text: &str) -> Option<i64> {
@@ -321,6 +334,31 @@ mod tests {
         ] {
             assert_eq!(timestamp(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn integers_count_what_the_column_says() {
+        use EpochUnit as Unit;
+        for (count, unit, millis) in [
+            (1_704_164_645, Unit::Seconds, Some(1_704_164_645_000)),
+            (-1, Unit::Seconds, Some(-1_000)),
+            (1_704_164_645_678, Unit::Milliseconds, Some(1_704_164_645_678)),
+            (1_704_164_645_678_999, Unit::Microseconds, Some(1_704_164_645_678)),
+            (-1, Unit::Microseconds, Some(-1)),
+            (-1_000, Unit::Microseconds, Some(-1)),
+            (-1_001, Unit::Microseconds, Some(-2)),
+            (1_704_164_645_678_999_999, Unit::Nanoseconds, Some(1_704_164_645_678)),
+            // Beyond 64 bits, and in range all the same.
+            (10_000_000_000_000_000_000, Unit::Nanoseconds, Some(10_000_000_000_000)),
+            (i128::from(i64::MAX), Unit::Milliseconds, Some(i64::MAX)),
+            (i128::from(i64::MAX) + 1, Unit::Milliseconds, None),
+            (i128::from(i64::MAX), Unit::Seconds, None),
+            (i128::MAX, Unit::Seconds, None),
+        ] {
+            assert_eq!(epoch(count, unit), millis, "{count} {unit:?}");
+        }
+        // As the digits of a text.
+        assert_eq!(epoch(-998_999, Unit::Microseconds), timestamp("1969-12-31 23:59:59.001001"));
     }
 
     proptest! {

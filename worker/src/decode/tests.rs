@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use millrace_terms::{ColumnSettings, ColumnType, TableSettings};
+use millrace_terms::{ColumnSettings, ColumnType, EpochUnit, RecordSettings, TableSettings, UnknownFields};
 use rstest::rstest;
 
 use super::*;
@@ -189,4 +189,54 @@ fn a_field_twice_is_refused() {
 fn not_json_wins_over_an_earlier_finding() {
     let rejection = people().decode(Some(b"{\"shoe\":1, oops")).expect_err("not JSON");
     assert_eq!(rejection.reason(), "NotJson");
+}
+
+fn ignoring() -> Table {
+    people().reading(&RecordSettings { unknown_fields: UnknownFields::Ignore, ..RecordSettings::default() })
+}
+
+#[test]
+fn a_field_without_a_column_is_ignored_where_the_query_says_so() {
+    let ignoring = ignoring();
+    // Before, between and behind the columns, which must not disturb what is learned of their order; twice, to use it.
+    let payload = format!(r#"{{"new":[1],"id":"{ID}","nick":"t","name":"Tom","age":3,"new2":{{}}}}"#);
+    for _ in 0..2 {
+        let row = ignoring.decode(Some(payload.as_bytes())).expect("a good record");
+        let id = Cell::Uuid(ID.parse().expect("a UUID"));
+        assert_eq!(row, [id, Cell::Text("Tom".into()), Cell::Int(3)]);
+    }
+    // The control: by default such a record is refused.
+    let rejection = people().decode(Some(payload.as_bytes())).expect_err("unknown fields");
+    assert_eq!(rejection.reason(), "UnknownField");
+}
+
+#[test]
+fn what_is_ignored_hides_nothing_else_that_is_wrong() {
+    let ignoring = ignoring();
+    for (payload, reason) in [
+        (format!(r#"{{"id":"{ID}","age":1,"new":1,"age":2}}"#), "RepeatedField"),
+        (r#"{"ID":"1","new":1}"#.to_owned(), "MissingKey"),
+        (format!(r#"{{"id":"{ID}","new":1,"age":"x"}}"#), "BadValue"),
+        (format!(r#"{{"id":"{ID}","new":oops}}"#), "NotJson"),
+    ] {
+        let rejection = ignoring.decode(Some(payload.as_bytes())).expect_err("a bad record");
+        assert_eq!(rejection.reason(), reason, "{payload}");
+    }
+}
+
+#[test]
+fn integers_of_a_timestamp_count_what_the_query_says() {
+    let columns = [("id", ColumnType::Int), ("at", ColumnType::Timestamp), ("seen", ColumnType::Timestamp)];
+    let units = [("at".to_owned(), EpochUnit::Microseconds)].into();
+    let records = RecordSettings { epoch_units: units, ..RecordSettings::default() };
+    let table = table(&columns).reading(&records);
+    let row = table.decode(Some(br#"{"id":1,"at":1704164645678999,"seen":1704164645678}"#)).expect("a good record");
+    assert_eq!(row[1..], [Cell::Timestamp(1_704_164_645_678), Cell::Timestamp(1_704_164_645_678)]);
+    let row = table.decode(Some(br#"{"id":1,"at":"1970-01-01T00:00:01Z","seen":null}"#)).expect("a good record");
+    assert_eq!(row[1..], [Cell::Timestamp(1_000), Cell::Null]);
+    let rejection = table.decode(Some(br#"{"id":1,"at":1.5}"#)).expect_err("a fraction");
+    assert_eq!(
+        rejection.to_string(),
+        "field 'at' wants timestamp, a JSON string such as \"2024-02-29T23:59:59.999Z\" or an integer of microseconds, not 1.5"
+    );
 }

@@ -40,7 +40,7 @@ impl<'record> Cell<'record> {
     }
 
     /// Returns the cell with a text of its own.
-    fn into_owned<'other>(self) -> Cell<'other> {
+    pub(super) fn into_owned<'other>(self) -> Cell<'other> {
         match self {
             Self::Unset => Cell::Unset,
             Self::Null => Cell::Null,

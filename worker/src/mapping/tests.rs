@@ -148,3 +148,23 @@ fn expressions_that_do_not_compile_are_refused_with_their_place() {
     };
     assert!(error.to_string().starts_with("source 'randomuser': field 'id' has more than 256 operators"), "{error}");
 }
+
+#[test]
+fn a_record_with_a_null_value_has_the_key_of_those_that_it_ends() {
+    let plain = mapping("id", &[]);
+    for key in ["ann", "\"ann\"", r#"{"id":"ann"}"#, r#"{"line":1,"id":"ann"}"#] {
+        assert_eq!(plain.ended_key(key.as_bytes()), Ok("ann".to_owned()), "{key}");
+    }
+    assert_eq!(plain.ended_key(br#"{"id":1.50}"#), Ok("1.50".to_owned()));
+    assert_eq!(plain.ended_key(b"1.50"), Ok("1.50".to_owned()));
+    // The same record with a value has this key.
+    assert_eq!(encode(&plain, &json!({"id": "ann"})).expect("it maps").key, "ann");
+    let said = |key: &[u8]| plain.ended_key(key).expect_err("no key").to_string();
+    assert_eq!(said(b""), "the key field 'id' is empty");
+    assert_eq!(said(br#"{"name":"ann"}"#), "the key field 'id' is absent");
+    assert_eq!(said(br#"{"id":{}}"#), "the key field 'id' is nested");
+    assert!(said(br#"{"id":"ann""#).starts_with("the record cannot be read: "));
+    assert!(said(b"\xff").starts_with("the record cannot be read: "));
+    let computed = mapping("id", &[("id", "record.login.uuid")]).ended_key(b"ann").expect_err("no value");
+    assert!(computed.to_string().contains("'fields' cannot compute its key"), "{computed}");
+}

@@ -161,17 +161,30 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
     /// acknowledged at the first attempt.
     async fn settle_portion(&self, handful: &Handful, portion: Portion<'_>, abandoned: &mut Vec<usize>) -> bool {
         let Portion { query: index, first, begins, begun, decoded } = portion;
-        let Decoded { cells, rows, rejected, filtered } = decoded;
+        let Decoded { cells, rows, rejected, deleting, filtered } = decoded;
         let query = &self.queries[index];
         if filtered > 0 {
             self.telemetry.records_filtered(&query.name, filtered);
         }
-        let rejected = rejected.into_iter().map(|(record, rejection)| (first + record, rejection)).collect();
+        let mut rejected: Vec<(usize, Rejection)> =
+            rejected.into_iter().map(|(record, rejection)| (first + record, rejection)).collect();
+        let mut keys = Vec::new();
+        for record in deleting.into_iter().map(|record| first + record) {
+            match query.decoder.row_key(handful.records[record].key()) {
+                Ok(key) => keys.push((record, key)),
+                Err(rejection) => rejected.push((record, rejection)),
+            }
+        }
         let mut rows: Vec<Row<'_>> = rows
             .into_iter()
             .zip(cells.chunks_exact(query.table().columns().len()))
             .map(|(record, cells)| self.row(handful, query, first + record, cells))
             .collect();
+        rows.extend(keys.iter().map(|(record, key)| Row {
+            deletes: true,
+            bytes: handful.records[*record].key().map_or(0, <[u8]>::len),
+            ..self.row(handful, query, *record, key)
+        }));
         let mut failed = false;
         let mut refused = Vec::new();
         let writes = async {
@@ -223,7 +236,7 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
             true => cells.iter().filter_map(|cell| cell.encoded(<[u8]>::len)).sum(),
             false => consumed.payload().map_or(0, <[u8]>::len),
         };
-        Row { record, cells, timestamp, bytes }
+        Row { record, cells, deletes: false, timestamp, bytes }
     }
 
     /// Writes the rows of one request until each is acknowledged, refused or abandoned.

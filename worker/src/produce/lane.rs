@@ -261,23 +261,34 @@ impl<P: Publisher> Road<P> {
     /// Maps and encodes a record.
     fn map(&self, read: Read) -> Result<Outgoing, Box<Rejected>> {
         let number = self.records.given();
-        let fetched = read.map_err(|Unreadable { problem, bytes, length, headers }| {
-            let rejection = ReadRecordSnafu { problem }.build();
-            Box::new(Rejected { rejection, bytes, length, place: headers, number })
-        })?;
-        match self.mapping.encode(&fetched.record) {
-            Ok(Encoded { key, payload }) => {
-                let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
-                headers.extend(fetched.headers);
-                headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
-                Ok(Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload: Some(payload), headers })
+        let fetched = match read {
+            Ok(fetched) => fetched,
+            Err(Unreadable { problem, ends, bytes, length, headers }) => {
+                let key = match ends {
+                    Some(key) => self.mapping.ended_key(&key),
+                    None => ReadRecordSnafu { problem }.fail(),
+                };
+                return match key {
+                    Ok(key) => Ok(self.outgoing(key, None, headers)),
+                    Err(rejection) => Err(Box::new(Rejected { rejection, bytes, length, place: headers, number })),
+                };
             }
+        };
+        match self.mapping.encode(&fetched.record) {
+            Ok(Encoded { key, payload }) => Ok(self.outgoing(key, Some(payload), fetched.headers)),
             Err(rejection) => {
                 let bytes = fetched.record.get().as_bytes().to_vec();
                 let length = bytes.len() as u64;
                 Err(Box::new(Rejected { rejection, bytes, length, place: fetched.headers, number }))
             }
         }
+    }
+
+    fn outgoing(&self, key: String, payload: Option<Vec<u8>>, place: Vec<Header>) -> Outgoing {
+        let mut headers = vec![Header::text(SOURCE_HEADER, self.name.as_str())];
+        headers.extend(place);
+        headers.extend(self.once.iter().flat_map(|once| once.headers.iter().cloned()));
+        Outgoing { topic: self.topic.clone(), key: Some(key.into_bytes()), payload, headers }
     }
 
     /// Counts and logs a rejection; returns its dead letter, unless the same record has one already.

@@ -1,8 +1,8 @@
 //! Settings survive the way through YAML, and wrong ones are refused with their path.
 
 use millrace_terms::{
-    CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, FileFormat, GeneratorSettings, KafkaSettings,
-    PipelineName, SqlSettings, StartAt, TableSettings, TypeSettings,
+    CassandraSettings, ColumnSettings, ColumnType, Consistency, Duration, EpochUnit, FileFormat, GeneratorSettings,
+    KafkaSettings, PipelineName, RecordSettings, SqlSettings, StartAt, TableSettings, Tombstones, TypeSettings,
 };
 use proptest::prelude::*;
 
@@ -104,6 +104,7 @@ fn query(from: &str) -> QuerySettings {
             types: Vec::new(),
         },
         sql: None,
+        records: RecordSettings::default(),
         write_timestamp_base: 1,
     }
 }
@@ -212,6 +213,27 @@ fn polled_sources_are_shared_and_pushed_ones_run_everywhere() {
     let names = |ordinal| settings.share(ordinal).iter().map(|source| source.name.clone()).collect::<Vec<_>>();
     assert_eq!([names(0), names(1), names(2)], [vec!["a", "c", "e"], vec!["b", "c"], vec!["c", "d"]]);
     assert_eq!(names(3), ["c"]);
+}
+
+#[test]
+fn rows_are_not_deleted_beside_sql() {
+    let mut settings = process();
+    settings.queries[0].records.tombstones = Tombstones::Delete;
+    assert!(settings.check().is_ok());
+    settings.queries[0].sql = Some(SqlSettings { text: "SELECT id".to_owned(), columns: Vec::new() });
+    let said = settings.check().expect_err("wrong settings").to_string();
+    assert!(said.contains("queries[0].records.tombstones") && said.contains("must not be Delete beside sql"), "{said}");
+}
+
+#[test]
+fn only_timestamp_columns_have_units() {
+    let mut settings = process();
+    settings.queries[0].into.columns.push(column("at", "timestamp"));
+    settings.queries[0].records.epoch_units = [("at".to_owned(), EpochUnit::Seconds)].into();
+    assert!(settings.check().is_ok());
+    settings.queries[0].records.epoch_units = [("id".to_owned(), EpochUnit::Seconds)].into();
+    let said = settings.check().expect_err("wrong settings").to_string();
+    assert!(said.contains("queries[0].records.epochUnits.id"), "{said}");
 }
 
 #[test]

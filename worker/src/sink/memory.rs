@@ -30,6 +30,8 @@ type StoredRow = BTreeMap<String, (i64, String)>;
 #[derive(Debug, Default)]
 struct State {
     rows: Vec<BTreeMap<String, StoredRow>>,
+    /// Timestamp of the last delete of each row, by query and key.
+    deleted: Vec<BTreeMap<String, i64>>,
     /// Stands in for the server's clock.
     clock: i64,
     writes: u64,
@@ -63,7 +65,8 @@ impl MemorySink {
     /// Makes empty tables, one for each query.
     pub fn new(tables: Vec<Table>) -> Self {
         let rows = vec![BTreeMap::new(); tables.len()];
-        let state = Mutex::new(State { rows, ..State::default() });
+        let deleted = vec![BTreeMap::new(); tables.len()];
+        let state = Mutex::new(State { rows, deleted, ..State::default() });
         Self { shared: Arc::new(Shared { tables, state, resumed: Notify::new() }) }
     }
 
@@ -127,7 +130,10 @@ impl MemorySink {
     }
 
     fn key(&self, query: usize, row: &Row<'_>) -> String {
-        let key: Vec<String> = self.shared.tables[query].key_columns().map(|index| text(&row.cells[index])).collect();
+        let key: Vec<String> = match row.deletes {
+            true => row.cells.iter().map(text).collect(),
+            false => self.shared.tables[query].key_columns().map(|index| text(&row.cells[index])).collect(),
+        };
         key.join("/")
     }
 
@@ -135,7 +141,23 @@ impl MemorySink {
         state.clock += 1;
         state.writes += 1;
         let timestamp = row.timestamp.unwrap_or(state.clock);
-        let stored = state.rows[query].entry(self.key(query, row)).or_default();
+        let key = self.key(query, row);
+        if row.deletes {
+            let last = state.deleted[query].entry(key.clone()).or_insert(timestamp);
+            *last = timestamp.max(*last);
+            if let Some(stored) = state.rows[query].get_mut(&key) {
+                stored.retain(|_, (written, _)| *written > timestamp);
+                if stored.is_empty() {
+                    state.rows[query].remove(&key);
+                }
+            }
+            return;
+        }
+        // Of a write and a delete with one timestamp, the delete counts.
+        if state.deleted[query].get(&key).is_some_and(|deleted| timestamp <= *deleted) {
+            return;
+        }
+        let stored = state.rows[query].entry(key).or_default();
         for ((name, _), cell) in self.shared.tables[query].columns().zip(row.cells) {
             let newer = stored.get(name).is_none_or(|(stored, _)| timestamp >= *stored);
             if newer && *cell != Cell::Unset {

@@ -34,6 +34,8 @@ pub struct Fetched {
 pub struct Unreadable {
     /// What is wrong.
     pub problem: String,
+    /// Key of a record whose value is null in its topic, which ends what has this key. Absent: it is another record.
+    pub ends: Option<Vec<u8>>,
     /// The bytes, or a part of them. Empty: there are none to keep.
     pub bytes: Vec<u8>,
     /// How many bytes there are.
@@ -81,7 +83,7 @@ impl Default for Origin {
 impl Unreadable {
     /// Makes one of which all bytes are there.
     pub fn new(problem: impl Into<String>, bytes: &[u8], headers: Vec<Header>) -> Self {
-        Self { problem: problem.into(), bytes: bytes.to_vec(), length: bytes.len() as u64, headers }
+        Self { problem: problem.into(), ends: None, bytes: bytes.to_vec(), length: bytes.len() as u64, headers }
     }
 }
 

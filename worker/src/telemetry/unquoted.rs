@@ -23,6 +23,9 @@ pub(super) fn of_source(rejection: &MapRecord) -> String {
 pub(super) fn of_query(rejection: &Rejection) -> String {
     match rejection {
         Rejection::NotJson { .. } => "the record is not a JSON object".to_owned(),
+        Rejection::BadKey { table, .. } => {
+            format!("the record has no value, and its key does not name a row of table '{table}'")
+        }
         Rejection::UnknownField { table, .. } => format!("table '{table}' has no column for a field"),
         Rejection::UnknownElement { path, type_name } => {
             format!("field '{}': type '{type_name}' has no such field", column(path))
@@ -57,6 +60,7 @@ mod tests {
         vec![
             Rejection::NotJson { problem: text(SECRET) },
             Rejection::MissingKey { column: text("id"), table: table.clone(), state: "null" },
+            Rejection::BadKey { table: table.clone(), problem: text(SECRET) },
             Rejection::UnknownField { field: text(SECRET), table },
             Rejection::UnknownElement { path: format!("a[\"{SECRET}\"].b"), type_name: text("address") },
             Rejection::BadValue { column: format!("tags.{SECRET}"), wanted: "an int".into(), excerpt: text(SECRET) },
@@ -78,7 +82,7 @@ mod tests {
             let said = of_query(&rejection);
             assert!(!said.contains(SECRET) && !said.is_empty(), "{said}");
         }
-        assert_eq!(quoting, 8, "the whole messages do quote, so this test can fail");
+        assert_eq!(quoting, 9, "the whole messages do quote, so this test can fail");
     }
 
     #[test]

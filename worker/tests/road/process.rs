@@ -1,11 +1,12 @@
 //! Road two: whatever goes wrong, every record ends as one row or one dead letter before its offset is committed.
 
 mod sql;
+mod tombstones;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, TableSettings};
+use millrace_terms::{ColumnSettings, ColumnType, QuerySettings, RecordSettings, TableSettings};
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::health::{Health, Readiness};
@@ -41,6 +42,7 @@ fn query() -> Query {
             types: Vec::new(),
         },
         sql: None,
+        records: RecordSettings::default(),
         write_timestamp_base: 1_000_000,
     })
     .expect("a good query")

@@ -5,11 +5,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{CustomResourceExt, ResourceExt};
 use kube_cel::{ErrorKind, Validator};
 use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate, validate_run, validate_sources};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Fault;
-use super::places::{Place, Places, documents};
+use super::places::{Places, documents};
 use super::schema::{mismatches, without_nulls};
 
 /// What there is to say of one text.
@@ -92,16 +91,8 @@ pub(super) fn check(texts: &[&str]) -> Vec<Checked> {
 
 /// Reads the documents of a text, each with its places; empty ones are left out.
 fn read(text: &str) -> Result<Vec<(Value, Places)>, Fault> {
-    let places = documents(text).map_err(|(place, message)| Fault::new("", message, place))?;
-    let mut values = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        values.push(Value::deserialize(document).map_err(|error| {
-            let at = error.location().map(|at| Place { line: at.line(), column: at.column(), length: 1 });
-            Fault::new("", format!("this is no YAML: {error}"), at.unwrap_or(Place::START))
-        })?);
-    }
-    let both = values.into_iter().zip(places);
-    Ok(both.filter(|(value, _)| !value.is_null()).collect())
+    let found = documents(text).map_err(|(place, message)| Fault::new("", message, place))?;
+    Ok(found.into_iter().filter(|(value, _)| !value.is_null()).collect())
 }
 
 fn kind(crd: &CustomResourceDefinition) -> Kind {
@@ -156,7 +147,7 @@ fn admitted(document: Value, kind: &Kind, validator: &Validator, places: &Places
     if !found.is_empty() {
         let faults = found.iter().map(|found| {
             let place = if found.of_name { places.of_key(&found.path) } else { places.of_value(&found.path) };
-            Fault::new(&found.path, &found.message, place)
+            Fault::new(&found.path, told(&found.message, &found.path, places), place)
         });
         return (value, faults.collect());
     }
@@ -169,11 +160,19 @@ fn admitted(document: Value, kind: &Kind, validator: &Validator, places: &Places
             .filter(|error| error.kind == ErrorKind::ValidationFailure)
             .map(|error| {
                 let path = path_of(&error.field_path, &error.message, places);
-                Fault::new(&path, error.message, places.of_value(&path))
+                Fault::new(&path, told(&error.message, &path, places), places.of_value(&path))
             })
             .collect(),
     };
     (value, faults)
+}
+
+/// Adds what kubectl reads otherwise than it looks at the field, which may be the whole cause.
+fn told(message: &str, path: &str, places: &Places) -> String {
+    match places.reading(path) {
+        Some(reading) => format!("{message}; {reading}"),
+        None => message.to_owned(),
+    }
 }
 
 /// Returns the field that a rule is about. Rules of the whole resource begin their message with it.
@@ -188,7 +187,7 @@ fn path_of(path: &str, message: &str, places: &Places) -> String {
 fn faults_of(rejected: &[Rejected], places: &Places) -> Vec<Fault> {
     let fault = |rejected: &Rejected| Fault {
         expression: rejected.excerpt.clone(),
-        ..Fault::new(&rejected.path, &rejected.message, places.of_value(&rejected.path))
+        ..Fault::new(&rejected.path, told(&rejected.message, &rejected.path, places), places.of_value(&rejected.path))
     };
     rejected.iter().map(fault).collect()
 }

@@ -1,6 +1,6 @@
 //! Records through queries with SQL, to cells.
 
-use millrace_terms::{ColumnSettings, StreamColumn, StreamType};
+use millrace_terms::{ColumnSettings, RecordSettings, StreamColumn, StreamType, Tombstones};
 use rstest::rstest;
 
 use super::*;
@@ -9,6 +9,10 @@ use crate::decode::LARGEST_RECORD;
 const ID: &str = "0f3e6a52-6f0b-4c58-9f0e-7b1f0c6f2a11";
 
 fn decoder(sql: &str) -> Decoder {
+    decoder_with(sql, Tombstones::Reject)
+}
+
+fn decoder_with(sql: &str, tombstones: Tombstones) -> Decoder {
     let columns = [
         ("id", "uuid"),
         ("line", "int"),
@@ -51,6 +55,7 @@ fn decoder(sql: &str) -> Decoder {
             text: sql.to_owned(),
             columns: streams.map(|(name, column_type)| StreamColumn { name: name.to_owned(), column_type }).to_vec(),
         }),
+        records: RecordSettings { tombstones, ..RecordSettings::default() },
         write_timestamp_base: 1,
     };
     Decoder::new(&settings).unwrap_or_else(|error| panic!("{error}"))
@@ -64,10 +69,11 @@ type Outcome<'record> = Result<Vec<Vec<Cell<'record>>>, Rejection>;
 
 /// Returns what becomes of each record, after a look at the form of what decoding hands over.
 fn decode<'record>(decoder: &Decoder, records: &'record [&str]) -> Vec<Outcome<'record>> {
-    let Decoded { cells, rows, rejected, filtered } =
+    let Decoded { cells, rows, rejected, deleting, filtered } =
         decoder.decode(records.iter().map(|record| (*record != "none").then_some(record.as_bytes())));
     let width = decoder.table().columns().len();
     assert_eq!(cells.len(), rows.len() * width);
+    assert!(deleting.is_empty(), "with SQL nothing is deleted");
     let mut outcomes: Vec<Outcome<'_>> = records.iter().map(|_| Ok(Vec::new())).collect();
     for (record, cells) in rows.iter().zip(cells.chunks(width)) {
         outcomes[*record].as_mut().expect("no row yet").push(cells.to_vec());
@@ -141,6 +147,8 @@ fn a_projection_decodes_record_by_record() {
 #[case("split_part(name, ' ', 1) AS address", "address", r#"{"id":"ID","name":"::1 x"}"#, Ok("Inet(::1)"))]
 #[case("CAST(at AS date) AS day", "day", r#"{"id":"ID","at":86400000}"#, Ok("Date(1)"))]
 #[case("date_trunc('second', at) AS at", "at", r#"{"id":"ID","at":1999}"#, Ok("Timestamp(1000)"))]
+#[case("to_timestamp_seconds(n) AS at", "at", r#"{"id":"ID","n":2}"#, Ok("Timestamp(2000)"))]
+#[case("to_timestamp_micros(n) AS at", "at", r#"{"id":"ID","n":1999}"#, Ok("Timestamp(1)"))]
 #[case("n > 1 AS good", "good", r#"{"id":"ID","n":1}"#, Ok("Boolean(false)"))]
 #[case("n > 1 AS good", "good", r#"{"id":"ID"}"#, Ok("Null"))]
 #[case("upper(name) AS name", "score", r#"{"id":"ID","name":"a"}"#, Ok("Unset"))]
@@ -241,4 +249,44 @@ fn records_that_multiply_are_decoded_in_portions() {
     assert_eq!(unnesting.portion([1 << 20, 10].into_iter()), 1);
     let plain = decoder("SELECT id, n AS line FROM people WHERE n > 1");
     assert!(plain.portion([1 << 20; 100].into_iter()) >= 100);
+}
+
+#[test]
+fn a_record_without_a_value_is_skipped_where_the_query_says_so() {
+    // One record by record, one in a batch.
+    for sql in ["SELECT id, doc->'line' AS line FROM people", "SELECT id, n + 1 AS line FROM people"] {
+        let good = format!(r#"{{"id":"{ID}","n":2,"doc":{{"line":3}}}}"#);
+        let records = ["none", &good];
+        let skipping = decoder_with(sql, Tombstones::Skip);
+        assert_eq!(decode(&skipping, &records)[0], Ok(Vec::new()), "{sql}");
+        let rejecting = decoder_with(sql, Tombstones::Reject);
+        assert!(decode(&rejecting, &records)[0].is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn a_record_without_a_value_deletes_where_the_query_says_so() {
+    let settings = |tombstones| QuerySettings {
+        name: "people".to_owned(),
+        from: "people".to_owned(),
+        into: TableSettings {
+            name: "people".to_owned(),
+            columns: vec![ColumnSettings { name: "id".to_owned(), column_type: "text".parse().expect("a type") }],
+            primary_key: vec!["id".to_owned()],
+            types: Vec::new(),
+        },
+        sql: None,
+        records: RecordSettings { tombstones, ..RecordSettings::default() },
+        write_timestamp_base: 1,
+    };
+    let records = [None, Some(&br#"{"id":"a"}"#[..]), Some(&b""[..])];
+    for (tombstones, deleting, rejected, filtered) in
+        [(Tombstones::Delete, vec![0], 1, 0), (Tombstones::Skip, vec![], 1, 1), (Tombstones::Reject, vec![], 2, 0)]
+    {
+        let decoder = Decoder::new(&settings(tombstones)).expect("no SQL");
+        let decoded = decoder.decode(records.into_iter());
+        // An empty value is not a missing one.
+        assert_eq!((decoded.rows, decoded.deleting), (vec![1], deleting));
+        assert_eq!((decoded.rejected.len(), decoded.filtered), (rejected, filtered));
+    }
 }

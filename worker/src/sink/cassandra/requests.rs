@@ -117,7 +117,13 @@ mod tests {
     use super::*;
 
     fn rows(sizes: &[usize]) -> Vec<Row<'static>> {
-        let row = |(record, bytes): (usize, &usize)| Row { record, cells: &[], timestamp: None, bytes: *bytes };
+        let row = |(record, bytes): (usize, &usize)| Row {
+            record,
+            cells: &[],
+            deletes: false,
+            timestamp: None,
+            bytes: *bytes,
+        };
         sizes.iter().enumerate().map(row).collect()
     }
 

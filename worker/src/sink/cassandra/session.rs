@@ -24,7 +24,7 @@ use snafu::{ResultExt, Snafu};
 use super::super::{Row, WriteRows};
 use super::failure;
 use super::requests::{self, Bounds};
-use super::statement::{Mismatch, Values, check, insert, probe};
+use super::statement::{Mismatch, Values, check, delete, insert, probe};
 use crate::process::Query;
 
 /// Longest that one write may take before it counts as not acknowledged.
@@ -42,7 +42,7 @@ pub(super) enum OpenSession {
         #[snafu(source(from(NewSessionError, Box::new)))]
         source: Box<NewSessionError>,
     },
-    #[snafu(display("cannot prepare the insert of query '{query}'"))]
+    #[snafu(display("cannot prepare the statements of query '{query}'"))]
     Prepare {
         query: String,
         #[snafu(source(from(PrepareError, Box::new)))]
@@ -69,6 +69,8 @@ pub(super) struct Connection {
     keyspace: String,
     datacenter: String,
     statements: Vec<PreparedStatement>,
+    /// For each query what deletes a row; `None`: it deletes none.
+    deletes: Vec<Option<PreparedStatement>>,
     /// For each query a batch of its statement for each number of rows, from none on.
     batches: Vec<Vec<Batch>>,
     bounds: Bounds,
@@ -88,13 +90,19 @@ impl Connection {
         let session =
             builder(settings).build().await.context(ConnectSnafu { contact_points: contact_points.clone() })?;
         let mut statements = Vec::with_capacity(queries.len());
+        let mut deletes = Vec::with_capacity(queries.len());
         for query in queries {
             let text = insert(&settings.keyspace, query.table(), with_timestamp);
-            let prepared = session.prepare(text).await.context(PrepareSnafu { query: &query.name });
-            let mut prepared = prepared?;
+            let prepared = prepare(&session, query, text).await?;
             check(&prepared, query.table()).context(FitTableSnafu { query: &query.name })?;
-            prepared.set_is_idempotent(true);
             statements.push(prepared);
+            deletes.push(match query.decoder.deletes() {
+                true => {
+                    let text = delete(&settings.keyspace, query.table(), with_timestamp);
+                    Some(prepare(&session, query, text).await?)
+                }
+                false => None,
+            });
         }
         let bounds = Bounds::of_server(&session).await;
         Ok(Self {
@@ -104,6 +112,7 @@ impl Connection {
             keyspace: settings.keyspace.clone(),
             datacenter: settings.datacenter.clone(),
             statements,
+            deletes,
             bounds,
             queries: queries.to_vec(),
         })
@@ -112,11 +121,23 @@ impl Connection {
     /// Writes rows of one query in one request: a plain write of one row, an unlogged batch of several.
     pub(super) async fn execute(&self, query: usize, rows: &[Row<'_>]) -> Result<(), ExecutionError> {
         match rows {
-            [row] => self.session.execute_unpaged(&self.statements[query], Values::of(row)).await.map(|_| ()),
+            [row] => self.session.execute_unpaged(self.statement(query, row), Values::of(row)).await.map(|_| ()),
             rows => {
                 let values: Vec<Values<'_>> = rows.iter().map(Values::of).collect();
+                if rows.iter().any(|row| row.deletes) {
+                    let batch = unlogged(rows.iter().map(|row| self.statement(query, row)));
+                    return self.session.batch(&batch, values).await.map(|_| ());
+                }
                 self.session.batch(&self.batches[query][rows.len()], values).await.map(|_| ())
             }
+        }
+    }
+
+    /// Returns what writes or deletes a row.
+    fn statement(&self, query: usize, row: &Row<'_>) -> &PreparedStatement {
+        match &self.deletes[query] {
+            Some(delete) if row.deletes => delete,
+            _ => &self.statements[query],
         }
     }
 
@@ -132,9 +153,8 @@ impl Connection {
             return self.bounds.requests(rows);
         }
         let state = self.session.get_cluster_state();
-        let statement = &self.statements[query];
         let replicas = |row: &Row<'_>| {
-            let token = statement.calculate_token(&Values::of(row)).ok().flatten()?;
+            let token = self.statement(query, row).calculate_token(&Values::of(row)).ok().flatten()?;
             let table = self.queries[query].table().name();
             let mut nodes: Vec<_> = state
                 .get_token_endpoints(&self.keyspace, table, token)
@@ -203,13 +223,21 @@ impl Connection {
 
 /// Returns a batch of a statement for each number of rows up to `most`.
 fn batches(statement: &PreparedStatement, most: usize) -> Vec<Batch> {
-    let batch = |rows: usize| {
-        let mut batch = Batch::new(BatchType::Unlogged);
-        (0..rows).for_each(|_| batch.append_statement(statement.clone()));
-        batch.set_is_idempotent(true);
-        batch
-    };
-    (0..=most).map(batch).collect()
+    (0..=most).map(|rows| unlogged(std::iter::repeat_n(statement, rows))).collect()
+}
+
+fn unlogged<'session>(statements: impl Iterator<Item = &'session PreparedStatement>) -> Batch {
+    let mut batch = Batch::new(BatchType::Unlogged);
+    statements.for_each(|statement| batch.append_statement(statement.clone()));
+    batch.set_is_idempotent(true);
+    batch
+}
+
+async fn prepare(session: &Session, query: &Query, text: String) -> Result<PreparedStatement, OpenSession> {
+    let prepared = session.prepare(text).await.context(PrepareSnafu { query: &query.name });
+    let mut prepared = prepared?;
+    prepared.set_is_idempotent(true);
+    Ok(prepared)
 }
 
 fn builder(settings: &CassandraSettings) -> SessionBuilder {

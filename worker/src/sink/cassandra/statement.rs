@@ -1,4 +1,5 @@
-//! The insert statement of a table, whether it fits the table that the server has, and the values bound to it.
+//! The statements that write and delete rows of a table, whether they fit the table that the server has, and the values
+//! bound to them.
 
 use millrace_terms::{ColumnType, TypeSettings};
 use scylla::cluster::metadata::{CollectionType, ColumnType as CqlType, NativeType};
@@ -27,6 +28,15 @@ pub(super) fn insert(keyspace: &str, table: &Table, with_timestamp: bool) -> Str
     let timestamp = if with_timestamp { " USING TIMESTAMP ?" } else { "" };
     let (keyspace, table) = (quote(keyspace), quote(table.name()));
     format!("INSERT INTO {keyspace}.{table} ({}) VALUES ({marks}){timestamp}", columns.join(", "))
+}
+
+/// Returns the delete of one row by its whole primary key.
+pub(super) fn delete(keyspace: &str, table: &Table, with_timestamp: bool) -> String {
+    let columns: Vec<String> = table.columns().map(|(name, _)| quote(name)).collect();
+    let key: Vec<String> = table.key_columns().map(|index| format!("{} = ?", columns[index])).collect();
+    let timestamp = if with_timestamp { " USING TIMESTAMP ?" } else { "" };
+    let (keyspace, table) = (quote(keyspace), quote(table.name()));
+    format!("DELETE FROM {keyspace}.{table}{timestamp} WHERE {}", key.join(" AND "))
 }
 
 /// Returns a question about any one row of a table.
@@ -121,13 +131,15 @@ fn native(column_type: &ColumnType) -> Option<NativeType> {
 #[derive(Clone, Copy)]
 pub(super) struct Values<'record> {
     pub(super) cells: &'record [Cell<'record>],
+    /// Whether they are of a delete, which has its timestamp before its cells and not behind them.
+    pub(super) deletes: bool,
     /// Absent: the statement has no timestamp.
     pub(super) timestamp: Option<i64>,
 }
 
 impl<'record> Values<'record> {
     pub(super) fn of(row: &Row<'record>) -> Self {
-        Self { cells: row.cells, timestamp: row.timestamp }
+        Self { cells: row.cells, deletes: row.deletes, timestamp: row.timestamp }
     }
 }
 
@@ -152,7 +164,11 @@ impl SerializeRow for Values<'_> {
             return Err(SerializationError::new(CountCellsSnafu { wanted, given }.build()));
         }
         let timestamp = self.timestamp.map(Cell::Bigint);
-        for (index, cell) in self.cells.iter().chain(&timestamp).enumerate() {
+        let (first, last) = match self.deletes {
+            true => (timestamp.as_slice(), self.cells),
+            false => (self.cells, timestamp.as_slice()),
+        };
+        for (index, cell) in first.iter().chain(last).enumerate() {
             bind(index, cell, writer.make_cell_writer()).map_err(SerializationError::new)?;
         }
         Ok(())
@@ -196,6 +212,25 @@ mod tests {
         let plain = "INSERT INTO \"streams\".\"people\" (\"id\", \"odd \"\"name\"\"\") VALUES (?, ?)";
         assert_eq!(insert("streams", &table(), false), plain);
         assert_eq!(insert("streams", &table(), true), format!("{plain} USING TIMESTAMP ?"));
+    }
+
+    #[test]
+    fn deletes_name_the_whole_primary_key_and_carry_the_timestamp() {
+        let column = |name: &str, column_type| ColumnSettings { name: name.to_owned(), column_type };
+        let table = Table::new(&TableSettings {
+            name: "lines".to_owned(),
+            columns: vec![
+                column("id", ColumnType::Uuid),
+                column("n", ColumnType::Int),
+                column("Line", ColumnType::Int),
+            ],
+            primary_key: vec!["Line".to_owned(), "id".to_owned()],
+            types: Vec::new(),
+        });
+        let condition = "WHERE \"id\" = ? AND \"Line\" = ?";
+        assert_eq!(delete("streams", &table, false), format!("DELETE FROM \"streams\".\"lines\" {condition}"));
+        let timed = format!("DELETE FROM \"streams\".\"lines\" USING TIMESTAMP ? {condition}");
+        assert_eq!(delete("streams", &table, true), timed);
     }
 
     #[test]

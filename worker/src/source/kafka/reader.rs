@@ -231,7 +231,8 @@ fn read(message: &BorrowedMessage<'_>) -> Read {
         Header::text(ORIGIN_OFFSET_HEADER, message.offset().to_string()),
     ];
     let Some(payload) = message.payload() else {
-        return Err(Unreadable::new("it has a null value", &[], headers));
+        let ends = message.key().map(<[u8]>::to_vec);
+        return Err(Unreadable { ends, ..Unreadable::new("it has neither key nor value", &[], headers) });
     };
     let record = plain(payload).and_then(|bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;

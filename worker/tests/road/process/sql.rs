@@ -22,6 +22,7 @@ fn sql(name: &str, text: &str) -> Query {
             types: Vec::new(),
         },
         sql: Some(SqlSettings { text: text.to_owned(), columns: columns.map(stream).to_vec() }),
+        records: RecordSettings::default(),
         write_timestamp_base: 1_000_000,
     })
     .expect("good SQL")

@@ -166,6 +166,37 @@ fn what_is_not_ours_is_passed_over_unless_it_is_nearly() {
     assert_eq!(faults("a: [1,\n")[0].path, "");
 }
 
+#[test]
+fn scalars_are_judged_as_kubectl_reads_them() {
+    let (_, good) =
+        samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "tombstones-delete").expect("a sample");
+    let with = |from: &str, to: &str| {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good);
+        faults(&text)
+    };
+    for name in ["y", "n", "yes", "No", "on", "OFF"] {
+        let found = with("name: email", &format!("name: {name}"));
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert_eq!(found[0].path, "spec.cassandra.tables[0].columns[1].name");
+        let says = format!("must be of type string, not boolean; kubectl reads the unquoted {name} as ");
+        assert!(found[0].message.starts_with(&says), "{}", found[0].message);
+    }
+    let null = with("name: email", "name: ~");
+    assert!(null[0].message.contains("is missing; kubectl reads the unquoted ~ as null"), "{null:?}");
+    // Quoted it is a name, and where a number is wanted it may be written in any of YAML 1.1's ways.
+    for (from, to) in [
+        ("name: email", "name: 'y'"),
+        ("replicas: 1", "replicas: 0x1"),
+        ("partitions: 3", "partitions: 0_3"),
+        ("partitions: 3", "partitions: 3.0"),
+    ] {
+        assert_eq!(with(from, to), [], "{to}");
+    }
+    let octal = with("replicas: 1", "replicas: 010");
+    assert!(octal[0].message.contains("kubectl reads the unquoted 010 as 8"), "{octal:?}");
+}
+
 /// Pieces that mean something in YAML, and names of ours.
 const WORDS: &[&str] = &[
     "- ",
