@@ -109,6 +109,10 @@ zookeeper_contract() { # IMAGE
   holds "JMXDISABLE=true leaves JMX out" not_given jmxremote
   holds "ZOO_LOG_DIR is told to the server" given -Dzookeeper.log.dir=/logs
   holds "zkCli.sh is on PATH and speaks to the server" inside "zkCli.sh -server 127.0.0.1:2181 ls / 2>&1 | grep -q '\[zookeeper\]'"
+  holds "zkCli.sh deletes a node, with a heap of ZK_CLIENT_HEAP, as the runbook for UnderReplicated does" inside "
+    zkCli.sh -server 127.0.0.1:2181 create /controller here 2>&1 | grep -q 'Created /controller' &&
+    ZK_CLIENT_HEAP=64 zkCli.sh -server 127.0.0.1:2181 delete /controller &&
+    zkCli.sh -server 127.0.0.1:2181 ls / 2>&1 | grep -q '\[zookeeper\]'"
   holds "ends on SIGTERM" ends_on_sigterm
   serve "$1" 1000:1000 /data,/datalog,/logs,/tmp,/other '
     printf "%s\n" tickTime=2000 dataDir=/data clientPort=2181 admin.enableServer=false >/other/zoo.cfg

@@ -4,6 +4,7 @@
 //! Types here only carry serde, schema and CEL; defaults that need a reason are named functions. Absent optional
 //! fields stay absent, so that `validate` alone fills them in.
 
+pub mod access;
 pub mod cassandra;
 pub mod condition;
 pub mod kafka;
@@ -13,6 +14,7 @@ pub mod resources;
 pub mod rules;
 pub mod run;
 pub mod schedule;
+pub mod service;
 pub mod source;
 pub mod status;
 pub mod time;
@@ -22,6 +24,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use access::Access;
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Topic};
 pub use processor::{DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
@@ -32,6 +35,7 @@ pub use producer::{
 pub use resources::{Amount, ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
 pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
+pub use service::{ClientService, PushService, ServiceType};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};
 pub use status::StreamingPipelineStatus;
 pub use zookeeper::ZooKeeper;

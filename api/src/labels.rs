@@ -59,10 +59,9 @@ pub fn instance_selector(names: &Names) -> String {
     format!("{MANAGED_SELECTOR},{INSTANCE_LABEL}={}", names.pipeline())
 }
 
-/// Selects the claims of all pipelines' stores; [`INSTANCE_LABEL`] or [`PIPELINE_LABEL`] says whose each is.
-pub fn claim_selector() -> String {
-    format!("{NAME_LABEL}={APPLICATION}")
-}
+/// Selects the claims of the stores of all pipelines: [`INSTANCE_LABEL`] or [`PIPELINE_LABEL`] says of which.
+pub const STORE_CLAIMS: &str =
+    "app.kubernetes.io/name=millrace,app.kubernetes.io/component in (zookeeper,kafka,cassandra)";
 
 /// Selects the objects of a run.
 pub fn run_selector(run: &str) -> String {

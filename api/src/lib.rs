@@ -11,6 +11,9 @@
 //! schedule  due times of a schedule; the runs of a backfill
 //! labels    labels of the operator's objects, and selectors
 //! pod_template  what the user adds to the pods of a component
+//! access    who else may reach the client port of a store
+//! jvm_options  JVM options that the user adds to a store
+//! open_object  objects that the CRD leaves open, read with their unknown fields named
 //! pods      what a pod says of itself: ordinal, address, readiness
 //! quantity  a Kubernetes quantity, by its value
 //! ports     every port of a pipeline's pods, by name and number
@@ -22,9 +25,12 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 
+pub mod access;
 pub mod crd;
+mod jvm_options;
 pub mod labels;
 pub mod names;
+mod open_object;
 pub mod params;
 pub mod pipeline;
 pub mod pod_template;

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use millrace_terms::{
     Bytes, ColumnSettings, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
 };
 
-use crate::crd::{DeletionPolicy, Param};
+use crate::crd::{DeletionPolicy, Param, PushService};
 use crate::names::Names;
 use crate::pod_template::PodTemplate;
 use crate::rejected::Rejected;
@@ -59,6 +60,8 @@ pub struct Member {
     pub resources: Resources,
     /// The user's settings, to be merged under the operator's own.
     pub config: BTreeMap<String, String>,
+    /// JVM options beside the operator's.
+    pub jvm_options: Vec<String>,
     /// What the user adds to its pod.
     pub pods: PodTemplate,
 }
@@ -101,6 +104,10 @@ pub struct Kafka {
     pub replicas: u32,
     /// What each broker has.
     pub member: Member,
+    /// Who may reach them beside those that the pipeline needs.
+    pub access_from: Vec<NetworkPolicyPeer>,
+    /// Annotations of the client Service beside the operator's.
+    pub service_annotations: BTreeMap<String, String>,
     /// All topics that shall exist, the operator's own included.
     pub topics: Vec<Topic>,
 }
@@ -176,6 +183,8 @@ pub struct Cassandra {
     pub racks: Vec<Rack>,
     /// What each node has.
     pub member: Member,
+    /// Who may reach them beside those that the pipeline needs.
+    pub access_from: Vec<NetworkPolicyPeer>,
     /// Keyspace name.
     pub keyspace: String,
     /// Copies of each row.
@@ -275,6 +284,8 @@ pub struct Producer {
     pub secrets: Vec<SecretKey>,
     /// Who may push records.
     pub push_from: PushFrom,
+    /// The Service that records are pushed to.
+    pub push_service: PushService,
 }
 
 impl Producer {
@@ -322,6 +333,8 @@ pub struct PushFrom {
     pub namespaces: Vec<String>,
     /// Labels that they must have. Empty: none.
     pub pod_labels: BTreeMap<String, String>,
+    /// Blocks of addresses that may push beside the pods.
+    pub addresses: Vec<String>,
 }
 
 /// A PersistentVolumeClaim of the user, with files that a source reads.

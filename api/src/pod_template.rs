@@ -4,17 +4,24 @@
 //! the rest (docs/decisions/0015-size-of-the-crd.md). What could take the pods' protection away, or what the operator sets
 //! itself, is refused.
 
+mod volumes;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration, TopologySpreadConstraint,
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, NAME_LABEL};
+use crate::names::Component;
+use crate::open_object;
 use crate::rejected::Rejected;
+
+pub use volumes::{owned_mounts, owned_volumes};
 
 /// What the user adds to the pods of a component. Absent fields leave the operator's own.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -51,14 +58,45 @@ pub struct PodTemplate {
     /// Environment of the component's container beside the operator's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
+    /// Volumes beside the operator's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Where they are mounted in the component's container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// Seconds from the order to stop to the kill, at least [`grace`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_grace_period_seconds: Option<i64>,
     /// In place of the operator's user, group and fsGroup; without any, the namespace gives them, as OpenShift wants it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
 }
 
+/// Longest grace period: a pod that hangs delays the restarts of all others by it.
+const MOST_GRACE: i64 = 3600;
+
+/// Returns the seconds that the pods of a component have from the order to stop to the kill, unless the user gives them
+/// more.
+///
+/// While a namespace is deleted, Kubernetes looks again for what is left of it after half of the longest grace period in
+/// it: with 120 s no namespace would be gone within a minute.
+pub const fn grace(component: Component) -> i64 {
+    match component {
+        // The 15 s of stop.sh, and as long again for the server.
+        Component::ZooKeeper => 30,
+        // Controlled shutdown moves one leader after the other; what it does not reach, the controller moves afterwards.
+        Component::Kafka => 45,
+        // A drain writes every memtable; what it does not reach is read from the commit log at the next start.
+        Component::Cassandra => 45,
+        // A drain of 20 s, and half as long for what comes after it.
+        Component::Producer | Component::Processor | Component::Run => 30,
+    }
+}
+
 /// Variables that the operator sets in one component or another.
-pub const OWNED_VARIABLES: [&str; 18] = [
+pub const OWNED_VARIABLES: [&str; 19] = [
     "BROKER_HEAP",
+    "BROKER_JVM_OPTIONS",
     "CASSANDRA_CONF",
     "CASSANDRA_HEAPDUMP_DIR",
     "CASSANDRA_LOG_DIR",
@@ -89,16 +127,14 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// Parses what was written at a path.
-pub fn parse(path: &str, written: &Value) -> Result<PodTemplate, Vec<Rejected>> {
-    let template: PodTemplate = PodTemplate::deserialize(written).map_err(|error| vec![Rejected::new(path, error)])?;
-    let parsed = serde_json::to_value(&template).expect("a pod template serialises");
-    let mut rejected: Vec<Rejected> = unknown(path, written, &parsed)
-        .into_iter()
-        .map(|path| Rejected::new(path, "there is no such field in a pod; correct its name or remove it"))
-        .collect();
+/// Parses what was written at a path for the pods of a component.
+pub fn parse(path: &str, component: Component, written: &Value) -> Result<PodTemplate, Vec<Rejected>> {
+    let (template, mut rejected) =
+        open_object::read::<PodTemplate>(path, written, "a pod").map_err(|error| vec![error])?;
     rejected.extend(template.owned(path));
     rejected.extend(template.unprotected(path));
+    rejected.extend(volumes::refused(path, component, &template.volumes, &template.volume_mounts));
+    rejected.extend(template.out_of_time(path, component));
     if rejected.is_empty() { Ok(template) } else { Err(rejected) }
 }
 
@@ -119,6 +155,19 @@ impl PodTemplate {
         .collect()
     }
 
+    /// Returns a grace period that would cut a drain short, or never end.
+    fn out_of_time(&self, path: &str, component: Component) -> Option<Rejected> {
+        let (seconds, least) = (self.termination_grace_period_seconds?, grace(component));
+        let message = if seconds < least {
+            format!("{seconds} s would cut the pod's drain short; give it at least {least}, or remove it")
+        } else if seconds > MOST_GRACE {
+            format!("a pod that hangs would delay all others for {seconds} s; give it at most {MOST_GRACE}")
+        } else {
+            return None;
+        };
+        Some(Rejected::new(format!("{path}.terminationGracePeriodSeconds"), message))
+    }
+
     /// Returns what the restricted Pod Security Standard forbids.
     fn unprotected(&self, path: &str) -> Vec<Rejected> {
         let Some(context) = &self.security_context else { return Vec::new() };
@@ -137,38 +186,6 @@ impl PodTemplate {
     }
 }
 
-/// Returns the paths of what was written and not understood.
-fn unknown(path: &str, written: &Value, parsed: &Value) -> Vec<String> {
-    match (written, parsed) {
-        (Value::Object(written), Value::Object(parsed)) => {
-            let mut paths = Vec::new();
-            for (key, value) in written {
-                let path = format!("{path}.{key}");
-                match parsed.get(key) {
-                    Some(parsed) => paths.extend(unknown(&path, value, parsed)),
-                    None if is_empty(value) => {}
-                    None => paths.push(path),
-                }
-            }
-            paths
-        }
-        (Value::Array(written), Value::Array(parsed)) => {
-            let pairs = written.iter().zip(parsed).enumerate();
-            pairs.flat_map(|(index, (written, parsed))| unknown(&format!("{path}[{index}]"), written, parsed)).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -177,7 +194,7 @@ mod tests {
     use super::*;
 
     fn refused(written: Value) -> Vec<String> {
-        let parsed = parse("spec.kafka.podTemplate", &written);
+        let parsed = parse("spec.kafka.podTemplate", Component::Kafka, &written);
         parsed.err().into_iter().flatten().map(|rejected| rejected.to_string()).collect()
     }
 
@@ -198,10 +215,11 @@ mod tests {
             "serviceAccountName": "own",
             "imagePullSecrets": [{"name": "registry"}],
             "env": [{"name": "JAVA_TOOL_OPTIONS", "value": "-Xlog:gc"}],
+            "terminationGracePeriodSeconds": 45,
             "securityContext": {"runAsUser": 1000710000, "fsGroup": 1000710000},
         });
         assert_eq!(refused(written.clone()), [""; 0]);
-        let parsed = parse("spec.kafka.podTemplate", &written).expect("it is accepted");
+        let parsed = parse("spec.kafka.podTemplate", Component::Kafka, &written).expect("it is accepted");
         assert_eq!(serde_json::to_value(parsed).expect("it serialises"), written);
         assert_eq!(refused(json!({})), [""; 0]);
         assert_eq!(refused(json!({"securityContext": {}, "tolerations": []})), [""; 0]);
@@ -218,6 +236,8 @@ mod tests {
     #[case(json!({"securityContext": {"runAsNonRoot": false}}), "spec.kafka.podTemplate.securityContext.runAsNonRoot: no pod of a pipeline runs as root")]
     #[case(json!({"securityContext": {"runAsUser": 0}}), "spec.kafka.podTemplate.securityContext.runAsUser: no pod of a pipeline runs as root")]
     #[case(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}), "spec.kafka.podTemplate.securityContext.seccompProfile: the profile must be")]
+    #[case(json!({"terminationGracePeriodSeconds": 44}), "spec.kafka.podTemplate.terminationGracePeriodSeconds: 44 s would cut the pod's drain short; give it at least 45")]
+    #[case(json!({"terminationGracePeriodSeconds": 3601}), "spec.kafka.podTemplate.terminationGracePeriodSeconds: a pod that hangs")]
     fn what_cannot_be_is_refused_where_it_stands(#[case] written: Value, #[case] says: &str) {
         let refused = refused(written);
         assert!(matches!(&refused[..], [only] if only.starts_with(says)), "{refused:?}");

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::ResourceExt;
 use millrace_terms::{
     Bytes, Duration, EpochUnit, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings, Method, OAuth2Settings,
@@ -24,9 +25,11 @@ use millrace_terms::{
     UnknownFields,
 };
 
+use crate::access;
 use crate::crd::producer::ONE_KIND;
 use crate::crd::{self, Amount, StreamingPipeline};
-use crate::names::Names;
+use crate::jvm_options;
+use crate::names::{Component, Names};
 use crate::pipeline::{
     Cassandra, Factor, Kafka, Member, Pipeline, Processor, Producer, PushFrom, Query, Rack, Resources, RunnableSource,
     SecretKey, Storage, Topic, Validated, ZooKeeper, default_replication_factor,
@@ -114,7 +117,8 @@ impl Parse {
     }
 
     fn zookeeper(&mut self, written: &crd::ZooKeeper) -> ZooKeeper {
-        let crd::ZooKeeper { version, image, replicas, storage, resources, pod_template, config } = written;
+        let crd::ZooKeeper { version, image, replicas, storage, resources, pod_template, jvm_options, config } =
+            written;
         let image = image.clone().unwrap_or_else(|| format!("zookeeper:{version}"));
         ZooKeeper {
             replicas: self.count("spec.zookeeper.replicas", *replicas),
@@ -123,7 +127,8 @@ impl Parse {
                 storage: self.storage("spec.zookeeper.storage", storage),
                 resources: self.resources("spec.zookeeper.resources", resources, &ZOOKEEPER),
                 config: config.clone(),
-                pods: self.pods("spec.zookeeper.podTemplate", pod_template.as_ref()),
+                jvm_options: self.jvm_options(Component::ZooKeeper, jvm_options),
+                pods: self.pods(Component::ZooKeeper, pod_template.as_ref()),
             },
         }
     }
@@ -137,6 +142,9 @@ impl Parse {
             storage,
             resources,
             pod_template,
+            access,
+            service,
+            jvm_options,
             config,
             topics,
         } = written;
@@ -155,8 +163,11 @@ impl Parse {
                 storage: self.storage("spec.kafka.storage", storage),
                 resources: self.resources("spec.kafka.resources", resources, &KAFKA),
                 config: config.clone(),
-                pods: self.pods("spec.kafka.podTemplate", pod_template.as_ref()),
+                jvm_options: self.jvm_options(Component::Kafka, jvm_options),
+                pods: self.pods(Component::Kafka, pod_template.as_ref()),
             },
+            access_from: self.access("spec.kafka.access.from", access.as_ref()),
+            service_annotations: service.clone().unwrap_or_default().annotations,
             topics,
         }
     }
@@ -198,6 +209,8 @@ impl Parse {
             storage,
             resources,
             pod_template,
+            access,
+            jvm_options,
             config,
             keyspace,
             types,
@@ -226,8 +239,10 @@ impl Parse {
                 storage: self.storage("spec.cassandra.storage", storage),
                 resources: self.resources("spec.cassandra.resources", resources, &CASSANDRA),
                 config: config.clone(),
-                pods: self.pods("spec.cassandra.podTemplate", pod_template.as_ref()),
+                jvm_options: self.jvm_options(Component::Cassandra, jvm_options),
+                pods: self.pods(Component::Cassandra, pod_template.as_ref()),
             },
+            access_from: self.access("spec.cassandra.access.from", access.as_ref()),
             keyspace: keyspace.name.clone(),
             replication_factor,
             types,
@@ -236,7 +251,8 @@ impl Parse {
     }
 
     fn producer(&mut self, written: &crd::Producer, names: &Names) -> Producer {
-        let crd::Producer { replicas, resources, pod_template, buffer_memory, push_from, sources } = written;
+        let crd::Producer { replicas, resources, pod_template, buffer_memory, push_from, push_service, sources } =
+            written;
         let (mut continuous, mut runnable, mut secrets) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, source) in sources.iter().enumerate() {
             let mut own = BTreeSet::new();
@@ -258,18 +274,24 @@ impl Parse {
                 secrets.extend(own);
             }
         }
-        let crd::PushFrom { namespaces, pod_labels } = push_from.clone().unwrap_or_default();
+        let crd::PushFrom { namespaces, pod_labels, addresses } = push_from.clone().unwrap_or_default();
+        for (index, block) in addresses.iter().enumerate() {
+            if let Some(message) = access::not_a_block(block) {
+                self.reject(format!("spec.producer.pushFrom.addresses[{index}]"), message);
+            }
+        }
         // With schedules alone there is nothing to fetch continuously.
         let wanted = if sources.iter().all(|source| source.schedule.is_some()) { 0 } else { *replicas };
         Producer {
             replicas: self.count("spec.producer.replicas", wanted),
             resources: self.resources("spec.producer.resources", resources, &PRODUCER),
-            pods: self.pods("spec.producer.podTemplate", pod_template.as_ref()),
+            pods: self.pods(Component::Producer, pod_template.as_ref()),
             buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
             sources: continuous,
             runnable,
             secrets: secrets.into_iter().collect(),
-            push_from: PushFrom { namespaces, pod_labels },
+            push_from: PushFrom { namespaces, pod_labels, addresses },
+            push_service: push_service.clone().unwrap_or_default(),
         }
     }
 
@@ -381,7 +403,7 @@ impl Parse {
         Processor {
             replicas: self.count("spec.processor.replicas", *replicas),
             resources: self.resources("spec.processor.resources", resources, &PROCESSOR),
-            pods: self.pods("spec.processor.podTemplate", pod_template.as_ref()),
+            pods: self.pods(Component::Processor, pod_template.as_ref()),
             buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
             max_in_flight: max_in_flight.map_or(DEFAULT_MAX_IN_FLIGHT, i32::unsigned_abs),
             queries: queries.iter().map(query_of).collect(),
@@ -415,11 +437,26 @@ impl Parse {
         }
     }
 
-    fn pods(&mut self, path: &str, written: Option<&serde_json::Value>) -> PodTemplate {
-        let parsed = written.map_or_else(|| Ok(PodTemplate::default()), |written| pod_template::parse(path, written));
-        parsed.unwrap_or_else(|rejected| {
+    fn pods(&mut self, component: Component, written: Option<&serde_json::Value>) -> PodTemplate {
+        let Some(written) = written else { return PodTemplate::default() };
+        let path = format!("spec.{component}.podTemplate");
+        pod_template::parse(&path, component, written).unwrap_or_else(|rejected| {
             self.rejected.extend(rejected);
             PodTemplate::default()
+        })
+    }
+
+    fn jvm_options(&mut self, component: Component, written: &[String]) -> Vec<String> {
+        let path = format!("spec.{component}.jvmOptions");
+        self.rejected.extend(jvm_options::refused(&path, component, written));
+        written.to_vec()
+    }
+
+    fn access(&mut self, path: &str, written: Option<&crd::Access>) -> Vec<NetworkPolicyPeer> {
+        let from = written.map(|access| access.from.as_slice()).unwrap_or_default();
+        access::parse(path, from).unwrap_or_else(|rejected| {
+            self.rejected.extend(rejected);
+            Vec::new()
         })
     }
 

@@ -73,8 +73,10 @@ fn rows_whose_keys_sql_computes_are_not_deleted() {
     let said: Vec<String> = validate(&resource).rejected.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
-        ["spec.processor.queries[0].tombstones: with sql, the key of the row to delete is unknown; remove sql, or use \
-          Skip or Reject"]
+        [
+            "spec.processor.queries[0].tombstones: with sql, the key of the row to delete is unknown; remove sql, or use \
+          Skip or Reject"
+        ]
     );
     // The controls: without SQL, and with SQL but nothing deleted.
     resource.spec.processor.queries[0].tombstones = Tombstones::Skip;

@@ -12,6 +12,30 @@ pub enum Act {
     Cassandra(cassandra::Change),
     /// Delete a pod, so that its StatefulSet makes it anew from the current template.
     RestartPod(Restart),
+    /// Delete a StatefulSet and leave its pods and claims, so that it can be made anew with another storage class.
+    RemoveSet(SetRemoval),
+    /// Delete a claim that has never had a volume, so that it can be made anew with another storage class.
+    RemoveClaim(ClaimRemoval),
+}
+
+/// A StatefulSet to remove.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SetRemoval {
+    /// Name.
+    pub name: String,
+    /// UID as observed: the delete's precondition.
+    pub uid: String,
+}
+
+/// A claim to remove.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClaimRemoval {
+    /// Name.
+    pub name: String,
+    /// UID as observed: a precondition of the delete.
+    pub uid: String,
+    /// Version as observed: the other precondition, so that a claim that is bound meanwhile is kept.
+    pub resource_version: String,
 }
 
 /// A pod to restart.
@@ -34,6 +58,12 @@ impl Act {
             Self::Kafka(change) => change.describe(),
             Self::Cassandra(change) => change.describe(),
             Self::RestartPod(restart) => format!("restart pod '{}': {}", restart.pod, restart.reason),
+            Self::RemoveSet(set) => {
+                format!("remove StatefulSet '{}', whose claims have no volume yet: the storage class changed", set.name)
+            }
+            Self::RemoveClaim(claim) => {
+                format!("remove claim '{}', which never had a volume: the storage class changed", claim.name)
+            }
         }
     }
 
@@ -43,6 +73,7 @@ impl Act {
             Self::Kafka(change) => change.event_reason(),
             Self::Cassandra(_) => "SchemaApplied",
             Self::RestartPod(_) => "RestartingPod",
+            Self::RemoveSet(_) | Self::RemoveClaim(_) => "StorageClassChanged",
         }
     }
 }

@@ -6,7 +6,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PropagationPolicy};
 use kube::core::ApiResource;
 use kube::{Resource, ResourceExt};
 use millrace_api::{Pipeline, StreamingPipeline};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu, ensure};
 
-use crate::act::{Act, Restart};
+use crate::act::{Act, ClaimRemoval, Restart, SetRemoval};
 use crate::context::Context;
 use crate::difference::differences;
 use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL};
@@ -44,6 +44,8 @@ pub enum Apply {
     ActOnCassandra { act: String, source: AskCassandra },
     #[snafu(display("cannot restart pod '{pod}'"))]
     DeletePod { pod: String, source: Write },
+    #[snafu(display("cannot {act}"))]
+    Remove { act: String, source: Write },
     #[snafu(display("another operator may lead by now; the rest of the plan is left to it"))]
     KeepLeadership,
 }
@@ -58,6 +60,7 @@ impl Apply {
             | Self::ActOnCassandra { .. }
             | Self::AwaitRemoval { .. }
             | Self::DeletePod { .. }
+            | Self::Remove { .. }
             | Self::KeepLeadership => false,
         }
     }
@@ -265,6 +268,17 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
         Act::RestartPod(Restart { pod, uid, .. }) => {
             let pods = Writer::of::<Pod>(ctx, pipeline.names.namespace());
             pods.delete(pod, uid, None).await.with_context(|_| DeletePodSnafu { pod })
+        }
+        Act::RemoveSet(SetRemoval { name, uid }) => {
+            let sets = Writer::of::<StatefulSet>(ctx, pipeline.names.namespace());
+            // Nothing that it holds goes with it, whatever its own policy says of its claims.
+            let removed = sets.delete(name, uid, Some(PropagationPolicy::Orphan)).await;
+            removed.with_context(|_| RemoveSnafu { act: act.describe() })
+        }
+        Act::RemoveClaim(ClaimRemoval { name, uid, resource_version }) => {
+            let claims = Writer::of::<PersistentVolumeClaim>(ctx, pipeline.names.namespace());
+            let removed = claims.delete_unchanged(name, uid, resource_version).await;
+            removed.with_context(|_| RemoveSnafu { act: act.describe() })
         }
     }
 }

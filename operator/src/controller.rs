@@ -153,8 +153,8 @@ async fn walk(
     let status = report(resource, &outcome, observed.now);
     publish(ctx, resource, &status, &applied).await?;
     let chain_met = plan.first_unmet().is_none();
-    let is_intact = plan.intact.first.is_none();
-    let is_ready = chain_met && is_intact && rejected.is_empty() && ended == Ended::Done;
+    let is_valid = rejected.is_empty() && plan.refused.is_empty();
+    let is_ready = chain_met && plan.intact.first.is_none() && is_valid && ended == Ended::Done;
     ctx.telemetry.pipeline_judged(&pipeline.names, is_ready);
     let wait = match ended {
         Ended::Rejected => REJECTED,

@@ -15,12 +15,15 @@ use snafu::{ResultExt, Snafu};
 
 use crate::answer::AskApi;
 use crate::context::Context;
-use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL, claim_selector, instance_selector};
-use crate::observed::{Children, Observed, Remembered, Warning};
+use crate::labels::{COMPONENT_LABEL, INSTANCE_LABEL, PIPELINE_LABEL, RACK_LABEL, STORE_CLAIMS, instance_selector};
+use crate::observed::{Children, Claim, Observed, Remembered, Warning};
 use crate::readiness;
 
 /// Most warnings of a namespace that are looked through.
 const MAX_WARNINGS: u32 = 500;
+
+/// Annotation that Kubernetes puts on a claim when it has bound it, and never takes off.
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 
 /// Why the world could not be read.
 #[derive(Debug, Snafu)]
@@ -49,6 +52,9 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
         try_join!(list(ctx, names), list(ctx, names), list(ctx, names), list(ctx, names))?;
     let (disruption_budgets, stateful_sets, deployments, pods) =
         try_join!(list(ctx, names), list(ctx, names), list(ctx, names), list(ctx, names))?;
+    let claims = claims(ctx, names).await;
+    let labelled = claims.iter().flatten().filter(|claim| has_label_of_set(claim, names));
+    let labelled = labelled.map(ResourceExt::name_any).collect();
     let mut children = Children {
         service_accounts,
         config_maps,
@@ -59,7 +65,8 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
         deployments,
         pods,
         warnings: Vec::new(),
-        claims: claims(ctx, names).await,
+        claims: labelled,
+        volumes: claims.map(|claims| claims.into_iter().map(|claim| (claim.name_any(), facts(claim))).collect()),
     };
     if !readiness::is_complete(&children) {
         children.warnings = warnings(ctx, names).await;
@@ -69,20 +76,42 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     Ok(Observed { now: Utc::now(), remembered, children, stores, writes: ctx.ledger.of(names) })
 }
 
-/// Lists the claims of the stores. Without the right to, they are not judged, and keep the label of their StatefulSet.
-async fn claims(ctx: &Context, names: &Names) -> BTreeMap<String, PersistentVolumeClaim> {
+/// Lists the claims of the pipeline's stores; `None`: they cannot be listed.
+async fn claims(ctx: &Context, names: &Names) -> Option<Vec<PersistentVolumeClaim>> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), names.namespace());
     let is_ours = |claim: &PersistentVolumeClaim| {
-        [INSTANCE_LABEL, PIPELINE_LABEL]
-            .iter()
-            .any(|label| claim.labels().get(*label).is_some_and(|of| of == names.pipeline()))
+        let ours = claim.labels().get(PIPELINE_LABEL).is_some_and(|pipeline| pipeline == names.pipeline());
+        ours || has_label_of_set(claim, names)
     };
-    match api.list(&ListParams::default().labels(&claim_selector())).await {
-        Ok(listed) => listed.items.into_iter().filter(is_ours).map(|claim| (claim.name_any(), claim)).collect(),
+    match api.list(&ListParams::default().labels(STORE_CLAIMS)).await {
+        Ok(listed) => Some(listed.items.into_iter().filter(is_ours).collect()),
         Err(error) => {
             tracing::debug!(error = %AskApi::from(error), "cannot list claims");
-            BTreeMap::new()
+            None
         }
+    }
+}
+
+/// Returns whether a claim still has the label that its StatefulSet gave it.
+fn has_label_of_set(claim: &PersistentVolumeClaim, names: &Names) -> bool {
+    claim.labels().get(INSTANCE_LABEL).is_some_and(|pipeline| pipeline == names.pipeline())
+}
+
+/// Returns what is decided upon of a claim. Only one that waits and has no volume's name is unbound: one whose volume is
+/// lost has had one.
+fn facts(claim: PersistentVolumeClaim) -> Claim {
+    let spec = claim.spec.clone().unwrap_or_default();
+    let is_pending = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
+    let is_bound = spec.volume_name.is_some() || claim.annotations().contains_key(BIND_COMPLETED);
+    Claim {
+        uid: claim.uid().unwrap_or_default(),
+        resource_version: claim.resource_version().unwrap_or_default(),
+        size: spec.resources.and_then(|resources| Some(resources.requests?.get("storage")?.0.clone())),
+        component: claim.labels().get(COMPONENT_LABEL).cloned(),
+        rack: claim.labels().get(RACK_LABEL).cloned(),
+        class: spec.storage_class_name,
+        is_unbound: is_pending && !is_bound,
+        is_leaving: claim.metadata.deletion_timestamp.is_some(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
@@ -73,8 +73,9 @@ impl Remembered {
 #[derive(Clone, Debug, Default)]
 #[allow(
     missing_docs,
-    reason = "each field is the kind of that name; warnings are read only while pods are missing, and claims are \
-              those of the stores"
+    reason = "each field is the kind of that name; warnings are read only while pods are missing, claims are those \
+              with the label that StatefulSets give them, and volumes all claims of the stores: `None` where they cannot \
+              be listed"
 )]
 pub struct Children {
     pub service_accounts: BTreeMap<String, ServiceAccount>,
@@ -86,7 +87,29 @@ pub struct Children {
     pub deployments: BTreeMap<String, Deployment>,
     pub pods: BTreeMap<String, Pod>,
     pub warnings: Vec<Warning>,
-    pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    pub claims: Vec<String>,
+    pub volumes: Option<BTreeMap<String, Claim>>,
+}
+
+/// A claim of a store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Claim {
+    /// UID.
+    pub uid: String,
+    /// The version that was read.
+    pub resource_version: String,
+    /// StorageClass that it asks for.
+    pub class: Option<String>,
+    /// Amount of storage that it asks for.
+    pub size: Option<String>,
+    /// Whose store's, as its label says.
+    pub component: Option<String>,
+    /// The rack of the Cassandra node that it is of.
+    pub rack: Option<String>,
+    /// Whether it has never had a volume.
+    pub is_unbound: bool,
+    /// Whether it is being deleted.
+    pub is_leaving: bool,
 }
 
 /// A warning that Kubernetes gave about an object of the pipeline.

@@ -8,19 +8,19 @@
 pub mod disruption;
 pub mod drift;
 pub mod roll;
+pub mod storage;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Resource, ResourceExt};
-use millrace_api::Pipeline;
 use millrace_api::names::Component;
+use millrace_api::{Pipeline, Rejected};
 
 use crate::act::Act;
 use crate::chain::judge;
 use crate::desire::Desired;
 use crate::intact::Intact;
-use crate::labels::INSTANCE_LABEL;
 use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState};
 use crate::objects::Objects;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub set_back: Vec<Changed>,
     /// What others keep changing of our objects, or the API server keeps otherwise: it is left alone and reported.
     pub contested: Vec<Changed>,
+    /// What the resource asks for and cannot be, as things stand; the rest goes ahead.
+    pub refused: Vec<Rejected>,
 }
 
 impl Plan {
@@ -83,16 +85,26 @@ pub struct Hold {
 pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan {
     let links = judge(pipeline, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
-    let Desired { shared, zookeeper, kafka, cassandra, mut producer, processor } = desired;
-    let labelled = observed.children.claims.iter().filter(|(_, claim)| claim.labels().contains_key(INSTANCE_LABEL));
-    let claims = labelled.map(|(name, _)| name.clone()).collect();
-    let (outdated, intact) = (roll::outdated(observed), intact::judge(pipeline, observed));
+    let Desired { shared, mut zookeeper, mut kafka, mut cassandra, mut producer, processor } = desired;
+    let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
+    let intact = intact::judge(pipeline, observed);
     let mut plan = Plan { links: links.clone(), outdated, claims, intact, ..Plan::default() };
     // Nothing starts on kept volumes that do not fit.
     let fits = |component, link| match kept::misfit(pipeline, observed, component) {
         Some(_) => Err(link),
         None => Ok(()),
     };
+
+    let stores = [
+        (Component::ZooKeeper, &mut zookeeper),
+        (Component::Kafka, &mut kafka),
+        (Component::Cassandra, &mut cassandra),
+    ];
+    for (component, objects) in stores {
+        let settled = storage::settle(pipeline, component, objects, observed);
+        plan.acts.extend(settled.acts);
+        plan.refused.extend(settled.refused);
+    }
 
     plan.take(shared, observed);
     plan.take_workload(zookeeper, observed, Component::ZooKeeper, fits(Component::ZooKeeper, Link::ZooKeeper));

@@ -100,6 +100,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             status.observed_generation = resource.metadata.generation;
         }
         Outcome::Planned { pipeline, rejected, observed, plan, failure } => {
+            let rejected = &[*rejected, plan.refused.as_slice()].concat();
             conditions.spec_valid(rejected);
             for link in &plan.links {
                 conditions.add(link.link.condition(), link.met, link.reason, &link.message);

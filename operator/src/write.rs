@@ -111,8 +111,23 @@ impl<'a> Writer<'a> {
 
     /// Deletes the object of this UID only; one that is gone, or another by now, is as it was asked for.
     pub async fn delete(&self, name: &str, uid: &str, propagation: Option<PropagationPolicy>) -> Result<(), Write> {
+        self.delete_if(name, Preconditions { uid: Some(uid.to_owned()), resource_version: None }, propagation).await
+    }
+
+    /// Deletes the object of this UID only, and only as it was read: one that has changed since stays.
+    pub async fn delete_unchanged(&self, name: &str, uid: &str, version: &str) -> Result<(), Write> {
+        let as_read = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(version.to_owned()) };
+        self.delete_if(name, as_read, None).await
+    }
+
+    async fn delete_if(
+        &self,
+        name: &str,
+        preconditions: Preconditions,
+        propagation: Option<PropagationPolicy>,
+    ) -> Result<(), Write> {
         let only_this = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: Some(preconditions),
             propagation_policy: propagation,
             ..DeleteParams::default()
         };

@@ -10,15 +10,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
-use k8s_openapi::api::networking::v1::NetworkPolicyIngressRule;
+use k8s_openapi::api::networking::v1::{NetworkPolicyIngressRule, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use millrace_api::crd::{PushService, ServiceType};
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::desire::{Desired, desire};
 use millrace_operator::objects::Objects;
 use millrace_operator::objects::scope::{Administration, CONFIG_CHECKSUM, Inputs, Replicas, component_selector};
+use millrace_terms::metadata::METADATA;
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::Value;
@@ -371,6 +373,111 @@ fn the_push_port_is_open_only_where_a_source_is_pushed_to_and_only_for_those_who
     pipeline.producer.push_from = PushFrom::default();
     let own = serde_json::json!([{"podSelector": {"matchLabels": {}}}]);
     assert_eq!(let_in(&desired(&pipeline), 8090), Some(own));
+    Ok(())
+}
+
+/// Returns what the egress of producers leaves out, by address family.
+fn blocked(allowed_source_hosts: &[&str]) -> Result<Vec<Vec<String>>> {
+    let pipeline = pipeline("one")?;
+    let mut inputs = inputs(&pipeline);
+    inputs.administration.allowed_source_hosts = allowed_source_hosts.iter().map(|&host| host.to_owned()).collect();
+    let policies = desire(&pipeline, &inputs).producer.network_policies;
+    let egress = policies[0].spec.clone().unwrap_or_default().egress.unwrap_or_default();
+    let peers = egress.into_iter().flat_map(|rule| rule.to.unwrap_or_default());
+    Ok(peers.filter_map(|peer| peer.ip_block?.except).collect())
+}
+
+#[test]
+fn no_source_reaches_where_clouds_hand_out_credentials() -> Result<()> {
+    let blocked_by_default = blocked(&["sample-source.demo.svc"])?;
+    let [v4, v6] = &blocked_by_default[..] else { anyhow::bail!("one block for each family: {blocked_by_default:?}") };
+    for (network, _) in METADATA {
+        let of_family = if network.contains(':') { v6 } else { v4 };
+        let is_blocked = network.starts_with("fe80:") || of_family.iter().any(|blocked| blocked == network);
+        assert!(is_blocked, "{network}");
+    }
+    assert!(v4.contains(&"168.63.129.16/32".to_owned()) && v6.contains(&"fe80::/10".to_owned()));
+    let allowed = blocked(&["168.63.129.16", "[fd20:ce::254]"])?;
+    assert_eq!((allowed[0].len(), allowed[1].len()), (v4.len() - 1, v6.len() - 1), "an allowed address stays open");
+    Ok(())
+}
+
+#[test]
+fn services_of_clients_are_as_the_user_wants_and_those_of_nodes_as_ever() -> Result<()> {
+    let annotations = BTreeMap::from([("example.com/name".to_owned(), "users".to_owned())]);
+    let mut pipeline = pipeline("sources")?;
+    let before = desire(&pipeline, &inputs(&pipeline));
+    pipeline.kafka.service_annotations = annotations.clone();
+    pipeline.producer.push_service =
+        PushService { service_type: ServiceType::LoadBalancer, annotations: annotations.clone() };
+    pipeline.producer.push_from.addresses = vec!["203.0.113.0/24".to_owned()];
+    let after = desire(&pipeline, &inputs(&pipeline));
+    for (before, after) in [(&before.kafka, &after.kafka), (&before.producer, &after.producer)] {
+        let [nodes, clients] = &after.services[..] else { anyhow::bail!("two Services") };
+        assert_eq!(*nodes, before.services[0], "the headless one is the operator's");
+        assert_eq!(clients.metadata.annotations, Some(annotations.clone()));
+        assert_eq!(before.services[1].metadata.annotations, None);
+    }
+    let type_of = |objects: &Objects| objects.services[1].spec.clone().unwrap_or_default().type_;
+    assert_eq!(type_of(&after.producer).as_deref(), Some("LoadBalancer"));
+    assert_eq!((type_of(&before.producer), type_of(&after.kafka)), (None, None));
+    let block = serde_json::json!({"ipBlock": {"cidr": "203.0.113.0/24"}});
+    let peers = let_in(&after.producer, 8090).context("the port is open")?;
+    assert_eq!(peers.as_array().and_then(|peers| peers.last()), Some(&block));
+    Ok(())
+}
+
+#[test]
+fn stores_are_open_to_named_peers_only() -> Result<()> {
+    let rules = |objects: &Objects| -> Vec<NetworkPolicyIngressRule> {
+        objects.network_policies[0].spec.clone().unwrap_or_default().ingress.unwrap_or_default()
+    };
+    let mut pipeline = pipeline("one")?;
+    let closed = desire(&pipeline, &inputs(&pipeline));
+    let report = NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([("app".to_owned(), "report".to_owned())])),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    pipeline.kafka.access_from = vec![report.clone()];
+    pipeline.cassandra.access_from = vec![report.clone()];
+    let opened = desire(&pipeline, &inputs(&pipeline));
+    for (before, after, port) in [(&closed.kafka, &opened.kafka, 9092), (&closed.cassandra, &opened.cassandra, 9042)] {
+        let (before, mut after) = (rules(before), rules(after));
+        assert!(before.iter().all(|rule| rule.from.as_ref().is_some_and(|peers| !peers.is_empty())), "{port}");
+        let added = after.pop().context("a rule is added")?;
+        assert_eq!(after, before, "{port}: the others stay");
+        assert_eq!(added.from, Some(vec![report.clone()]));
+        let ports: Vec<_> = added.ports.into_iter().flatten().map(|port| port.port).collect();
+        assert_eq!(ports, [Some(IntOrString::Int(port))]);
+    }
+    assert_eq!(checksums(&closed), checksums(&opened), "nothing is restarted for it");
+    Ok(())
+}
+
+#[test]
+fn jvm_options_reach_each_server() -> Result<()> {
+    let mut pipeline = pipeline("one")?;
+    let before = desire(&pipeline, &inputs(&pipeline));
+    let options = vec!["-Xss1m".to_owned(), "-Da=b".to_owned()];
+    pipeline.zookeeper.member.jvm_options = options.clone();
+    pipeline.kafka.member.jvm_options = options.clone();
+    pipeline.cassandra.member.jvm_options = options;
+    let after = desire(&pipeline, &inputs(&pipeline));
+    let variable = |objects: &Objects, name: &str| -> Option<String> {
+        let spec = objects.stateful_sets[0].spec.clone().unwrap_or_default().template.spec.unwrap_or_default();
+        spec.containers[0].env.iter().flatten().find(|variable| variable.name == name)?.value.clone()
+    };
+    let flags = variable(&after.zookeeper, "SERVER_JVMFLAGS");
+    assert_eq!(flags.as_deref(), Some("-Djava.security.properties=/millrace/java.security -Xss1m -Da=b"));
+    assert_eq!(variable(&after.kafka, "BROKER_JVM_OPTIONS").as_deref(), Some("-Xss1m -Da=b"));
+    assert_eq!(variable(&before.kafka, "BROKER_JVM_OPTIONS"), None);
+    let files = after.cassandra.config_maps[0].data.clone().unwrap_or_default();
+    let file = &files["jvm-server.options"];
+    assert!(file.contains("\n-Xss1m\n-Da=b\n-Xms"), "the heap stays last: {file}");
+    assert_ne!(checksums(&before), checksums(&after));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use millrace_api::names::Component;
 use millrace_operator::act::Act;
 use millrace_operator::link::{Link, Reason};
+use millrace_operator::observed::Claim;
 use millrace_operator::plan::{Hold, Plan};
 use millrace_stores::kafka::Change;
 use millrace_stores::kafka::KafkaFacts;
@@ -723,4 +724,111 @@ fn a_repair_lets_ready_stand_and_a_changed_spec_waits_until_it_is_carried_out() 
     assert_eq!(said(&mut world, "Ready"), pair("False", "ApplyingChanges"));
     converge(&mut world);
     assert_eq!(said(&mut world, "Ready"), pair("True", "AllComponentsReady"));
+}
+
+/// Gives a broker a claim, which has a volume or waits for one.
+fn claim(world: &mut World, ordinal: u32, is_unbound: bool) {
+    let children = &mut world.observed.children;
+    let brokers = children.stateful_sets.get_mut("users-kafka").expect("there are brokers");
+    brokers.metadata.uid = Some("uid-of-brokers".to_owned());
+    let name = format!("data-users-kafka-{ordinal}");
+    let claim = Claim {
+        uid: format!("uid-of-{name}"),
+        resource_version: "7".to_owned(),
+        class: Some("fast".to_owned()),
+        size: None,
+        component: Some("kafka".to_owned()),
+        rack: None,
+        is_unbound,
+        is_leaving: false,
+    };
+    children.volumes.get_or_insert_default().insert(name, claim);
+}
+
+/// Returns the storage class of the brokers' claims in what a plan applies; `None`: it applies no brokers.
+fn applied_class(plan: &Plan) -> Option<serde_json::Value> {
+    let sets = serde_json::to_value(&plan.apply.stateful_sets).expect("they serialise");
+    let brokers = sets.as_array()?.iter().find(|set| set["metadata"]["name"] == "users-kafka")?.clone();
+    Some(brokers["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"].clone())
+}
+
+#[test]
+fn a_storage_class_is_corrected_while_no_claim_has_a_volume() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    (0..3).for_each(|ordinal| claim(&mut world, ordinal, true));
+    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+
+    let plan = world.plan();
+    assert!(matches!(&plan.acts[..], [Act::RemoveSet(set)] if set.uid == "uid-of-brokers"), "{:?}", plan.acts);
+    assert_eq!((applied_class(&plan), plan.refused.clone()), (None, Vec::new()));
+    world.carry_out(&plan);
+
+    let plan = world.plan();
+    let removed = plan.acts.iter().filter_map(|act| match act {
+        Act::RemoveClaim(claim) => Some((claim.name.as_str(), claim.resource_version.as_str())),
+        _ => None,
+    });
+    let removed: Vec<(&str, &str)> = removed.collect();
+    assert_eq!(removed, [("data-users-kafka-0", "7"), ("data-users-kafka-1", "7"), ("data-users-kafka-2", "7")]);
+    assert_eq!(applied_class(&plan), None, "a claim that is still there would be taken over");
+    world.carry_out(&plan);
+
+    let plan = world.plan();
+    assert_eq!(applied_class(&plan), Some(json!("slow")));
+    world.carry_out(&plan);
+    assert!(world.plan().is_empty());
+}
+
+#[rstest]
+#[case::one_is_bound(Some(2), "the storage class of a bound volume cannot change; set it back to 'fast'")]
+#[case::claims_are_unknown(None, "it is unknown whether volumes are bound")]
+fn the_storage_class_of_what_may_hold_data_stays(#[case] unbound: Option<u32>, #[case] says: &str) {
+    let mut world = World::of("three");
+    converge(&mut world);
+    if let Some(unbound) = unbound {
+        (0..3).for_each(|ordinal| claim(&mut world, ordinal, ordinal < unbound));
+    }
+    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+    let plan = world.plan();
+    assert!(plan.is_empty(), "{:?}", plan.acts);
+    let [refused] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
+    assert_eq!(refused.path, "spec.kafka.storage.className");
+    assert!(refused.message.starts_with(says), "{refused}");
+    let conditions = world.resource.status.clone().unwrap_or_default().conditions;
+    let valid = conditions.iter().find(|condition| condition.type_ == "SpecValid").expect("it is reported");
+    assert!(valid.status == "False" && valid.message.contains(says), "{valid:?}");
+
+    // All else of the change goes ahead.
+    world.resource.spec.kafka.pod_template = Some(json!({"priorityClassName": "high"}));
+    assert_eq!(applied_class(&world.plan()), Some(json!("fast")));
+    world.resource.spec.kafka.storage.class_name = Some("fast".to_owned());
+    assert_eq!(world.plan().refused, []);
+}
+
+#[test]
+fn a_store_that_has_run_keeps_its_storage_class() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    (0..3).for_each(|ordinal| claim(&mut world, ordinal, true));
+    let pod = world.observed.children.pods.get_mut("users-kafka-1").expect("the pod is there");
+    pod.spec = Some(k8s_openapi::api::core::v1::PodSpec { node_name: Some("node".to_owned()), ..Default::default() });
+    world.resource.spec.kafka.storage.class_name = None;
+    let plan = world.plan();
+    assert!(plan.acts.is_empty() && plan.refused.len() == 1, "{:?}", plan.acts);
+}
+
+#[test]
+fn a_claim_with_a_volume_is_never_removed() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    (0..3).for_each(|ordinal| claim(&mut world, ordinal, ordinal == 0));
+    world.observed.children.stateful_sets.remove("users-kafka");
+    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+    let plan = world.plan();
+    assert!(
+        matches!(&plan.acts[..], [Act::RemoveClaim(claim)] if claim.name == "data-users-kafka-0"),
+        "{:?}",
+        plan.acts
+    );
 }

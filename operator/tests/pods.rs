@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
-use millrace_api::pod_template::OWNED_VARIABLES;
+use millrace_api::names::Component;
+use millrace_api::pod_template::{OWNED_VARIABLES, grace, owned_mounts, owned_volumes};
 use millrace_operator::labels::COMPONENT_LABEL;
 use serde_json::{Value, json};
 use world::World;
@@ -46,6 +47,10 @@ fn templates(additions: Option<&Value>) -> BTreeMap<String, PodTemplateSpec> {
     sets.chain(deployments).collect()
 }
 
+fn of(component: &str) -> Component {
+    Component::ALL.into_iter().find(|known| known.as_str() == component).expect("it is one of them")
+}
+
 fn spec(template: &PodTemplateSpec) -> PodSpec {
     template.spec.clone().expect("a pod has a spec")
 }
@@ -65,6 +70,9 @@ fn every_component_has_what_the_user_adds_and_keeps_what_it_had() {
         "serviceAccountName": "own",
         "imagePullSecrets": [{"name": "registry"}],
         "env": [{"name": "JAVA_TOOL_OPTIONS", "value": "-Xlog:gc"}],
+        "volumes": [{"name": "roots", "configMap": {"name": "roots"}}],
+        "volumeMounts": [{"name": "roots", "mountPath": "/etc/ssl/roots", "readOnly": true}],
+        "terminationGracePeriodSeconds": 90,
     });
     let (before, after) = (templates(None), templates(Some(&additions)));
     assert_eq!(after.keys().map(String::as_str).collect::<Vec<_>>(), {
@@ -96,6 +104,13 @@ fn every_component_has_what_the_user_adds_and_keeps_what_it_had() {
         assert_eq!(new_env[..old_env.len()], old_env[..], "{component}");
         assert_eq!(new_env.last().map(|variable| variable.name.as_str()), Some("JAVA_TOOL_OPTIONS"));
         assert_eq!(new.security_context, old.security_context, "{component}");
+        assert_eq!(new.termination_grace_period_seconds, Some(90), "{component}");
+        assert_eq!(old.termination_grace_period_seconds, Some(grace(of(component))), "{component}");
+        let (old_volumes, new_volumes) = (old.volumes.unwrap_or_default(), new.volumes.unwrap_or_default());
+        assert_eq!(new_volumes[..old_volumes.len()], old_volumes[..], "{component}");
+        assert_eq!(new_volumes.last().map(|volume| volume.name.as_str()), Some("roots"), "{component}");
+        let mounts = new.containers[0].volume_mounts.clone().unwrap_or_default();
+        assert_eq!(mounts.last().map(|mount| mount.mount_path.as_str()), Some("/etc/ssl/roots"), "{component}");
     }
     // The negative control: without additions there is nothing of it.
     for template in before.values() {
@@ -120,6 +135,20 @@ fn an_empty_security_context_leaves_the_user_to_the_namespace() {
             (Some(7), None, Some(8)),
             "{component}"
         );
+    }
+}
+
+#[test]
+fn every_volume_and_mount_of_the_operator_is_refused_to_users() {
+    for (component, template) in templates(None) {
+        let spec = spec(&template);
+        for volume in spec.volumes.iter().flatten() {
+            assert!(owned_volumes(of(&component)).contains(&volume.name.as_str()), "{component}: {}", volume.name);
+        }
+        for mount in spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten()) {
+            let is_owned = owned_mounts(of(&component)).contains(&mount.mount_path.as_str());
+            assert!(is_owned, "{component}: {}", mount.mount_path);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! params    values of a source's params
 //! template  texts with `${…}` in them
 //! expression  how large a CEL expression may be
+//! metadata  addresses where clouds hand out credentials
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
@@ -23,6 +24,7 @@
 pub mod causes;
 pub mod cql;
 pub mod expression;
+pub mod metadata;
 mod origin;
 mod params;
 mod problem;

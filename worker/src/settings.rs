@@ -216,7 +216,8 @@ fn check_query(query: &QuerySettings, path: &str) -> Result<(), LoadSettings> {
     let deletes = query.records.tombstones == Tombstones::Delete;
     accept(query.sql.is_none() || !deletes, &format!("{path}.records.tombstones"), "must not be Delete beside sql")?;
     for name in query.records.epoch_units.keys() {
-        let is_timestamp = |column: &ColumnSettings| column.name == *name && column.column_type == ColumnType::Timestamp;
+        let is_timestamp =
+            |column: &ColumnSettings| column.name == *name && column.column_type == ColumnType::Timestamp;
         let field = format!("{path}.records.epochUnits.{name}");
         accept(table.columns.iter().any(is_timestamp), &field, "must be of a timestamp column")?;
     }

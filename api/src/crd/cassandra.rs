@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Unsupported;
-use super::{Resources, Storage, rules};
+use super::{Access, Resources, Storage, rules};
 
 /// `cassandra.yaml` keys that the operator sets itself.
 pub const OWNED_KEYS: [&str; 24] = [
@@ -106,12 +106,20 @@ pub struct Cassandra {
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
-    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
     /// (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
+
+    /// Who else may reach the nodes. Absent: nobody. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+
+    /// Further JVM options (docs/pods.md). A change restarts the nodes one at a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
+    pub jvm_options: Vec<String>,
 
     /// Further `cassandra.yaml` settings, one value per top-level key. Keys that the operator sets itself are refused.
     /// A change restarts the nodes one at a time.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Unsupported;
-use super::{Resources, Storage, rules};
+use super::{Access, ClientService, Resources, Storage, rules};
 
 /// `server.properties` keys that the operator sets itself, or that would break the delivery promise.
 pub const OWNED_KEYS: [&str; 22] = [
@@ -113,12 +113,24 @@ pub struct Kafka {
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
-    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
     /// (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
+
+    /// Who else may reach the brokers. Absent: nobody. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+
+    /// The Service of Kafka's clients. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ClientService>,
+
+    /// Further JVM options (docs/pods.md). A change restarts the brokers one at a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
+    pub jvm_options: Vec<String>,
 
     /// Further `server.properties` settings. Keys that the operator sets itself are refused. A change restarts the
     /// brokers one at a time.

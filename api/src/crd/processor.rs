@@ -23,8 +23,7 @@ pub struct Processor {
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
-    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
     /// (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]

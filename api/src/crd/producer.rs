@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, TokenFrom, rules};
+use super::{Files, KafkaTopic, Param, Push, PushFrom, PushService, Resources, Schedule, TokenFrom, rules};
 
 /// The pods that fetch sources into topics.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -18,6 +18,9 @@ use super::{Files, KafkaTopic, Param, Push, PushFrom, Resources, Schedule, Token
     validation = Rule::new("!has(self.pushFrom) || self.sources.exists(s, has(s.push))")
         .message("pushFrom says who may push, but no source is pushed to; remove it or add a source with push")
         .field_path(".pushFrom"),
+    validation = Rule::new("!has(self.pushService) || self.sources.exists(s, has(s.push))")
+        .message("pushService is for pushes, but no source is pushed to; remove it or add a source with push")
+        .field_path(".pushService"),
     validation = rules::max_body_within_buffer(),
     validation = rules::memory_at_least("48Mi")
 )]
@@ -32,8 +35,7 @@ pub struct Producer {
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
-    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
     /// (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
@@ -48,6 +50,10 @@ pub struct Producer {
     /// Which pods may push records, to all sources with push. Absent: any pod of the pipeline's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_from: Option<PushFrom>,
+
+    /// The Service that records are pushed to. Absent: one that is reached from within the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_service: Option<PushService>,
 
     /// The sources.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -96,7 +96,6 @@ pub struct ResourceList {
 /// One volume per pod.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::presence_fixed("className", "the storage class of existing volumes", "create a new pipeline"))]
 pub struct Storage {
     /// Size of each pod's volume, such as 5Gi. It can neither shrink nor, in this version, grow.
     #[x_kube(
@@ -105,9 +104,8 @@ pub struct Storage {
         validation = rules::storage_does_not_grow()
     )]
     pub size: Amount,
-    /// StorageClass of the volumes. Absent: the cluster's default class. It cannot be changed.
+    /// StorageClass of the volumes. Absent: the cluster's default class. It may change until the store has a volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = rules::immutable("the storage class of existing volumes", "create a new pipeline"))]
     pub class_name: Option<String>,
 }

@@ -395,6 +395,14 @@ pub fn key_columns_ordered() -> Rule {
         .field_path(".primaryKey")
 }
 
+/// Refuses annotations that are the operator's.
+pub fn annotations() -> Rule {
+    rule(
+        "self.all(k, !k.startsWith('millrace.dev/'))",
+        "annotations that begin with millrace.dev/ are the operator's; use other names",
+    )
+}
+
 /// A DNS label: the name of a source, a query or a rack.
 pub fn dns_label() -> Rule {
     rule(

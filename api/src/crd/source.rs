@@ -54,6 +54,11 @@ pub struct PushFrom {
     #[schemars(extend("maxProperties" = 16), extend("additionalProperties" = {"type": "string", "maxLength": 63}))]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$'))").message("must be labels, such as app: shop"))]
     pub pod_labels: BTreeMap<String, String>,
+
+    /// Blocks of addresses that may push beside these pods, such as those of a load balancer: `10.1.0.0/16`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    pub addresses: Vec<String>,
 }
 
 /// Files of a volume, read in the order of their names; new files and lines are picked up. A file may grow; one that is

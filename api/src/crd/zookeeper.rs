@@ -78,12 +78,16 @@ pub struct ZooKeeper {
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them: labels, annotations, nodeSelector, tolerations, affinity,
-    /// topologySpreadConstraints, priorityClassName, serviceAccountName, imagePullSecrets, env, securityContext
+    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
     /// (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
+
+    /// Further JVM options (docs/pods.md). A change restarts the servers one at a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
+    pub jvm_options: Vec<String>,
 
     /// Further `zoo.cfg` settings. Keys that the operator sets itself are refused. A change restarts the servers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

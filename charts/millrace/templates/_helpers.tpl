@@ -93,7 +93,7 @@ app.kubernetes.io/component: console
 All that the operator may do in a namespace of pipelines: what its code asks for, and no more. No Secrets, no pods made
 or executed in, no wildcard. Server-side apply of an object that is not there needs `create` too. What it made is
 removed by owner references, not by the operator, but for runs: it ends those that are cancelled, and deletes scheduled
-ones that the history has no room for.
+ones that the history has no room for. And for stores whose storage class was corrected before they had a volume.
 */}}
 {{- define "millrace.rules" -}}
 - apiGroups: [millrace.dev]
@@ -117,6 +117,16 @@ ones that the history has no room for.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch]
+{{- if .Values.admissionPolicy.ownAccount }}
+# Makes a store anew whose storage class was corrected before it had a volume. The policy own-deletions lets nothing else be
+# deleted, so there is no such right without it.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [delete]
+{{- end }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch]

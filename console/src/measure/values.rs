@@ -216,14 +216,8 @@ mod tests {
     use super::*;
 
     fn offsets(partition: i32, end: Option<i64>, committed: Option<i64>) -> Offsets {
-        let lag = PartitionLag {
-            partition,
-            start: Some(0),
-            end,
-            committed,
-            nothing_left: false,
-            waiting_since: Some(4_000),
-        };
+        let lag =
+            PartitionLag { partition, start: Some(0), end, committed, nothing_left: false, waiting_since: Some(4_000) };
         Offsets { topic: "t".to_owned(), lag }
     }
 

@@ -49,10 +49,11 @@ fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) 
 fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
     let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
     let options = include_str!("files/jvm-server.options");
+    let user: String = cassandra.member.jvm_options.iter().map(|option| format!("{option}\n")).collect();
     files([
         ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
         ("empty_segments.py", include_str!("files/empty_segments.py").to_owned()),
-        ("jvm-server.options", format!("{options}-Xms{heap}m\n-Xmx{heap}m\n")),
+        ("jvm-server.options", format!("{options}{user}-Xms{heap}m\n-Xmx{heap}m\n")),
         ("logback.xml", include_str!("files/logback.xml").to_owned()),
         ("ready.sh", include_str!("files/ready.sh").to_owned()),
         ("start.sh", include_str!("files/start.sh").to_owned()),
@@ -166,8 +167,6 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
         },
         // SIGTERM drains; `nodetool drain` before it would only start one more JVM.
         before_stop: None,
-        // A drain writes every memtable; what it does not reach is read from the commit log at the next start.
-        grace: 45,
     }
 }
 
@@ -175,12 +174,8 @@ fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let own = network::component(scope.pipeline, Component::Cassandra);
     let processor = network::component(scope.pipeline, Component::Processor);
     let peers = &[CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS];
-    network::allow(
-        scope,
-        vec![
-            network::from(vec![processor, network::operator(scope)], &[CASSANDRA_CQL]),
-            network::from(vec![own.clone()], peers),
-        ],
-        vec![network::to(vec![own], peers)],
-    )
+    let clients = network::from(vec![processor, network::operator(scope)], &[CASSANDRA_CQL]);
+    let nodes = network::from(vec![own.clone()], peers);
+    let named = network::from_named(&scope.pipeline.cassandra.access_from, &[CASSANDRA_CQL]);
+    network::allow(scope, [clients, nodes].into_iter().chain(named).collect(), vec![network::to(vec![own], peers)])
 }

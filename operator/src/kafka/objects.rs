@@ -1,13 +1,14 @@
 //! The Kafka brokers, which keep their metadata in the pipeline's ZooKeeper.
 
+use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::kafka::is_refused;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Kafka, default_min_in_sync};
+use millrace_api::pipeline::{Kafka, Member, default_min_in_sync};
 use millrace_api::ports::{KAFKA, Port, ZOOKEEPER_CLIENT};
 
 use crate::objects::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
-use crate::objects::scope::{Files, Inputs, Labels, Scope, files, heap_mebibytes, layered};
+use crate::objects::scope::{Files, Inputs, Labels, Scope, annotated, files, heap_mebibytes, layered};
 use crate::objects::{Objects, network, properties};
 use millrace_stores::kafka::BROKER_MIN_IN_SYNC;
 
@@ -19,7 +20,7 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let files = config(scope, kafka);
     Objects {
         config_maps: vec![scope.config_map(&files)],
-        services: vec![scope.nodes_service(PORTS), scope.client_service(PORTS)],
+        services: vec![scope.nodes_service(PORTS), annotated(scope.client_service(PORTS), &kafka.service_annotations)],
         network_policies: vec![network_policy(scope)],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![stateful_set(
@@ -98,11 +99,7 @@ fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a>
         member: &kafka.member,
         user: User(1000),
         files,
-        env: vec![
-            variable("BROKER_HEAP", format!("{}m", heap_mebibytes(kafka.member.resources.memory_limit))),
-            variable("LOG_DIR", "/var/log/kafka"),
-            variable("NODES_HOST", nodes_host),
-        ],
+        env: environment(kafka, nodes_host),
         ports: PORTS,
         data: "/var/lib/kafka/data",
         scratch: &[
@@ -118,18 +115,29 @@ fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a>
             readiness: command_probe(script("answers.sh", &[]), Rhythm { period: 5, timeout: 5, failures: 2 }),
         },
         before_stop: None,
-        // Controlled shutdown moves one leader after the other; what it does not reach, the controller moves afterwards.
-        grace: 45,
     }
+}
+
+fn environment(kafka: &Kafka, nodes_host: String) -> Vec<EnvVar> {
+    let Member { resources, jvm_options, .. } = &kafka.member;
+    let mut variables = vec![variable("BROKER_HEAP", format!("{}m", heap_mebibytes(resources.memory_limit)))];
+    if !jvm_options.is_empty() {
+        variables.push(variable("BROKER_JVM_OPTIONS", jvm_options.join(" ")));
+    }
+    variables.push(variable("LOG_DIR", "/var/log/kafka"));
+    variables.push(variable("NODES_HOST", nodes_host));
+    variables
 }
 
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let [kafka, producer, processor, run, zookeeper] =
         [Component::Kafka, Component::Producer, Component::Processor, Component::Run, Component::ZooKeeper]
             .map(|component| network::component(scope.pipeline, component));
+    let own = network::from(vec![kafka.clone(), producer, processor, run, network::operator(scope)], PORTS);
+    let named = network::from_named(&scope.pipeline.kafka.access_from, PORTS);
     network::allow(
         scope,
-        vec![network::from(vec![kafka.clone(), producer, processor, run, network::operator(scope)], PORTS)],
+        [own].into_iter().chain(named).collect(),
         vec![network::to(vec![kafka], PORTS), network::to(vec![zookeeper], &[ZOOKEEPER_CLIENT])],
     )
 }

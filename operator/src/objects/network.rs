@@ -12,6 +12,7 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
 use millrace_api::ports::Port;
+use millrace_terms::metadata::METADATA;
 
 use super::scope::{Scope, component_selector, label_selector, owned_metadata, pipeline_labels};
 use crate::labels::{APPLICATION, COMPONENT_LABEL};
@@ -27,10 +28,8 @@ const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
 /// Components of the chart's pods that ask stores.
 const CHART_COMPONENTS: [&str; 3] = ["operator", "smoke-test", "console"];
 
-/// Addresses where clouds hand out credentials to whoever asks; no source lives there.
-const LINK_LOCAL: &str = "169.254.0.0/16";
+/// Addresses of the node's own networks, where no source lives; a metadata address among them is blocked with them.
 const LINK_LOCAL_V6: &str = "fe80::/10";
-const METADATA_V6: &str = "fd00:ec2::254/128";
 
 /// Returns the policy of all pods of the pipeline: nothing in, and nothing out but questions to the name service.
 ///
@@ -79,6 +78,11 @@ pub fn from(peers: Vec<NetworkPolicyPeer>, ports: &[Port]) -> NetworkPolicyIngre
     NetworkPolicyIngressRule { from: Some(peers), ports: Some(policy_ports(ports)) }
 }
 
+/// Lets those whom the user names reach ports. `None`: nobody is named, and a rule without peers would let everybody in.
+pub fn from_named(peers: &[NetworkPolicyPeer], ports: &[Port]) -> Option<NetworkPolicyIngressRule> {
+    (!peers.is_empty()).then(|| from(peers.to_vec(), ports))
+}
+
 /// Lets everybody reach ports: whoever scrapes metrics may run in any namespace, or on a node's own network.
 pub fn from_anywhere(ports: &[Port]) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: None, ports: Some(policy_ports(ports)) }
@@ -89,24 +93,34 @@ pub fn to(peers: Vec<NetworkPolicyPeer>, ports: &[Port]) -> NetworkPolicyEgressR
     NetworkPolicyEgressRule { to: Some(peers), ports: Some(policy_ports(ports)) }
 }
 
-/// Lets the pods reach every port of any address, but for the link-local ones.
-pub fn to_the_world() -> NetworkPolicyEgressRule {
-    let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
-        ip_block: Some(IPBlock {
-            cidr: cidr.to_owned(),
-            except: Some(except.iter().map(|&block| block.to_owned()).collect()),
-        }),
+/// Lets the pods reach every port of any address, but for those where clouds hand out credentials to any client that
+/// asks. One that the administrator allows to sources as an address stays open.
+pub fn to_the_world(scope: &Scope<'_>) -> NetworkPolicyEgressRule {
+    let block = |cidr: &str, except: Vec<String>| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(except) }),
         ..NetworkPolicyPeer::default()
     };
+    let allowed = &scope.administration.allowed_source_hosts;
+    let is_allowed = |network: &str| allowed.iter().any(|host| network.split('/').next() == Some(bare(host)));
+    let blocked = METADATA.iter().map(|(network, _)| (*network).to_owned()).filter(|network| !is_allowed(network));
+    // Blocks of addresses may not overlap in every network, so what the link-local ones have is left out.
+    let (v6, v4): (Vec<String>, Vec<String>) =
+        blocked.filter(|network| !network.starts_with("fe80:")).partition(|network| network.contains(':'));
+    let v6 = [LINK_LOCAL_V6.to_owned()].into_iter().chain(v6).collect();
     NetworkPolicyEgressRule {
         to: Some(vec![
-            block("0.0.0.0/0", &[LINK_LOCAL]),
-            block("::/0", &[LINK_LOCAL_V6, METADATA_V6]),
+            block("0.0.0.0/0", v4),
+            block("::/0", v6),
             // Some networks do not count pods among addresses.
             any_pod(),
         ]),
         ports: None,
     }
+}
+
+/// Returns an IPv6 address without the brackets that URLs put around it.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Returns the pods of a component of the same pipeline.
@@ -117,9 +131,18 @@ pub fn component(pipeline: &Pipeline, component: Component) -> NetworkPolicyPeer
     }
 }
 
-/// Returns the pods that may push records: those with all the labels, in each of the namespaces.
+/// Returns who may push records: the pods with all the labels, in each of the namespaces, and the blocks of addresses.
 pub fn pushers(pipeline: &Pipeline) -> Vec<NetworkPolicyPeer> {
-    let PushFrom { namespaces, pod_labels } = &pipeline.producer.push_from;
+    let block = |cidr: &String| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }),
+        ..NetworkPolicyPeer::default()
+    };
+    let blocks = pipeline.producer.push_from.addresses.iter().map(block);
+    pushing_pods(&pipeline.producer.push_from).into_iter().chain(blocks).collect()
+}
+
+fn pushing_pods(push_from: &PushFrom) -> Vec<NetworkPolicyPeer> {
+    let PushFrom { namespaces, pod_labels, addresses: _ } = push_from;
     let pods = label_selector(pod_labels.clone());
     let peer = |namespace_selector| NetworkPolicyPeer {
         namespace_selector,

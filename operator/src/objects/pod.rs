@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::crd::DeletionPolicy;
 use millrace_api::pipeline::{Member, Storage};
+use millrace_api::pod_template::grace;
 use millrace_api::ports::Port;
 
 use super::scope::{CONFIG_CHECKSUM, Files, Labels, Scope, checksum, count, label_selector, resource_requirements};
@@ -58,9 +59,6 @@ pub struct Store<'a> {
     pub probes: Probes,
     /// Run before the server is told to stop.
     pub before_stop: Option<Vec<String>>,
-    /// Seconds from the order to stop to the kill. While a namespace is deleted, Kubernetes looks again for what is left
-    /// of it after half of the longest grace period in it: with 120 s no namespace would be gone within a minute.
-    pub grace: i64,
 }
 
 /// The three questions of the kubelet.
@@ -131,7 +129,7 @@ pub fn stateful_set(scope: &Scope<'_>, store: &Store<'_>, members: Members) -> S
 }
 
 fn store_template(scope: &Scope<'_>, store: &Store<'_>, env: Vec<EnvVar>) -> PodTemplateSpec {
-    let Store { member, user, files, env: shared_env, ports, data, scratch, probes, before_stop, grace } = store;
+    let Store { member, user, files, env: shared_env, ports, data, scratch, probes, before_stop } = store;
     let mut mounts = vec![mount(DATA, data), read_only_mount("files", FILES)];
     mounts.extend(scratch.iter().map(|(name, path)| mount(name, path)));
     let mut volumes = vec![config_map_volume("files", scope.name())];
@@ -154,7 +152,7 @@ fn store_template(scope: &Scope<'_>, store: &Store<'_>, env: Vec<EnvVar>) -> Pod
         PodSpec {
             containers: vec![container],
             volumes: Some(volumes),
-            termination_grace_period_seconds: Some(*grace),
+            termination_grace_period_seconds: Some(grace(scope.component)),
             ..pod_spec(scope, *user)
         },
     )

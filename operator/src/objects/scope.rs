@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
+use millrace_api::crd::{PushService, ServiceType};
 use millrace_api::names::Component;
 use millrace_api::pipeline::Resources;
 use millrace_api::pod_template::PodTemplate;
@@ -172,8 +173,12 @@ impl Scope<'_> {
 
     /// Returns the Service that records are pushed to: one address, which leads to ready producers.
     pub fn push_service(&self, port: Port) -> Service {
+        let PushService { service_type, annotations } = &self.pipeline.producer.push_service;
         let metadata = self.metadata(self.pipeline.names.push_service());
-        Service { metadata, spec: Some(self.service_spec(&[port])), ..Service::default() }
+        // The default goes without saying, so that nothing is written where nobody asks for another.
+        let type_ = (*service_type != ServiceType::default()).then(|| service_type.to_string());
+        let spec = ServiceSpec { type_, ..self.service_spec(&[port]) };
+        annotated(Service { metadata, spec: Some(spec), ..Service::default() }, annotations)
     }
 
     /// Returns the Service for clients whose name resolves to each ready pod.
@@ -210,6 +215,14 @@ impl Scope<'_> {
             .collect();
         ServiceSpec { ports: Some(ports), selector: Some(self.selector()), ..ServiceSpec::default() }
     }
+}
+
+/// Returns a Service with the user's annotations.
+pub fn annotated(mut service: Service, annotations: &BTreeMap<String, String>) -> Service {
+    if !annotations.is_empty() {
+        service.metadata.annotations = Some(annotations.clone());
+    }
+    service
 }
 
 /// Returns the labels that every object of the pipeline has.

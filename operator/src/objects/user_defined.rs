@@ -1,7 +1,8 @@
 //! Lays what the user adds to a component's pods over what the operator gives them. Pure.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, TopologySpreadConstraint,
+    Affinity, Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use millrace_api::pod_template::PodTemplate;
 
@@ -21,6 +22,9 @@ pub fn user_defined(scope: &Scope<'_>, spec: PodSpec) -> PodSpec {
         service_account_name,
         image_pull_secrets,
         env,
+        volumes,
+        volume_mounts,
+        termination_grace_period_seconds,
         security_context,
     } = scope.pods().clone();
     let spread = |constraint: TopologySpreadConstraint| TopologySpreadConstraint {
@@ -29,7 +33,9 @@ pub fn user_defined(scope: &Scope<'_>, spec: PodSpec) -> PodSpec {
     };
     let spread: Vec<_> = topology_spread_constraints.into_iter().map(spread).collect();
     PodSpec {
-        containers: with_variables(spec.containers, &env),
+        containers: with_additions(spec.containers, &env, &volume_mounts),
+        volumes: with_volumes(spec.volumes, volumes),
+        termination_grace_period_seconds: termination_grace_period_seconds.or(spec.termination_grace_period_seconds),
         node_selector: Some(node_selector).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
         affinity: merged_affinity(spec.affinity, affinity),
@@ -42,7 +48,7 @@ pub fn user_defined(scope: &Scope<'_>, spec: PodSpec) -> PodSpec {
     }
 }
 
-fn with_variables(containers: Vec<Container>, variables: &[EnvVar]) -> Vec<Container> {
+fn with_additions(containers: Vec<Container>, variables: &[EnvVar], mounts: &[VolumeMount]) -> Vec<Container> {
     let add = |mut container: Container| {
         if !variables.is_empty() {
             let env = container.env.get_or_insert_default();
@@ -51,9 +57,19 @@ fn with_variables(containers: Vec<Container>, variables: &[EnvVar]) -> Vec<Conta
             let new: Vec<EnvVar> = new.cloned().collect();
             env.extend(new);
         }
+        if !mounts.is_empty() {
+            container.volume_mounts.get_or_insert_default().extend(mounts.iter().cloned());
+        }
         container
     };
     containers.into_iter().map(add).collect()
+}
+
+fn with_volumes(ours: Option<Vec<Volume>>, user: Vec<Volume>) -> Option<Vec<Volume>> {
+    if user.is_empty() {
+        return ours;
+    }
+    Some(ours.into_iter().flatten().chain(user).collect())
 }
 
 fn merged_affinity(ours: Option<Affinity>, user: Option<Affinity>) -> Option<Affinity> {

@@ -14,6 +14,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use millrace_api::names::Component;
 use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
+use millrace_api::pod_template::grace;
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, Port, WORKER_HTTP, WORKER_PUSH};
 use millrace_terms::{
     CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
@@ -30,8 +31,6 @@ use crate::objects::{Objects, network};
 
 const SETTINGS: &str = "/settings";
 
-/// Seconds from the order to stop to the kill.
-const GRACE: i64 = 30;
 /// Leaves a third of the grace period for what comes after the drain.
 const DRAIN: Duration = Duration::from_secs(20);
 /// What a killed processor's successor writes again; each row of it is written over with the same.
@@ -65,7 +64,7 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         network_policies: vec![network::allow(
             scope,
             ingress,
-            vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world()],
+            vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world(scope)],
         )],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![StatefulSet {
@@ -141,7 +140,7 @@ pub fn runs_policy(scope: &Scope<'_>) -> NetworkPolicy {
     network::allow(
         scope,
         vec![network::from_anywhere(&[WORKER_HTTP])],
-        vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world()],
+        vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world(scope)],
     )
 }
 
@@ -272,7 +271,7 @@ pub(crate) fn worker_template(scope: &Scope<'_>, worker: &Worker<'_>) -> PodTemp
         PodSpec {
             containers: vec![container],
             volumes: Some(volumes),
-            termination_grace_period_seconds: Some(GRACE),
+            termination_grace_period_seconds: Some(grace(scope.component)),
             ..pod_spec(scope, User(65532))
         },
     )

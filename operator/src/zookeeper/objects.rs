@@ -83,7 +83,7 @@ fn store<'a>(zookeeper: &'a ZooKeeper, files: &'a Files) -> Store<'a> {
         files,
         env: vec![
             variable("JMXDISABLE", "true"),
-            variable("SERVER_JVMFLAGS", format!("-Djava.security.properties={FILES}/java.security")),
+            variable("SERVER_JVMFLAGS", jvm_flags(zookeeper)),
             variable("ZK_SERVER_HEAP", heap_mebibytes(zookeeper.member.resources.memory_limit).to_string()),
             variable("ZOOCFGDIR", FILES),
         ],
@@ -103,9 +103,12 @@ fn store<'a>(zookeeper: &'a ZooKeeper, files: &'a Files) -> Store<'a> {
             ),
         },
         before_stop: Some(script("stop.sh", &[])),
-        // The 15 s of stop.sh, and as long again for the server.
-        grace: 30,
     }
+}
+
+fn jvm_flags(zookeeper: &ZooKeeper) -> String {
+    let own = format!("-Djava.security.properties={FILES}/java.security");
+    [own].iter().chain(&zookeeper.member.jvm_options).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {

@@ -69,6 +69,12 @@ fn pod_template(dice: &mut Dice) -> Value {
         "env": [{"name": "TZ", "value": "UTC"}, {"name": "EMPTY", "value": ""},
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "0.001"}}}],
+        "volumes": [{"name": "cache", "emptyDir": {"sizeLimit": "0.5Gi"}}, {"name": "keys", "secret": {"secretName": "keys"}},
+            {"name": "both", "projected": {"sources": [{"configMap": {"name": "a"}}, {"downwardAPI": {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+            ]}}]}},
+            {"name": "vault", "csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": true}}],
+        "terminationGracePeriodSeconds": 90,
         "securityContext": {"fsGroup": 1_000_710_000},
     });
     let Value::Object(fields) = all else { return json!({}) };

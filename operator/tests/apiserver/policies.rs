@@ -110,6 +110,10 @@ async fn the_operators_account_writes_unprivileged_pods_only() -> Result<()> {
 
     let said = refusal(&operator, JOBS, &job()).await?;
     ensure!(said.is_none(), "a Job as the operator writes it is refused: {said:?}");
+    let mut mounting = job();
+    mounting["spec"]["template"]["spec"]["volumes"] = json!([{"name": "vault", "csi": {"driver": "secrets"}}]);
+    let said = refusal(&operator, JOBS, &mounting).await?;
+    ensure!(said.is_none(), "a volume of a CSI driver is refused: {said:?}");
     let mut faults = Vec::new();
     for (place, change, says) in crimes() {
         let mut broken = job();
@@ -132,6 +136,120 @@ async fn the_operators_account_writes_unprivileged_pods_only() -> Result<()> {
     Ok(())
 }
 
+/// A Deployment as the operator writes it.
+fn deployment() -> Value {
+    let mut deployment = job();
+    deployment["apiVersion"] = json!("apps/v1");
+    deployment["kind"] = json!("Deployment");
+    deployment["spec"]["selector"] = json!({"matchLabels": {"app": "again"}});
+    deployment["spec"]["template"]["metadata"] = json!({"labels": {"app": "again"}});
+    deployment["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
+    deployment
+}
+
+/// What others add to an object is theirs: the operator's next change of it goes through, and what it adds itself is judged.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn containers_of_others_do_not_stop_the_operators_account() -> Result<()> {
+    const NAMESPACE: &str = "policies-others";
+    const PATH: &str = "/apis/apps/v1/namespaces/policies-others/deployments";
+    let server = server().await?;
+    let (operator, admin) = (server.client(Who::Operator).await?, server.client(Who::Everybody).await?);
+    make_namespace(&admin, NAMESPACE).await?;
+    let privileged =
+        |name: &str, image: &str| json!({"name": name, "image": image, "securityContext": {"privileged": true}});
+    // A policy counts some moments after it was made.
+    let mut broken = deployment();
+    broken["spec"]["template"]["spec"]["initContainers"] = json!([privileged("first", "worker:1")]);
+    eventually("the policy counts", async || {
+        Ok(refusal(&operator, PATH, &broken).await?.filter(|said| said.contains("no privileges")).map(drop))
+    })
+    .await?;
+
+    let created = Request::post(PATH).header("content-type", "application/json");
+    operator.request::<Value>(created.body(serde_json::to_vec(&deployment())?)?).await?;
+    let patched = async |client: &Client, change: Value| {
+        let request = Request::patch(format!("{PATH}/again-1"));
+        let request = request.header("content-type", "application/strategic-merge-patch+json");
+        match client.request::<Value>(request.body(serde_json::to_vec(&change)?)?).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+            Err(error) => bail!("{error}"),
+        }
+    };
+    let containers = |field: &str, container: Value| json!({"spec": {"template": {"spec": {field: [container]}}}});
+    for field in ["containers", "initContainers"] {
+        let said = patched(&admin, containers(field, privileged(&format!("their-{}", field.len()), "proxy:1"))).await?;
+        ensure!(said.is_none(), "others may add {field}: {said:?}");
+    }
+    let said = patched(&operator, json!({"spec": {"replicas": 2}})).await?;
+    ensure!(said.is_none(), "what others added stops the operator: {said:?}");
+    let own = containers("containers", privileged("own", "worker:1"));
+    let theirs = containers("containers", privileged("their-10", "miner:1"));
+    // Not even what others run before the pod's containers, beside them.
+    let mut moved = containers("containers", privileged("their-14", "proxy:1"));
+    moved["spec"]["template"]["spec"]["initContainers"] = json!([{"name": "their-14", "$patch": "delete"}]);
+    for change in [own, theirs, moved] {
+        let said = patched(&operator, change.clone()).await?.unwrap_or_default();
+        ensure!(said.contains("no privileges"), "{change}: {said:?}");
+    }
+    Ok(())
+}
+
+/// Claims and StatefulSets are deleted by the operator's account only where no data can go with them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn the_operators_account_deletes_no_claim_that_may_hold_data() -> Result<()> {
+    const CLAIMS: &str = "/api/v1/namespaces/policies-deletions/persistentvolumeclaims";
+    const SETS: &str = "/apis/apps/v1/namespaces/policies-deletions/statefulsets";
+    let server = server().await?;
+    let (operator, admin) = (server.client(Who::Operator).await?, server.client(Who::Everybody).await?);
+    make_namespace(&admin, "policies-deletions").await?;
+    let created = async |path: &str, object: Value| -> Result<()> {
+        let request = Request::post(path).header("content-type", "application/json");
+        admin.request::<Value>(request.body(serde_json::to_vec(&object)?)?).await?;
+        Ok(())
+    };
+    let claim = |name: &str, volume: Value| {
+        let resources = json!({"requests": {"storage": "1Gi"}});
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": resources, "volumeName": volume});
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    };
+    created(CLAIMS, claim("waits", Value::Null)).await?;
+    created(CLAIMS, claim("bound", json!("some-volume"))).await?;
+    let mut set = deployment();
+    set["kind"] = json!("StatefulSet");
+    set["spec"]["serviceName"] = json!("again");
+    created(SETS, set).await?;
+
+    let deleted = async |path: String, mut options: Value| {
+        // In the body, since options of the query do not count beside one.
+        options["dryRun"] = json!(["All"]);
+        let request = Request::delete(path).header("content-type", "application/json");
+        match operator.request::<Value>(request.body(serde_json::to_vec(&options)?)?).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+            Err(error) => bail!("{error}"),
+        }
+    };
+    let (waits, bound, set) = (format!("{CLAIMS}/waits"), format!("{CLAIMS}/bound"), format!("{SETS}/again-1"));
+    // A policy counts some moments after it was made.
+    eventually("the policy counts", async || {
+        let said = deleted(bound.clone(), json!({})).await?;
+        Ok(said.filter(|said| said.contains("never had a volume")).map(drop))
+    })
+    .await?;
+    let said = deleted(waits, json!({})).await?;
+    ensure!(said.is_none(), "a claim that waits: {said:?}");
+    for options in [json!({}), json!({"propagationPolicy": "Background"})] {
+        let said = deleted(set.clone(), options.clone()).await?.unwrap_or_default();
+        ensure!(said.contains("without what it holds"), "{options}: {said}");
+    }
+    let said = deleted(set, json!({"propagationPolicy": "Orphan"})).await?;
+    ensure!(said.is_none(), "a StatefulSet alone: {said:?}");
+    Ok(())
+}
+
 /// The smallest pipeline, with these sources.
 fn pipeline(sources: Value) -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/samples/accepted/one-of-each.yaml");
@@ -147,6 +265,18 @@ fn with_headers(secrets: &[&str]) -> Value {
     let header = |(index, name): (usize, &&str)| json!({"name": format!("X-{index}"), "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}});
     let headers: Vec<Value> = secrets.iter().enumerate().map(header).collect();
     pipeline(json!({"http": {"url": "https://a.example/", "headers": headers}}))
+}
+
+/// The smallest pipeline, with additions to the pods of a component.
+fn with_template(component: &str, template: Value) -> Value {
+    let mut pipeline = pipeline(json!({}));
+    pipeline["spec"][component]["podTemplate"] = template;
+    pipeline
+}
+
+/// A template whose pods have a key of a Secret as a variable.
+fn with_variable(secret: &str) -> Value {
+    json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}]})
 }
 
 /// Gives the account that has no rights these rules in a namespace.
@@ -195,6 +325,27 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
     }));
     let said = refused(&pushed).await?.unwrap_or_default();
     ensure!(said.contains("Secret 't'"), "{said}");
+    let projected = json!([{"configMap": {"name": "c"}}, {"secret": {"name": "t"}}]);
+    let templates = [
+        ("kafka", with_variable("t")),
+        ("zookeeper", json!({"volumes": [{"name": "v", "secret": {"secretName": "t"}}]})),
+        ("processor", json!({"volumes": [{"name": "v", "projected": {"sources": projected}}]})),
+        (
+            "producer",
+            json!({"volumes": [{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "t"}}}]}),
+        ),
+    ];
+    for (component, template) in templates {
+        let said = refused(&with_template(component, template)).await?.unwrap_or_default();
+        ensure!(said.contains("Secret 't'"), "{component}: {said}");
+    }
+    let plain = json!({
+        "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "volumes": [{"name": "v", "configMap": {"name": "c"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Mi"}}],
+        "labels": null,
+    });
+    let said = refused(&with_template("cassandra", plain)).await?;
+    ensure!(said.is_none(), "a template without Secrets is for anyone who may write pipelines: {said:?}");
     ensure!(refusal(&admin, PATH, &with_headers(&["a"])).await?.is_none(), "whoever may get it may name it");
 
     grant(&admin, NAMESPACE, reads(json!(["a", "b"]))).await?;
@@ -206,9 +357,11 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
     let said = refused(&with_headers(&["a"; 17])).await?.unwrap_or_default();
     ensure!(said.contains("more than 16 Secrets"), "{said}");
 
-    // Who may not get a Secret may change all but the sources of a pipeline that names it.
+    // Who may not get a Secret may change all of a pipeline that names it, but for what names it or gets it.
+    let mut named = with_headers(&["z"]);
+    named["spec"]["kafka"]["podTemplate"] = with_variable("z");
     let created = Request::post(PATH).header("content-type", "application/json");
-    admin.request::<Value>(created.body(serde_json::to_vec(&with_headers(&["z"]))?)?).await?;
+    admin.request::<Value>(created.body(serde_json::to_vec(&named)?)?).await?;
     let patched = async |change: Value| {
         let request = Request::patch(format!("{PATH}/users?dryRun=All"));
         let request = request.header("content-type", "application/merge-patch+json");
@@ -225,6 +378,12 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
     elsewhere[0]["http"]["url"] = json!("https://evil.example/");
     let said = patched(json!({"spec": {"producer": {"sources": elsewhere}}})).await?.unwrap_or_default();
     ensure!(said.contains("Secret 'z'"), "the Secret may be sent elsewhere: {said:?}");
+    for change in [json!({"image": "evil.example/kafka:3.9.2"}), json!({"podTemplate": {"labels": {"team": "a"}}})] {
+        let said = patched(json!({"spec": {"kafka": change}})).await?.unwrap_or_default();
+        ensure!(said.contains("Secret 'z'"), "other pods may get the Secret: {change} {said:?}");
+    }
+    let larger = json!({"spec": {"kafka": {"resources": {"limits": {"memory": "2Gi"}}}}});
+    ensure!(patched(larger).await?.is_none(), "resources are his, too");
 
     grant(&admin, NAMESPACE, reads(Value::Null)).await?;
     let mut many = with_headers(&["c"; 20]);

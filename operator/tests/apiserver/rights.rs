@@ -139,8 +139,8 @@ async fn the_operator_may_do_nothing_else() -> Result<()> {
     let operator = server.client(Who::Operator).await?;
     let core = "/api/v1/namespaces/default";
     let refused = [
-        (Method::DELETE, format!("{core}/persistentvolumeclaims/some")),
-        (Method::DELETE, "/apis/apps/v1/namespaces/default/statefulsets/some".to_owned()),
+        (Method::DELETE, format!("{core}/persistentvolumeclaims")),
+        (Method::DELETE, "/apis/apps/v1/namespaces/default/statefulsets".to_owned()),
         (Method::DELETE, "/apis/apps/v1/namespaces/default/deployments/some".to_owned()),
         (Method::DELETE, format!("{core}/services/some")),
         (Method::DELETE, "/apis/millrace.dev/v1alpha1/namespaces/default/streamingpipelines/some".to_owned()),

@@ -1,12 +1,12 @@
 //! Data that is gone is reported and never green; nothing starts on kept volumes that do not fit.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use millrace_operator::act::Act;
 use millrace_operator::labels::ACCEPT_LOSS;
 use millrace_operator::link::{Link, Reason};
+use millrace_operator::observed::Claim;
 use rstest::rstest;
-use serde_json::json;
 
 use crate::world::{World, workloads};
 use crate::{converge, link};
@@ -234,16 +234,17 @@ fn a_broker_on_the_volume_of_another_cluster_is_named() {
 
 /// Adds a claim that an earlier pipeline left.
 fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size: &str) {
-    let mut labels = json!({"app.kubernetes.io/component": component, "millrace.dev/pipeline": "users"});
-    if let Some(rack) = rack {
-        labels["millrace.dev/rack"] = rack.into();
-    }
-    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-        "metadata": {"name": name, "namespace": "data", "labels": labels},
-        "spec": {"resources": {"requests": {"storage": size}}},
-    }))
-    .expect("it is a claim");
-    world.observed.children.claims.insert(name.to_owned(), claim);
+    let claim = Claim {
+        uid: "uid".to_owned(),
+        resource_version: "1".to_owned(),
+        class: None,
+        size: Some(size.to_owned()),
+        component: Some(component.to_owned()),
+        rack: rack.map(str::to_owned),
+        is_unbound: false,
+        is_leaving: false,
+    };
+    world.observed.children.volumes.get_or_insert_default().insert(name.to_owned(), claim);
 }
 
 #[rstest]
@@ -272,7 +273,7 @@ fn nothing_starts_on_kept_volumes_that_do_not_fit(
     let message = condition(&world, of.condition().as_str()).message;
     assert!(message.contains(said) && message.contains("kubectl delete pvc -n data"), "{message}");
     // What is in the way is removed.
-    world.observed.children.claims.clear();
+    world.observed.children.volumes = None;
     converge(&mut world);
 }
 

@@ -234,6 +234,12 @@ impl World {
             Act::RestartPod(restart) => {
                 self.observed.children.pods.remove(&restart.pod);
             }
+            Act::RemoveSet(set) => {
+                self.observed.children.stateful_sets.remove(&set.name);
+            }
+            Act::RemoveClaim(claim) => {
+                self.observed.children.volumes.as_mut().expect("claims are there").remove(&claim.name);
+            }
         }
     }
 

@@ -255,8 +255,14 @@ mod tests {
     use super::*;
 
     fn fetched(offsets: &[i64], next: i64) -> Fetched {
-        let record =
-            |offset: &i64| Record { partition: 0, offset: *offset, time: None, key: None, value: None, headers: Vec::new() };
+        let record = |offset: &i64| Record {
+            partition: 0,
+            offset: *offset,
+            time: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
         Fetched { records: offsets.iter().map(record).collect(), next }
     }
 

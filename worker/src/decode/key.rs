@@ -145,7 +145,11 @@ mod tests {
         let cases: [(&RowKey, Option<&[u8]>, &str); 9] = [
             (&both, None, "it is null"),
             (&both, Some(b"\xff"), "it is not UTF-8"),
-            (&both, Some(b"{\"id\":\"a\"}"), "field 'line' is absent, but it is part of the primary key of table 'people'"),
+            (
+                &both,
+                Some(b"{\"id\":\"a\"}"),
+                "field 'line' is absent, but it is part of the primary key of table 'people'",
+            ),
             (&both, Some(b"{\"id\":\"a\",\"line\":1,\"age\":2}"), "'age' is not part of the primary key"),
             (&both, Some(b"{\"id\":\"a\",\"id\":\"b\",\"line\":1}"), "field 'id' is there twice"),
             (&one, Some(b"{\"id\":null}"), "field 'id' is null, but it is part of the primary key of table 'people'"),

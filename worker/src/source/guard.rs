@@ -3,18 +3,16 @@
 //! A host name is resolved here and *all* its addresses are checked; the client connects to the checked addresses and
 //! to no others, so a name that changes its mind between check and connect gains nothing. Hosts that the chart allows
 //! (exact names, never from the custom resource) skip the check, but for the metadata addresses of clouds
-//! (`guard/metadata.rs`) and the networks that the chart forbids: those are reached only where the address itself is
-//! allowed. The egress NetworkPolicy is a second wall before link-local addresses only: others are stopped here or not at
+//! (`terms/src/metadata.rs`) and the networks that the chart forbids: those are reached only where the address itself is
+//! allowed. The egress NetworkPolicy is a second wall before the metadata addresses only: others are stopped here or not at
 //! all.
-
-mod metadata;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use metadata::METADATA;
+use millrace_terms::metadata::METADATA;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use snafu::Snafu;

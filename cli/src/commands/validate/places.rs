@@ -343,13 +343,15 @@ mod tests {
     #[test]
     fn anchors_are_repeated_and_merged() {
         let value = read("a: &one {b: 1, c: 2}\nd: *one\ne: {<<: *one, c: 3}\nf: {<<: [{b: 4}, *one]}\n");
-        let expected = json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 2}, "e": {"b": 1, "c": 3}, "f": {"b": 4, "c": 2}});
+        let expected =
+            json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 2}, "e": {"b": 1, "c": 3}, "f": {"b": 4, "c": 2}});
         assert_eq!(value, expected);
     }
 
     #[test]
     fn what_is_read_otherwise_than_it_looks_is_noted() {
-        let (_, places) = documents("a: y\nb: yes\nc: 8\nd: 010\n\"e\": 'on'\ny: x\nf:\ng: ~\n").expect("YAML").remove(0);
+        let (_, places) =
+            documents("a: y\nb: yes\nc: 8\nd: 010\n\"e\": 'on'\ny: x\nf:\ng: ~\n").expect("YAML").remove(0);
         let noted = |path: &str| places.reading(path);
         assert_eq!(noted("a"), Some("kubectl reads the unquoted y as true: quote it if it is a text"));
         assert_eq!(noted("d"), Some("kubectl reads the unquoted 010 as 8: quote it if it is a text"));

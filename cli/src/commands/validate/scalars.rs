@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn names_are_texts_in_the_end() {
-        for (text, expected) in [("a", Some("a")), ("y", Some("true")), ("010", Some("8")), ("~", None), (".nan", None)] {
+        for (text, expected) in [("a", Some("a")), ("y", Some("true")), ("010", Some("8")), ("~", None), (".nan", None)]
+        {
             assert_eq!(name(text).as_deref(), expected, "{text}");
         }
     }

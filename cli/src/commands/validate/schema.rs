@@ -186,6 +186,9 @@ fn of_object(schema: &Value, fields: &Map<String, Value>, path: &str, found: &mu
     for name in required.filter(|name| !fields.contains_key(*name)) {
         wrong(below(name), format!("Required value: '{name}' is missing"), false);
     }
+    if let Some(least) = schema["minProperties"].as_u64().filter(|least| (fields.len() as u64) < *least) {
+        wrong(path.to_owned(), format!("should have at least {least} properties"), false);
+    }
     if let Some(most) = schema["maxProperties"].as_u64().filter(|most| fields.len() as u64 > *most) {
         wrong(path.to_owned(), format!("Too many: {}: must have at most {most} fields", fields.len()), false);
     }
@@ -249,6 +252,7 @@ mod tests {
                     "items": {"type": "object", "properties": {"name": {"type": "string"}}},
                 },
                 "maybe": {"type": "string", "nullable": true},
+                "peer": {"type": "object", "minProperties": 1, "x-kubernetes-preserve-unknown-fields": true},
                 "cpu": {"x-kubernetes-int-or-string": true, "pattern": "^[0-9.]+m?$"},
             },
         });
@@ -273,6 +277,8 @@ mod tests {
             ]
         );
         assert_eq!(said(json!({"name": "", "racks": [], "replicas": 0.5})).len(), 3);
+        assert_eq!(said(json!({"name": "a", "peer": {}})), ["peer: should have at least 1 properties"]);
+        assert_eq!(said(json!({"name": "a", "peer": {"any": 1}})), [""; 0]);
         assert_eq!(said(json!({"name": "a", "cpu": "0.5"})), Vec::<String>::new());
         assert_eq!(said(json!({"name": "a", "cpu": 2})), Vec::<String>::new());
         let amount = "cpu: must be an integer or a string, such as \"0.5\", not number";

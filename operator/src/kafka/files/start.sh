@@ -10,7 +10,7 @@ trap 'exit 143' TERM INT
 # Exported here and not in the pod: the tools that are run beside the broker would take the broker's heap.
 export KAFKA_HEAP_OPTS="-Xms$BROKER_HEAP -Xmx$BROKER_HEAP"
 export KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:/millrace/log4j.properties
-export KAFKA_OPTS=-Djava.security.properties=/millrace/java.security
+export KAFKA_OPTS="-Djava.security.properties=/millrace/java.security ${BROKER_JVM_OPTIONS:-}"
 export EXTRA_ARGS="-name kafkaServer"
 
 # A broker that was killed stays registered until its ZooKeeper session ends, and one that finds itself registered ends

@@ -1,10 +1,11 @@
-//! Addresses at which clouds tell their machines who they are, credentials included. Plain data.
+//! Addresses at which clouds tell their machines who they are, credentials included. Plain data: the worker refuses them to
+//! sources, and the operator's NetworkPolicies block them.
 //!
 //! Some are addresses of the public internet; the others are listed since a name that the chart allows may have private
 //! addresses, and must not have these.
 
-/// Each network, and the cloud that documents it.
-pub(super) const METADATA: [(&str, &str); 13] = [
+/// Each network, and the page of the cloud that documents it.
+pub const METADATA: [(&str, &str); 13] = [
     // AWS, Google, Azure, Oracle, OpenStack, DigitalOcean, Hetzner, IBM and others answer at 169.254.169.254; AWS also at
     // 169.254.170.2 (ECS tasks) and 169.254.170.23 (EKS Pod Identity), Tencent at 169.254.0.23, Scaleway at 169.254.42.42.
     ("169.254.0.0/16", "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html"),
