@@ -20,6 +20,8 @@ use crate::observed::{Observed, Warning};
 const RECENT: TimeDelta = TimeDelta::minutes(20);
 /// How long a pod may be on its way before its probes' failures count as news.
 const START: TimeDelta = TimeDelta::minutes(5);
+/// What programs print below their last words: how to learn more.
+const ASIDES: [&str; 2] = ["For more information, try ", "note: run with `RUST_BACKTRACE="];
 /// Most of a process's last words that a message repeats.
 const MAX_WORDS: usize = 300;
 
@@ -239,7 +241,7 @@ fn said(waiting: &ContainerStateWaiting) -> String {
 /// Returns what a process said last: its termination message, which is the end of its log where it wrote none.
 fn last_words(ended: &ContainerStateTerminated) -> String {
     let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
-    match lines.rfind(|line| !line.is_empty()) {
+    match lines.rfind(|line| !line.is_empty() && !ASIDES.iter().any(|aside| line.starts_with(aside))) {
         Some(last) => format!(": {}", cut(last)),
         None => String::new(),
     }

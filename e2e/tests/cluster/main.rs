@@ -37,6 +37,7 @@ mod shop;
 mod sources;
 mod sql;
 mod three;
+mod troubles;
 mod types;
 
 use std::process::ExitCode;
@@ -68,6 +69,9 @@ const SCENARIOS: &[Scenario] = &[
     ("runs_are_accounted_for", |turn| runs::runs_are_accounted_for(turn).boxed_local()),
     ("queries_with_sql_write_what_they_say", |turn| sql::queries_with_sql_write_what_they_say(turn).boxed_local()),
     ("the_command_shows_what_is_there", |turn| command::the_command_shows_what_is_there(turn).boxed_local()),
+    ("ten_troubles_are_named_on_the_cluster", |turn| {
+        troubles::ten_troubles_are_named_on_the_cluster(turn).boxed_local()
+    }),
     ("a_pipeline_grows_while_records_arrive", |turn| grown::a_pipeline_grows_while_records_arrive(turn).boxed_local()),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {

@@ -12,7 +12,7 @@ use millrace_e2e::full_runs::{self, History};
 use millrace_e2e::git::Checkout;
 use millrace_e2e::settings::Settings;
 
-use crate::{SCENARIOS, injected, shop, sources, sql, types};
+use crate::{SCENARIOS, injected, shop, sources, sql, troubles, types};
 
 /// The record of full runs.
 const RECORD: &str = "docs/full-runs.jsonl";
@@ -103,7 +103,7 @@ type Check = (&'static str, fn() -> Result<()>);
 
 /// Checks what needs no cluster; returns whether all is well. The last line is as cargo's own.
 pub fn check() -> bool {
-    let checks: [Check; 7] = [
+    let checks: [Check; 8] = [
         ("the_catalogue_names_every_scenario_and_no_other", names_are_known),
         ("every_path_of_the_catalogue_is_there", paths_are_there),
         ("the_pipeline_with_sql_is_valid_but_for_the_broken_query", sql::check),
@@ -111,6 +111,7 @@ pub fn check() -> bool {
         ("the_pipeline_with_every_source_is_valid", sources::check),
         ("the_pipeline_of_the_shop_is_valid", shop::check),
         ("the_pipeline_beside_a_webhook_is_valid", injected::check),
+        ("the_page_marks_the_troubles_that_are_tried", troubles::check),
     ];
     let mut failed = 0;
     for (name, check) in checks {
