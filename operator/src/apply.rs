@@ -44,8 +44,8 @@ pub enum Apply {
     ActOnCassandra { act: String, source: AskCassandra },
     #[snafu(display("cannot restart pod '{pod}'"))]
     DeletePod { pod: String, source: Write },
-    #[snafu(display("cannot {act}"))]
-    Remove { act: String, source: Write },
+    #[snafu(display("cannot {act}; by hand: {command}"))]
+    Remove { act: String, command: String, source: Write },
     #[snafu(display("another operator may lead by now; the rest of the plan is left to it"))]
     KeepLeadership,
 }
@@ -55,12 +55,13 @@ impl Apply {
     pub fn is_rejected(&self) -> bool {
         match self {
             Self::ApplyObject { source, .. } => matches!(source.code(), Some(400 | 403 | 422)),
+            // The right comes with a policy of the chart, and may be missing.
+            Self::Remove { source, .. } => source.code() == Some(403),
             Self::RefuseForeign { .. } => true,
             Self::ActOnKafka { .. }
             | Self::ActOnCassandra { .. }
             | Self::AwaitRemoval { .. }
             | Self::DeletePod { .. }
-            | Self::Remove { .. }
             | Self::KeepLeadership => false,
         }
     }
@@ -273,12 +274,15 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
             let sets = Writer::of::<StatefulSet>(ctx, pipeline.names.namespace());
             // Nothing that it holds goes with it, whatever its own policy says of its claims.
             let removed = sets.delete(name, uid, Some(PropagationPolicy::Orphan)).await;
-            removed.with_context(|_| RemoveSnafu { act: act.describe() })
+            let namespace = pipeline.names.namespace();
+            let command = format!("kubectl delete statefulset -n {namespace} {name} --cascade=orphan");
+            removed.with_context(|_| RemoveSnafu { act: act.describe(), command })
         }
         Act::RemoveClaim(ClaimRemoval { name, uid, resource_version }) => {
             let claims = Writer::of::<PersistentVolumeClaim>(ctx, pipeline.names.namespace());
             let removed = claims.delete_unchanged(name, uid, resource_version).await;
-            removed.with_context(|_| RemoveSnafu { act: act.describe() })
+            let command = format!("kubectl delete pvc -n {} {name}", pipeline.names.namespace());
+            removed.with_context(|_| RemoveSnafu { act: act.describe(), command })
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use millrace_api::Pipeline;
-use millrace_api::crd::status::{StreamingPipelineStatus, TopicStatus};
+use millrace_api::crd::status::StreamingPipelineStatus;
 use millrace_api::names::Component;
 
 use crate::cassandra::ring::replication_factor;
@@ -23,13 +23,7 @@ pub fn inputs(
     administration: Administration,
 ) -> Inputs {
     let topics = status.and_then(|status| status.kafka.as_ref()).map_or(&[][..], |kafka| &kafka.topics);
-    // The base of a topic that was made anew is not published yet.
-    let found = observed.stores.kafka.as_ref().ok().map(|facts| &facts.topics);
-    let is_another = |topic: &TopicStatus| {
-        found.and_then(|topics| topics.get(&topic.name)).is_some_and(|found| found.id.to_string() != topic.id)
-    };
-    let known = topics.iter().filter(|topic| !is_another(topic));
-    let bases = known.map(|topic| (topic.name.clone(), topic.write_timestamp_base));
+    let bases = topics.iter().map(|topic| (topic.name.clone(), topic.write_timestamp_base));
     Inputs {
         replicas,
         write_timestamp_bases: bases.collect(),

@@ -13,8 +13,9 @@ use millrace_api::crd::condition::Reason;
 use millrace_api::crd::status::{LossStatus, TableStatus, TopicStatus};
 use millrace_api::names::{Component, Names};
 
-use crate::labels::ACCEPT_LOSS;
+use crate::labels::{ACCEPT_LOSS, COMPONENT_LABEL};
 use crate::observed::Observed;
+use millrace_stores::kafka::{KafkaFacts, Position, TopicFacts};
 
 /// Exit code of a broker whose volume belongs to another cluster than ZooKeeper knows (`kafka/files/start.sh`).
 const OF_ANOTHER_CLUSTER: i32 = 65;
@@ -41,10 +42,9 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Intact {
     let look = Look { pipeline, observed };
     let before = observed.remembered.status.losses.iter().filter(|loss| look.is_open(loss)).cloned();
     let losses: Vec<LossStatus> = before.chain(look.found()).collect();
-    let pending = losses.iter().find(|loss| !observed.remembered.accepted.contains(&loss.id));
+    let pending = losses.iter().find(|loss| !look.is_settled(loss));
     let first = other_cluster(observed).or_else(|| pending.map(|loss| (reason_of(loss), loss.message.clone())));
-    let known = observed.stores.kafka.is_ok() && observed.stores.cassandra.schema.is_some();
-    Intact { losses, first, known }
+    Intact { losses, first, known: look.sees_all() }
 }
 
 /// Returns why no table may be made yet; `None`: tables may be made.
@@ -61,8 +61,7 @@ pub fn holds_tables(pipeline: &Pipeline, observed: &Observed) -> Option<(Reason,
         return Some((Reason::WaitingForKafka, message.to_owned()));
     };
     let missing = look.missing().cloned().or_else(|| look.tables_missing(read))?;
-    let is_accepted = observed.remembered.accepted.contains(&missing.id);
-    (!is_accepted).then_some((Reason::TablesMissing, missing.message))
+    (!look.is_settled(&missing)).then_some((Reason::TablesMissing, missing.message))
 }
 
 /// Returns what the status remembers of the spec's tables: those that are there, and those that were there.
@@ -72,24 +71,44 @@ pub fn tables(pipeline: &Pipeline, observed: &Observed) -> Vec<TableStatus> {
     names.filter_map(|name| look.remember(name)).collect()
 }
 
-/// Returns whether a topic that queries read was there and is not.
-///
-/// It is made anew only when no processor runs: with the write-timestamp base of the topic before it, new records would lose
-/// against the rows of older ones.
-pub fn lacks_topic(pipeline: &Pipeline, observed: &Observed) -> bool {
+/// Returns whether processors must stand still, since the write-timestamp base that they have is that of records which are
+/// gone: with it, new records would lose against the rows of older ones. A topic is made anew only when none runs.
+pub fn has_stale_base(pipeline: &Pipeline, observed: &Observed) -> bool {
     let Ok(kafka) = &observed.stores.kafka else {
         return false;
     };
-    // A broker that has just started may know of none yet.
-    let all_brokers = (0..pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
-    let is_gone = |topic: &String| observed.remembered.topic(topic).is_some() && !kafka.topics.contains_key(topic);
-    all_brokers && pipeline.processor.queries.iter().any(|query| is_gone(&query.from))
+    let is_stale = |before: &TopicStatus| match kafka.topics.get(&before.name) {
+        None => lists_topics(pipeline, kafka),
+        Some(now) if before.id != now.id.to_string() => true,
+        Some(now) => has_lost_records(before, now, kafka.position(&before.name)),
+    };
+    let mut topics = pipeline.processor.queries.iter().filter_map(|query| observed.remembered.topic(&query.from));
+    topics.any(is_stale)
 }
 
-/// Returns whether a topic that is the same one as before has lost records; `end`: records ever written to it.
-pub fn has_lost_records(before: &TopicStatus, end: i64) -> bool {
+/// Returns whether a processor runs, be it on its way out.
+pub fn processors_run(observed: &Observed) -> bool {
+    observed.children.pods.values().any(|pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let is_processor =
+            pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == Component::Processor.as_str());
+        is_processor && !matches!(phase, Some("Succeeded" | "Failed"))
+    })
+}
+
+/// Returns whether a topic that is the same one as before has lost records.
+pub fn has_lost_records(before: &TopicStatus, now: &TopicFacts, position: Option<&Position>) -> bool {
+    // Kafka takes no partition away: this is a broker that does not know of all yet.
+    let is_whole = now.partitions.len() >= usize::try_from(before.partitions).unwrap_or(0);
     // What is remembered is rounded down.
-    before.records.is_some_and(|records| end < records)
+    let is_less = |end: i64| before.records.is_some_and(|records| end < records);
+    is_whole && position.is_some_and(|position| position.beyond > 0 || is_less(position.end))
+}
+
+/// Returns whether the brokers list the topics that there are. One that has just started knows of none for a moment.
+fn lists_topics(pipeline: &Pipeline, kafka: &KafkaFacts) -> bool {
+    let all_brokers = (0..pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
+    all_brokers && (kafka.offsets_topic.is_some() || !kafka.topics.is_empty())
 }
 
 /// A look at one pipeline.
@@ -112,14 +131,29 @@ impl Look<'_> {
 
     /// Returns whether a loss of the status still stands.
     fn is_open(&self, loss: &LossStatus) -> bool {
-        if self.is_read_again(loss) {
-            return false;
-        }
         match reason_of(loss) {
-            // Accepted, it stands until the tables are made, which it allows.
+            // Settled, it stands until the tables are made, which it allows.
             Reason::TablesMissing => self.has_no_tables() != Some(false),
-            _ => !self.observed.remembered.accepted.contains(&loss.id),
+            _ => !self.is_settled(loss),
         }
+    }
+
+    /// Returns whether nobody need do anything about a loss any more.
+    fn is_settled(&self, loss: &LossStatus) -> bool {
+        self.observed.remembered.accepted.contains(&loss.id) || self.is_read_again(loss)
+    }
+
+    /// Returns whether topics and tables can all be looked at, and those that were there are there.
+    fn sees_all(&self) -> bool {
+        let Look { pipeline, observed } = self;
+        let Some(schema) = &observed.stores.cassandra.schema else {
+            return false;
+        };
+        let knows_offsets = observed.stores.kafka.as_ref().is_ok_and(|kafka| kafka.positions.is_some());
+        let is_there = |name: &String| observed.remembered.table(name).is_none() || schema.tables.contains_key(name);
+        knows_offsets
+            && pipeline.cassandra.tables.iter().all(|table| is_there(&table.name))
+            && !has_stale_base(pipeline, observed)
     }
 
     /// Returns whether every topic of a loss is read again from below what was committed when it was noticed.
@@ -138,12 +172,11 @@ impl Look<'_> {
         losses.iter().find(|loss| reason_of(loss) == Reason::TablesMissing)
     }
 
-    /// Returns whether there is none of the tables that queries fill, now and as far as is remembered; `None`: unknown.
+    /// Returns whether queries want tables, and the keyspace has none, now and as far as is remembered; `None`: unknown.
     fn has_no_tables(&self) -> Option<bool> {
         let schema = self.observed.stores.cassandra.schema.as_ref()?;
-        let queries = &self.pipeline.processor.queries;
-        let is_there = queries.iter().any(|query| schema.tables.contains_key(&query.into));
-        Some(!queries.is_empty() && !is_there && self.observed.remembered.tables().is_empty())
+        let wants_tables = !self.pipeline.processor.queries.is_empty();
+        Some(wants_tables && schema.tables.is_empty() && self.observed.remembered.tables().is_empty())
     }
 
     /// Returns how far the topics of some queries were read; `None`: unknown.
@@ -152,6 +185,11 @@ impl Look<'_> {
         let queries = self.pipeline.processor.queries.iter().filter(|query| is_meant(&query.into));
         let topics: Vec<&String> = queries.map(|query| &query.from).collect();
         let is_there = |topic: &&String| kafka.topics.contains_key(*topic);
+        let was_there = |topic: &&String| self.observed.remembered.topic(topic).is_some();
+        let lists_all = (0..self.pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
+        if !lists_all || topics.iter().any(|topic| was_there(topic) && !is_there(topic)) {
+            return None;
+        }
         if !topics.iter().any(is_there) || kafka.offsets_topic.is_none() {
             return Some(Committed::new());
         }
@@ -167,15 +205,17 @@ impl Look<'_> {
         let others = self.observed.stores.cassandra.schema.as_ref().map(|schema| &schema.other_keyspaces);
         let others: Vec<&str> = others.into_iter().flatten().map(String::as_str).collect();
         let others = match others.is_empty() {
-            true => "Cassandra has no other keyspace, so its volumes are new".to_owned(),
+            true => "Cassandra has no other keyspace, so its volumes are new; no table is made until this is settled"
+                .to_owned(),
             false => format!(
-                "if the rows stand in one of these, name it in spec.cassandra.keyspace of a new pipeline: {}",
+                "if the rows are in one of the keyspaces {}, name it in spec.cassandra.keyspace of a new pipeline; no \
+                 table is made until this is settled",
                 others.join(", ")
             ),
         };
         let message = format!(
             "{count} records of the kept topics were read before, and keyspace '{keyspace}' has none of the tables they \
-             went into; {others}; no table is made until then, or until this is accepted"
+             went into; {others}"
         );
         Some(self.loss("tables", keyspace, Reason::TablesMissing, message, read))
     }
@@ -211,10 +251,15 @@ impl Look<'_> {
             let message = format!("topic '{name}' was created anew, and its {had} records or more are gone: {waited}");
             return Some(self.loss("topic", name, Reason::TopicRecreated, message, Committed::new()));
         }
-        let end = kafka.position(name)?.end;
-        has_lost_records(before, end).then(|| {
+        let position = kafka.position(name)?;
+        has_lost_records(before, now, Some(position)).then(|| {
+            let beyond = match position.beyond {
+                0 => String::new(),
+                beyond => format!(", and {beyond} fewer than processors had read of some partitions"),
+            };
+            let end = position.end;
             let message =
-                format!("topic '{name}' has {end} records and had {had} or more, so Kafka lost a volume: {waited}");
+                format!("Kafka lost records: topic '{name}' has {end} and had {had} or more{beyond}; {waited}");
             self.loss("records", name, Reason::RecordsMissing, message, Committed::new())
         })
     }
@@ -222,6 +267,7 @@ impl Look<'_> {
     fn loss(&self, kind: &str, name: &str, reason: Reason, message: String, committed: Committed) -> LossStatus {
         let names = &self.pipeline.names;
         let id = format!("{kind}-{name}-{}", self.observed.now.timestamp());
+        let committed: Committed = committed.into_iter().filter(|(_, read)| *read > 0).collect();
         let again = if committed.is_empty() { String::new() } else { read_again(names, committed.keys()) };
         let (namespace, pipeline) = (names.namespace(), names.pipeline());
         let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
@@ -248,13 +294,13 @@ fn read_again<'a>(names: &Names, topics: impl Iterator<Item = &'a String>) -> St
     let topics: Vec<String> = topics.map(|topic| format!("--topic {topic}")).collect();
     let scale = format!("kubectl scale -n {namespace} spl/{pipeline} --replicas");
     let reset = format!(
-        "kubectl exec -n {namespace} {}-0 -- /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server localhost:9092 \
+        "kubectl exec -n {namespace} {}-0 -- env KAFKA_HEAP_OPTS=-Xmx96m /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server localhost:9092 \
          --group {} {} --reset-offsets --to-earliest --execute",
         names.component(Component::Kafka),
         names.consumer_group(),
         topics.join(" ")
     );
-    format!("To have them read again: {scale}=0, then {reset}, then {scale} as before. ")
+    format!("To have them read again: {scale}=0, then, once no processor is left, {reset}, then {scale} as before. ")
 }
 
 /// Returns which broker refuses its volume because ZooKeeper has another cluster, and what it says.

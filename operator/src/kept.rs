@@ -1,4 +1,4 @@
-//! Volumes of an earlier pipeline of the same name that do not fit what this one asks for. Pure.
+//! Volumes left by an earlier pipeline of the same name that do not fit what this one asks for. Pure.
 //!
 //! A StatefulSet takes any claim of the right name for its own, whatever its size and class, and starts empty beside one of
 //! another name. So claims that have had a volume are judged before their StatefulSet is made, and nothing starts on those
@@ -109,7 +109,7 @@ impl Kept<'_> {
     fn say(&self, problem: &str) -> String {
         let Kept { name, namespace, .. } = self;
         format!(
-            "volume claim '{name}', kept of an earlier pipeline, {problem}, or remove the claim and the data on it with \
+            "volume claim '{name}', which is there already, {problem}; or, only if the data on it is not needed, remove it: \
              `kubectl delete pvc -n {namespace} {name}`"
         )
     }

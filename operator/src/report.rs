@@ -274,9 +274,8 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
         let id = found.id.to_string();
         let partitions = found.partitions.len() as i32;
         let position = facts.position(name);
-        let end = position.map(|position| position.end);
         let is_same = |topic: &&TopicStatus| {
-            topic.id == id && topic.partitions == partitions && !end.is_some_and(|end| has_lost_records(topic, end))
+            topic.id == id && topic.partitions == partitions && !has_lost_records(topic, found, position)
         };
         let before = topics.get(name).filter(is_same);
         let unknown = before.filter(|_| facts.positions.is_none());
@@ -285,7 +284,7 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
             id,
             partitions,
             write_timestamp_base: before.map_or(now, |topic| topic.write_timestamp_base),
-            records: end.map(two_digits).or_else(|| unknown?.records),
+            records: position.map(|position| two_digits(position.end)).or_else(|| unknown?.records),
             lag: position.map(|position| two_digits(position.lag)).or_else(|| unknown?.lag),
         };
         topics.insert(name.clone(), topic);

@@ -6,7 +6,7 @@
 use millrace_api::Pipeline;
 
 use crate::cassandra::ring::racks;
-use crate::intact::lacks_topic;
+use crate::intact::has_stale_base;
 use crate::objects::scope::Replicas;
 use crate::observed::Observed;
 
@@ -21,10 +21,10 @@ pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
     }
 }
 
-/// Without a query that can run there is nothing to consume; Kafka keeps the records meanwhile. And a topic is made anew only
-/// when nobody reads it.
+/// Without a query that can run there is nothing to consume; Kafka keeps the records meanwhile. And none runs with the
+/// write-timestamp base of records that are gone: the next pass knows the new one.
 fn processors(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    match pipeline.processor.queries.is_empty() || lacks_topic(pipeline, observed) {
+    match pipeline.processor.queries.is_empty() || has_stale_base(pipeline, observed) {
         true => 0,
         false => pipeline.processor.replicas,
     }

@@ -242,6 +242,10 @@ proptest! {
         let Some(name) = change(&mut world.observed.children, KINDS[kind], pick.index(1_000), spoil_one) else {
             return Ok(());
         };
+        // Nobody changes the claims of a StatefulSet; `plan/storage.rs` takes another class for one that was corrected.
+        if spoilt.starts_with("/spec/volumeClaimTemplates") {
+            return Ok(());
+        }
         let plan = world.plan();
         if plan.apply.is_empty() {
             // What the operator does not set has no value that is ours; only such may stay.

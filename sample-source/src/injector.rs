@@ -26,7 +26,7 @@ use tracing::warn;
 /// Where it listens.
 const PORT: u16 = 8443;
 /// Longest that a client may take to agree on TLS.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The container that is added.
 const SIDECAR: &str = "sidecar";
 

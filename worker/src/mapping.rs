@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use crate::rejection::{excerpt, hearsay};
+use crate::text::key_text;
 
 /// Largest encoded record: what a Kafka topic takes by default, less room for headers and framing.
 pub const LARGEST_ENCODED: usize = 1_000_000;
@@ -175,7 +176,7 @@ impl Mapping {
     pub fn ended_key(&self, key: &[u8]) -> Result<String, MapRecord> {
         let computed = "its value is null, so that 'fields' cannot compute its key";
         ensure!(self.fields.is_empty(), ReadRecordSnafu { problem: computed });
-        let text = std::str::from_utf8(key).map_err(|error| unreadable(&error))?;
+        let text = key_text(key).map_err(|problem| unreadable(&format!("its key: {problem}")))?;
         ensure!(!text.is_empty(), TakeKeySnafu { key: &self.key, state: "empty" });
         if !text.starts_with(['{', '"']) {
             return Ok(text.to_owned());

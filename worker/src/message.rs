@@ -33,6 +33,9 @@ pub const ORIGIN_PARTITION_HEADER: &str = "millrace-origin-partition";
 /// Header with the offset that a record had there.
 pub const ORIGIN_OFFSET_HEADER: &str = "millrace-origin-offset";
 
+/// Header of a dead letter with the key that a record without a value had there.
+pub const ORIGIN_KEY_HEADER: &str = "millrace-origin-key";
+
 /// A record header as Kafka carries it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Header {

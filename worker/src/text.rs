@@ -18,9 +18,34 @@ pub(crate) fn plain(value: &[u8]) -> Result<&[u8], String> {
     }
 }
 
+/// Returns the text of a Kafka record's key; the error says what it is instead. Binary keys of other serializers may be valid
+/// UTF-8, and taken for texts they would name rows that do not exist.
+pub(crate) fn key_text(key: &[u8]) -> Result<&str, String> {
+    let text = std::str::from_utf8(plain(key)?).map_err(|_| "it is not UTF-8".to_owned())?;
+    match text.contains('\0') {
+        true => Err("it has a zero byte, so it is neither JSON nor text".to_owned()),
+        false => Ok(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_binary_key_is_no_text() {
+        assert_eq!(key_text(b"ann"), Ok("ann"));
+        assert_eq!(key_text(b"\xef\xbb\xbfann"), Ok("ann"));
+        for (key, problem) in [
+            (&b"\0\0\0\0\x07ann"[..], "schema id 7"),
+            (b"\0\0\0\x07", "a zero byte"),
+            (b"\0\0\0\0\0\0\0\x07", "a zero byte and schema id 0"),
+            (b"\xff", "not UTF-8"),
+        ] {
+            let said = key_text(key).expect_err("no text");
+            assert!(said.contains(problem), "{said}");
+        }
+    }
 
     #[test]
     fn other_formats_are_named_and_a_byte_order_mark_is_passed_over() {

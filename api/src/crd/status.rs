@@ -131,8 +131,8 @@ pub struct LossStatus {
     /// What is gone, and what to do.
     pub message: String,
 
-    /// Offsets that processors had committed by then, summed over the partitions of each topic. Reading a topic again from
-    /// below ends the loss.
+    /// Offsets that processors had committed by then, summed over the partitions of each topic. The loss ends when
+    /// the topics are read again from earlier offsets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub committed: BTreeMap<String, i64>,
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use chrono::Utc;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -175,7 +175,7 @@ async fn begin(namespace: &TestNamespace) -> Result<()> {
 
     let name = format!("e2e-{}", namespace.name);
     let configuration: Api<MutatingWebhookConfiguration> = Api::all(namespace.cluster.client.clone());
-    let webhook = webhook(&name, &namespace.name, &certificate)?;
+    let webhook = webhook(&name, &namespace.name, &uid_of(namespace).await?, &certificate)?;
     configuration.patch(&name, &PatchParams::apply("millrace-e2e").force(), &Patch::Apply(&webhook)).await?;
     // The API server hears of it a moment later: a pod of no other use shows when it does.
     let asked = async || {
@@ -190,6 +190,11 @@ async fn begin(namespace: &TestNamespace) -> Result<()> {
         Ok(is_injected(&probed.context("the probe is refused")?).then_some(()))
     };
     eventually("the webhook is asked", WITHIN, asked).await.map(|_| ())
+}
+
+async fn uid_of(namespace: &TestNamespace) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(namespace.cluster.client.clone());
+    namespaces.get(&namespace.name).await?.metadata.uid.context("the namespace has no UID")
 }
 
 /// Takes the webhook away, and then its server.
@@ -247,7 +252,7 @@ fn server(image: &str) -> Value {
 }
 
 /// The pipeline's pods, and no others, go by the webhook; none starts without it.
-fn webhook(name: &str, namespace: &str, certificate: &str) -> Result<MutatingWebhookConfiguration> {
+fn webhook(name: &str, namespace: &str, uid: &str, certificate: &str) -> Result<MutatingWebhookConfiguration> {
     let webhook = json!({
         "name": "injector.e2e.millrace.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
         "failurePolicy": "Fail", "timeoutSeconds": 10,
@@ -258,7 +263,11 @@ fn webhook(name: &str, namespace: &str, certificate: &str) -> Result<MutatingWeb
     });
     let configuration = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": name}, "webhooks": [webhook],
+        // It goes with the namespace, whatever becomes of the test.
+        "metadata": {"name": name, "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid},
+        ]},
+        "webhooks": [webhook],
     });
     let mut configuration: MutatingWebhookConfiguration = serde_json::from_value(configuration)?;
     let authority = k8s_openapi::ByteString(certificate.as_bytes().to_vec());

@@ -3,6 +3,7 @@
 //! mapping is right. What the server says that it has is held against the table.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -116,7 +117,7 @@ impl Shop {
         let address = found.items.iter().find_map(address).context("the sample source does not run")?;
         let name = Uuid::new_v4().simple().to_string();
         let client = reqwest::Client::builder().no_proxy().build().context("there is no HTTP client")?;
-        Ok(Self { url: format!("http://{address}:{SERVER_PORT}/shops/{name}"), name, client })
+        Ok(Self { url: format!("http://{}/shops/{name}", SocketAddr::new(address, SERVER_PORT)), name, client })
     }
 
     /// Says how much there is.

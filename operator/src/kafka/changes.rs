@@ -1,10 +1,9 @@
 //! What topics lack, as changes. Pure.
 
 use millrace_api::Pipeline;
-use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
-use crate::intact::lacks_topic;
+use crate::intact::processors_run;
 use crate::observed::Observed;
 use millrace_stores::kafka::{
     BROKER_MIN_IN_SYNC, Change, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
@@ -22,10 +21,11 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     if !all_brokers {
         return Vec::new();
     }
-    let is_read = observed.children.pods_of(Component::Processor).next().is_some();
-    let waits = is_read && lacks_topic(pipeline, observed);
+    // One that was there is made anew when no processor has its earlier write-timestamp base.
+    let runs = processors_run(observed);
+    let waits = |topic: &Topic| runs && observed.remembered.topic(&topic.name).is_some();
     let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_changes(topic, facts.topics.get(&topic.name)));
-    let topics = topics.filter(|change| !(waits && matches!(change, Change::CreateTopic(_))));
+    let topics = topics.filter(|change| !matches!(change, Change::CreateTopic(topic) if waits(topic)));
     topics.chain(offsets_topic_change(facts)).collect()
 }
 

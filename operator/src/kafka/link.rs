@@ -5,6 +5,7 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
 use crate::causes::cause_of;
+use crate::intact::processors_run;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use millrace_stores::kafka::{KafkaFacts, TopicFacts};
@@ -49,7 +50,15 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
     for topic in &pipeline.kafka.topics {
         let Some(found) = facts.topics.get(&topic.name) else {
             let reason = if kafka_met { Reason::CreatingTopics } else { Reason::WaitingForKafka };
-            return LinkState::unmet(Link::Topics, reason, format!("topic '{}' does not exist yet", topic.name));
+            let message = match observed.remembered.topic(&topic.name) {
+                Some(_) if processors_run(observed) => format!(
+                    "topic '{}' was there and is gone; it is made anew once no processor runs, so that new records win \
+                     over the rows of older ones",
+                    topic.name
+                ),
+                _ => format!("topic '{}' does not exist yet", topic.name),
+            };
+            return LinkState::unmet(Link::Topics, reason, message);
         };
         if let Some(refused) = topic_refused(topic, found) {
             return refused;

@@ -213,12 +213,16 @@ async fn the_operators_account_deletes_no_claim_that_may_hold_data() -> Result<(
     let claim = |name: &str, volume: Value| {
         let resources = json!({"requests": {"storage": "1Gi"}});
         let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": resources, "volumeName": volume});
-        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+        let labels = json!({"app.kubernetes.io/name": if name == "foreign" { "postgres" } else { "millrace" }});
+        let metadata = json!({"name": name, "labels": labels});
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
     };
     created(CLAIMS, claim("waits", Value::Null)).await?;
     created(CLAIMS, claim("bound", json!("some-volume"))).await?;
+    created(CLAIMS, claim("foreign", Value::Null)).await?;
     let mut set = deployment();
     set["kind"] = json!("StatefulSet");
+    set["metadata"]["labels"]["app.kubernetes.io/name"] = json!("millrace");
     set["spec"]["serviceName"] = json!("again");
     created(SETS, set).await?;
 
@@ -241,6 +245,8 @@ async fn the_operators_account_deletes_no_claim_that_may_hold_data() -> Result<(
     .await?;
     let said = deleted(waits, json!({})).await?;
     ensure!(said.is_none(), "a claim that waits: {said:?}");
+    let said = deleted(format!("{CLAIMS}/foreign"), json!({})).await?.unwrap_or_default();
+    ensure!(said.contains("belongs to a pipeline"), "somebody else's claim: {said}");
     for options in [json!({}), json!({"propagationPolicy": "Background"})] {
         let said = deleted(set.clone(), options.clone()).await?.unwrap_or_default();
         ensure!(said.contains("without what it holds"), "{options}: {said}");

@@ -10,6 +10,7 @@ use rstest::rstest;
 
 use crate::world::{World, workloads};
 use crate::{converge, link};
+use millrace_stores::kafka::Change;
 
 const TOPIC: &str = "users_created";
 
@@ -181,7 +182,12 @@ fn a_topic_is_made_anew_only_when_no_processor_runs() {
         deployment.spec.as_ref().and_then(|spec| spec.replicas)
     };
     assert_eq!(replicas(&world), Some(0));
-    world.observed.children.pods.remove("users-processor-abc");
+    // One that stops still writes what it holds.
+    world.begin_deletion("users-processor-abc");
+    assert!(!world.plan().acts.iter().any(|act| matches!(act, Act::Kafka(_))));
+    // One that has ended holds nothing, and Kubernetes may leave it where it is.
+    let ended = world.observed.children.pods.get_mut("users-processor-abc").expect("it is there");
+    ended.status.get_or_insert_default().phase = Some("Failed".to_owned());
     let plan = world.plan();
     assert!(plan.acts.iter().any(|act| matches!(act, Act::Kafka(_))), "{:?}", plan.acts);
     world.carry_out(&plan);
@@ -190,6 +196,51 @@ fn a_topic_is_made_anew_only_when_no_processor_runs() {
     world.carry_out(&plan);
     converge(&mut world);
     assert_ne!(replicas(&world), Some(0));
+}
+
+/// A topic that is new does not wait for one that is gone: it has no earlier base.
+#[test]
+fn a_new_topic_is_made_beside_one_that_is_gone() {
+    let mut world = read(1_500);
+    let mut processor = world.observed.children.pods["users-kafka-0"].clone();
+    let labels = processor.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/component".to_owned(), "processor".to_owned());
+    world.observed.children.pods.insert("users-processor-abc".to_owned(), processor);
+    world.delete_topic(TOPIC);
+    let mut topic = world.resource.spec.kafka.topics[0].clone();
+    topic.name = "orders".to_owned();
+    world.resource.spec.kafka.topics.push(topic);
+    let plan = world.plan();
+    let made = plan.acts.iter().filter_map(|act| match act {
+        Act::Kafka(Change::CreateTopic(topic)) => Some(topic.name.as_str()),
+        _ => None,
+    });
+    assert_eq!(made.collect::<Vec<_>>(), ["orders"]);
+}
+
+/// The end of a log is what a broker loses that did not write it to its disk: too little for what is rounded.
+#[test]
+fn a_group_that_has_read_beyond_the_end_shows_what_is_lost() {
+    let mut world = read(2_000);
+    world.read(TOPIC, 10_999, 10_999);
+    assert!(is_intact(&mut world));
+    world.read(TOPIC, 10_099, 10_999);
+    assert!(is_lost(&mut world, Reason::RecordsMissing));
+    let message = condition(&world, "DataIntact").message;
+    assert!(message.contains("and 900 fewer than processors had read"), "{message}");
+}
+
+/// The keyspace has tables, so that Cassandra lost nothing.
+#[test]
+fn a_table_may_be_renamed_whatever_comes_between() {
+    let mut world = read(2_000);
+    let renamed = "renamed".to_owned();
+    world.resource.spec.cassandra.tables[0].name.clone_from(&renamed);
+    world.resource.spec.processor.queries[0].into = renamed;
+    // The table is not made by this pass, and the status forgets the one before.
+    world.plan();
+    converge(&mut world);
+    assert!(is_intact(&mut world));
 }
 
 /// New records must win over the rows of lost ones, whose offsets they have.

@@ -291,9 +291,12 @@ impl World {
         }
     }
 
-    fn positions(&self) -> BTreeMap<String, Position> {
+    /// As the stores' client does, nothing is said before every topic that queries read is there.
+    fn positions(&self) -> Option<BTreeMap<String, Position>> {
         let position = |topic: &String| self.read.get(topic).copied().unwrap_or_default();
-        self.topics.keys().map(|topic| (topic.clone(), position(topic))).collect()
+        let queries = &self.resource.spec.processor.queries;
+        let topics = queries.iter().map(|query| &query.from);
+        topics.map(|topic| self.topics.contains_key(topic).then(|| (topic.clone(), position(topic)))).collect()
     }
 
     /// Cassandra loses its volumes: it comes back empty.
@@ -317,7 +320,10 @@ impl World {
 
     /// Processors have read so many of a topic's records.
     pub fn read(&mut self, topic: &str, end: i64, committed: i64) {
-        self.read.insert(topic.to_owned(), Position { end, committed, lag: end - committed });
+        self.read.insert(
+            topic.to_owned(),
+            Position { end, committed, beyond: (committed - end).max(0), lag: (end - committed).max(0) },
+        );
         self.settle();
     }
 
@@ -338,7 +344,7 @@ impl World {
             topics: self.topics.clone(),
             offsets_topic: self.offsets_topic.clone(),
             group: Some(GroupFacts { stable: true, members: processors as usize }),
-            positions: Some(self.positions()),
+            positions: self.positions(),
             under_replicated: 0,
         };
         let addresses = node_addresses(children);

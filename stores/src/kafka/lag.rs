@@ -8,11 +8,14 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest};
 use kafka_protocol::protocol::StrBytes;
 use snafu::OptionExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::fetch::{Bounds, Fetched, Isolation};
 use super::offsets::{EARLIEST, LATEST};
 use super::{AskKafka, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name, version};
 
+/// Longest that rests of topics are looked at in one observation, all topics together.
+const LOOKING: Duration = Duration::from_secs(2);
 /// Most bytes that are read to learn the time of one record; a broker gives a whole batch in any case.
 const ONE_RECORD: usize = 1 << 10;
 /// Most offsets behind a group's position that are looked at for a record; what is longer is taken for records.
@@ -49,6 +52,8 @@ pub struct Position {
     pub end: i64,
     /// Offsets that the group reads next; 0 where it has committed nothing.
     pub committed: i64,
+    /// Offsets that the group has committed beyond the ends of partitions: records that Kafka has lost.
+    pub beyond: i64,
     /// Records that are still there and not committed.
     pub lag: i64,
 }
@@ -94,7 +99,8 @@ impl Kafka {
             })
             .collect();
         let rest = |lag: &PartitionLag| Some((lag.partition, lag.committed.max(lag.start)?..lag.end?));
-        let nothing_left = self.nothing_left(topic, &lags.iter().filter_map(rest).collect()).await?;
+        // What cannot be looked at counts.
+        let nothing_left = self.nothing_left(topic, &lags.iter().filter_map(rest).collect()).await.unwrap_or_default();
         lags.iter_mut().for_each(|lag| lag.nothing_left = nothing_left.contains(&lag.partition));
         let behind = lags.iter().filter(|lag| lag.records().is_some_and(|records| records > 0));
         let mut waiting: BTreeMap<i32, i64> =
@@ -160,6 +166,7 @@ impl Kafka {
     }
 
     /// Returns where a group stands in each of these topics.
+    #[expect(clippy::disallowed_methods, reason = "looking has a deadline")]
     pub(super) async fn positions(
         &mut self,
         group: &str,
@@ -171,6 +178,7 @@ impl Kafka {
             .map(|(name, topic)| (name.clone(), topic.partitions.iter().map(|partition| partition.index).collect()))
             .collect::<Vec<_>>();
         let committed = self.committed(group, &partitions).await?;
+        let looking = Instant::now() + LOOKING;
         let mut positions = BTreeMap::new();
         for topic in topics {
             let starts = self.offsets(facts, topic, EARLIEST).await?;
@@ -182,10 +190,12 @@ impl Kafka {
                 let committed = committed.get(&(topic.clone(), index)).copied();
                 position.end += end;
                 position.committed += committed.unwrap_or(0);
+                position.beyond += committed.map_or(0, |committed| (committed - end).max(0));
                 rests.insert(index, committed.unwrap_or(start).max(start)..end);
             }
-            // What cannot be looked at counts.
-            let nothing_left = self.nothing_left(topic, &rests).await.unwrap_or_default();
+            // What cannot be looked at, or not in time, counts.
+            let looked = timeout_at(looking, self.nothing_left(topic, &rests)).await;
+            let nothing_left = looked.ok().and_then(Result::ok).unwrap_or_default();
             rests.retain(|index, _| !nothing_left.contains(index));
             position.lag = rests.values().map(|rest| (rest.end - rest.start).max(0)).sum();
             positions.insert(topic.clone(), position);

@@ -1,13 +1,15 @@
 //! A record's key → the primary key of the row that its missing value deletes. Pure.
 //!
 //! The key is a JSON object with the columns of the primary key and nothing else. Where that is one column, the key may
-//! also be that column's value alone: as JSON, or as bare text, which is what our sources and the string serializers of
-//! Kafka's clients write. A key that names less or more than one row is refused: a row too many would be gone.
+//! also be that column's value alone: as JSON that is no object, or as bare text, which is what our sources and the string
+//! serializers of Kafka's clients write. So a text that is itself in quotes is read without them. A key that names less or
+//! more than one row is refused: a row too many would be gone.
 
 use serde_json::value::RawValue;
 
-use super::{Cell, Column, Table};
+use super::{Cell, Column, LARGEST_RECORD, Table};
 use crate::rejection::{BadKeySnafu, Rejection};
+use crate::text::key_text;
 
 /// The primary key of a table, as records' keys hold it.
 #[derive(Clone, Debug)]
@@ -26,12 +28,15 @@ impl RowKey {
     /// Reads a record's key into the cells of the primary key, in the order of the table's columns.
     pub(super) fn read<'record>(&self, key: Option<&'record [u8]>) -> Result<Vec<Cell<'record>>, Rejection> {
         let key = key.ok_or_else(|| self.refusal("it is null"))?;
-        let text = std::str::from_utf8(key).map_err(|_| self.refusal("it is not UTF-8"))?;
+        if key.len() > LARGEST_RECORD {
+            return Err(self.refusal(&format!("it has {} bytes", key.len())));
+        }
+        let text = key_text(key).map_err(|problem| self.refusal(&problem))?;
         match self.key.columns.as_slice() {
             [column] if !text.starts_with('{') => Ok(vec![self.alone(column, text)?]),
             _ => {
                 let mut cells = Vec::with_capacity(self.key.columns.len());
-                self.key.decode_onto(&mut cells, Some(key)).map_err(|rejection| self.unfit(rejection))?;
+                self.key.decode_onto(&mut cells, Some(text.as_bytes())).map_err(|rejection| self.unfit(rejection))?;
                 Ok(cells)
             }
         }
@@ -68,6 +73,7 @@ impl RowKey {
 
 #[cfg(test)]
 mod tests {
+    use millrace_fuzz::{Corpus, feed};
     use millrace_terms::{ColumnSettings, EpochUnit, RecordSettings, TableSettings, UnknownFields};
 
     use super::*;
@@ -135,6 +141,29 @@ mod tests {
         for text in ["5", r#"{"id":5}"#, "1970-01-01T00:00:05Z"] {
             assert_eq!(key.read(Some(text.as_bytes())), Ok(vec![Cell::Timestamp(5_000)]), "{text}");
         }
+    }
+
+    #[test]
+    fn no_key_breaks_its_reader() {
+        let keys =
+            [row_key(&[("id", "text")]), row_key(&[("id", "bigint")]), row_key(&[("id", "uuid"), ("line", "int")])];
+        let inputs: &[&[u8]] = &[br#"{"id":"a","line":3}"#, b"ann", b"\"ann\"", b"-7", b"\0\0\0\0\x07ann"];
+        let words = &["{", "}", "\"id\":", "\"", ",", "null", "\\ud800", "\u{0}", "\u{feff}"];
+        feed("keys of tombstones", Corpus { inputs, words, longest: 4096 }, |input| {
+            for key in &keys {
+                let cells = key.read(Some(input)).unwrap_or_default();
+                assert!(cells.iter().all(|cell| !matches!(cell, Cell::Null | Cell::Unset)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_binary_key_names_no_row() {
+        let one = row_key(&[("id", "text")]);
+        for (key, problem) in [(&b"\0\0\0\0\x07ann"[..], "schema id 7"), (b"\0\0\0\x07", "a zero byte")] {
+            assert!(said(&one, Some(key)).contains(problem));
+        }
+        assert_eq!(one.read(Some("\u{feff}ann".as_bytes())), Ok(vec![Cell::Text("ann".into())]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The random-user mapping, and every way in which a record can be rejected.
 
+use millrace_fuzz::{Corpus, feed};
 use millrace_terms::{GeneratorSettings, Origin};
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -165,6 +166,18 @@ fn a_record_with_a_null_value_has_the_key_of_those_that_it_ends() {
     assert_eq!(said(br#"{"id":{}}"#), "the key field 'id' is nested");
     assert!(said(br#"{"id":"ann""#).starts_with("the record cannot be read: "));
     assert!(said(b"\xff").starts_with("the record cannot be read: "));
+    assert!(said(b"\0\0\0\0\x07ann").contains("schema id 7"), "a registry's");
+    assert!(said(b"\0\0\0\x07").contains("a zero byte"), "an integer's");
     let computed = mapping("id", &[("id", "record.login.uuid")]).ended_key(b"ann").expect_err("no value");
     assert!(computed.to_string().contains("'fields' cannot compute its key"), "{computed}");
+}
+
+#[test]
+fn no_key_breaks_the_mapping() {
+    let plain = mapping("id", &[]);
+    let inputs: &[&[u8]] = &[br#"{"id":"a","line":3}"#, b"ann", b"\"ann\"", b"1.50", b"\0\0\0\0\x07ann"];
+    let words = &["{", "}", "\"id\":", "\"", ",", "null", "\\ud800", "\u{0}", "\u{feff}"];
+    feed("keys of records that end others", Corpus { inputs, words, longest: 4096 }, |input| {
+        assert!(plain.ended_key(input).map_or(true, |key| !key.contains('\0')));
+    });
 }

@@ -19,7 +19,7 @@ use crate::cursor::{KeepMarks, Mark};
 use crate::health::produce::ProduceHealth;
 use crate::kafka::Publisher;
 use crate::mapping::{Encoded, Mapping, ReadRecordSnafu};
-use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
+use crate::message::{Header, ORIGIN_KEY_HEADER, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::source::{Batch, FetchRecords, Read, Records, Source, Unreadable, place};
 use crate::telemetry::{SourceLabel, Telemetry};
@@ -263,14 +263,18 @@ impl<P: Publisher> Road<P> {
         let number = self.records.given();
         let fetched = match read {
             Ok(fetched) => fetched,
-            Err(Unreadable { problem, ends, bytes, length, headers }) => {
-                let key = match ends {
-                    Some(key) => self.mapping.ended_key(&key),
+            Err(Unreadable { problem, ends, bytes, length, mut headers }) => {
+                let key = match &ends {
+                    Some(key) => self.mapping.ended_key(key),
                     None => ReadRecordSnafu { problem }.fail(),
                 };
                 return match key {
                     Ok(key) => Ok(self.outgoing(key, None, headers)),
-                    Err(rejection) => Err(Box::new(Rejected { rejection, bytes, length, place: headers, number })),
+                    Err(rejection) => {
+                        // Without it nothing says which records were to end.
+                        headers.extend(ends.map(|key| Header { name: ORIGIN_KEY_HEADER.to_owned(), value: Some(key) }));
+                        Err(Box::new(Rejected { rejection, bytes, length, place: headers, number }))
+                    }
                 };
             }
         };
