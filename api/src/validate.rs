@@ -568,7 +568,8 @@ fn own_topics(producer: &crd::Producer, processor: &Processor, names: &Names) ->
         // Kept for ever, since nothing may be lost.
         config: &[("retention.ms", "-1")],
     }];
-    if producer.sources.iter().any(|source| source.files.is_some()) {
+    let has_since = |source: &crd::Source| source.http.as_ref().is_some_and(|http| http.since.is_some());
+    if producer.sources.iter().any(|source| source.files.is_some() || has_since(source)) {
         topics.push(OwnTopic {
             name: names.cursors_topic(),
             // The latest of each key is kept, and the rest goes soon: a start reads the whole topic.

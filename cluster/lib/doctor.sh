@@ -52,7 +52,7 @@ doctor() {
   check "Maven, or apt-get to install it (built supplier only)" command_or_root mvn "apt-get install maven"
   check "Python's pip, or apt-get to install it (built supplier only)" command_or_root pip3 "apt-get install python3-pip"
   check "port $REGISTRY_PORT is free, or our registry has it" registry_port_usable "stop the process that holds it: ss -ltnp"
-  check "20 GiB free for $CACHE" enough_disk "free some, or set MILLRACE_CACHE to a larger disk"
+  check "$(disk_needed) GiB free for $CACHE" enough_disk "free some, or set MILLRACE_CACHE to a larger disk"
   check "8 GiB of memory free" enough_memory "three of each store need 4 GiB; end something large"
   return $failed
 }
@@ -72,5 +72,7 @@ engine_possible() { engine_answers || { is_root && command -v apt-get; }; }
 compilers_or_root() { have_compilers || { is_root && command -v apt-get; }; }
 command_or_root() { command -v "$1" || { is_root && command -v apt-get; }; }
 registry_port_usable() { docker inspect "$REGISTRY_NAME" || need_port "$REGISTRY_PORT"; }
-enough_disk() { need_disk 20 "$CACHE"; }
+enough_disk() { need_disk "$(disk_needed)" "$CACHE"; }
+# All that is built and fetched takes up to 20 GiB once; what is there needs no more room.
+disk_needed() { if [ -e "$CACHE/cluster-made" ]; then echo 4; else echo 20; fi; }
 enough_memory() { [ "$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 8 ]; }

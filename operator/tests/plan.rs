@@ -10,6 +10,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use millrace_api::names::Component;
+use millrace_api::{StreamingPipeline, validate};
 use millrace_operator::act::Act;
 use millrace_operator::link::{Link, Reason};
 use millrace_operator::observed::Claim;
@@ -97,6 +98,25 @@ fn topics(fixture: &str) -> Vec<String> {
 fn a_topic_for_cursors_is_made_only_where_a_source_has_one() {
     assert_eq!(topics("sources"), ["users-cursors", "users-dead-letters", "users_created"]);
     assert_eq!(topics("one"), ["users-dead-letters", "users_created"]);
+}
+
+/// Positions are of several kinds of sources, and all are kept in one topic.
+#[test]
+fn every_pipeline_with_positions_has_a_topic_for_them() {
+    let folder = format!("{}/../e2e/samples/accepted", env!("CARGO_MANIFEST_DIR"));
+    let mut with_positions = 0;
+    for file in std::fs::read_dir(folder).expect("the samples are there") {
+        let path = file.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("it is text");
+        let Ok(resource) = serde_yaml::from_str::<StreamingPipeline>(&text) else { continue };
+        let Some(pipeline) = validate(&resource, millrace_sql::judge).pipeline else { continue };
+        let has_positions = pipeline.producer.has_cursors();
+        let topic = pipeline.names.cursors_topic();
+        let has_topic = pipeline.kafka.topics.iter().any(|found| found.name == topic);
+        assert!(has_topic || !has_positions, "{}", path.display());
+        with_positions += usize::from(has_positions);
+    }
+    assert!(with_positions >= 2, "files and since are among the samples");
 }
 
 #[test]

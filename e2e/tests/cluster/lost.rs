@@ -36,9 +36,8 @@ pub async fn a_lost_volume_is_reported_and_its_rows_are_read_again(turn: Turn) -
         let message = live.message("DataIntact").await?;
         let (_, commands) = message.split_once("read again: ").context("the message names no commands")?;
         let (commands, _) = commands.split_once(" as before").context("the commands have no end")?;
-        for command in
-            commands.split(", then ").map(|command| command.trim_start_matches("once no processor is left, "))
-        {
+        let commands = commands.replace(", then, once no processor is left, ", ", then ");
+        for command in commands.split(", then ") {
             // The last one leaves the number to the reader.
             let command = if command.ends_with("--replicas") { format!("{command}=1") } else { command.to_owned() };
             let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
