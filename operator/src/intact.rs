@@ -17,6 +17,8 @@ use crate::labels::{ACCEPT_LOSS, COMPONENT_LABEL};
 use crate::observed::Observed;
 use millrace_stores::kafka::{KafkaFacts, Position, TopicFacts};
 
+/// Fewer nodes than this are in the tree of an ensemble that no Kafka has used. Kafka makes more than twenty at once.
+const LEAST_OF_KAFKA: u64 = 10;
 /// Exit code of a broker whose volume belongs to another cluster than ZooKeeper knows (`kafka/files/start.sh`).
 const OF_ANOTHER_CLUSTER: i32 = 65;
 /// Reasons of losses.
@@ -43,7 +45,9 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Intact {
     let before = observed.remembered.status.losses.iter().filter(|loss| look.is_open(loss)).cloned();
     let losses: Vec<LossStatus> = before.chain(look.found()).collect();
     let pending = losses.iter().find(|loss| !look.is_settled(loss));
-    let first = other_cluster(observed).or_else(|| pending.map(|loss| (reason_of(loss), loss.message.clone())));
+    let first = empty_zookeeper(pipeline, observed)
+        .or_else(|| other_cluster(observed))
+        .or_else(|| pending.map(|loss| (reason_of(loss), loss.message.clone())));
     Intact { losses, first, known: look.sees_all() }
 }
 
@@ -301,6 +305,21 @@ fn read_again<'a>(names: &Names, topics: impl Iterator<Item = &'a String>) -> St
         topics.join(" ")
     );
     format!("To have them read again: {scale}=0, then, once no processor is left, {reset}, then {scale} as before. ")
+}
+
+/// Returns what it means that ZooKeeper has nothing of a Kafka that has had topics. Running brokers wait for it for ever, since
+/// it is behind what they have seen.
+pub fn empty_zookeeper(pipeline: &Pipeline, observed: &Observed) -> Option<(Reason, String)> {
+    let zookeeper = &observed.stores.zookeeper;
+    let had_topics = observed.remembered.status.kafka.as_ref().is_some_and(|kafka| !kafka.topics.is_empty());
+    let is_empty = zookeeper.has_quorum(pipeline.zookeeper.replicas)
+        && zookeeper.znodes.is_some_and(|znodes| znodes < LEAST_OF_KAFKA);
+    (had_topics && is_empty && observed.stores.kafka.is_err()).then(|| {
+        let message = "ZooKeeper is empty, and Kafka has had topics: ZooKeeper lost its volumes, and with them the names of \
+                       all topics, so that brokers refuse to go on; rows in Cassandra are safe, and the runbook \"ZooKeeper \
+                       lost its volume\" says what else can be kept";
+        (Reason::ClusterIdDiffers, message.to_owned())
+    })
 }
 
 /// Returns which broker refuses its volume because ZooKeeper has another cluster, and what it says.

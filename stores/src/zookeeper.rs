@@ -30,6 +30,8 @@ pub enum Mode {
 pub struct ZooKeeperFacts {
     /// Mode of each answering server.
     pub servers: BTreeMap<u32, Mode>,
+    /// Most nodes that an answering server has in its tree; `None`: none says. An ensemble that nobody has used has 5.
+    pub znodes: Option<u64>,
 }
 
 impl ZooKeeperFacts {
@@ -43,18 +45,27 @@ impl ZooKeeperFacts {
 /// Asks all servers at once; one that does not answer is left out.
 pub async fn observe(servers: &Reach<u32>) -> ZooKeeperFacts {
     let answers = servers.members().map(|(ordinal, address)| async move {
-        let mode = timeout(ANSWER_TIMEOUT, ask(address)).await.ok()??;
-        Some((*ordinal, mode))
+        let answer = timeout(ANSWER_TIMEOUT, ask(address)).await.ok()??;
+        Some((*ordinal, mode_of(&answer)?, znodes_of(&answer)))
     });
-    ZooKeeperFacts { servers: join_all(answers).await.into_iter().flatten().collect() }
+    let mut facts = ZooKeeperFacts::default();
+    for (ordinal, mode, znodes) in join_all(answers).await.into_iter().flatten() {
+        facts.servers.insert(ordinal, mode);
+        facts.znodes = facts.znodes.max(znodes);
+    }
+    facts
 }
 
-async fn ask(address: SocketAddr) -> Option<Mode> {
+async fn ask(address: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(b"srvr").await.ok()?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await.ok()?;
-    mode_of(&String::from_utf8_lossy(&answer))
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn znodes_of(answer: &str) -> Option<u64> {
+    answer.lines().find_map(|line| line.strip_prefix("Node count: "))?.trim().parse().ok()
 }
 
 fn mode_of(answer: &str) -> Option<Mode> {
@@ -71,7 +82,7 @@ mod tests {
     use super::*;
 
     fn facts(modes: &[Mode]) -> ZooKeeperFacts {
-        ZooKeeperFacts { servers: (0..).zip(modes.iter().copied()).collect() }
+        ZooKeeperFacts { servers: (0..).zip(modes.iter().copied()).collect(), znodes: None }
     }
 
     #[test]
@@ -113,13 +124,16 @@ mod tests {
         let inputs: &[&[u8]] = &[b"Zookeeper version: 3.9.5\nMode: leader\n", b"not currently serving requests\n"];
         let corpus = millrace_fuzz::Corpus { inputs, words: &["Mode: ", "\n", "\r", "follower"], longest: 8 << 10 };
         millrace_fuzz::feed("srvr", corpus, |input| {
-            let _ = mode_of(&String::from_utf8_lossy(input));
+            let answer = String::from_utf8_lossy(input);
+            let _ = (mode_of(&answer), znodes_of(&answer));
         });
     }
 
     #[test]
-    fn reads_the_mode_and_nothing_else() {
-        assert_eq!(mode_of("Zookeeper version: 3.9.5\nMode: leader\nNode count: 5\n"), Some(Mode::Leader));
+    fn reads_mode_and_node_count_and_nothing_else() {
+        let answer = "Zookeeper version: 3.9.5\nZxid: 0x11f\nMode: leader\nNode count: 72\n";
+        assert_eq!((mode_of(answer), znodes_of(answer)), (Some(Mode::Leader), Some(72)));
+        assert_eq!(znodes_of("Node count: many\n"), None);
         assert_eq!(mode_of("This ZooKeeper instance is not currently serving requests\n"), None);
     }
 }

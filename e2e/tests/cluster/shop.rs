@@ -208,7 +208,9 @@ async fn a_rejected_record_is_a_row_once_the_mapping_is_right(live: &Live, shop:
     shop.stocks(json!({"orders": MORE_ORDERS, "visits": MORE_VISITS, "firstVisit": VISITS})).await?;
     let before = shop.truth().await?.asked;
     let right = spec(&shop.name, "has(record.gender) ? record.gender : record.sex");
+    let producer = live.pod("users-producer-0").await?;
     live.change(&right).await?;
+    live.await_recovery(&producer, READY_WITHIN).await?;
     live.await_ready(READY_WITHIN).await?;
     await_rows(live, shop, &[REJECTED]).await?;
     same("the redrive", &letters(live, &redrive).await?, "1 sent: EvaluateField\n")?;

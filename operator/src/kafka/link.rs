@@ -5,7 +5,7 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
 use crate::causes::cause_of;
-use crate::intact::processors_run;
+use crate::intact::{empty_zookeeper, has_stale_base, processors_run};
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use millrace_stores::kafka::{KafkaFacts, TopicFacts};
@@ -33,11 +33,13 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
                 cause_of(observed, Component::Kafka)
             ),
         ),
-        Err(error) => LinkState::unmet(
-            Link::Kafka,
-            Reason::WaitingForBrokers,
-            format!("no broker can be asked: {error}{}", cause_of(observed, Component::Kafka)),
-        ),
+        Err(error) => {
+            let message = match empty_zookeeper(pipeline, observed) {
+                Some((_, message)) => message,
+                None => format!("no broker can be asked: {error}{}", cause_of(observed, Component::Kafka)),
+            };
+            LinkState::unmet(Link::Kafka, Reason::WaitingForBrokers, message)
+        }
     }
 }
 
@@ -51,7 +53,7 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
         let Some(found) = facts.topics.get(&topic.name) else {
             let reason = if kafka_met { Reason::CreatingTopics } else { Reason::WaitingForKafka };
             let message = match observed.remembered.topic(&topic.name) {
-                Some(_) if processors_run(observed) => format!(
+                Some(_) if has_stale_base(pipeline, observed) && processors_run(observed) => format!(
                     "topic '{}' was there and is gone; it is made anew once no processor runs, so that new records win \
                      over the rows of older ones",
                     topic.name

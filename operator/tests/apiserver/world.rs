@@ -329,6 +329,7 @@ impl World {
         let status = json!({
             "observedGeneration": stateful_set.metadata.generation,
             "replicas": own.len(), "readyReplicas": ready, "updateRevision": revision,
+            "updatedReplicas": own.iter().filter(|pod| label(*pod, REVISION) == revision).count(),
         });
         moved |= self.write_status::<StatefulSet>(&name, &stateful_set.status, status).await?;
         Ok(moved)
@@ -565,6 +566,7 @@ impl State {
         let mut stores = Stores {
             zookeeper: ZooKeeperFacts {
                 servers: self.servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect(),
+                znodes: Some(72),
             },
             kafka: if self.brokers.is_empty() { Err("no broker answers".to_owned()) } else { Ok(kafka) },
             ..Stores::default()

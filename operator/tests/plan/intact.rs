@@ -283,6 +283,23 @@ fn a_broker_on_the_volume_of_another_cluster_is_named() {
     assert_eq!(message, "pod 'users-kafka-0' does not start: this volume was written by another Kafka cluster");
 }
 
+#[test]
+fn a_zookeeper_that_lost_its_volumes_is_named_though_the_brokers_still_run() {
+    let mut world = read(2_000);
+    world.observed.stores.zookeeper.znodes = Some(5);
+    assert!(is_intact(&mut world), "the brokers answer");
+    world.observed.stores.kafka = Err("no broker answers".to_owned());
+    assert!(is_lost(&mut world, Reason::ClusterIdDiffers));
+    let message = condition(&world, "Ready").message;
+    assert!(message.contains("ZooKeeper is empty, and Kafka has had topics"), "{message}");
+    // The control: brokers that are away are no sign of it.
+    world.settle();
+    assert!(is_intact(&mut world));
+    world.observed.stores.kafka = Err("no broker answers".to_owned());
+    world.plan();
+    assert_eq!(condition(&world, "DataIntact").status, "True", "as it was");
+}
+
 /// Adds a claim that an earlier pipeline left.
 fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size: &str) {
     let claim = Claim {

@@ -257,6 +257,7 @@ impl World {
             stateful_set.status = Some(StatefulSetStatus {
                 replicas,
                 ready_replicas: Some(replicas),
+                updated_replicas: Some(replicas),
                 update_revision: Some(revision.clone()),
                 observed_generation: stateful_set.metadata.generation,
                 ..StatefulSetStatus::default()
@@ -359,7 +360,10 @@ impl World {
             ring: host_ids.values().copied().filter(|id| *id != host_ids[key]).collect(),
         };
         let mut stores = Stores {
-            zookeeper: ZooKeeperFacts { servers: servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect() },
+            zookeeper: ZooKeeperFacts {
+                servers: servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect(),
+                znodes: Some(72),
+            },
             kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
             ..Stores::default()
         };
