@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::COLUMNS;
 use millrace_e2e::live::address;
@@ -210,7 +211,11 @@ async fn a_rejected_record_is_a_row_once_the_mapping_is_right(live: &Live, shop:
     let right = spec(&shop.name, "has(record.gender) ? record.gender : record.sex");
     let producer = live.pod("users-producer-0").await?;
     live.change(&right).await?;
-    live.await_recovery(&producer, READY_WITHIN).await?;
+    let renewed = async || {
+        let pods = live.pods(Component::Producer).await?;
+        Ok(pods.iter().any(|pod| pod.uid() != producer.uid()).then_some(()))
+    };
+    eventually("the producer has the mapping", READY_WITHIN, renewed).await?;
     live.await_ready(READY_WITHIN).await?;
     await_rows(live, shop, &[REJECTED]).await?;
     same("the redrive", &letters(live, &redrive).await?, "1 sent: EvaluateField\n")?;
