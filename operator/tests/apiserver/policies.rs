@@ -156,8 +156,9 @@ async fn containers_of_others_do_not_stop_the_operators_account() -> Result<()> 
     let server = server().await?;
     let (operator, admin) = (server.client(Who::Operator).await?, server.client(Who::Everybody).await?);
     make_namespace(&admin, NAMESPACE).await?;
-    let privileged =
-        |name: &str, image: &str| json!({"name": name, "image": image, "securityContext": {"privileged": true}});
+    // `privileged` itself is refused by this API server before any policy is asked.
+    let rises = json!({"allowPrivilegeEscalation": true});
+    let privileged = |name: &str, image: &str| json!({"name": name, "image": image, "securityContext": rises});
     // A policy counts some moments after it was made.
     let mut broken = deployment();
     broken["spec"]["template"]["spec"]["initContainers"] = json!([privileged("first", "worker:1")]);
