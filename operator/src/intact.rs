@@ -212,7 +212,7 @@ impl Look<'_> {
             true => "Cassandra has no other keyspace, so its volumes are new; no table is made until this is settled"
                 .to_owned(),
             false => format!(
-                "if the rows are in one of the keyspaces {}, name it in spec.cassandra.keyspace of a new pipeline; no \
+                "if the rows are in another keyspace ({}), name it in spec.cassandra.keyspace of a new pipeline; no \
                  table is made until this is settled",
                 others.join(", ")
             ),
@@ -247,9 +247,9 @@ impl Look<'_> {
         let kafka = self.observed.stores.kafka.as_ref().ok()?;
         let now = kafka.topics.get(name)?;
         let waited = match before.lag {
-            Some(0) => "all were in Cassandra when they were last counted".to_owned(),
-            Some(lag) => format!("some {lag} were not in Cassandra yet when they were last counted"),
-            None => "how many were not in Cassandra yet is unknown".to_owned(),
+            Some(0) => "processors had read all of them when they were last counted".to_owned(),
+            Some(lag) => format!("processors had not read some {lag} of them when they were last counted"),
+            None => "how many of them processors had not read is unknown".to_owned(),
         };
         if before.id != now.id.to_string() {
             let message = format!("topic '{name}' was created anew, and its {had} records or more are gone: {waited}");
@@ -272,7 +272,10 @@ impl Look<'_> {
         let names = &self.pipeline.names;
         let id = format!("{kind}-{name}-{}", self.observed.now.timestamp());
         let committed: Committed = committed.into_iter().filter(|(_, read)| *read > 0).collect();
-        let again = if committed.is_empty() { String::new() } else { read_again(names, committed.keys()) };
+        let again = match committed.is_empty() {
+            true => "Send the records again from their source if they matter. ".to_owned(),
+            false => read_again(names, self.pipeline.processor.replicas, committed.keys()),
+        };
         let (namespace, pipeline) = (names.namespace(), names.pipeline());
         let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
         let message = format!("{message}. {again}To go on without them: {accept}");
@@ -293,7 +296,7 @@ impl Look<'_> {
 }
 
 /// Returns the commands that have topics read again.
-fn read_again<'a>(names: &Names, topics: impl Iterator<Item = &'a String>) -> String {
+fn read_again<'a>(names: &Names, replicas: u32, topics: impl Iterator<Item = &'a String>) -> String {
     let (namespace, pipeline) = (names.namespace(), names.pipeline());
     let topics: Vec<String> = topics.map(|topic| format!("--topic {topic}")).collect();
     let scale = format!("kubectl scale -n {namespace} spl/{pipeline} --replicas");
@@ -304,7 +307,7 @@ fn read_again<'a>(names: &Names, topics: impl Iterator<Item = &'a String>) -> St
         names.consumer_group(),
         topics.join(" ")
     );
-    format!("To have them read again: {scale}=0, then, once no processor is left, {reset}, then {scale} as before. ")
+    format!("To have them read again: {scale}=0, then, once no processor is left, {reset}, then {scale}={replicas}. ")
 }
 
 /// Returns what it means that ZooKeeper has nothing of a Kafka that has had topics. Running brokers wait for it for ever, since

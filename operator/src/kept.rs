@@ -9,6 +9,7 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::Storage;
 use millrace_api::quantity::Quantity;
 
+use crate::labels::PIPELINE_LABEL;
 use crate::observed::{Claim, Observed};
 
 /// Returns what is wrong with the kept volumes of a store, and what to do; `None`: nothing is, or the store has begun.
@@ -18,9 +19,8 @@ pub fn misfit(pipeline: &Pipeline, observed: &Observed, component: Component) ->
     let has_begun = sets.iter().any(has_set);
     let is_kept = |claim: &Claim| claim.component.as_deref() == Some(component.as_str()) && !claim.is_unbound;
     let kept = observed.children.volumes.iter().flatten().filter(|(_, claim)| is_kept(claim));
-    let namespace = pipeline.names.namespace();
     kept.into_iter().find_map(|(name, claim)| {
-        let kept = Kept { name, claim, namespace };
+        let kept = Kept { name, claim, pipeline };
         match sets.iter().find(|set| set.rack == claim.rack.as_deref()) {
             Some(set) if has_set(set) => None,
             Some(set) => kept.surplus(set).or_else(|| kept.too_small(set)).or_else(|| kept.of_class(set)),
@@ -67,14 +67,14 @@ fn sets(pipeline: &Pipeline, component: Component) -> Option<Vec<Set<'_>>> {
 struct Kept<'a> {
     name: &'a str,
     claim: &'a Claim,
-    namespace: &'a str,
+    pipeline: &'a Pipeline,
 }
 
 impl Kept<'_> {
     fn of_unknown_rack(&self, sets: &[Set<'_>]) -> String {
         let racks: Vec<&str> = sets.iter().filter_map(|set| set.rack).collect();
         self.say(&format!(
-            "belongs to rack '{}', and spec.cassandra.racks has {}: name the racks as they were",
+            "belongs to rack '{}', and spec.cassandra.racks has {}: create the pipeline with the racks as they were",
             self.claim.rack.as_deref().unwrap_or_default(),
             racks.join(", ")
         ))
@@ -84,7 +84,7 @@ impl Kept<'_> {
         let ordinal: u32 = self.name.rsplit_once('-')?.1.parse().ok()?;
         let Set { field, replicas, .. } = set;
         let problem = format!(
-            "belongs to member {ordinal}, and {field} asks for {replicas} replicas: ask for {} or more",
+            "belongs to member {ordinal}, and {field} asks for {replicas} replicas: set that to {} or more",
             ordinal + 1
         );
         (ordinal >= *replicas).then(|| self.say(&problem))
@@ -94,7 +94,8 @@ impl Kept<'_> {
         let (size, wanted) = (self.claim.size.as_deref()?, &set.storage.size);
         let is_small = size.parse::<Quantity>().ok()? < wanted.parse::<Quantity>().ok()?;
         let field = set.field;
-        let problem = format!("has {size}, and {field}.storage.size asks for {wanted}: ask for {size}");
+        let problem =
+            format!("has {size}, and {field}.storage.size asks for {wanted}: create the pipeline with {size}");
         is_small.then(|| self.say(&problem))
     }
 
@@ -102,64 +103,17 @@ impl Kept<'_> {
         let (class, wanted) = (self.claim.class.as_deref()?, set.storage.class_name.as_deref()?);
         let field = set.field;
         let problem =
-            format!("has class '{class}', and {field}.storage.className asks for '{wanted}': ask for '{class}'");
+            format!("has class '{class}', and {field}.storage.className asks for '{wanted}': set that to '{class}'");
         (class != wanted).then(|| self.say(&problem))
     }
 
     fn say(&self, problem: &str) -> String {
-        let Kept { name, namespace, .. } = self;
+        let Kept { name, pipeline, .. } = self;
+        let (namespace, of) = (pipeline.names.namespace(), pipeline.names.pipeline());
         format!(
-            "volume claim '{name}', which is there already, {problem}; or, only if the data on it is not needed, remove it: \
-             `kubectl delete pvc -n {namespace} {name}`"
+            "volume claim '{name}', which is there already, {problem} (`kubectl delete -n {namespace} spl/{of}` leaves the \
+             volumes where they are); or, to start without any of the data, delete the claims of all its stores: `kubectl \
+             delete pvc -n {namespace} -l {PIPELINE_LABEL}={of}`"
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(size: &str, class: Option<&str>) -> Claim {
-        Claim {
-            uid: "uid".to_owned(),
-            resource_version: "1".to_owned(),
-            class: class.map(str::to_owned),
-            size: Some(size.to_owned()),
-            component: Some("kafka".to_owned()),
-            rack: None,
-            is_unbound: false,
-            is_leaving: false,
-        }
-    }
-
-    /// Judges a claim of member 1 of a store that asks for 1Gi.
-    fn judge(claim: &Claim, replicas: u32, class: Option<&str>) -> Option<String> {
-        let storage = Storage { size: "1Gi".to_owned(), class_name: class.map(str::to_owned) };
-        let set = Set { name: "users-kafka".to_owned(), rack: None, replicas, storage: &storage, field: "spec.kafka" };
-        let kept = Kept { name: "data-users-kafka-1", claim, namespace: "streams" };
-        kept.surplus(&set).or_else(|| kept.too_small(&set)).or_else(|| kept.of_class(&set))
-    }
-
-    #[test]
-    fn sizes_are_compared_by_value() {
-        let small = judge(&claim("512Mi", None), 2, None).expect("it is too small");
-        assert!(small.contains("has 512Mi, and spec.kafka.storage.size asks for 1Gi: ask for 512Mi"), "{small}");
-        assert!(small.ends_with("`kubectl delete pvc -n streams data-users-kafka-1`"), "{small}");
-        for fits in ["1024Mi", "1Gi", "2Gi"] {
-            assert_eq!(judge(&claim(fits, None), 2, None), None);
-        }
-    }
-
-    #[test]
-    fn the_default_class_fits_any() {
-        assert!(judge(&claim("1Gi", Some("slow")), 2, Some("fast")).is_some());
-        assert_eq!(judge(&claim("1Gi", Some("fast")), 2, Some("fast")), None);
-        assert_eq!(judge(&claim("1Gi", Some("slow")), 2, None), None);
-    }
-
-    #[test]
-    fn members_that_nobody_asks_for_are_named() {
-        assert!(judge(&claim("1Gi", None), 1, None).is_some_and(|message| message.contains("ask for 2 or more")));
-        assert_eq!(judge(&claim("1Gi", None), 2, None), None);
     }
 }

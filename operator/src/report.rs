@@ -83,12 +83,14 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
     match outcome {
         Outcome::Unparsable { rejected } => {
             conditions.spec_valid(rejected);
+            conditions.keep_links();
             let message = first_of(rejected);
             conditions.add(ConditionType::Ready, false, Reason::SpecInvalid, &message);
             conditions.add(ConditionType::Reconciling, false, Reason::SpecInvalid, &message);
             conditions.add(ConditionType::Stalled, true, Reason::SpecInvalid, &message);
+            status = StreamingPipelineStatus { conditions: Vec::new(), planned_actions: Vec::new(), ..old };
             status.phase = Some("Invalid".to_owned());
-            (status.kafka, status.cassandra, status.losses) = (old.kafka, old.cassandra, old.losses);
+            status.observed_generation = resource.metadata.generation;
         }
         Outcome::Unobserved { failure, rejected } => {
             conditions.spec_valid(rejected);
@@ -386,7 +388,7 @@ impl Conditions {
         match (&intact.first, intact.known) {
             (Some((reason, message)), _) => self.add(ConditionType::DataIntact, false, *reason, message),
             (None, true) => {
-                let message = "topics and tables are those that were there before, with all their records";
+                let message = "no loss is known: topics and tables are those that this pipeline has seen so far";
                 self.add(ConditionType::DataIntact, true, Reason::NothingMissing, message);
             }
             (None, false) => self.new.extend(self.old.get(ConditionType::DataIntact.as_str()).cloned()),

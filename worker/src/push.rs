@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +47,10 @@ use refusal::Refusal;
 
 /// Records that are mapped before other work has its turn.
 const TURN: usize = 256;
+
+/// Most bytes of a refused body that are read and forgotten, and the longest that this may take.
+const MOST_DRAINED: usize = 16 << 20;
+const DRAINED_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A source that is pushed to.
 pub struct PushSource {
@@ -103,7 +107,11 @@ impl<P: Publisher> PushServer<P> {
     /// sent are not acknowledged.
     pub async fn run(self, listener: TcpListener, limits: Limits, stop: CancellationToken, drain: Duration) -> usize {
         let server = Arc::new(self);
-        let router = Router::new().route("/sources/{name}", post(push::<P>)).with_state(Arc::clone(&server));
+        let router = Router::new()
+            .route("/sources/{name}", post(push::<P>))
+            .fallback(async || Refusal::FindPath)
+            .method_not_allowed_fallback(async || Refusal::UseMethod)
+            .with_state(Arc::clone(&server));
         let beats = Arc::clone(&server);
         let deadline = serve(listener, router, limits, move || beats.beat(), (stop, drain)).await;
         // Of clients that have gone there may be records left.
@@ -158,7 +166,13 @@ async fn take<P: Publisher>(
     if let Some(problem) = server.shared.health.kafka_problem() {
         return Err(Refusal::AwaitKafka { problem });
     }
-    let mut reservation = reserve(server, settings, headers, format.packed)?;
+    let mut reservation = match reserve(server, settings, headers, format.packed) {
+        Err(refusal @ Refusal::FitBody { .. }) => {
+            drain(body.into_data_stream()).await;
+            return Err(refusal);
+        }
+        reserved => reserved?,
+    };
     let held = reservation.bytes();
     let bytes = timeout(settings.timeout.get(), read(body, settings.max_body.0)).await;
     let bytes = bytes.map_err(|_| Refusal::AwaitBody { limit: settings.timeout })??;
@@ -212,11 +226,27 @@ async fn read(body: Body, limit: u64) -> Result<Vec<u8>, Refusal> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| Refusal::ReadBody { problem: error.to_string() })?;
         if (bytes.len() + chunk.len()) as u64 > limit {
+            drain(chunks).await;
             return Err(Refusal::FitBody { limit: millrace_terms::Bytes(limit) });
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// Reads what is left of a body that is refused, within bounds, and forgets it: many clients look at the answer only when they
+/// have sent all, and would take a closed connection for a reason to send it again.
+async fn drain(mut chunks: BodyDataStream) {
+    let mut left = MOST_DRAINED;
+    let drained = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = timeout(DRAINED_WITHIN, drained).await;
 }
 
 /// Maps all records, taking memory for each; the first that cannot be mapped refuses the request.

@@ -279,6 +279,18 @@ async fn what_cannot_be_taken_is_refused_with_what_to_do() {
     let chunked = format!("{:x}\r\n{small}\r\n0\r\n\r\n", small.len());
     assert_eq!(server.post("/sources/shop", &headers, &chunked).await.status, 200);
 
+    // Far more than fits into the buffers between the two: the client sends all of it before it reads.
+    let huge = "x".repeat(8 << 20);
+    let refused = server.push(JSON, &huge).await;
+    assert_eq!((refused.status, &refused.body["error"]), (413, &json!("TooLarge")));
+
+    let elsewhere = server.post("/elsewhere", &[("Content-Type", JSON)], small).await;
+    assert_eq!((elsewhere.status, &elsewhere.body["error"]), (404, &json!("UnknownSource")));
+    let mut stream = server.connect().await;
+    let get = b"GET /sources/shop HTTP/1.1\r\nHost: push\r\nConnection: close\r\n\r\n";
+    stream.write_all(get).await.expect("it can be sent");
+    let got = answer(stream).await.expect("an answer");
+    assert_eq!((got.status, &got.body["error"]), (405, &json!("UnknownSource")));
     assert_eq!(server.post("/sources/other", &[("Content-Type", JSON)], small).await.status, 404);
     assert_eq!(server.push("text/plain", small).await.status, 415);
     assert_eq!(server.post("/sources/shop", &[], small).await.status, 415);

@@ -35,20 +35,18 @@ pub async fn a_lost_volume_is_reported_and_its_rows_are_read_again(turn: Turn) -
 
         let message = live.message("DataIntact").await?;
         let (_, commands) = message.split_once("read again: ").context("the message names no commands")?;
-        let (commands, _) = commands.split_once(" as before").context("the commands have no end")?;
+        let (commands, _) = commands.split_once(". To go on").context("the commands have no end")?;
         let commands = commands.replace(", then, once no processor is left, ", ", then ");
         for command in commands.split(", then ") {
-            // The last one leaves the number to the reader.
-            let command = if command.ends_with("--replicas") { format!("{command}=1") } else { command.to_owned() };
             let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
-            namespace.say(&command);
+            namespace.say(command);
             // The tool ends well, and changes nothing, while the group still has members.
             let resets = command.contains("--reset-offsets");
             let done = async || {
                 let said = namespace.cluster.kubectl(&arguments).await.ok();
                 Ok(said.filter(|said| !resets || said.contains("NEW-OFFSET")))
             };
-            eventually(&command, WRITTEN_WITHIN, done).await?;
+            eventually(command, WRITTEN_WITHIN, done).await?;
             if command.contains("--replicas=0") {
                 let stopped = async || Ok(live.pods(Component::Processor).await?.is_empty().then_some(()));
                 eventually("the processors are gone", WRITTEN_WITHIN, stopped).await?;

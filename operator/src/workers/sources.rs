@@ -32,7 +32,7 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
         .into_iter()
         .filter(|state| pipeline.producer.sources.iter().any(|source| source.name == state.name))
         .collect();
-    let failing: Vec<&SourceState> = states.iter().filter(|state| state.is_failing()).collect();
+    let failing: Vec<&SourceState> = states.iter().filter(|state| state.is_failing() || rejects_all(state)).collect();
     let column = format!("{}/{wanted}", states.len() - failing.len());
     let health = |status, reason, message: String| Health { status, reason, message, column: column.clone() };
     if wanted == 0 || pipeline.producer.replicas == 0 {
@@ -43,7 +43,13 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
             0 => String::new(),
             more => format!(" ({more} more of {wanted} fail, too; see status.sources)"),
         };
-        let message = format!("source '{}': {}: {}{others}", first.name, first.state, short(&first.message));
+        let message = match first.is_failing() {
+            true => format!("source '{}': {}: {}{others}", first.name, first.state, short(&first.message)),
+            false => format!(
+                "source '{}': every record so far was rejected; the dead-letter topic has them with the reasons{others}",
+                first.name
+            ),
+        };
         return health(ConditionStatus::False, Reason::SourceFailing, message);
     }
     if states.len() < wanted {
@@ -51,6 +57,11 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
         return health(ConditionStatus::Unknown, Reason::WaitingForProducers, message);
     }
     health(ConditionStatus::True, Reason::SourcesRunning, format!("{wanted} of {wanted} sources answer"))
+}
+
+/// Returns whether a source answers, and nothing of what it gives becomes a record.
+fn rejects_all(state: &SourceState) -> bool {
+    state.rejected > 0 && state.acknowledged == 0
 }
 
 /// Returns what the status says of each source, by name. Counts are rounded down to two digits, so that records on
@@ -140,6 +151,12 @@ mod tests {
         let all = names.len();
         let well = judge(&pipeline, &states);
         assert_eq!((well.status, well.column), (ConditionStatus::True, format!("{all}/{all}")));
+        // One that gives nothing but what is rejected answers, and is of no use.
+        let mut useless = states.clone();
+        useless[0] = SourceState { acknowledged: 0, rejected: 150, ..state(&names[0], "Running", "") };
+        let rejected = judge(&pipeline, &useless);
+        assert_eq!((rejected.reason, rejected.column), (Reason::SourceFailing, format!("{}/{all}", all - 1)));
+        assert!(rejected.message.contains("every record so far was rejected"), "{}", rejected.message);
         let silent = judge(&pipeline, &states[1..]);
         assert_eq!((silent.status, silent.reason), (ConditionStatus::Unknown, Reason::WaitingForProducers));
         let last = states.len() - 2;

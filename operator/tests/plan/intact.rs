@@ -157,7 +157,7 @@ fn a_topic_that_is_another_one_is_a_loss() {
     converge(&mut world);
     assert!(is_lost(&mut world, Reason::TopicRecreated), "{:?}", verdict(&world));
     let message = condition(&world, "DataIntact").message;
-    assert!(message.contains("some 500 were not in Cassandra yet"), "{message}");
+    assert!(message.contains("processors had not read some 500 of them"), "{message}");
     accept(&mut world);
     assert!(is_intact(&mut world));
 }
@@ -316,10 +316,17 @@ fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size
 }
 
 #[rstest]
-#[case("data-users-zookeeper-0", "zookeeper", None, "512Mi", Link::ZooKeeper, "ask for 512Mi")]
+#[case("data-users-zookeeper-0", "zookeeper", None, "512Mi", Link::ZooKeeper, "create the pipeline with 512Mi")]
 #[case("data-users-kafka-0", "kafka", None, "512Mi", Link::Kafka, "spec.kafka.storage.size asks for 1Gi")]
-#[case("data-users-kafka-1", "kafka", None, "1Gi", Link::Kafka, "ask for 2 or more")]
-#[case("data-users-cassandra-r1-0", "cassandra", Some("r1"), "512Mi", Link::Cassandra, "ask for 512Mi")]
+#[case("data-users-kafka-1", "kafka", None, "1Gi", Link::Kafka, "set that to 2 or more")]
+#[case(
+    "data-users-cassandra-r1-0",
+    "cassandra",
+    Some("r1"),
+    "512Mi",
+    Link::Cassandra,
+    "has 512Mi, and spec.cassandra.storage.size asks for 1Gi"
+)]
 #[case("data-users-cassandra-old-0", "cassandra", Some("old"), "1Gi", Link::Cassandra, "belongs to rack 'old'")]
 fn nothing_starts_on_kept_volumes_that_do_not_fit(
     #[case] claim: &str,
@@ -339,7 +346,10 @@ fn nothing_starts_on_kept_volumes_that_do_not_fit(
     assert!(!begun.iter().any(|name| name.contains(component)), "{begun:?}");
     assert_eq!(link(&mut world, of), (false, Reason::VolumesDiffer));
     let message = condition(&world, of.condition().as_str()).message;
-    assert!(message.contains(said) && message.contains("kubectl delete pvc -n data"), "{message}");
+    assert!(
+        message.contains(said) && message.contains("kubectl delete pvc -n data -l millrace.dev/pipeline=users"),
+        "{message}"
+    );
     // What is in the way is removed.
     world.observed.children.volumes = None;
     converge(&mut world);

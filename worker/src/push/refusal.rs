@@ -21,6 +21,10 @@ const RETRY_LATER: u32 = 5;
 pub(super) enum Refusal {
     #[snafu(display("there is no source '{name}' that takes pushed records"))]
     FindSource { name: String },
+    #[snafu(display("there is nothing at this path; records are pushed to /sources/NAME"))]
+    FindPath,
+    #[snafu(display("records are pushed by POST"))]
+    UseMethod,
     #[snafu(display("the request carries no bearer token, or not the right one"))]
     Authorize,
     #[snafu(display("the token of this source cannot be read, so nobody may push: {problem}"))]
@@ -64,7 +68,7 @@ impl Refusal {
     /// Returns the stable name of the outcome, for the metric's label and the answer.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Self::FindSource { .. } => "UnknownSource",
+            Self::FindSource { .. } | Self::FindPath | Self::UseMethod => "UnknownSource",
             Self::Authorize => "Unauthorized",
             Self::ReadToken { .. } => "TokenMissing",
             Self::ReadFormat { .. } => "BadContentType",
@@ -81,7 +85,8 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::FindSource { .. } => StatusCode::NOT_FOUND,
+            Self::FindSource { .. } | Self::FindPath => StatusCode::NOT_FOUND,
+            Self::UseMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Authorize => StatusCode::UNAUTHORIZED,
             Self::ReadFormat { .. } | Self::Unpack { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::FitBody { .. } | Self::FitRecords { .. } => StatusCode::PAYLOAD_TOO_LARGE,
