@@ -106,7 +106,9 @@ pub fn has_lost_records(before: &TopicStatus, now: &TopicFacts, position: Option
     let is_whole = now.partitions.len() >= usize::try_from(before.partitions).unwrap_or(0);
     // What is remembered is rounded down.
     let is_less = |end: i64| before.records.is_some_and(|records| end < records);
-    is_whole && position.is_some_and(|position| position.beyond > 0 || is_less(position.end))
+    // A group stays beyond the end until it reads again: what is noted already is no further loss.
+    let is_further = |beyond: i64| beyond > before.beyond.unwrap_or(0);
+    is_whole && position.is_some_and(|position| is_further(position.beyond) || is_less(position.end))
 }
 
 /// Returns whether the brokers list the topics that there are. One that has just started knows of none for a moment.

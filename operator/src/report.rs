@@ -288,6 +288,7 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
             write_timestamp_base: before.map_or(now, |topic| topic.write_timestamp_base),
             records: position.map(|position| two_digits(position.end)).or_else(|| unknown?.records),
             lag: position.map(|position| two_digits(position.lag)).or_else(|| unknown?.lag),
+            beyond: position.map(|position| position.beyond).filter(|beyond| *beyond > 0).or_else(|| unknown?.beyond),
         };
         topics.insert(name.clone(), topic);
     }

@@ -173,6 +173,10 @@ pub struct TopicStatus {
     /// Records of these that the processors have not yet committed, rounded down to two digits. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
+
+    /// Offsets that the processors had committed beyond the ends of partitions; more of them are a new loss. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<i64>,
 }
 
 /// The Cassandra nodes and the keyspace.

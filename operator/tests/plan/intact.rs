@@ -228,6 +228,21 @@ fn a_group_that_has_read_beyond_the_end_shows_what_is_lost() {
     assert!(is_lost(&mut world, Reason::RecordsMissing));
     let message = condition(&world, "DataIntact").message;
     assert!(message.contains("and 900 fewer than processors had read"), "{message}");
+    // It is one loss, whose records get one later base, and processors go on: only they can bring the group back.
+    let noted = world.resource.status.clone().expect("a status was reported");
+    world.observed.now += chrono::TimeDelta::minutes(1);
+    converge(&mut world);
+    let now = world.resource.status.clone().expect("a status was reported");
+    assert_eq!(
+        (now.losses, now.kafka.map(|kafka| kafka.topics)),
+        (noted.losses, noted.kafka.map(|kafka| kafka.topics))
+    );
+    let deployment = &world.observed.children.deployments["users-processor"];
+    assert_ne!(deployment.spec.as_ref().and_then(|spec| spec.replicas), Some(0));
+    // A further loss counts again.
+    world.read(TOPIC, 10_090, 10_999);
+    world.plan();
+    assert_eq!(world.resource.status.as_ref().expect("a status was reported").losses.len(), 2);
 }
 
 /// The keyspace has tables, so that Cassandra lost nothing.
