@@ -238,13 +238,15 @@ fn said(waiting: &ContainerStateWaiting) -> String {
     waiting.message.as_deref().map_or_else(|| "no message".to_owned(), line)
 }
 
-/// Returns what a process said last: its termination message, which is the end of its log where it wrote none.
+/// Returns what a process said last, behind a colon: empty where it said nothing.
 fn last_words(ended: &ContainerStateTerminated) -> String {
-    let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
-    match lines.rfind(|line| !line.is_empty() && !ASIDES.iter().any(|aside| line.starts_with(aside))) {
-        Some(last) => format!(": {}", cut(last)),
-        None => String::new(),
-    }
+    last_line(ended).map(|last| format!(": {}", cut(last))).unwrap_or_default()
+}
+
+/// Returns the last line of a termination message, which is the end of the process's log where it wrote none.
+pub fn last_line(ended: &ContainerStateTerminated) -> Option<&str> {
+    let mut lines = ended.message.as_deref()?.lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty() && !ASIDES.iter().any(|aside| line.starts_with(aside)))
 }
 
 /// Returns a message as one line.

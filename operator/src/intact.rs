@@ -13,6 +13,7 @@ use millrace_api::crd::condition::Reason;
 use millrace_api::crd::status::{LossStatus, TableStatus, TopicStatus};
 use millrace_api::names::{Component, Names};
 
+use crate::causes::last_line;
 use crate::labels::{ACCEPT_LOSS, COMPONENT_LABEL};
 use crate::observed::Observed;
 use millrace_stores::kafka::{KafkaFacts, Position, TopicFacts};
@@ -113,8 +114,7 @@ pub fn has_lost_records(before: &TopicStatus, now: &TopicFacts, position: Option
 
 /// Returns whether the brokers list the topics that there are. One that has just started knows of none for a moment.
 fn lists_topics(pipeline: &Pipeline, kafka: &KafkaFacts) -> bool {
-    let all_brokers = (0..pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
-    all_brokers && (kafka.offsets_topic.is_some() || !kafka.topics.is_empty())
+    kafka.has_brokers(pipeline.kafka.replicas) && (kafka.offsets_topic.is_some() || !kafka.topics.is_empty())
 }
 
 /// A look at one pipeline.
@@ -192,7 +192,7 @@ impl Look<'_> {
         let topics: Vec<&String> = queries.map(|query| &query.from).collect();
         let is_there = |topic: &&String| kafka.topics.contains_key(*topic);
         let was_there = |topic: &&String| self.observed.remembered.topic(topic).is_some();
-        let lists_all = (0..self.pipeline.kafka.replicas.cast_signed()).all(|id| kafka.brokers.contains(&id));
+        let lists_all = kafka.has_brokers(self.pipeline.kafka.replicas);
         if !lists_all || topics.iter().any(|topic| was_there(topic) && !is_there(topic)) {
             return None;
         }
@@ -343,8 +343,7 @@ fn refusal(container: &ContainerStatus) -> Option<String> {
     let states = [&container.state, &container.last_state];
     let mut ended = states.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
     let ended = ended.find(|ended| ended.exit_code == OF_ANOTHER_CLUSTER)?;
-    let mut lines = ended.message.as_deref().unwrap_or_default().lines().map(str::trim);
-    Some(lines.rfind(|line| !line.is_empty()).unwrap_or("its volume belongs to another cluster").to_owned())
+    Some(last_line(ended).unwrap_or("its volume belongs to another cluster").to_owned())
 }
 
 fn reason_of(loss: &LossStatus) -> Reason {

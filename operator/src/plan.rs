@@ -22,10 +22,10 @@ use crate::chain::judge;
 use crate::desire::Desired;
 use crate::intact::Intact;
 use crate::ledger::ObjectKey;
-use crate::link::{Link, LinkState};
+use crate::link::{Link, LinkState, Reason};
 use crate::objects::Objects;
 use crate::observed::Observed;
-use crate::{cassandra, intact, kafka, kept, readiness};
+use crate::{cassandra, intact, kafka, readiness};
 use drift::{Changed, Drift, drift};
 
 /// What one reconcile will do.
@@ -90,9 +90,9 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     let intact = intact::judge(pipeline, observed);
     let mut plan = Plan { links: links.clone(), outdated, claims, intact, ..Plan::default() };
     // Nothing starts on kept volumes that do not fit.
-    let fits = |component, link| match kept::misfit(pipeline, observed, component) {
-        Some(_) => Err(link),
-        None => Ok(()),
+    let fits = |link: Link| {
+        let differs = links.iter().any(|state| state.link == link && state.reason == Reason::VolumesDiffer);
+        (!differs).then_some(()).ok_or(link)
     };
 
     let stores = [
@@ -107,10 +107,10 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     }
 
     plan.take(shared, observed);
-    plan.take_workload(zookeeper, observed, Component::ZooKeeper, fits(Component::ZooKeeper, Link::ZooKeeper));
+    plan.take_workload(zookeeper, observed, Component::ZooKeeper, fits(Link::ZooKeeper));
     let quorum = met(Link::ZooKeeper).then_some(()).ok_or(Link::ZooKeeper);
-    plan.take_workload(kafka, observed, Component::Kafka, quorum.and(fits(Component::Kafka, Link::Kafka)));
-    plan.take_workload(cassandra, observed, Component::Cassandra, fits(Component::Cassandra, Link::Cassandra));
+    plan.take_workload(kafka, observed, Component::Kafka, quorum.and(fits(Link::Kafka)));
+    plan.take_workload(cassandra, observed, Component::Cassandra, fits(Link::Cassandra));
     let waits_for = [Link::Topics, Link::Cassandra].into_iter().find(|link| !met(*link));
     if let Some(processor) = processor {
         plan.take_workload(processor, observed, Component::Processor, waits_for.map_or(Ok(()), Err));

@@ -123,6 +123,11 @@ pub struct KafkaFacts {
 }
 
 impl KafkaFacts {
+    /// Returns whether the brokers from 0 on, so many, are all registered.
+    pub fn has_brokers(&self, wanted: u32) -> bool {
+        (0..wanted.cast_signed()).all(|id| self.brokers.contains(&id))
+    }
+
     /// Returns the records that the group has not committed, over all topics that it reads; `None`: unknown.
     pub fn lag(&self) -> Option<i64> {
         self.positions.as_ref().map(|positions| positions.values().map(|position| position.lag).sum())

@@ -1,7 +1,7 @@
 //! Decoding and binding: the bytes of consumed records and a query become the cells of rows. Pure.
 //!
 //! Without SQL, a field goes to the column of the same name. An absent field leaves its cell as it is (UNSET), an
-//! explicit null clears it, and nothing is converted silently: a number is no text and a text is no number. A field
+//! explicit null clears it, and nothing is converted silently: a number is not a text, nor a text a number. A field
 //! without a column makes the record a dead letter, unless the query ignores such fields. With SQL,
 //! [`Decoder`] does what the query says.
 

@@ -17,8 +17,7 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let Ok(facts) = &observed.stores.kafka else {
         return Vec::new();
     };
-    let all_brokers = (0..pipeline.kafka.replicas as i32).all(|id| facts.brokers.contains(&id));
-    if !all_brokers {
+    if !facts.has_brokers(pipeline.kafka.replicas) {
         return Vec::new();
     }
     // One that was there is made anew when no processor has its earlier write-timestamp base.

@@ -14,7 +14,7 @@ use millrace_stores::kafka::{KafkaFacts, TopicFacts};
 pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> LinkState {
     let wanted = pipeline.kafka.replicas;
     match &observed.stores.kafka {
-        Ok(facts) if (0..wanted as i32).all(|id| facts.brokers.contains(&id)) => LinkState::met(
+        Ok(facts) if facts.has_brokers(wanted) => LinkState::met(
             Link::Kafka,
             Reason::BrokersRegistered,
             format!("{wanted} of {wanted} brokers are registered"),

@@ -31,6 +31,11 @@ const DRAIN: Duration = Duration::from_millis(300);
 const PARTITION: PartitionId = PartitionId { topic: 0, partition: 0 };
 
 fn query() -> Query {
+    query_reading(RecordSettings::default())
+}
+
+/// Returns the query of the users, with records read so.
+fn query_reading(records: RecordSettings) -> Query {
     let column = |name: &str, column_type| ColumnSettings { name: name.to_owned(), column_type };
     Query::new(&QuerySettings {
         name: "users".to_owned(),
@@ -42,7 +47,7 @@ fn query() -> Query {
             types: Vec::new(),
         },
         sql: None,
-        records: RecordSettings::default(),
+        records,
         write_timestamp_base: 1_000_000,
     })
     .expect("a good query")

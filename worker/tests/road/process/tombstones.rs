@@ -6,21 +6,7 @@ use millrace_worker::message::Outgoing;
 use super::*;
 
 fn reading(tombstones: Tombstones) -> Query {
-    let column = |name: &str, column_type| ColumnSettings { name: name.to_owned(), column_type };
-    Query::new(&QuerySettings {
-        name: "users".to_owned(),
-        from: TOPIC.to_owned(),
-        into: TableSettings {
-            name: "created_users".to_owned(),
-            columns: vec![column("id", ColumnType::Text), column("n", ColumnType::Int)],
-            primary_key: vec!["id".to_owned()],
-            types: Vec::new(),
-        },
-        sql: None,
-        records: RecordSettings { tombstones, ..RecordSettings::default() },
-        write_timestamp_base: 1_000_000,
-    })
-    .expect("a good query")
+    query_reading(RecordSettings { tombstones, ..RecordSettings::default() })
 }
 
 fn world(tombstones: Tombstones, sabotages: Sabotages) -> World {
