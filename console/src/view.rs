@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod graph;
+pub mod pace;
 pub mod pipeline;
 pub mod pods;
 pub mod resource;

@@ -106,7 +106,7 @@ pub enum State {
     Paused,
     /// Wanted with no replica.
     Empty,
-    /// Nobody can say.
+    /// Unknown: the operator could not look.
     Unknown,
 }
 
@@ -290,10 +290,21 @@ pub struct Bottleneck {
     pub node: Option<String>,
     /// How bad it is, from 0 to 1.
     pub severity: f64,
-    /// Whether it is getting worse. `null`: unknown.
-    pub worsening: Option<bool>,
+    /// Which way it goes, of a lag. `null`: unknown, or not a lag.
+    pub trend: Option<Trend>,
     /// What is the matter, in one sentence.
     pub message: String,
+}
+
+/// Which way a lag goes, from one minute to the next.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, JsonSchema)]
+pub enum Trend {
+    /// More records wait than a minute ago.
+    Growing,
+    /// About as many as a minute ago.
+    Steady,
+    /// Fewer than a minute ago.
+    Shrinking,
 }
 
 /// A stage of a pipeline.

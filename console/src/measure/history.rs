@@ -155,13 +155,6 @@ impl History {
         self.tracks.get(names)?.series.get(key)?.latest().map(f64::from)
     }
 
-    /// Returns the value of a series so many samples ago; `None`: unknown then.
-    pub fn ago(&self, names: &Names, key: &SeriesKey, samples: usize) -> Option<f64> {
-        let ring = self.tracks.get(names)?.series.get(key)?;
-        let index = ring.values.len().checked_sub(samples + 1)?;
-        ring.values.get(index).copied().filter(|value| !value.is_nan()).map(f64::from)
-    }
-
     /// Returns why a pipeline's latest values are unknown. Empty: none is.
     pub fn unknown(&self, names: &Names) -> Vec<String> {
         self.tracks.get(names).map_or_else(|| vec![NOT_MEASURED.to_owned()], |track| track.unknown.clone())
@@ -230,7 +223,6 @@ mod tests {
         assert_eq!(series[1].1, [None, Some(7.0), None]);
         assert_eq!(history.latest(&names(), &key(0)), None);
         assert_eq!(history.recent(&names(), &key(0)), None);
-        assert_eq!(history.ago(&names(), &key(0), 1), Some(2.0));
     }
 
     #[test]

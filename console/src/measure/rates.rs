@@ -82,7 +82,7 @@ pub fn rates(
     }
     for answer in of_these {
         let reading =
-            answer.reading.as_ref().map_err(|cause| format!("{} does not tell its metrics: {cause}", answer.pod))?;
+            answer.reading.as_ref().map_err(|cause| format!("{} does not return its metrics: {cause}", answer.pod))?;
         let zero = Reading::default();
         let (since, earlier) = match (before.get(&answer.uid), last_sample, answer.started) {
             (Some((since, earlier)), _, _) => (*since, earlier),
@@ -160,7 +160,7 @@ mod tests {
         let answers = [answer("a", Ok(reading(150.0))), answer("b", Err("connection refused".to_owned()))];
         assert_eq!(
             consumed(&answers, &before(50.0)),
-            Err("pod-b does not tell its metrics: connection refused".to_owned())
+            Err("pod-b does not return its metrics: connection refused".to_owned())
         );
     }
 

@@ -40,7 +40,7 @@ pub enum SearchTopic {
         source: AskKafka,
     },
     /// A broker does not give what it says it has.
-    #[snafu(display("nobody gives the records of {topic} in partition {partition} from offset {offset} on"))]
+    #[snafu(display("no broker returns the records of {topic} in partition {partition} from offset {offset}"))]
     ReadOn {
         /// The topic.
         topic: String,

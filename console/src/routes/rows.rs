@@ -108,7 +108,7 @@ fn key_of(text: Option<&str>) -> Result<BTreeMap<String, Value>, Refusal> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(BTreeMap::new());
     };
-    serde_json::from_str(text).map_err(|error| Refusal::field("key", format!("it is no JSON object: {error}")))
+    serde_json::from_str(text).map_err(|error| Refusal::field("key", format!("it is not a valid JSON object: {error}")))
 }
 
 /// Reads rows as a viewer with this mask sees them.
@@ -127,9 +127,10 @@ pub async fn read(
     let keyspace = &resource.spec.cassandra.keyspace.name;
     let cluster = &viewer.app.cluster;
     let preview = viewer.app.tables.preview(cluster, names, keyspace, table, key, limit as usize).await?;
-    let columns: Vec<Column> = preview
-        .columns
+    let places = places(&columns(declared, mask), &preview.columns);
+    let columns: Vec<Column> = places
         .iter()
+        .filter_map(|place| preview.columns.get(*place))
         .map(|name| Column {
             name: name.clone(),
             kind: kind(declared, name),
@@ -137,9 +138,9 @@ pub async fn read(
             masked: mask.hides(name),
         })
         .collect();
-    let rows = preview.rows.into_iter().map(|row| {
-        let cells = row.into_iter().zip(&columns);
-        cells.map(|(cell, column)| shown(cell, column.masked, mask)).collect()
+    let rows = preview.rows.into_iter().map(|mut row| {
+        let cells = places.iter().map(|place| row.get_mut(*place).map(std::mem::take).unwrap_or_default());
+        cells.zip(&columns).map(|(cell, column)| shown(cell, column.masked, mask)).collect()
     });
     let cql = statement(keyspace, table, &columns, key, limit);
     Ok(Rows {
@@ -154,6 +155,15 @@ pub async fn read(
         cql,
         columns,
     })
+}
+
+/// Returns where each column stands among those that were found: first as the pipeline declares them, the key before the
+/// others, then those that only Cassandra has.
+fn places(declared: &[Column], found: &[String]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..found.len()).collect();
+    let order = |place: &usize| declared.iter().position(|column| column.name == found[*place]).unwrap_or(usize::MAX);
+    places.sort_by_key(order);
+    places
 }
 
 /// Returns the type of a column as the pipeline declares it; one that only Cassandra has is another's.
@@ -217,6 +227,19 @@ mod tests {
             json!({"email": MASK, "city": "Ulm"})
         );
         assert_eq!(shown(json!("ann@b"), false, &mask), json!("ann@b"));
+    }
+
+    #[test]
+    fn columns_stand_as_declared_with_the_key_first() {
+        let text = r#"{"name": "visits", "columns": [{"name": "url", "type": "text"}, {"name": "at", "type": "timestamp"},
+            {"name": "agent", "type": "text"}, {"name": "id", "type": "uuid"}],
+            "primaryKey": {"partition": ["id"], "clustering": ["at"]}}"#;
+        let table: crd::Table = serde_json::from_str(text).expect("a table");
+        // As Cassandra has them: the key, then by name; one column that the pipeline does not declare.
+        let found = ["id", "at", "aaa", "agent", "url"].map(str::to_owned);
+        let places = places(&columns(&table, &Mask::new(&[], None)), &found);
+        let names: Vec<&str> = places.iter().map(|place| found[*place].as_str()).collect();
+        assert_eq!(names, ["id", "at", "url", "agent", "aaa"]);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Following<'_> {
             (Some(_), _) => (Outcome::Done, "a processor is done with it; its offset is committed within seconds"),
             (None, Some(true)) => (Outcome::Done, "a processor is done with it, and does not remember when"),
             (None, Some(false)) => (Outcome::Waiting, "its offset is not committed yet"),
-            (None, None) => (Outcome::Unknown, "nobody can say whether its offset is committed"),
+            (None, None) => (Outcome::Unknown, "whether its offset is committed is unknown"),
         };
         let mut of_query = step(StepKind::Query, &query.name, outcome, message.to_owned());
         of_query.facts.extend(self.settled.iter().map(|settled| fact("processor", &settled.processor)));
@@ -218,7 +218,7 @@ impl Following<'_> {
                     "there is no row of its key: it became a dead letter, was filtered, has expired or was deleted",
                 ),
                 Some(false) => (Outcome::Waiting, "there is no row of its key yet"),
-                None => (Outcome::Unknown, "there is no row of its key, and nobody can say whether one is to come"),
+                None => (Outcome::Unknown, "there is no row of its key; whether one will follow is unknown"),
             };
             return Ok(step(StepKind::Row, &table.name, outcome, message.to_owned()));
         }
@@ -268,14 +268,14 @@ fn judged(wanted: Option<i64>, written: Option<i64>) -> (Outcome, &'static str) 
             (Outcome::Superseded, "a later record of the same key has written over it")
         }
         (Some(_), Some(_)) => (Outcome::Waiting, "the row is an earlier record's; this one has not come yet"),
-        (_, _) => (Outcome::Unknown, "there is a row of its key; nobody can say whether it is this record's"),
+        (_, _) => (Outcome::Unknown, "there is a row of its key; whether it is this record's is unknown"),
     }
 }
 
 /// Returns the values of a table's key columns as the record has them, or why it does not.
 fn key_of(record: &Record, table: &crd::Table, query: &crd::Query) -> Result<Vec<(String, Value)>, String> {
-    let value: Value =
-        serde_json::from_slice(record.value.as_deref().unwrap_or_default()).map_err(|_| "the record is no JSON")?;
+    let value: Value = serde_json::from_slice(record.value.as_deref().unwrap_or_default())
+        .map_err(|_| "the record is not valid JSON")?;
     let key = &table.primary_key;
     key.partition
         .iter()

@@ -166,7 +166,6 @@ pub fn graph(resource: &StreamingPipeline, names: &Names, history: &History) -> 
     }
     let mut letters = facts.node(NodeKind::DeadLetters, Component::Kafka, &dead_letters);
     letters.in_rate = facts.recent(Some(Stage::Processor), None, Measure::ErrorRate);
-    letters.detail = "dead letters".to_owned();
     graph.edges.push(rests(letters.id.clone(), KAFKA));
     graph.nodes.push(letters);
     for (component, name, version) in [

@@ -1840,11 +1840,13 @@ export interface components {
              * @description How bad it is, from 0 to 1.
              */
             severity: number;
-            /** @description Whether it is getting worse. `null`: unknown. */
-            worsening: boolean | null;
+            /** @description Which way it goes, of a lag. `null`: unknown, or not a lag. */
+            trend: components["schemas"]["Trend"] | null;
             /** @description What is the matter, in one sentence. */
             message: string;
         };
+        /** @description Which way a lag goes, from one minute to the next. */
+        Trend: "Growing" | "Steady" | "Shrinking";
         /** @description The golden signals of a stage, over the last minute. Each is `null` where unknown or without meaning for the stage. */
         StageSignals: {
             /** @description The stage. */

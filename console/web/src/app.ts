@@ -8,6 +8,7 @@ import { onConnectionChange } from "./net/connection";
 import { Live } from "./net/live";
 import { type Problem, problemOf } from "./net/problem";
 import { openDialogs } from "./parts/dialog";
+import { revealCurrent } from "./parts/reveal";
 import { parseRoute, type Route, routeUrl } from "./router";
 import type { Session } from "./types";
 
@@ -62,6 +63,8 @@ export class App implements Page {
     addEventListener("popstate", () => this.arrive());
     document.addEventListener("click", (event) => this.followLink(event));
     document.addEventListener("visibilitychange", () => this.redraw());
+    // The graph fills the width that there is.
+    addEventListener("resize", () => this.redraw());
     onSignedOut(() => this.expired());
     onConnectionChange((regained) => {
       if (regained && this.session.kind === "failed") void this.start();
@@ -127,6 +130,7 @@ export class App implements Page {
       this.frame = 0;
       render(this.root, this.drawShell(this));
       openDialogs(this.root);
+      revealCurrent(this.root);
     });
   }
 

@@ -8,9 +8,10 @@ import { clock, seconds, userName } from "./format";
 import { connectionState } from "./net/connection";
 import { dialog } from "./parts/dialog";
 import { badge, notice, problemNotice } from "./parts/state";
+import { stateBadge } from "./parts/words";
 import { type ViewName, VIEWS, viewUrl } from "./router";
 import { chooseTheme, chosenTheme, isDark, type Theme } from "./theme";
-import type { PipelineView } from "./types";
+import type { State } from "./types";
 import { drawLogin } from "./views/login";
 
 export const VIEW_TITLES: Record<ViewName, string> = {
@@ -78,7 +79,7 @@ function title(app: App): string {
 function content(app: App): Child {
   switch (app.session.kind) {
     case "asking":
-      return notice("loading", "Asking who you are");
+      return notice("loading", "Signing you in");
     case "failed":
       return problemNotice(app.session.problem, "The console", () => void app.start());
     case "out":
@@ -117,7 +118,7 @@ function liveness(app: App): Child {
   if (lostSince !== undefined) return h("span", { class: "live away" }, "Disconnected");
   return h(
     "span",
-    { class: "live", title: heardAt === undefined ? undefined : `Last heard of at ${clock(heardAt, Date.now())}` },
+    { class: "live", title: heardAt === undefined ? undefined : `Last answer at ${clock(heardAt, Date.now())}` },
     "Live",
   );
 }
@@ -126,7 +127,7 @@ const NEXT_THEME: Record<Theme, Theme> = { system: "light", light: "dark", dark:
 
 function themeSwitch(app: App): VNode {
   const theme = chosenTheme();
-  const label = theme === "system" ? `Theme: as the system (${isDark() ? "dark" : "light"})` : `Theme: ${theme}`;
+  const label = theme === "system" ? `Theme: system (${isDark() ? "dark" : "light"})` : `Theme: ${theme}`;
   return h(
     "button",
     {
@@ -146,7 +147,13 @@ function themeSwitch(app: App): VNode {
 function helpButton(app: App): VNode {
   return h(
     "button",
-    { type: "button", class: "quiet", title: "Keys (?)", "aria-label": "Keys", onClick: () => toggleHelp(app) },
+    {
+      type: "button",
+      class: "quiet keys-button",
+      title: "Keys (?)",
+      "aria-label": "Keys",
+      onClick: () => toggleHelp(app),
+    },
     "?",
   );
 }
@@ -167,7 +174,7 @@ function who(app: App): Child {
 function viewList(app: App): Child {
   const { place } = app.route;
   if (place.kind !== "pipeline") return null;
-  const view = app.live?.view.value;
+  const state = app.live?.view.value?.summary.state;
   return h(
     "nav",
     { class: "views", "aria-label": "Views of the pipeline", key: "views" },
@@ -185,8 +192,7 @@ function viewList(app: App): Child {
               "aria-current": name === place.view ? "page" : undefined,
               title: `g ${VIEW_KEYS[name]}`,
             },
-            VIEW_TITLES[name],
-            name === "overview" && view !== undefined && stateDot(view),
+            viewLabel(name, state),
           ),
         ),
       ),
@@ -194,9 +200,11 @@ function viewList(app: App): Child {
   );
 }
 
-function stateDot(view: PipelineView): Child {
-  const { state } = view.summary;
-  return state === "Ok" ? null : h("span", { class: "count" }, state.toLowerCase());
+/** Returns a view's title; beside that of the overview stands the pipeline's state, unless all is well. Pure. */
+export function viewLabel(name: ViewName, state: State | undefined): Child {
+  if (name !== "overview" || state === undefined || state === "Ok") return VIEW_TITLES[name];
+  // The space is for those who hear it; what is seen between the two is a gap.
+  return [VIEW_TITLES[name], " ", stateBadge(state)];
 }
 
 /** The range of time stays when one goes from view to view. */
@@ -218,7 +226,7 @@ function banners(app: App): Child {
         h(
           "span",
           null,
-          `(${seconds(Math.round((now - lostSince) / 1000))}). What you see is from then; the page tries again by itself.`,
+          `(${seconds(Math.round((now - lostSince) / 1000))}). The page shows what was known then, and reconnects by itself.`,
         ),
       ),
     pausedBanner(app),
@@ -233,7 +241,7 @@ function pausedBanner(app: App): Child {
     "div",
     { class: "banner paused", key: "paused", role: "status" },
     badge("paused", "Paused"),
-    h("span", null, `No runs are made by themselves of ${paused.join(", ")}.`),
+    h("span", null, `Schedules are paused: no runs start by themselves for ${paused.join(", ")}.`),
     h("a", { class: "end", href: viewUrl(place.namespace, place.name, "runs") }, "Resume it in Runs"),
   );
 }
@@ -265,10 +273,10 @@ function helpDialog(app: App): VNode {
         "tbody",
         null,
         row("?", "This list"),
-        row("/", "To the search or filter"),
-        row("t", "Light, dark, or as the system has it"),
-        row("↑ ↓", "From row to row of a table; Enter opens one"),
-        row("Esc", "Closes what is open"),
+        row("/", "Go to the search or filter"),
+        row("t", "Theme: light, dark or system"),
+        row("↑ ↓", "Move between the rows of a table; Enter opens a row"),
+        row("Esc", "Close what is open"),
         row("g a", "All pipelines"),
         VIEWS.map((view) => row(`g ${VIEW_KEYS[view]}`, VIEW_TITLES[view])),
         app.view?.keys?.map(({ key, does }) => row(key, does)),

@@ -21,6 +21,7 @@ export type ApiNode = Schemas["Node"];
 export type Edge = Schemas["Edge"];
 export type Why = Schemas["Why"];
 export type Bottleneck = Schemas["Bottleneck"];
+export type Trend = Schemas["Trend"];
 export type Stage = Schemas["Stage"];
 export type StageSignals = Schemas["StageSignals"];
 export type SourceView = Schemas["SourceView"];

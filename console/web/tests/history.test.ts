@@ -93,18 +93,22 @@ test("when no sample has come for long, what is now is unknown", () => {
   assert.equal(newest({ ...frame, to: 60 }, [1, 2]), undefined);
 });
 
-test("a chart says unknown to those who do not see it", () => {
+test("a chart says its unit, and unknown, to those who do not see it", () => {
   const data = {
     title: "Lag",
+    unit: "in records" as const,
     times: [1, 2],
     from: 0,
     to: 3,
     format: (value: number | null | undefined): string => (typeof value === "number" ? String(value) : "unknown"),
   };
-  assert.equal(summary({ ...data, series: [{ label: "all", values: [null, null] }] }), "Lag. all: unknown.");
+  assert.equal(
+    summary({ ...data, series: [{ label: "all", values: [null, null] }] }),
+    "Lag, in records. all: unknown.",
+  );
   assert.equal(
     summary({ ...data, series: [{ label: "all", values: [4, null] }] }),
-    "Lag. all: now unknown, least 4, most 4.",
+    "Lag, in records. all: now unknown, least 4, most 4.",
   );
 });
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The browser test: does in Debian's Chromium what a newcomer does, lets axe look at every view in both themes, and takes
-# the screenshots of docs/console.
+# The browser test: does in Debian's Chromium what a newcomer does, lets axe look at every view in both themes, measures the
+# layout on a phone and on wide pages, and takes the screenshots of docs/console.
 #
 #   console/web/tests/run.sh URL TOKEN NAMESPACE PIPELINE [PARAM=VALUE …]
 #
@@ -8,7 +8,8 @@
 # are those of the source that have no default. In the environment, if wanted:
 #   READER_TOKEN  a token that may only read: its buttons must be off
 #   SHOTS         folder of the screenshots; by itself docs/console. Empty: none are taken
-#   ONLY          newcomer, accessibility, away, reader or shots: only that part
+#   WIDTH         width of the screenshots in pixels; by itself 1280, and 390 is a phone
+#   ONLY          newcomer, accessibility, look, away, reader or shots: only that part
 #   CHROMIUM      the browser; by itself chromium
 set -eu
 if [ "$#" -lt 4 ]; then

@@ -2,17 +2,67 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { h, type VNode } from "../src/dom";
+import { type Child, h, type VNode } from "../src/dom";
 import { problemFrom, url } from "../src/net/client";
 import { nextDelay } from "../src/net/poll";
 import { kindOf } from "../src/net/problem";
 import { layout } from "../src/parts/graph";
 import { known } from "../src/parts/state";
 import { conditionTone, readyText } from "../src/parts/words";
+import { viewLabel } from "../src/shell";
 import type { ApiNode, Condition, Edge, Trace } from "../src/types";
 import { placeOf, settled, timedWay } from "../src/views/follow";
 import { parseLine, split } from "../src/views/logs/lines";
+import { bottleneck } from "../src/views/overview";
 import { cellHeight } from "../src/views/runs/grid";
+
+/** Returns what there is to read in a drawing. */
+function textOf(child: Child): string {
+  const { children } = h("p", null, child);
+  return children.map((part) => (typeof part === "string" ? part : textOf(part.children))).join("");
+}
+
+const NOTHING = {
+  reason: null,
+  message: null,
+  ready: null,
+  desired: null,
+  inRate: null,
+  outRate: null,
+  errorRate: null,
+  lagRecords: null,
+  detail: "",
+};
+
+function node(id: string, kind: ApiNode["kind"]): ApiNode {
+  return { id, kind, name: id, component: "Kafka", state: "Ok", ...NOTHING };
+}
+
+function edge(from: string, to: string, kind: Edge["kind"]): Edge {
+  return { from, to, kind, rate: null };
+}
+
+/** A pipeline of one source with two stores. */
+function shop(): { nodes: ApiNode[]; edges: Edge[] } {
+  return {
+    nodes: [
+      node("source", "Source"),
+      node("topic", "Topic"),
+      node("query", "Query"),
+      node("table", "Table"),
+      node("kafka", "Store"),
+      node("zookeeper", "Store"),
+    ],
+    edges: [
+      edge("source", "topic", "Flow"),
+      edge("topic", "query", "Flow"),
+      edge("query", "table", "Flow"),
+      edge("topic", "kafka", "RestsOn"),
+      edge("kafka", "zookeeper", "RestsOn"),
+      edge("x", "table", "Flow"),
+    ],
+  };
+}
 
 test("a store that is away is unknown, and not the console's fault", () => {
   assert.equal(kindOf(503), "away");
@@ -136,43 +186,32 @@ test("short and long runs both show in the grid", () => {
   assert.equal(cellHeight(3600, 3600), 34);
 });
 
+test("a cause is its message and which way it goes, without a bare number", () => {
+  const place = { namespace: "demo", name: "shop" };
+  const cause = { node: null, severity: 0.7, trend: null, message: "processors are behind" };
+  assert.equal(textOf(bottleneck(place, cause, [])), "processors are behind");
+  assert.equal(textOf(bottleneck(place, { ...cause, trend: "Growing" }, [])), "processors are behind ✕getting worse");
+  assert.equal(
+    textOf(bottleneck(place, { ...cause, node: "query" }, [node("query", "Query")])),
+    "query: processors are behind",
+  );
+});
+
+test("the state beside a view's title is a word of its own", () => {
+  assert.equal(textOf(viewLabel("overview", "Degraded")), "Overview ▲Degraded");
+  assert.equal(textOf(viewLabel("overview", "Ok")), "Overview");
+  assert.equal(textOf(viewLabel("lag", "Degraded")), "Lag");
+});
+
+test("the graph fills a wide page, and on a narrow one it is as narrow as it can be", () => {
+  const { nodes, edges } = shop();
+  const width = (room: number): number => layout(nodes, edges, room).width;
+  for (const room of [1200, 1440, 1700]) assert.ok(width(room) <= room && width(room) > 0.95 * room, `at ${room}`);
+  assert.equal(width(800), width(0));
+});
+
 test("sources stand left, tables right, and stores under what rests on them", () => {
-  const nothing = {
-    reason: null,
-    message: null,
-    ready: null,
-    desired: null,
-    inRate: null,
-    outRate: null,
-    errorRate: null,
-    lagRecords: null,
-    detail: "",
-  };
-  const node = (id: string, kind: ApiNode["kind"]): ApiNode => ({
-    id,
-    kind,
-    name: id,
-    component: "Kafka",
-    state: "Ok",
-    ...nothing,
-  });
-  const edge = (from: string, to: string, kind: Edge["kind"]): Edge => ({ from, to, kind, rate: null });
-  const nodes = [
-    node("source", "Source"),
-    node("topic", "Topic"),
-    node("query", "Query"),
-    node("table", "Table"),
-    node("kafka", "Store"),
-    node("zookeeper", "Store"),
-  ];
-  const edges = [
-    edge("source", "topic", "Flow"),
-    edge("topic", "query", "Flow"),
-    edge("query", "table", "Flow"),
-    edge("topic", "kafka", "RestsOn"),
-    edge("kafka", "zookeeper", "RestsOn"),
-    edge("x", "table", "Flow"),
-  ];
+  const { nodes, edges } = shop();
   const { nodes: placed, edges: routes } = layout(nodes, edges);
   const at = Object.fromEntries(placed.map((place) => [place.node.id, place]));
   assert.ok(

@@ -1,5 +1,5 @@
-//! The console's page in Debian's Chromium: what a newcomer does, axe in both themes, the console away, and a reader whose
-//! buttons are off (`console/web/tests/run.sh`).
+//! The console's page in Debian's Chromium: what a newcomer does, axe in both themes, the layout on a phone and on wide
+//! pages, the console away, and a reader whose buttons are off (`console/web/tests/run.sh`).
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub async fn the_page_works_in_a_browser(turn: Turn) -> Result<()> {
         said.lines().for_each(|line| namespace.say(line));
         ensure!(status.success(), "the browser test ends with {status}: {said}");
         // Every part was there to fail.
-        for part in ["newcomer", "accessibility", "away", "reader"] {
+        for part in ["newcomer", "accessibility", "look", "away", "reader"] {
             ensure!(said.contains(&format!("ok    {part} ")), "part '{part}' did not run: {said}");
         }
         Ok(())

@@ -16,8 +16,12 @@ export interface ChartSeries {
   stacked?: boolean;
 }
 
+/** What the values are, in words; it stands behind the title. */
+export type Unit = "in records" | "in seconds" | "in percent" | "per second";
+
 export interface ChartData {
   title: string;
+  unit: Unit;
   /** Seconds since the epoch. */
   times: readonly number[];
   series: ChartSeries[];
@@ -35,7 +39,7 @@ const LIGHT = ["#0b6673", "#b4530a", "#5d43b3", "#17693f", "#b3232a", "#2f66a3",
 const DARK = ["#62c7d3", "#f0a35e", "#bcaaff", "#64cf95", "#ff8f8f", "#8ab8ef", "#d9c15c", "#e39bd0"];
 const HEIGHT = 168;
 
-/** A newest value that is older than so long is not what is now. */
+/** A newest value that is older than this is not what is now. */
 const STALE_SECONDS = 20;
 
 /** Returns a chart under its title, with the newest values in words. */
@@ -46,7 +50,7 @@ export function chart(data: ChartData): VNode {
     h(
       "figcaption",
       null,
-      h("h3", null, data.title),
+      h("h3", null, data.title, h("span", { class: "unit" }, `, ${data.unit}`)),
       h(
         "button",
         { type: "button", class: "quiet small", "aria-label": `${data.title} as CSV`, onClick: () => saveCsv(data) },
@@ -58,7 +62,7 @@ export function chart(data: ChartData): VNode {
 }
 
 /** Returns what a chart shows, for those who do not see it. */
-export function summary({ title, series, times, from, to, format }: ChartData): string {
+export function summary({ title, unit, series, times, from, to, format }: ChartData): string {
   const parts = series.map(({ label, values }) => {
     const seen = values.filter(
       (value, index): value is number => value !== null && (times[index] ?? 0) >= from && (times[index] ?? 0) <= to,
@@ -66,11 +70,13 @@ export function summary({ title, series, times, from, to, format }: ChartData): 
     if (seen.length === 0) return `${label}: ${UNKNOWN}`;
     return `${label}: now ${format(newest({ times, to }, values))}, least ${format(Math.min(...seen))}, most ${format(Math.max(...seen))}`;
   });
-  return `${title}. ${parts.join("; ")}.`;
+  return `${title}, ${unit}. ${parts.join("; ")}.`;
 }
 
-function saveCsv({ title, times, series }: ChartData): void {
-  const head = ["time", ...series.map(({ label }) => `"${label.replaceAll('"', '""')}"`)].join(",");
+function saveCsv({ title, times, series, ...data }: ChartData): void {
+  // A share of 0.5 is shown as 50 %; the file has it as it was measured.
+  const unit = data.unit === "in percent" ? "share" : data.unit;
+  const head = ["time", ...series.map(({ label }) => `"${label.replaceAll('"', '""')}, ${unit}"`)].join(",");
   const rows = times.map((time, index) =>
     [new Date(time * 1000).toISOString(), ...series.map(({ values }) => values[index] ?? "")].join(","),
   );
@@ -164,7 +170,7 @@ class Plot implements Mounted<ChartData> {
       ],
       series: [
         {
-          label: "at",
+          label: "time",
           value: (_plot, value) => (value === null || value === undefined ? "now" : clock(value * 1000, Date.now())),
         },
         ...this.drawn.series.map((series, index): uPlot.Series => {
@@ -247,7 +253,7 @@ export function unknownSpans({
     }
   }
   const last = times.at(-1) ?? from;
-  // Samples come a little late; when none has come for long, nobody knows what is now.
+  // Samples come a little late; when none has come for long, what is now is unknown.
   const stale = to - last > STALE_SECONDS;
   if (stale) since ??= last;
   const end = stale ? to : Math.max(from, Math.min(to, last));

@@ -36,11 +36,20 @@ export function dialog(options: DialogOptions, ...content: Child[]): VNode {
   );
 }
 
-/** Opens the dialogs that were drawn. To be called after each drawing. */
+/** What had the focus before a dialog opened. Absent: no dialog is open. */
+let opener: Element | null | undefined;
+
+/** Opens the dialogs that were drawn, and gives the focus back when they are gone. To be called after each drawing. */
 export function openDialogs(root: Element): void {
-  for (const element of root.querySelectorAll("dialog")) {
+  const dialogs = root.querySelectorAll("dialog");
+  for (const element of dialogs) {
     if (element.open) continue;
+    opener = document.activeElement;
     element.showModal();
     element.querySelector<HTMLElement>(".body input, .body select")?.focus();
   }
+  if (dialogs.length > 0 || opener === undefined) return;
+  // A dialog that is taken out of the document leaves the focus nowhere.
+  if (opener instanceof HTMLElement && document.activeElement === document.body) opener.focus();
+  opener = undefined;
 }

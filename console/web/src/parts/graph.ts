@@ -7,9 +7,12 @@ import { type Child, h, type VNode } from "../dom";
 import { rate } from "../format";
 import type { ApiNode, Edge } from "../types";
 
-export const NODE_WIDTH = 204;
-export const NODE_HEIGHT = 112;
-const STORE_HEIGHT = 84;
+/** Width of nodes and of the gaps between them: the least, and the most on a wide page. */
+const LEAST = { node: 204, gap: 66 };
+const MOST = { node: 300, gap: 240 };
+/** Heights hold all lines that a node may have. */
+const NODE_HEIGHT = 132;
+const STORE_HEIGHT = 114;
 const STORE_GAP = 56;
 const SPACE = 24;
 
@@ -34,13 +37,14 @@ export interface Layout {
   edges: Route[];
 }
 
-/** Returns where everything stands. Pure: the same graph is laid out the same. */
-export function layout(nodes: readonly ApiNode[], edges: readonly Edge[]): Layout {
+/** Returns where everything stands, in `room` pixels if it fits in. Pure: the same graph is laid out the same. */
+export function layout(nodes: readonly ApiNode[], edges: readonly Edge[], room = 0): Layout {
   const flowNodes = nodes.filter(({ kind }) => kind !== "Store");
-  const flow = layFlow(
-    flowNodes,
-    edges.filter(({ kind }) => kind === "Flow"),
-  );
+  const flowEdges = edges.filter(({ kind }) => kind === "Flow");
+  const narrow = layFlow(flowNodes, flowEdges, LEAST);
+  const ranks = new Set(narrow.nodes.map(({ x }) => Math.round(x))).size;
+  const size = spread(ranks, room);
+  const flow = layFlow(flowNodes, flowEdges, size);
   // The dead letters stand in Kafka as every topic does; a line of their own would only cross the others.
   const letters = new Set(nodes.filter(({ kind }) => kind === "DeadLetters").map(({ id }) => id));
   const resting = edges.filter(({ kind, from }) => kind === "RestsOn" && !letters.has(from));
@@ -48,6 +52,7 @@ export function layout(nodes: readonly ApiNode[], edges: readonly Edge[]): Layou
     nodes.filter(({ kind }) => kind === "Store"),
     resting,
     flow.nodes,
+    size.node,
   );
   const placed = [...flow.nodes, ...stores];
   const rests = restEdges(resting, placed);
@@ -59,18 +64,35 @@ export function layout(nodes: readonly ApiNode[], edges: readonly Edge[]): Layou
   };
 }
 
-function layFlow(nodes: readonly ApiNode[], edges: readonly Edge[]): { nodes: Placed[]; edges: Route[] } {
+interface Size {
+  /** Width of a node. */
+  node: number;
+  /** From a node to the next. */
+  gap: number;
+}
+
+/** Returns the sizes with which so many ranks of nodes fill the room: first the nodes grow, then the gaps. Pure. */
+function spread(ranks: number, room: number): Size {
+  const spare = room - (ranks * LEAST.node + (ranks - 1) * LEAST.gap + 2 * SPACE);
+  if (ranks === 0 || spare <= 0) return LEAST;
+  const node = Math.min(MOST.node, LEAST.node + Math.floor((spare * 0.6) / ranks));
+  const left = spare - ranks * (node - LEAST.node);
+  const gap = ranks === 1 ? LEAST.gap : Math.min(MOST.gap, LEAST.gap + Math.floor(left / (ranks - 1)));
+  return { node, gap };
+}
+
+function layFlow(nodes: readonly ApiNode[], edges: readonly Edge[], size: Size): { nodes: Placed[]; edges: Route[] } {
   const graph = new graphlib.Graph({ multigraph: true });
-  graph.setGraph({ rankdir: "LR", nodesep: 22, ranksep: 66, marginx: SPACE, marginy: SPACE });
+  graph.setGraph({ rankdir: "LR", nodesep: 22, ranksep: size.gap, marginx: SPACE, marginy: SPACE });
   graph.setDefaultEdgeLabel(() => ({}));
-  for (const node of nodes) graph.setNode(node.id, { width: NODE_WIDTH, height: NODE_HEIGHT });
+  for (const node of nodes) graph.setNode(node.id, { width: size.node, height: NODE_HEIGHT });
   const drawn = edges.filter(({ from, to }) => graph.hasNode(from) && graph.hasNode(to));
   for (const [index, { from, to }] of drawn.entries()) graph.setEdge(from, to, {}, String(index));
   dagreLayout(graph);
   return {
     nodes: nodes.map((node) => {
       const at = graph.node(node.id) as { x: number; y: number };
-      return { node, x: at.x - NODE_WIDTH / 2, y: at.y - NODE_HEIGHT / 2, width: NODE_WIDTH, height: NODE_HEIGHT };
+      return { node, x: at.x - size.node / 2, y: at.y - NODE_HEIGHT / 2, width: size.node, height: NODE_HEIGHT };
     }),
     edges: drawn.map((edge, index) => {
       const { points } = graph.edge(edge.from, edge.to, String(index)) as { points: { x: number; y: number }[] };
@@ -80,7 +102,12 @@ function layFlow(nodes: readonly ApiNode[], edges: readonly Edge[]): { nodes: Pl
 }
 
 /** Stores stand in rows below the flow: under the middle of what rests on them, a store of a store one row lower. */
-function layStores(stores: readonly ApiNode[], rests: readonly Edge[], flow: readonly Placed[]): Placed[] {
+function layStores(
+  stores: readonly ApiNode[],
+  rests: readonly Edge[],
+  flow: readonly Placed[],
+  width: number,
+): Placed[] {
   const placed: Placed[] = [];
   const bottom = Math.max(...flow.map(({ y, height }) => y + height), 0);
   const middles = new Map(flow.map(({ node, x, width }) => [node.id, x + width / 2]));
@@ -96,14 +123,14 @@ function layStores(stores: readonly ApiNode[], rests: readonly Edge[], flow: rea
   for (const { node, above, depth } of wanted) {
     const known = above.map((id) => middles.get(id)).filter((middle): middle is number => middle !== undefined);
     const middle = known.length === 0 ? 0 : known.reduce((sum, x) => sum + x, 0) / known.length;
-    const x = Math.max(middle - NODE_WIDTH / 2, free[depth] ?? SPACE);
-    free = free.map((edge, row) => (row === depth ? x + NODE_WIDTH + SPACE : edge));
-    middles.set(node.id, x + NODE_WIDTH / 2);
+    const x = Math.max(middle - width / 2, free[depth] ?? SPACE);
+    free = free.map((edge, row) => (row === depth ? x + width + SPACE : edge));
+    middles.set(node.id, x + width / 2);
     placed.push({
       node,
       x,
       y: bottom + STORE_GAP + depth * (STORE_HEIGHT + STORE_GAP / 2),
-      width: NODE_WIDTH,
+      width,
       height: STORE_HEIGHT,
     });
   }
@@ -129,6 +156,8 @@ export interface GraphOptions {
   nodes: readonly ApiNode[];
   edges: readonly Edge[];
   label: string;
+  /** Width that there is, in pixels. */
+  room: number;
   /** What stands in a node. */
   draw(node: ApiNode): Child;
   href(node: ApiNode): string;
@@ -136,7 +165,7 @@ export interface GraphOptions {
 
 /** Returns the graph; it is one picture to look at, and a list of links for the keyboard and for those who hear it. */
 export function graph(options: GraphOptions): VNode {
-  const { width, height, nodes, edges } = layout(options.nodes, options.edges);
+  const { width, height, nodes, edges } = layout(options.nodes, options.edges, options.room);
   return h(
     "div",
     { class: "graph", tabindex: 0, role: "region", "aria-label": options.label },

@@ -31,7 +31,7 @@ export function rangePicker(page: Page): VNode {
           "button",
           {
             type: "button",
-            title: "Stop here, so that the address shows this moment to whoever opens it",
+            title: "Hold this moment, so that the address shows it to anyone who opens it",
             onClick: () => page.setQuery({ until: String(end) }),
           },
           "‖ Hold",

@@ -25,11 +25,7 @@ export function badge(tone: Tone, text: string, title?: string): VNode {
 /** Returns a value, or "unknown" in its own dress. */
 export function known(text: string, title?: string): VNode {
   return text === UNKNOWN
-    ? h(
-        "span",
-        { class: "unknown", title: title ?? "There is no value: nobody could be asked, or nobody answered." },
-        UNKNOWN,
-      )
+    ? h("span", { class: "unknown", title: title ?? "Unknown: what measures this value did not answer." }, UNKNOWN)
     : h("span", { class: "number", title }, text);
 }
 
@@ -69,7 +65,7 @@ export function problemNotice(problem: Problem, what: string, retry?: () => void
         h(
           "p",
           null,
-          "Ask whoever gives out rights in this cluster; the console shows what your own Kubernetes account may see.",
+          "The console shows what your own Kubernetes account may see. Ask a cluster administrator for this right.",
         ),
       );
     case "missing":
@@ -83,7 +79,7 @@ export function problemNotice(problem: Problem, what: string, retry?: () => void
     case "signedOut":
       return notice("forbidden", "Your session has ended", h("p", null, h("a", { href: "/login" }, "Sign in again")));
     case "refused":
-      return notice("failed", `${what}: this cannot work`, h("p", null, problem.message));
+      return notice("failed", `${what}: refused`, h("p", null, problem.message));
     case "bug":
       return notice("failed", `${what}: the console failed`, h("p", null, problem.message), again);
   }

@@ -3,7 +3,7 @@
  */
 
 import type { VNode } from "../dom";
-import type { ComponentSummary, Condition, Run, State } from "../types";
+import type { ComponentSummary, Condition, Run, State, Trend } from "../types";
 import { badge, type Tone } from "./state";
 
 const STATES: Record<State, [Tone, string]> = {
@@ -19,6 +19,18 @@ const STATES: Record<State, [Tone, string]> = {
 export function stateBadge(state: State, title?: string): VNode {
   const [tone, word] = STATES[state];
   return badge(tone, word, title);
+}
+
+const TRENDS: Record<Trend, [Tone, string]> = {
+  Growing: ["bad", "getting worse"],
+  Steady: ["warn", "not getting better"],
+  Shrinking: ["ok", "getting better"],
+};
+
+/** Returns which way a lag goes. */
+export function trendBadge(trend: Trend): VNode {
+  const [tone, word] = TRENDS[trend];
+  return badge(tone, word);
 }
 
 export function phaseTone(phase: string | null | undefined): Tone {
@@ -38,7 +50,7 @@ export function phaseTone(phase: string | null | undefined): Tone {
   }
 }
 
-/** Returns a run's phase; one that somebody wants to end says so. */
+/** Returns a run's phase, or that it is being cancelled. */
 export function runBadge(run: Run): VNode {
   const ends = run.cancelling && (run.phase === "Running" || run.phase === "Pending");
   return badge(

@@ -34,7 +34,7 @@ export function followView(page: Page, live: Live): View {
     draw: () => view.draw(),
     moved: () => view.moved(),
     stop: () => view.stop(),
-    keys: [{ key: "n", does: "Follows the newest record", act: () => void view.newest() }],
+    keys: [{ key: "n", does: "Follow the newest record", act: () => void view.newest() }],
   };
 }
 
@@ -95,7 +95,7 @@ class FollowView {
         limit: 1,
       });
       const message: Message | undefined = found.messages[0];
-      if (message === undefined) this.none = `There is no record in ${topic}.`;
+      if (message === undefined) this.none = `The topic ${topic} has no records.`;
       else this.page.setQuery({ topic, partition: String(message.partition), offset: String(message.offset) });
     } catch (cause) {
       this.none = cause instanceof Error ? cause.message : String(cause);
@@ -125,8 +125,8 @@ class FollowView {
       this.trace === undefined
         ? notice(
             "empty",
-            "No record is named yet",
-            h("p", null, "Name its place above, take the newest, or open a record in Messages and choose “Follow it”."),
+            "No record is chosen yet",
+            h("p", null, "Enter its place, take the newest, or open a record in Messages and choose “Follow it”."),
           )
         : held(
             this.trace.held,
@@ -262,9 +262,9 @@ const KINDS: Record<Step["kind"], string> = {
 
 const OUTCOMES: Record<Step["outcome"], [Tone, string, string]> = {
   Done: ["ok", "✓", "done"],
-  Waiting: ["busy", "●", "under way"],
-  Missing: ["bad", "✕", "not there"],
-  Superseded: ["warn", "▲", "written over"],
+  Waiting: ["busy", "●", "in progress"],
+  Missing: ["bad", "✕", "missing"],
+  Superseded: ["warn", "▲", "overwritten"],
   Rejected: ["bad", "✕", "refused"],
   Unknown: ["unknown", "?", "unknown"],
 };

@@ -49,9 +49,22 @@ function charts(page: Page, live: Live): Child {
     h(
       "div",
       { class: "columns" },
-      chart({ ...frame, title: "Records behind", series: total("LagRecords"), format: count }),
-      chart({ ...frame, title: "Age of the oldest record behind", series: total("LagSeconds"), format: seconds }),
-      chart({ ...frame, title: "Records behind, by partition", series: partitions(live), format: count, full: true }),
+      chart({ ...frame, title: "Lag", unit: "in records", series: total("LagRecords"), format: count }),
+      chart({
+        ...frame,
+        title: "Age of the oldest record behind",
+        unit: "in seconds",
+        series: total("LagSeconds"),
+        format: seconds,
+      }),
+      chart({
+        ...frame,
+        title: "Lag by partition",
+        unit: "in records",
+        series: partitions(live),
+        format: count,
+        full: true,
+      }),
     ),
   ];
 }
@@ -100,7 +113,7 @@ function now(lag: Lag): Child {
         "div",
         { class: "figures" },
         figure("records behind", count(lag.totalRecords)),
-        figure("age of the oldest", seconds(lag.totalSeconds)),
+        figure("oldest record behind", seconds(lag.totalSeconds)),
       ),
     ),
   ];
@@ -113,7 +126,7 @@ function partitionTable(page: Page, live: Live, lag: Lag): Child {
       { class: "panel", key: "partitions" },
       h("h2", null, "By partition"),
       lag.partitions.length === 0
-        ? notice("empty", "No query reads a topic", h("p", null, "Lag is what queries have not yet read."))
+        ? notice("empty", "No query reads a topic", h("p", null, "Lag counts records that no query has processed."))
         : table<PartitionLag>({
             caption: "Lag by partition",
             rows: lag.partitions,
@@ -123,17 +136,17 @@ function partitionTable(page: Page, live: Live, lag: Lag): Child {
             columns: [
               { head: "Topic", cell: ({ topic }) => topic },
               { head: "Partition", numeric: true, cell: ({ partition }) => partition },
-              { head: "First kept", numeric: true, cell: ({ startOffset }) => known(count(startOffset)) },
+              { head: "First offset", numeric: true, cell: ({ startOffset }) => known(count(startOffset)) },
               {
-                head: "Committed",
+                head: "Committed offset",
                 numeric: true,
-                cell: ({ committedOffset }) => known(count(committedOffset), "Unknown, or none is committed yet"),
+                cell: ({ committedOffset }) => known(count(committedOffset), "Unknown, or nothing is committed yet"),
               },
-              { head: "Next", numeric: true, cell: ({ endOffset }) => known(count(endOffset)) },
-              { head: "Behind", numeric: true, cell: ({ lagRecords }) => known(count(lagRecords)) },
-              { head: "Oldest", numeric: true, cell: ({ lagSeconds }) => known(seconds(lagSeconds)) },
-              { head: "In", numeric: true, cell: ({ inRate }) => known(rate(inRate)) },
-              { head: "Committed a second", numeric: true, cell: ({ outRate }) => known(rate(outRate)) },
+              { head: "End offset", numeric: true, cell: ({ endOffset }) => known(count(endOffset)) },
+              { head: "Records behind", numeric: true, cell: ({ lagRecords }) => known(count(lagRecords)) },
+              { head: "Oldest record", numeric: true, cell: ({ lagSeconds }) => known(seconds(lagSeconds)) },
+              { head: "Records in", numeric: true, cell: ({ inRate }) => known(rate(inRate)) },
+              { head: "Records committed", numeric: true, cell: ({ outRate }) => known(rate(outRate)) },
             ],
           }),
     ),

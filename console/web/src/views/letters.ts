@@ -59,7 +59,7 @@ export function lettersView(page: Page, live: Live): View {
           "div",
           { class: "end" },
           limitChoice(page),
-          h("button", { type: "button", onClick: () => poll.again() }, "↻ Look again"),
+          h("button", { type: "button", onClick: () => poll.again() }, "↻ Read again"),
         ),
       ),
       held(
@@ -110,14 +110,14 @@ function content(page: Page, live: Live, answer: DeadLetters, actions: RedriveAc
           { class: "soft" },
           `in ${topic}`,
           letters.length > 0 &&
-            `, which keeps at most ${plural(total ?? Number.NaN, "record")}; the reasons are of the newest ${count(letters.length)}`,
+            `, which holds at most ${plural(total ?? Number.NaN, "record")}; reasons of the newest ${count(letters.length)}`,
         ),
       ),
       letters.length === 0
         ? notice(
             "empty",
-            "There is no dead letter",
-            h("p", null, "No record was refused, as far back as the topic keeps them."),
+            "There are no dead letters",
+            h("p", null, "No record was refused within the retention of the topic."),
           )
         : h(
             "ul",
@@ -133,7 +133,7 @@ function content(page: Page, live: Live, answer: DeadLetters, actions: RedriveAc
         h("section", { class: "panel tall" }, letterTable(page, shown, at)),
         selected !== undefined && detail(page, live, selected),
       ),
-    more && h("p", { class: "soft" }, "There are older ones too."),
+    more && h("p", { class: "soft" }, "Older dead letters exist and are not shown."),
     letters.length > 0 && redrivePanels(answer, actions),
     h("div", { key: "command" }, command(kubectl)),
   ];
@@ -234,7 +234,7 @@ function detail(page: Page, live: Live, letter: DeadLetter): VNode {
       ["Written", timestamp ? `${exact(timestamp)}, ${ago(timestamp, Date.now())}` : known("unknown")],
       ["Query", known(letter.query ?? "unknown")],
       ["From", known(origin(letter))],
-      ["Key", text(record.key, "it has none")],
+      ["Key", text(record.key, "none")],
     ]),
     messageValue(record),
     record.headers.length > 0 &&

@@ -1,6 +1,6 @@
 /**
- * Signing in: a Kubernetes token is pasted, or comes in the address's fragment, which is never sent to a server and is taken
- * out of the address at once.
+ * Signing in: `millrace console` hands over a Kubernetes token in the address's fragment, which is never sent to a server and
+ * is taken out of the address at once; or a token is pasted.
  */
 
 import type { App } from "../app";
@@ -47,11 +47,21 @@ export function drawLogin(app: App, ended: boolean): Child {
     "form",
     { class: "login panel", key: "login", onSubmit: submit },
     h("h1", null, "Sign in"),
-    ended && h("p", { role: "status" }, "Your session has ended. What you had open opens again."),
+    ended && h("p", { role: "status" }, "Your session has ended. After signing in, you return to this page."),
+    h("p", null, "The console shows and does what your own Kubernetes account may."),
+    command("millrace console", "With the account of your kubeconfig: run this, and open the address that it prints"),
     h(
       "p",
       { class: "soft" },
-      "The console shows and does what your own Kubernetes account may. It wants a bearer token of that account, keeps it in its memory for the session, and sends it nowhere but to this cluster's API server.",
+      "If your kubeconfig has no token, add ",
+      h("code", null, "-n NAMESPACE --service-account NAME"),
+      ".",
+    ),
+    h("h2", null, "Or paste a token"),
+    h(
+      "p",
+      { class: "soft" },
+      "The console keeps the token in memory until the session ends, and sends it only to this cluster's API server.",
     ),
     h("label", { for: "token" }, "Kubernetes token"),
     h("textarea", {
@@ -77,14 +87,7 @@ export function drawLogin(app: App, ended: boolean): Child {
       null,
       h("button", { type: "submit", class: "primary", disabled: waiting }, waiting ? "Signing in …" : "Sign in"),
     ),
-    command("kubectl create token NAME --namespace NAMESPACE --duration 8h", "A token of a ServiceAccount"),
-    h(
-      "p",
-      { class: "soft" },
-      "Or let ",
-      h("code", null, "millrace console"),
-      " open this page with the account of your kubeconfig.",
-    ),
+    command("kubectl create token NAME --namespace NAMESPACE --duration 8h", "To create a token of a ServiceAccount"),
   );
 }
 

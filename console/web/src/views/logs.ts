@@ -29,8 +29,8 @@ export function logsView(page: Page, live: Live): View {
     moved: () => view.moved(),
     stop: () => view.stop(),
     keys: [
-      { key: " ", does: "Holds the log, or lets it go on", act: () => view.toggleFreeze() },
-      { key: "w", does: "Breaks long lines, or not", act: () => view.toggle("wrap") },
+      { key: " ", does: "Hold or resume the log", act: () => view.toggleFreeze() },
+      { key: "w", does: "Wrap long lines, or not", act: () => view.toggle("wrap") },
     ],
   };
 }
@@ -109,8 +109,8 @@ class LogsView {
             ? [
                 notice(
                   "zero",
-                  "There is no pod",
-                  h("p", null, "Nothing is wanted, or nothing was made yet. The overview says why."),
+                  "The pipeline has no pods",
+                  h("p", null, "No replica is wanted, or none was created yet. The overview says why."),
                 ),
                 command(kubectl),
               ]
@@ -146,8 +146,8 @@ class LogsView {
     const { pod, run } = this.page.route.query;
     return notice(
       "missing",
-      pod !== undefined ? `There is no pod ${pod} any more` : `The run ${run ?? ""} has no pod`,
-      h("p", null, "Its logs went with it. What is known of the run is in its status and events."),
+      pod !== undefined ? `The pod ${pod} no longer exists` : `The run ${run ?? ""} has no pod`,
+      h("p", null, "Its logs were deleted with it. The status and events of the run remain."),
     );
   }
 
@@ -185,7 +185,7 @@ class LogsView {
         id: "pod",
         label: "Pod",
         value: pod?.name ?? "",
-        options: pod === undefined ? [["", "choose"]] : [],
+        options: pod === undefined ? [["", "choose a pod"]] : [],
         groups: components.map((name) => podGroup(name, pods)),
         change: (value) => set({ pod: value, run: "", component: "", container: "", previous: "" }),
       }),
@@ -216,7 +216,7 @@ class LogsView {
         chosen?.previous !== true && previous !== "1",
       ),
       tick("follow", "Follow", still !== "1" && previous !== "1", () => this.toggle("still"), previous === "1"),
-      tick("wrap", "Break long lines", wrap === "1", () => this.toggle("wrap")),
+      tick("wrap", "Wrap long lines", wrap === "1", () => this.toggle("wrap")),
     );
   }
 
@@ -242,7 +242,7 @@ class LogsView {
             h(
               "button",
               { type: "button", "aria-pressed": String(log.frozen), onClick: () => this.toggleFreeze() },
-              log.frozen ? `▶ Go on${log.waiting.length > 0 ? ` (${count(log.waiting.length)} new)` : ""}` : "‖ Hold",
+              log.frozen ? `▶ Resume${log.waiting.length > 0 ? ` (${count(log.waiting.length)} new)` : ""}` : "‖ Hold",
             ),
           h(
             "a",
@@ -269,7 +269,7 @@ class LogsView {
             h(
               "p",
               { class: "soft" },
-              `${plural(log.lines.length, "line")}${log.lines.length >= MOST_LINES ? ", older ones are not kept here" : ""}${log.ended ? "; the container has ended" : ""}`,
+              `${plural(log.lines.length, "line")}${log.lines.length >= MOST_LINES ? "; older lines are not kept here" : ""}${log.ended ? "; the container has ended" : ""}`,
             ),
           ],
     ];
@@ -289,7 +289,7 @@ function podTitle({ name, phase, ready, terminating, reason }: Pod): string {
 function podBadge({ phase, ready, terminating, reason }: Pod): VNode {
   if (terminating) return badge("paused", "Ending");
   if (phase === "Running") return ready ? badge("ok", "Ready") : badge("warn", reason ?? "Not ready");
-  if (phase === "Succeeded") return badge("ok", "Ended well");
+  if (phase === "Succeeded") return badge("ok", "Succeeded");
   return badge(phase === "Failed" ? "bad" : "unknown", reason ?? phase);
 }
 

@@ -28,8 +28,8 @@ export function messagesView(page: Page, live: Live): View {
     stop: () => view.stop(),
     close: () => closeDetail(page, "at"),
     keys: [
-      { key: "l", does: "Begins or stops the live tail", act: () => view.toggleLive() },
-      { key: " ", does: "Holds the live tail, or lets it go on", act: () => view.toggleFreeze() },
+      { key: "l", does: "Start or stop the live tail", act: () => view.toggleLive() },
+      { key: " ", does: "Hold or resume the live tail", act: () => view.toggleFreeze() },
     ],
   };
 }
@@ -147,7 +147,7 @@ class MessagesView {
       h("header", null, h("h1", null, "Messages"), h("div", { class: "end" }, this.buttons(search))),
       forbidden
         ? problemNotice(
-            { kind: "forbidden", message: "It needs the right: get streamingpipelines/messages" },
+            { kind: "forbidden", message: "Messages need the right: get streamingpipelines/messages" },
             "Messages",
           )
         : held(
@@ -165,7 +165,7 @@ class MessagesView {
         h(
           "button",
           { type: "button", "aria-pressed": String(this.tail?.frozen === true), onClick: () => this.toggleFreeze() },
-          this.tail?.frozen === true ? "▶ Go on" : "‖ Hold",
+          this.tail?.frozen === true ? "▶ Resume" : "‖ Hold",
         ),
         h("button", { type: "button", class: "primary", onClick: () => this.stopTail() }, "■ Stop the tail"),
       ];
@@ -206,7 +206,7 @@ class MessagesView {
       {
         class: "filters panel",
         key: "filters",
-        "aria-label": "What is looked for",
+        "aria-label": "Filter of the messages",
         onSubmit: (event: Event) => event.preventDefault(),
       },
       choice(
@@ -228,13 +228,13 @@ class MessagesView {
       text("contains", "Value contains", "any text", { search: true, type: "search" }),
       text("header", "Header", "name or name=value"),
       text("run", "Run", "any"),
-      locked && h("p", { class: "soft" }, "Stop the tail to change what is looked for."),
+      locked && h("p", { class: "soft" }, "Stop the tail to change the filter."),
     );
   }
 
   private body(search: Search, topics: Topics): Child {
     if (topics.topics.length === 0)
-      return notice("empty", "The pipeline has no topic", h("p", null, "Its spec declares none."));
+      return notice("empty", "The pipeline has no topic", h("p", null, "Its spec declares no topic."));
     const wrong = searchProblem(search);
     if (wrong !== undefined) return notice("failed", wrong);
     const unknown = topics.unknown ?? null;
@@ -249,15 +249,15 @@ class MessagesView {
     const { messages, skipped, seen, problem, frozen } = tail;
     const state = search.live
       ? frozen
-        ? "Held; records go on coming."
+        ? "Held; records keep coming."
         : "Live."
-      : "Stopped; the rows stay until you look for something else.";
+      : "Stopped; the rows stay until the next search.";
     return [
       h(
         "p",
         { class: "soft", key: "tail-state" },
-        `${state} ${plural(seen, "record")} came`,
-        skipped > 0 && `, ${count(skipped)} more were too many to show`,
+        `${state} ${plural(seen, "record")} received`,
+        skipped > 0 && `, ${count(skipped)} more skipped because the topic is too fast`,
         `; the newest ${MOST_ROWS} are kept.`,
       ),
       problem !== undefined && problemNotice(problem, "Newer messages"),
@@ -265,7 +265,7 @@ class MessagesView {
         ? notice(
             "loading",
             "Waiting for the next record",
-            h("p", null, "The tail shows what comes from now on and fits the filter."),
+            h("p", null, "The tail shows records that arrive from now on and match the filter."),
           )
         : this.rows(messages, search),
     ];
@@ -291,8 +291,8 @@ class MessagesView {
       messages.length === 0
         ? notice(
             "empty",
-            cursor === undefined ? "No message fits" : "No message fits among those looked at",
-            h("p", null, `${plural(sum(pages), "record")} looked at.`),
+            cursor === undefined ? "No message matches" : "No message matches so far",
+            h("p", null, `${plural(sum(pages), "record")} searched.`),
           )
         : this.rows(messages, search),
       h(
@@ -302,12 +302,12 @@ class MessagesView {
           h(
             "button",
             { type: "button", disabled: this.loadingMore, onClick: () => void this.loadMore(cursor) },
-            this.loadingMore ? "Looking …" : "Look further",
+            this.loadingMore ? "Searching …" : "Search further",
           ),
         h(
           "span",
           { class: "soft" },
-          `${plural(messages.length, "message")} of ${plural(sum(pages), "record")} looked at${cursor === undefined ? ", which is all" : ""}`,
+          `${plural(messages.length, "message")} of ${plural(sum(pages), "record")} searched${cursor === undefined ? ", which is all" : ""}`,
           first.maskedFields.length > 0 && `; masked for you: ${first.maskedFields.join(", ")}`,
         ),
       ),

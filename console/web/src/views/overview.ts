@@ -1,5 +1,5 @@
 /**
- * View 2: one pipeline as a live graph, the sentence that says why it is as it is, and what holds it up, worst first.
+ * View 2: one pipeline as a live graph, the sentence that says why it is as it is, and the causes, worst first.
  */
 
 import type { Page, View } from "../app";
@@ -10,7 +10,7 @@ import { command } from "../parts/command";
 import { graph } from "../parts/graph";
 import { badge, held, known, notice } from "../parts/state";
 import { table } from "../parts/table";
-import { conditionTone, readyText, stateBadge } from "../parts/words";
+import { conditionTone, readyText, stateBadge, trendBadge } from "../parts/words";
 import { viewUrl } from "../router";
 import type { ApiNode, Bottleneck, Condition, PipelineView } from "../types";
 
@@ -41,18 +41,28 @@ function content(_page: Page, live: Live, view: PipelineView): Child {
       ? notice(
           "empty",
           "There is nothing to draw yet",
-          h("p", null, "The pipeline has no source, topic or table that the operator knows of."),
+          h("p", null, "The pipeline declares no source, topic or table."),
         )
       : graph({
           nodes: view.graph.nodes,
           edges: view.graph.edges,
           label: "The pipeline from its sources to its tables, with the stores under it",
+          room: room(),
           draw: drawNode,
           href: (node) => nodeUrl(live, node),
         }),
     h("div", { class: "columns" }, conditions(view.conditions), planned(view)),
     command(view.kubectl),
   ];
+}
+
+/** Returns the width that the graph can have; before anything is drawn it is as narrow as it can be. */
+function room(): number {
+  const main = document.querySelector("main");
+  if (main === null) return 0;
+  const { paddingLeft, paddingRight } = getComputedStyle(main);
+  const borders = 2;
+  return main.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - borders;
 }
 
 function why(live: Live, { why: { state, sentence, bottlenecks, unknown }, graph: { nodes } }: PipelineView): VNode {
@@ -63,10 +73,11 @@ function why(live: Live, { why: { state, sentence, bottlenecks, unknown }, graph
       "div",
       null,
       h("p", { class: "sentence", role: "status" }, sentence),
+      bottlenecks.length > 1 && h("p", { class: "order soft" }, "Causes, worst first:"),
       bottlenecks.length > 0 &&
         h(
           "ol",
-          { "aria-label": "What holds it up, worst first" },
+          { "aria-label": "Causes, worst first" },
           bottlenecks.map((item) => h("li", null, bottleneck(live, item, nodes))),
         ),
       unknown.length > 0 && h("p", { class: "soft" }, h("strong", null, "Unknown for now: "), unknown.join("; ")),
@@ -74,20 +85,17 @@ function why(live: Live, { why: { state, sentence, bottlenecks, unknown }, graph
   );
 }
 
-function bottleneck(
-  live: Live,
-  { node: id, message, worsening, severity }: Bottleneck,
+/** Returns a cause: where it is, what it is, and which way it goes. How bad it is, is its place in the list. Pure. */
+export function bottleneck(
+  live: Pick<Live, "namespace" | "name">,
+  { node: id, message, trend }: Bottleneck,
   nodes: readonly ApiNode[],
 ): Child {
   const node = nodes.find((candidate) => candidate.id === id);
-  const trend =
-    worsening === true ? badge("bad", "getting worse") : worsening === false ? badge("ok", "not getting worse") : null;
   return [
     node === undefined ? null : [h("a", { href: nodeUrl(live, node) }, node.name), ": "],
     message,
-    " ",
-    trend,
-    h("span", { class: "soft", title: "How bad it is, from 0 to 100" }, ` ${Math.round(severity * 100)}`),
+    trend !== null && trend !== undefined && [" ", trendBadge(trend)],
   ];
 }
 
@@ -98,11 +106,11 @@ function figures({ summary, signals }: PipelineView): VNode {
   return h(
     "div",
     { class: "figures panel", key: "figures" },
-    figure("into Kafka", rate(summary.inRate), "Records acknowledged by Kafka a second"),
-    figure("into tables", rate(summary.outRate), "Rows acknowledged by Cassandra a second"),
-    figure("errors", rate(summary.errorRate), "All stages together"),
+    figure("records into Kafka", rate(summary.inRate), "Records per second that Kafka has acknowledged"),
+    figure("rows into tables", rate(summary.outRate), "Rows per second that Cassandra has acknowledged"),
+    figure("errors", rate(summary.errorRate), "Errors per second of all stages together"),
     figure("records behind", count(summary.lagRecords), "Records that no processor has committed"),
-    figure("oldest of them", seconds(summary.lagSeconds), "Age of the oldest record that is not committed"),
+    figure("oldest record behind", seconds(summary.lagSeconds), "Age of the oldest record that is not committed"),
     figure(
       "record age, median",
       seconds(age?.ageP50Seconds),
@@ -127,25 +135,18 @@ function drawNode(node: ApiNode): Child {
   return [
     h("span", { class: "head" }, h("span", { class: "kind" }, KINDS[node.kind]), stateBadge(node.state)),
     h("span", { class: "name", title: node.name }, node.name),
-    h(
-      "span",
-      { class: "line" },
-      [members ? readyText(node) + (node.desired === 0 ? "" : " ready") : "", node.detail]
-        .filter((part) => part !== "")
-        .join(" · "),
-    ),
-    node.kind !== "Store" && h("span", { class: "line" }, rates(node)),
-    errors && h("span", { class: "line errors" }, `${rate(node.errorRate)} errors`),
-    !errors &&
-      node.reason !== null &&
-      node.reason !== undefined &&
-      node.state !== "Ok" &&
-      h("span", { class: "line" }, node.reason),
-    !errors &&
-      node.state === "Ok" &&
-      node.kind === "Query" &&
-      h("span", { class: "line" }, `${count(node.lagRecords)} behind`),
+    // What does not fit beside each other is cut off: each fact has a line of its own.
+    line(members ? readyText(node) + (node.desired === 0 ? "" : " ready") : ""),
+    line(node.detail),
+    node.kind !== "Store" && line(rates(node)),
+    errors && line(`${rate(node.errorRate)} errors`, "line errors"),
+    !errors && node.state !== "Ok" && line(node.reason ?? ""),
+    !errors && node.state === "Ok" && node.kind === "Query" && line(`${count(node.lagRecords)} behind`),
   ];
+}
+
+function line(text: string, kind = "line"): Child {
+  return text !== "" && h("span", { class: kind, title: text }, text);
 }
 
 function rates({ kind, inRate, outRate }: ApiNode): string {
@@ -154,7 +155,7 @@ function rates({ kind, inRate, outRate }: ApiNode): string {
   return `in ${rate(inRate)} · out ${rate(outRate)}`;
 }
 
-function nodeUrl({ namespace, name }: Live, node: ApiNode): string {
+function nodeUrl({ namespace, name }: Pick<Live, "namespace" | "name">, node: ApiNode): string {
   switch (node.kind) {
     case "Source":
       return viewUrl(namespace, name, "runs", { source: node.name });
@@ -180,7 +181,7 @@ export function conditions(items: readonly Condition[]): VNode {
     items.length === 0
       ? notice(
           "unknown",
-          "The operator has not said anything yet",
+          "The operator has not reported yet",
           h("p", null, "Is it running, and does it watch this namespace?"),
         )
       : table({
@@ -212,9 +213,9 @@ function planned({ plannedActions, generation, observedGeneration }: PipelineVie
   return h(
     "section",
     { class: "panel", key: "planned" },
-    h("h2", null, "What the operator is about to do"),
+    h("h2", null, "Planned actions"),
     plannedActions.length === 0
-      ? h("p", { class: "soft" }, "Nothing: what runs is what the operator wants.")
+      ? h("p", { class: "soft" }, "None: what runs is what the spec asks for.")
       : h(
           "ol",
           null,
@@ -224,8 +225,8 @@ function planned({ plannedActions, generation, observedGeneration }: PipelineVie
       h(
         "p",
         null,
-        badge("busy", "Behind"),
-        ` The spec is at generation ${generation}, the operator speaks of ${observedGeneration ?? "none yet"}.`,
+        badge("busy", "Not read yet"),
+        ` The spec is at generation ${generation}, the operator has read ${observedGeneration ?? "none"}.`,
       ),
   );
 }

@@ -117,16 +117,16 @@ export function matches({ namespace, name, ready }: PipelineSummary, search: str
 function forbidden({ forbidden: spaces, pipelines }: Pipelines): Child {
   const everywhere = spaces.includes("*");
   const title = `You may not list the pipelines of ${everywhere ? "all namespaces" : spaces.join(", ")}`;
-  const advice = everywhere ? "Write the namespace above whose pipelines you want to see." : "";
+  const advice = everywhere ? "Enter a namespace above whose pipelines you may list." : "";
   if (pipelines.length === 0) return notice("forbidden", title, advice === "" ? null : h("p", null, advice));
-  return h("p", { class: "soft", key: "forbidden" }, `${title}; those that you may are shown. ${advice}`);
+  return h("p", { class: "soft", key: "forbidden" }, `${title}; the pipelines that you may list are shown. ${advice}`);
 }
 
 function empty(namespace: string): Child {
   return notice(
     "empty",
-    namespace === "" ? "There is no pipeline yet" : `There is no pipeline in ${namespace}`,
-    h("p", null, "A pipeline is one resource of the kind StreamingPipeline. The README has one to begin with."),
+    namespace === "" ? "There are no pipelines yet" : `There are no pipelines in ${namespace}`,
+    h("p", null, "A pipeline is a StreamingPipeline resource. The README has a first example."),
     command(
       `kubectl apply ${namespace === "" ? "" : `--namespace ${namespace} `}--filename pipeline.yaml`,
       "Create one",
@@ -176,7 +176,7 @@ const COLUMNS: Column<PipelineSummary>[] = [
     cell: ({ ready }) =>
       ready
         ? [h("span", null, ready.reason), h("div", { class: "soft" }, ready.message)]
-        : known("unknown", "The operator has not said yet"),
+        : known("unknown", "The operator has not reported yet"),
   },
   {
     head: "Members ready",
@@ -184,15 +184,15 @@ const COLUMNS: Column<PipelineSummary>[] = [
     cell: ({ components }) => members(components),
   },
   {
-    head: "In",
+    head: "Records in",
     numeric: true,
-    title: "Records acknowledged by Kafka a second",
+    title: "Records per second that Kafka has acknowledged",
     cell: ({ inRate }) => known(rate(inRate)),
   },
   {
-    head: "Out",
+    head: "Rows out",
     numeric: true,
-    title: "Rows acknowledged by Cassandra a second",
+    title: "Rows per second that Cassandra has acknowledged",
     cell: ({ outRate }) => known(rate(outRate)),
   },
   { head: "Errors", numeric: true, cell: ({ errorRate }) => known(rate(errorRate)) },

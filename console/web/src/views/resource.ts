@@ -49,9 +49,9 @@ function content({ namespace, name }: Live, resource: Resource): Child {
       h(
         "div",
         { class: "panel-head" },
-        h("h2", null, "What differs from what runs"),
+        h("h2", null, "Differences between spec and cluster"),
         behind
-          ? badge("busy", `generation ${generation}, the operator speaks of ${observedGeneration ?? "none yet"}`)
+          ? badge("busy", `generation ${generation}, operator at ${observedGeneration ?? "none"}`)
           : badge("ok", `generation ${generation}`),
       ),
       differences(resource),
@@ -61,7 +61,7 @@ function content({ namespace, name }: Live, resource: Resource): Child {
       { class: "panel", key: "planned" },
       h("h2", null, "Planned actions"),
       resource.plannedActions.length === 0
-        ? h("p", { class: "soft" }, "None: the operator has nothing to do, and waits for nothing.")
+        ? h("p", { class: "soft" }, "None: the operator has nothing to do.")
         : h(
             "ol",
             null,
@@ -74,7 +74,7 @@ function content({ namespace, name }: Live, resource: Resource): Child {
       h(
         "div",
         { class: "panel-head" },
-        h("h2", null, "As it is written"),
+        h("h2", null, "YAML"),
         h(
           "div",
           { class: "end" },
@@ -97,7 +97,7 @@ function content({ namespace, name }: Live, resource: Resource): Child {
       "div",
       { class: "columns", key: "commands" },
       command(kubectl),
-      command(`kubectl edit spl ${name} --namespace ${namespace}`, "To change it"),
+      command(`kubectl edit spl ${name} --namespace ${namespace}`, "To edit it"),
     ),
   ];
 }
@@ -110,7 +110,7 @@ function differences({ differences: items, unknown }: Resource): VNode {
       ? h(
           "p",
           { class: "soft" },
-          unknown.length === 0 ? "Nothing: what runs is what is written." : "Nothing that could be compared.",
+          unknown.length === 0 ? "None: what runs is what the spec asks for." : "None of what could be compared.",
         )
       : table<Difference>({
           caption: "Differences",
@@ -119,10 +119,10 @@ function differences({ differences: items, unknown }: Resource): VNode {
           columns: [
             { head: "Component", cell: ({ component }) => component },
             { head: "Field", class: "wide", cell: ({ field }) => h("code", null, field) },
-            { head: "Written", cell: ({ wanted }) => h("code", null, wanted) },
-            { head: "Runs", cell: ({ running }) => h("code", null, running) },
+            { head: "In the spec", cell: ({ wanted }) => h("code", null, wanted) },
+            { head: "In the cluster", cell: ({ running }) => h("code", null, running) },
           ],
         }),
-    unknown.length > 0 && h("p", { class: "stale" }, `Not compared, because it is unknown: ${unknown.join("; ")}`),
+    unknown.length > 0 && h("p", { class: "stale" }, `Not compared, because unknown: ${unknown.join("; ")}`),
   );
 }

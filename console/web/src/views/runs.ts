@@ -31,7 +31,7 @@ export function runsView(page: Page, live: Live): View {
     moved: () => view.moved(),
     stop: () => view.stop(),
     close: () => closeDetail(page, "run"),
-    keys: [{ key: "n", does: "Asks for a run of the first source that can be run", act: () => view.runFirst() }],
+    keys: [{ key: "n", does: "Start a run of the first source that can run", act: () => view.runFirst() }],
   };
 }
 
@@ -142,7 +142,7 @@ class RunsView {
           command(this.done.kubectl),
           this.done.manifest !== null &&
             this.done.manifest !== undefined &&
-            command(this.done.manifest, "What it reads"),
+            command(this.done.manifest, "The manifest that it reads"),
         ),
       view !== undefined &&
         h(
@@ -150,7 +150,7 @@ class RunsView {
           { class: "panel", key: "sources" },
           h("h2", null, "Sources"),
           view.sources.length === 0
-            ? notice("empty", "The pipeline has no source", h("p", null, "Its topics are filled by others."))
+            ? notice("empty", "The pipeline has no source", h("p", null, "Other programs fill its topics."))
             : sourcesTable(this.live, view.sources, {
                 rights: view.rights,
                 run: (source) => this.ask(source),
@@ -192,8 +192,8 @@ class RunsView {
       return [
         notice(
           "empty",
-          "Nothing has been run yet",
-          h("p", null, "A run fetches a source once. A schedule makes them, or somebody who asks."),
+          "There are no runs yet",
+          h("p", null, "A run fetches a source once. Runs start by schedule or by hand."),
         ),
         command(kubectl),
       ];
@@ -209,11 +209,11 @@ class RunsView {
           "div",
           { class: "panel-head" },
           h("h2", null, "Over time"),
-          h("span", { class: "soft" }, "the newest right; the higher, the longer"),
+          h("span", { class: "soft" }, "newest on the right; taller bars took longer"),
           h("div", { class: "end" }, this.filter(runs)),
         ),
         shown.length === 0
-          ? notice("empty", "No run is of this source and phase")
+          ? notice("empty", "No run has this source and phase")
           : runGrid(shown, this.live.view.value?.sources.map(({ name }) => name) ?? [], run, (item) =>
               runUrl(this.live, item.name),
             ),
@@ -286,7 +286,7 @@ class RunsView {
           cell: (run) => {
             const length = runSeconds(run, now);
             return length === undefined
-              ? h("span", { class: "soft" }, "not begun")
+              ? h("span", { class: "soft" }, "not started")
               : seconds(isFinal(run) ? length : Math.round(length));
           },
         },
@@ -295,14 +295,14 @@ class RunsView {
           head: "Produced",
           numeric: true,
           cell: ({ recordsProduced }) =>
-            known(count(recordsProduced), "Unknown until an attempt was counted, or when the result of one was lost"),
+            known(count(recordsProduced), "Unknown until an attempt has reported, or when a result was lost"),
         },
         ...(open
           ? []
           : [
               { head: "Rejected", numeric: true, cell: ({ recordsRejected }: Run) => known(count(recordsRejected)) },
               {
-                head: "Asked for by",
+                head: "Requested by",
                 cell: ({ requestedBy }: Run) => known(userName(requestedBy), requestedBy ?? undefined),
               },
             ]),

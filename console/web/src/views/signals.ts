@@ -29,7 +29,7 @@ export function signalsView(page: Page, live: Live): View {
       charts(page, live),
       command(
         `kubectl get --raw /api/v1/namespaces/${live.namespace}/pods/POD:metrics/proxy/metrics`,
-        "The same figures, from a worker itself",
+        "The same figures from a worker",
       ),
     ],
   };
@@ -45,7 +45,7 @@ function stages({ signals }: PipelineView): Child {
     h("h2", null, "Over the last minute"),
     unknown.length > 0 && h("p", { class: "stale", role: "status" }, unknown.join("; ")),
     signals.length === 0
-      ? notice("empty", "There is no stage yet")
+      ? notice("empty", "The pipeline has no stage yet")
       : table<StageSignals>({
           caption: "Golden signals by stage",
           rows: signals,
@@ -59,19 +59,19 @@ function stages({ signals }: PipelineView): Child {
                 stage === "Source" && h("div", { class: "soft" }, name),
               ],
             },
-            { head: "In", numeric: true, cell: ({ inRate }) => known(rate(inRate)) },
-            { head: "Out", numeric: true, cell: ({ outRate }) => known(rate(outRate)) },
+            { head: "Records in", numeric: true, cell: ({ inRate }) => known(rate(inRate)) },
+            { head: "Records out", numeric: true, cell: ({ outRate }) => known(rate(outRate)) },
             { head: "Errors", numeric: true, cell: ({ errorRate }) => known(rate(errorRate)) },
             {
-              head: "p50",
+              head: "Write latency p50",
               numeric: true,
-              title: "Half of the requests take no longer",
+              title: "Half of the write requests to Cassandra take no longer",
               cell: (row) => of(row, "Sink", known(seconds(row.p50Seconds)), row.p50Seconds),
             },
             {
-              head: "p99",
+              head: "Write latency p99",
               numeric: true,
-              title: "All but one in a hundred take no longer",
+              title: "All but one in a hundred write requests to Cassandra take no longer",
               cell: (row) => of(row, "Sink", known(seconds(row.p99Seconds)), row.p99Seconds),
             },
             {
@@ -81,11 +81,13 @@ function stages({ signals }: PipelineView): Child {
             {
               head: "Record age p50",
               numeric: true,
+              title: "Half of the rows are readable this soon after their record was handed to Kafka",
               cell: (row) => of(row, "Processor", known(seconds(row.ageP50Seconds)), row.ageP50Seconds),
             },
             {
-              head: "p99",
+              head: "Record age p99",
               numeric: true,
+              title: "All but one in a hundred rows are readable this soon after their record was handed to Kafka",
               cell: (row) => of(row, "Processor", known(seconds(row.ageP99Seconds)), row.ageP99Seconds),
             },
           ],
@@ -97,7 +99,7 @@ function stages({ signals }: PipelineView): Child {
 function of(row: StageSignals, stage: Stage, drawn: Child, value: number | null | undefined): Child {
   return row.stage === stage || typeof value === "number"
     ? drawn
-    : h("span", { class: "soft", title: "This stage has no such measure" }, "–");
+    : h("span", { class: "soft", title: "Not measured for this stage" }, "–");
 }
 
 function charts(page: Page, live: Live): Child {
@@ -114,18 +116,20 @@ function charts(page: Page, live: Live): Child {
     h(
       "div",
       { class: "columns" },
-      chart({ ...frame, title: "In, a second", series: lines(live, ["InRate"]), format: rate }),
-      chart({ ...frame, title: "Out, a second", series: lines(live, ["OutRate"]), format: rate }),
-      chart({ ...frame, title: "Errors, a second", series: lines(live, ["ErrorRate"]), format: rate }),
+      chart({ ...frame, title: "Records in", unit: "per second", series: lines(live, ["InRate"]), format: rate }),
+      chart({ ...frame, title: "Records out", unit: "per second", series: lines(live, ["OutRate"]), format: rate }),
+      chart({ ...frame, title: "Errors", unit: "per second", series: lines(live, ["ErrorRate"]), format: rate }),
       chart({
         ...frame,
-        title: "Latency of requests",
+        title: "Latency of writes to Cassandra",
+        unit: "in seconds",
         series: lines(live, ["LatencyP50", "LatencyP99"]),
         format: seconds,
       }),
       chart({
         ...frame,
-        title: "Record age, from produce to row",
+        title: "Record age from Kafka to its row",
+        unit: "in seconds",
         series: lines(live, ["AgeP50", "AgeP99"]),
         format: seconds,
       }),
@@ -183,7 +187,8 @@ function timeCharts(live: Live, frame: { times: readonly number[]; from: number;
       .join(" ");
     return chart({
       ...frame,
-      title: `Time of the ${what === "" ? "workers" : what}`,
+      title: what === "" ? "How workers spend their time" : `How the ${what} spends its time`,
+      unit: "in percent",
       format: share,
       most: 1,
       series: [

@@ -28,7 +28,7 @@ export function tablesView(page: Page, live: Live): View {
     draw: () => view.draw(),
     moved: () => view.moved(),
     stop: () => view.stop(),
-    keys: [{ key: "r", does: "Reads the rows again", act: () => view.again() }],
+    keys: [{ key: "r", does: "Read the rows again", act: () => view.again() }],
   };
 }
 
@@ -46,11 +46,11 @@ export function keyProblem(columns: readonly Column[], query: Record<string, str
   if (!parts.some(({ name }) => given(name))) return undefined;
   const missing = parts.filter(({ role, name }) => role === "Partition" && !given(name));
   if (missing.length > 0)
-    return `The whole partition key is needed: ${missing.map(({ name }) => name).join(", ")} too.`;
+    return `The whole partition key is needed: give ${missing.map(({ name }) => name).join(", ")} too.`;
   const clustering = parts.filter(({ role }) => role === "Clustering").map(({ name }) => given(name));
   const hole = clustering.indexOf(false);
   return hole >= 0 && clustering.indexOf(true, hole) >= 0
-    ? "Of the clustering key, the columns are given from the first on."
+    ? "Give the columns of the clustering key from the first on, without a gap."
     : undefined;
 }
 
@@ -111,7 +111,7 @@ class TablesView {
         h("div", { class: "end" }, h("button", { type: "button", onClick: () => this.again() }, "↻ Read again")),
       ),
       forbidden
-        ? problemNotice({ kind: "forbidden", message: "It needs the right: get streamingpipelines/rows" }, "Rows")
+        ? problemNotice({ kind: "forbidden", message: "Rows need the right: get streamingpipelines/rows" }, "Rows")
         : held(
             this.tables.held,
             "The tables",
@@ -124,7 +124,7 @@ class TablesView {
   private content({ keyspace, tables }: Tables): Child {
     const chosen = this.table();
     if (chosen === undefined)
-      return notice("empty", "The pipeline has no table", h("p", null, "Its spec declares none."));
+      return notice("empty", "The pipeline has no table", h("p", null, "Its spec declares no table."));
     const problem = keyProblem(chosen.columns, this.page.route.query);
     return [
       this.choice(keyspace, tables, chosen),
@@ -160,7 +160,7 @@ class TablesView {
           id: `key-${name}`,
           label: `${name} is`,
           value: query[`key.${name}`] ?? "",
-          placeholder: `${type}${role === "Clustering" ? ", if you like" : ""}`,
+          placeholder: `${type}${role === "Clustering" ? ", optional" : ""}`,
           search: index === 0,
           change: (value) => this.page.setQuery({ [`key.${name}`]: value }),
         }),
@@ -186,8 +186,8 @@ class TablesView {
           ? notice(
               "empty",
               keyOf(chosen.columns, this.page.route.query) === undefined
-                ? "The table has no row yet"
-                : "There is no row of this key",
+                ? "The table has no rows yet"
+                : "No row has this key",
             )
           : h("section", { class: "panel tall rows", key: "rows" }, rowTable(value)),
         h(
@@ -196,9 +196,9 @@ class TablesView {
           h(
             "span",
             { class: "soft" },
-            `${plural(value.rows.length, "row")}${value.more ? "; there are more than are shown" : ", which is all"}. ${
+            `${plural(value.rows.length, "row")}${value.more ? "; more rows exist" : ", which is all"}. ${
               keyOf(chosen.columns, this.page.route.query) === undefined
-                ? "They come in the order of their keys' hashes, not of time."
+                ? "Rows are ordered by the hash of their partition key, not by time."
                 : ""
             }`,
           ),
@@ -220,6 +220,13 @@ class TablesView {
   }
 }
 
+/** What stands behind the name of a column of the key. */
+const ROLES: Record<Column["role"], string> = {
+  Partition: " (partition key)",
+  Clustering: " (clustering key)",
+  Regular: "",
+};
+
 /** Returns rows as a table. */
 function rowTable({ columns, rows }: Rows): VNode {
   const indexed = rows.map((cells, index) => ({ cells, index }));
@@ -228,8 +235,8 @@ function rowTable({ columns, rows }: Rows): VNode {
     rows: indexed,
     key: ({ index }) => String(index),
     columns: columns.map((column, at) => ({
-      head: column.name + (column.role === "Partition" ? " ●" : column.role === "Clustering" ? " ○" : ""),
-      title: `${column.type}${column.role === "Regular" ? "" : `, of the ${column.role.toLowerCase()} key`}`,
+      head: column.name + ROLES[column.role],
+      title: column.type,
       cell: ({ cells }) => cell(cells[at], column.masked),
     })),
   });

@@ -56,6 +56,8 @@ async function dialogs(visit: Visit, scheme: string): Promise<void> {
     assert.deepEqual(await faults(visit), [], `the dialog ${action}, ${scheme}`);
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "detached" });
+    const isBack = await button.evaluate((element) => element === document.activeElement);
+    assert.ok(isBack, `the focus is not back on the button that opened the dialog ${action}, ${scheme}`);
   }
 }
 

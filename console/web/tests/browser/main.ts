@@ -6,12 +6,13 @@
 import { chromium } from "playwright-core";
 import { accessibility } from "./accessibility";
 import { away } from "./away";
+import { look } from "./look";
 import { newcomer } from "./newcomer";
 import { reader } from "./reader";
 import { shots } from "./shots";
 import { type Task, Visit } from "./visit";
 
-const PARTS: Record<string, (task: Task) => Promise<void>> = { newcomer, accessibility, away, reader, shots };
+const PARTS: Record<string, (task: Task) => Promise<void>> = { newcomer, accessibility, look, away, reader, shots };
 
 const [url, token, namespace, pipeline, ...params] = process.argv.slice(2);
 if (url === undefined || token === undefined || namespace === undefined || pipeline === undefined) {

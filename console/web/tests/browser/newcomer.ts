@@ -183,7 +183,7 @@ async function followsOne(visit: Visit, run: Run, message: Message): Promise<voi
   await page.getByRole("link", { name: "Follow it" }).click();
   const steps = page.locator(".steps > li");
   await steps.first().waitFor();
-  await until("the record's row", async () => ((await step(steps, "Row of", /done|written over/)) ? true : undefined));
+  await until("the record's row", async () => ((await step(steps, "Row of", /done|overwritten/)) ? true : undefined));
   assert.ok(await step(steps, "Run", /done/), "the run is not among the steps");
   assert.ok(await step(steps, "Topic", /done/), "the topic is not among the steps");
 }

@@ -14,9 +14,11 @@ export async function shots(task: Task): Promise<void> {
     return;
   }
   mkdirSync(folder, { recursive: true });
+  const width = Number(process.env.WIDTH ?? "1280");
   let size = 0;
   for (const scheme of ["light", "dark"] as const) {
     const visit = await Visit.open(task, task.token, scheme);
+    await visit.page.setViewportSize({ width, height: 800 });
     for (const [name, path] of places(task)) {
       await visit.page.goto(task.url + path);
       await settle(visit);

@@ -39,7 +39,7 @@ export function redrivePanels({ reasons, letters, redrive }: DeadLetters, action
       "section",
       { class: "panel stack" },
       h("h2", null, "Redrive"),
-      h("p", { class: "soft" }, "Mend the cause first, then send the records back through the queries."),
+      h("p", { class: "soft" }, "Fix the cause first, then send the records back through the queries."),
       off !== undefined && h("p", null, off),
       table<{ reason: Reason; count: number }>({
         caption: "Letters that can be redriven",
@@ -149,7 +149,7 @@ export class RedriveDialog {
               class: counted === undefined ? "primary" : undefined,
               disabled: working !== undefined,
             },
-            working === "counts" ? "Counting …" : "What would be sent",
+            working === "counts" ? "Counting …" : "Count the records",
           ),
           counted !== undefined &&
             h(
@@ -167,7 +167,7 @@ export class RedriveDialog {
       h(
         "p",
         { class: "soft" },
-        "The records go back to the topics they came from and are written as if they had never failed: what came after them stays. Letters stay in their topic too; a redrive goes on where the last one for the same reason ended.",
+        "The records return to their topics with their original write time, so newer rows are not overwritten. Dead letters stay in their topic; a redrive continues where the last one for the same reason ended.",
       ),
       h(
         "form",
@@ -179,9 +179,9 @@ export class RedriveDialog {
             void this.send(true);
           },
         },
-        tick("again", "All from the oldest on, with those that failed again", this.again, () => this.toggle()),
+        tick("again", "Start from the oldest, including records that failed again", this.again, () => this.toggle()),
       ),
-      working !== undefined && h("p", { role: "status" }, "A processor does it; it may take a minute."),
+      working !== undefined && h("p", { role: "status" }, "A processor pod runs the redrive; this may take a minute."),
       this.problem !== undefined && notice("failed", "Not done", h("p", null, this.problem.message)),
       counted !== undefined && [
         h("p", { role: "status", key: "counted" }, counted.message),

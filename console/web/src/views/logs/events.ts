@@ -13,8 +13,8 @@ import type { ApiEvent, Events, Pod } from "../../types";
 
 /** Returns the list. `all`: of everything; else of `pod`. */
 export function eventList(poll: Poll<Events>, pod: Pod | undefined, all: boolean, toggle: () => void): Child {
-  const empty = all || pod === undefined ? "There are no events" : "There are no events of this pod";
-  const ends = h("div", { class: "end" }, tick("all", "Of everything", all, toggle));
+  const empty = all || pod === undefined ? "There are no events" : "This pod has no events";
+  const ends = h("div", { class: "end" }, tick("all", "Of all objects", all, toggle));
   return [
     h("div", { class: "panel-head" }, h("h2", null, "Events"), ends),
     held(

@@ -44,10 +44,10 @@ export function messageDetail(live: Live, topic: string, message: Message, close
       [
         "Time",
         timestamp === null || timestamp === undefined
-          ? "it has none"
+          ? "none"
           : [exact(timestamp), h("span", { class: "soft" }, ` · ${ago(timestamp, Date.now())}`)],
       ],
-      ["Key", text(message.key, "it has none")],
+      ["Key", text(message.key, "none")],
       [
         "Run",
         run === null || run === undefined
@@ -81,10 +81,8 @@ export function messageValue({ value, json }: Message): VNode {
     value !== null &&
       value !== undefined &&
       value.cut &&
-      h("p", { class: "soft" }, "Only its beginning, for its length."),
-    json !== null && json !== undefined
-      ? jsonTree(json as Json, 3)
-      : h("pre", { class: "yaml" }, text(value, "null: a null value")),
+      h("p", { class: "soft" }, "Only the beginning is shown: the value is too long."),
+    json !== null && json !== undefined ? jsonTree(json as Json, 3) : h("pre", { class: "yaml" }, text(value, "null")),
   );
 }
 

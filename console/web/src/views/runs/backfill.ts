@@ -57,7 +57,7 @@ export class BackfillDialog {
       begin === undefined || end === undefined
         ? "A range is needed."
         : begin >= end
-          ? "The end comes before the begin."
+          ? "The end is before the start."
           : undefined,
       step === "" && !this.hasCron() ? "A step is needed." : durationProblem(step),
       countProblem(maxActive),
@@ -142,7 +142,7 @@ export class BackfillDialog {
       h(
         "p",
         { class: "soft" },
-        "A range of time is cut into steps, and each step becomes a run. The list comes first; nothing is created by it.",
+        "A backfill cuts a range of time into steps and makes a run of each. List the runs first; the list creates nothing.",
       ),
       h(
         "form",
@@ -199,14 +199,14 @@ export class BackfillDialog {
           hint: this.hasCron() ? "Such as 24h. Empty: the due times of the schedule." : "Such as 24h.",
           problem: durationProblem(this.range.step),
         }),
-        part("maxActive", "Under way at once", { problem: countProblem(this.range.maxActive) }),
+        part("maxActive", "Runs at a time", { problem: countProblem(this.range.maxActive) }),
       ),
       names.length > 1 &&
         h(
           "div",
           { class: "pair" },
-          param("fromParam", "Param for the begin of a step"),
-          param("toParam", "Param for its end"),
+          param("fromParam", "Param for the start of a step"),
+          param("toParam", "Param for the end of a step"),
         ),
       paramFields(this.fixedParams(), this.values, told(this.problem), (name, value) => {
         this.values = { ...this.values, [name]: value };

@@ -52,7 +52,7 @@ export function runDetail(live: Live, run: Run, actions: RunActions): VNode {
     h("div", { class: "row" }, buttons(live, run, actions)),
     facts([
       ["Source", run.source],
-      ["Asked for by", known(userName(run.requestedBy), run.requestedBy ?? undefined)],
+      ["Requested by", known(userName(run.requestedBy), run.requestedBy ?? undefined)],
       run.scheduled
         ? ["Due", h("span", { title: exact(run.scheduled) }, clock(run.scheduled, now))]
         : ["Created", h("span", { title: exact(run.created) }, ago(run.created, now))],
@@ -133,12 +133,12 @@ function buttons({ namespace, name }: Live, run: Run, { rights, cancel, rerun, e
 /** Returns why a button is off, or nothing. */
 export function why(right: boolean | null | undefined, needed: string): string | undefined {
   if (right === true) return undefined;
-  return right === false ? `You lack the right: ${needed}` : `Whether you may is unknown for now (needs: ${needed})`;
+  return right === false ? `You lack the right: ${needed}` : `Your rights are unknown for now (needs: ${needed})`;
 }
 
 function took(run: Run, now: number): Child {
   const length = runSeconds(run, now);
-  if (length === undefined) return h("span", { class: "soft" }, "not begun");
+  if (length === undefined) return h("span", { class: "soft" }, "not started");
   return isFinal(run) ? seconds(length) : [seconds(Math.round(length)), " so far"];
 }
 
@@ -151,7 +151,7 @@ function limits({ maxRecords, duration }: Run): string {
 }
 
 function attempts({ namespace, name }: Live, run: Run, now: number): Child {
-  if (run.attempts.length === 0) return h("p", { class: "soft" }, "No attempt has begun.");
+  if (run.attempts.length === 0) return h("p", { class: "soft" }, "No attempt has started.");
   return h(
     "section",
     null,
@@ -168,11 +168,11 @@ function attempts({ namespace, name }: Live, run: Run, now: number): Child {
             badge(
               error ? "bad" : ended ? "ok" : "busy",
               String(number),
-              error ? "failed" : ended ? "ended well" : "under way",
+              error ? "failed" : ended ? "succeeded" : "running",
             ),
         },
         {
-          head: "Began",
+          head: "Started",
           class: "nowrap",
           cell: ({ started }) => h("span", { title: exact(started) }, clock(started, now)),
         },
@@ -200,7 +200,7 @@ function ranges({ namespace, name }: Live, { topic, topicRanges, topicRangesInco
   return h(
     "section",
     null,
-    h("h3", null, `Where its records stand in ${topic ?? "the topic"}`),
+    h("h3", null, `Its records in ${topic ?? "the topic"}`),
     table<TopicRange>({
       caption: "Ranges of offsets",
       rows: topicRanges,
@@ -228,6 +228,6 @@ function ranges({ namespace, name }: Live, { topic, topicRanges, topicRangesInco
         { head: "Last offset", numeric: true, cell: ({ lastOffset }) => lastOffset },
       ],
     }),
-    topicRangesIncomplete && h("p", { class: "soft" }, "There are more partitions than the worker could tell of."),
+    topicRangesIncomplete && h("p", { class: "soft" }, "More partitions have records of this run than are listed."),
   );
 }

@@ -45,7 +45,7 @@ function when(live: Live, { schedule }: SourceView): Child {
     paused && [badge("paused", "Paused"), " "],
     cron
       ? [h("code", null, cron), h("span", { class: "soft" }, ` ${timeZone}`)]
-      : h("span", { class: "soft" }, "Only when somebody asks."),
+      : h("span", { class: "soft" }, "Only on demand."),
     cron &&
       !paused &&
       h(
@@ -77,7 +77,7 @@ function missed({ missed: number, lastMissed, lastMissedReason }: ScheduleView, 
 
 function buttons(source: SourceView, { rights, run, backfill, pause, working }: SourceActions): Child {
   const { runnable, notRunnable, schedule } = source;
-  const title = runnable ? why(rights?.trigger, "create ingestionruns") : (notRunnable ?? "It cannot be run");
+  const title = runnable ? why(rights?.trigger, "create ingestionruns") : (notRunnable ?? "This source cannot be run");
   const off = !runnable || rights?.trigger !== true;
   return h(
     "div",

@@ -108,11 +108,11 @@ export class TriggerDialog {
           h(
             "button",
             { type: "submit", form: "trigger", class: "primary", disabled: wrong },
-            this.working ? "Asking …" : "Run it",
+            this.working ? "Starting …" : "Run it",
           ),
         ],
       },
-      h("p", { class: "soft" }, `Fetches the source once into ${topic}. What is left empty has its default.`),
+      h("p", { class: "soft" }, `Fetches the source once into ${topic}. Empty fields use their defaults.`),
       h(
         "form",
         {
@@ -156,17 +156,17 @@ export class TriggerDialog {
         { class: "pair" },
         limit(
           "maxRecords",
-          "At most records",
-          "Ends well when so many are in Kafka. Empty: no limit.",
+          "Maximum of records",
+          "The run succeeds when this many records are in Kafka. Empty: no limit.",
           countProblem(maxRecords),
         ),
-        limit("duration", "For how long", "Such as 10m. Empty: until the source ends.", durationProblem(duration)),
+        limit("duration", "Duration", "Such as 10m. Empty: until the source ends.", durationProblem(duration)),
       ),
       h(
         "div",
         { class: "pair" },
-        limit("retryLimit", "Attempts after the first", "Empty: 3.", countProblem(retryLimit, 0)),
-        limit("timeout", "Longest attempt", "Such as 1h, which it is if empty.", durationProblem(timeout)),
+        limit("retryLimit", "Retries after the first attempt", "Empty: 3.", countProblem(retryLimit, 0)),
+        limit("timeout", "Timeout of an attempt", "Such as 30m. Empty: 1h.", durationProblem(timeout)),
       ),
     ];
   }
@@ -186,7 +186,7 @@ function checkedBox({ message, kubectl, manifest }: Done): VNode {
     { class: "stack" },
     h("p", { role: "status" }, `✓ ${message}`),
     command(kubectl),
-    manifest !== null && manifest !== undefined && command(manifest, "What it reads"),
+    manifest !== null && manifest !== undefined && command(manifest, "The manifest that it reads"),
   );
 }
 
