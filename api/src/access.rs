@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
+use crate::labels;
 use crate::open_object;
 use crate::rejected::Rejected;
 
@@ -82,7 +83,7 @@ fn of_selector(path: &str, selector: &LabelSelector) -> Vec<Rejected> {
     const LABEL: &str = "must be a label, such as app: shop";
     let mut rejected = Vec::new();
     for (key, value) in selector.match_labels.iter().flatten() {
-        if !is_label_key(key) || !is_label_value(value) {
+        if !labels::is_key(key) || !labels::is_value(value) {
             rejected.push(Rejected::new(format!("{path}.matchLabels[{key}]"), LABEL));
         }
     }
@@ -90,10 +91,10 @@ fn of_selector(path: &str, selector: &LabelSelector) -> Vec<Rejected> {
         let path = format!("{path}.matchExpressions[{index}]");
         let LabelSelectorRequirement { key, operator, values } = requirement;
         let values = values.as_deref().unwrap_or_default();
-        if !is_label_key(key) {
+        if !labels::is_key(key) {
             rejected.push(Rejected::new(format!("{path}.key"), "must be the key of a label, such as app"));
         }
-        if !values.iter().all(|value| is_label_value(value)) {
+        if !values.iter().all(|value| labels::is_value(value)) {
             rejected.push(Rejected::new(format!("{path}.values"), "must be values of labels"));
         }
         match (operator.as_str(), values.is_empty()) {
@@ -112,32 +113,6 @@ fn of_selector(path: &str, selector: &LabelSelector) -> Vec<Rejected> {
         }
     }
     rejected
-}
-
-fn is_label_key(key: &str) -> bool {
-    let is_prefix = |prefix: &str| {
-        let is_part = |part: &str| {
-            let bytes = part.as_bytes();
-            let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            bytes.first().is_some_and(is_letter)
-                && bytes.last().is_some_and(is_letter)
-                && bytes.iter().all(|byte| is_letter(byte) || *byte == b'-')
-        };
-        prefix.len() <= 253 && prefix.split('.').all(is_part)
-    };
-    match key.split_once('/') {
-        Some((prefix, name)) => is_prefix(prefix) && !name.is_empty() && is_label_value(name),
-        None => !key.is_empty() && is_label_value(key),
-    }
-}
-
-fn is_label_value(value: &str) -> bool {
-    let bytes = value.as_bytes();
-    let has_ends = match (bytes.first(), bytes.last()) {
-        (Some(first), Some(last)) => first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric(),
-        (_, _) => true,
-    };
-    has_ends && bytes.len() <= 63 && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 /// Returns why a text is not a block of addresses.
@@ -238,7 +213,8 @@ mod tests {
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}), ".podSelector.matchExpressions[0].values: In needs values")]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}), ".podSelector.matchExpressions[0].values: Exists takes no values")]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}), ".podSelector.matchExpressions[0].operator: 'Is' is not an operator")]
-    #[case(json!({"podSelector": "all"}), ": invalid type: string \"all\"")]
+    #[case(json!({"podSelector": "all"}), ".podSelector: invalid type: string \"all\"")]
+    #[case(json!({"podSelector": {"matchLabels": {"app": 1}}}), ".podSelector.matchLabels.app: invalid type: integer `1`, expected a text")]
     fn what_opens_to_all_or_is_no_peer_is_refused_where_it_stands(#[case] peer: Value, #[case] says: &str) {
         let refused = refused(peer);
         let says = format!("spec.kafka.access.from[0]{says}");

@@ -8,6 +8,7 @@ pub mod access;
 pub mod cassandra;
 pub mod condition;
 pub mod kafka;
+pub mod maintenance;
 pub mod processor;
 pub mod producer;
 pub mod resources;
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 
 pub use access::Access;
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
-pub use kafka::{Kafka, MetadataManager, Topic};
+pub use kafka::{Kafka, MetadataManager, Reassignment, Topic};
+pub use maintenance::{MaintenanceWindow, UpdatePolicy};
 pub use processor::{DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
 pub use producer::{
     Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre,
@@ -84,7 +86,11 @@ use rules::names_declared;
     validation = rules::pipeline_name(),
     validation = rules::pipeline_name_begins_with_a_letter(),
     validation = rules::default_dead_letter_is_no_source(),
-    validation = rules::cursors_topic_is_the_operators()
+    validation = rules::cursors_topic_is_the_operators(),
+    validation = rules::storage_does_not_shrink("zookeeper"),
+    validation = rules::storage_does_not_shrink("kafka"),
+    validation = rules::storage_does_not_shrink("cassandra"),
+    validation = rules::cassandra_does_not_go_back()
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -98,6 +104,17 @@ pub struct StreamingPipelineSpec {
     /// pipeline of the same name adopts them again; Delete removes them with the pipeline. Changing it restarts nothing.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+
+    /// Which changes restart pods of the stores: Automatic carries out all, also those that a new version of the operator
+    /// brings; OnChange carries out those of a store's spec, and what a new version brings waits for the next of them or
+    /// for approval; with Manual each plan in the status waits for approval.
+    #[serde(default)]
+    pub update_policy: UpdatePolicy,
+
+    /// When pods of the stores that run may be restarted. Absent: at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["schedule", "timeZone"]))]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
 
     /// The ZooKeeper ensemble that Kafka keeps its metadata in.
     pub zookeeper: ZooKeeper,

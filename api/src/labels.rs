@@ -1,4 +1,4 @@
-//! The labels of every object that the operator owns, and the selectors that find them again.
+//! Labels of every object that the operator owns, the selectors that find them again, and what may be a label at all.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,12 @@ pub const SCHEDULE_LABEL: &str = "millrace.dev/schedule";
 /// Annotation of a pipeline: with the value `true`, the operator changes none of its objects and nothing in its stores.
 pub const PAUSED: &str = "millrace.dev/paused";
 
+/// Annotation of a pipeline: with the value `true`, the operator restarts no pod of a store that runs; all else goes on.
+pub const HOLD_DISRUPTIONS: &str = "millrace.dev/hold-disruptions";
+
+/// Annotation of a pipeline: hash of the plan in its status that its users approve.
+pub const APPROVE_PLAN: &str = "millrace.dev/approve-plan";
+
 /// Annotation of a pipeline: ids of losses in its status, with commas between them, that its users accept.
 pub const ACCEPT_LOSS: &str = "millrace.dev/accept-loss";
 
@@ -45,6 +51,16 @@ pub fn accepted_losses(pipeline: &impl ResourceExt) -> BTreeSet<String> {
 /// Returns whether a pipeline is paused.
 pub fn is_paused(pipeline: &impl ResourceExt) -> bool {
     pipeline.annotations().get(PAUSED).is_some_and(|value| value == "true")
+}
+
+/// Returns whether a pipeline's users hold what disturbs a store.
+pub fn holds_disruptions(pipeline: &impl ResourceExt) -> bool {
+    pipeline.annotations().get(HOLD_DISRUPTIONS).is_some_and(|value| value == "true")
+}
+
+/// Returns the hash of the plan that a pipeline's users approve. `None`: they approve none.
+pub fn approved_plan(pipeline: &impl ResourceExt) -> Option<String> {
+    pipeline.annotations().get(APPROVE_PLAN).map(|hash| hash.trim().to_owned())
 }
 
 /// Name of the application in labels.
@@ -71,4 +87,36 @@ pub fn run_selector(run: &str) -> String {
 /// Selects the pods of a component of a pipeline.
 pub fn pod_selector(names: &Names, component: Component) -> String {
     format!("{NAME_LABEL}={APPLICATION},{INSTANCE_LABEL}={},{COMPONENT_LABEL}={component}", names.pipeline())
+}
+
+/// Returns whether Kubernetes takes a text as the key of a label: `name` or `prefix/name`.
+pub(crate) fn is_key(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_dns_name(prefix) && !name.is_empty() && is_value(name),
+        None => !key.is_empty() && is_value(key),
+    }
+}
+
+/// Returns whether Kubernetes takes a text as the value of a label.
+pub(crate) fn is_value(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let has_ends = match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last)) => first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric(),
+        (_, _) => true,
+    };
+    has_ends && bytes.len() <= 63 && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+/// Returns whether Kubernetes takes a text as the name of most objects: a DNS name, parts with dots between them.
+pub(crate) fn is_dns_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_part)
+}
+
+/// Returns whether a text is a part of a DNS name; longer ones than 63 characters are for the caller to judge.
+pub(crate) fn is_dns_part(part: &str) -> bool {
+    let bytes = part.as_bytes();
+    let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    bytes.first().is_some_and(is_letter)
+        && bytes.last().is_some_and(is_letter)
+        && bytes.iter().all(|byte| is_letter(byte) || *byte == b'-')
 }

@@ -9,7 +9,8 @@
 //! run       IngestionRun + its pipeline -> Run | Rejected
 //! params    a declaration and a text -> a value of its type
 //! schedule  due times of a schedule; the runs of a backfill
-//! labels    labels of the operator's objects, and selectors
+//! window    maintenance windows: when they are open
+//! labels    labels of the operator's objects, and selectors; what may be a label
 //! pod_template  what the user adds to the pods of a component
 //! access    who else may reach the client port of a store
 //! jvm_options  JVM options that the user adds to a store
@@ -42,6 +43,7 @@ pub mod rejected;
 pub mod run;
 pub mod schedule;
 pub mod validate;
+pub mod window;
 
 pub use crd::{IngestionRun, StreamingPipeline};
 pub use pipeline::{Pipeline, Validated};

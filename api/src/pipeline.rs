@@ -11,16 +11,18 @@ use millrace_terms::{
     Bytes, ColumnSettings, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
 };
 
-use crate::crd::{DeletionPolicy, Param, PushService};
-use crate::names::Names;
+use crate::crd::{DeletionPolicy, Param, PushService, UpdatePolicy};
+use crate::names::{Component, Names};
 use crate::pod_template::PodTemplate;
 use crate::rejected::Rejected;
 use crate::schedule::Schedule;
+use crate::window::MaintenanceWindow;
 
 /// What validation hands over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validated {
-    /// The part of the pipeline that can run; `None` when the resource cannot be parsed at all.
+    /// The part of the pipeline that can run; `None` when the resource cannot be parsed. A component whose
+    /// `podTemplate`, `jvmOptions` or `access` is invalid is part of it, and held.
     pub pipeline: Option<Pipeline>,
     /// Every user error. Empty: the spec is valid.
     pub rejected: Vec<Rejected>,
@@ -37,6 +39,10 @@ pub struct Pipeline {
     pub generation: i64,
     /// What deletion does to the volumes.
     pub deletion_policy: DeletionPolicy,
+    /// Which changes restart pods of the stores.
+    pub update_policy: UpdatePolicy,
+    /// When pods of the stores may be restarted. Empty: at any time.
+    pub maintenance_windows: Vec<MaintenanceWindow>,
     /// The ensemble.
     pub zookeeper: ZooKeeper,
     /// The brokers and topics.
@@ -47,6 +53,9 @@ pub struct Pipeline {
     pub producer: Producer,
     /// The processors and queries.
     pub processor: Processor,
+    /// Components whose `podTemplate`, `jvmOptions` or `access` is invalid, each with its first error: their objects
+    /// stay as they are, and are not created. Here, such a component has none of the three.
+    pub held: BTreeMap<Component, Rejected>,
 }
 
 /// What every member of a store has.
@@ -64,6 +73,8 @@ pub struct Member {
     pub jvm_options: Vec<String>,
     /// What the user adds to its pod.
     pub pods: PodTemplate,
+    /// All that the user wrote and that its pod's template follows, as written: an operator's defaults are not in it.
+    pub inputs: serde_json::Value,
 }
 
 /// A volume.
@@ -108,16 +119,10 @@ pub struct Kafka {
     pub access_from: Vec<NetworkPolicyPeer>,
     /// Annotations of the client Service beside the operator's.
     pub service_annotations: BTreeMap<String, String>,
+    /// Bytes that each broker sends, and receives, in a second for replicas that move.
+    pub bytes_per_second: Bytes,
     /// All topics that shall exist, the operator's own included.
     pub topics: Vec<Topic>,
-}
-
-impl Kafka {
-    /// Returns the replication factor of Kafka's own topics, and the default of the user's: 3, or the number of
-    /// brokers where that is less.
-    pub fn default_replication_factor(&self) -> u32 {
-        default_replication_factor(self.replicas)
-    }
 }
 
 /// Returns 3, or the number of members where that is less.
@@ -177,6 +182,8 @@ pub struct Topic {
 /// The nodes, the keyspace and its tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cassandra {
+    /// Version, such as `5.0.9`.
+    pub version: String,
     /// Name of the datacenter.
     pub datacenter: String,
     /// Racks in the order of the resource.

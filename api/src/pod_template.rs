@@ -4,6 +4,8 @@
 //! the rest (docs/decisions/0015-size-of-the-crd.md). What could take the pods' protection away, or what the operator sets
 //! itself, is refused.
 
+mod form;
+mod variables;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use crate::names::Component;
 use crate::open_object;
 use crate::rejected::Rejected;
 
+pub use variables::OWNED_VARIABLES;
 pub use volumes::{owned_mounts, owned_volumes};
 
 /// What the user adds to the pods of a component. Absent fields leave the operator's own.
@@ -93,29 +96,6 @@ pub const fn grace(component: Component) -> i64 {
     }
 }
 
-/// Variables that the operator sets in one component or another.
-pub const OWNED_VARIABLES: [&str; 19] = [
-    "BROKER_HEAP",
-    "BROKER_JVM_OPTIONS",
-    "CASSANDRA_CONF",
-    "CASSANDRA_HEAPDUMP_DIR",
-    "CASSANDRA_LOG_DIR",
-    "DATACENTER",
-    "FIRST_NODE",
-    "HOME",
-    "JMXDISABLE",
-    "LOG_DIR",
-    "MALLOC_ARENA_MAX",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MILLRACE_SABOTAGE",
-    "NODES_HOST",
-    "POD_IP",
-    "RACK",
-    "SERVER_JVMFLAGS",
-    "ZK_SERVER_HEAP",
-    "ZOOCFGDIR",
-];
-
 /// Labels by which workloads and Services find the pods.
 const OWNED_LABELS: [&str; 6] =
     [COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, NAME_LABEL, "controller-revision-hash", "pod-template-hash"];
@@ -131,6 +111,11 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
 pub fn parse(path: &str, component: Component, written: &Value) -> Result<PodTemplate, Vec<Rejected>> {
     let (template, mut rejected) =
         open_object::read::<PodTemplate>(path, written, "a pod").map_err(|error| vec![error])?;
+    // What is misspelt is missing in the form, too.
+    if rejected.is_empty() {
+        rejected.extend(form::refused(path, &template));
+        rejected.extend(variables::refused(path, component, &template.env));
+    }
     rejected.extend(template.owned(path));
     rejected.extend(template.unprotected(path));
     rejected.extend(volumes::refused(path, component, &template.volumes, &template.volume_mounts));
@@ -146,13 +131,12 @@ impl PodTemplate {
         let labels = self.labels.keys().filter(is_owned).map(|key| (format!("labels[{key}]"), key.clone()));
         let annotations = self.annotations.keys().filter(is_prefixed);
         let annotations = annotations.map(|key| (format!("annotations[{key}]"), key.clone()));
-        let env = self.env.iter().enumerate().filter(|(_, variable)| OWNED_VARIABLES.contains(&variable.name.as_str()));
-        let env = env.map(|(index, variable)| (format!("env[{index}].name"), variable.name.clone()));
-        let all = labels.chain(annotations).chain(env);
-        all.map(|(at, key)| {
-            Rejected::new(format!("{path}.{at}"), format!("the operator sets {key} itself; remove it here"))
-        })
-        .collect()
+        labels
+            .chain(annotations)
+            .map(|(at, key)| {
+                Rejected::new(format!("{path}.{at}"), format!("the operator sets {key} itself; remove it here"))
+            })
+            .collect()
     }
 
     /// Returns a grace period that would cut a drain short, or never end.
@@ -226,8 +210,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"nodeSelektor": {}}), "spec.kafka.podTemplate: unknown field `nodeSelektor`")]
-    #[case(json!({"tolerations": "all"}), "spec.kafka.podTemplate: invalid type: string \"all\"")]
+    #[case(json!({"nodeSelektor": {}}), "spec.kafka.podTemplate.nodeSelektor: unknown field `nodeSelektor`")]
+    #[case(json!({"tolerations": "all"}), "spec.kafka.podTemplate.tolerations: invalid type: string \"all\", expected a list")]
+    #[case(json!({"tolerations": [{"key": "a"}, {"tolerationSeconds": "60"}]}), "spec.kafka.podTemplate.tolerations[1].tolerationSeconds: invalid type: string \"60\", expected an integer")]
+    #[case(json!({"labels": {"team.example/size": 3}}), "spec.kafka.podTemplate.labels[team.example/size]: invalid type: integer `3`, expected a text; quote it")]
+    #[case(json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "values": "b"}]}]}}}}), "spec.kafka.podTemplate.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values: invalid type: string \"b\", expected a list")]
     #[case(json!({"tolerations": [{"efect": "NoSchedule"}]}), "spec.kafka.podTemplate.tolerations[0].efect: there is no such field in a pod")]
     #[case(json!({"labels": {"app.kubernetes.io/instance": "x"}}), "spec.kafka.podTemplate.labels[app.kubernetes.io/instance]: the operator sets")]
     #[case(json!({"labels": {"millrace.dev/rack": "x"}}), "spec.kafka.podTemplate.labels[millrace.dev/rack]: the operator sets")]

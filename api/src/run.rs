@@ -6,6 +6,7 @@ use millrace_terms::{Duration, Origin, SourceSettings};
 
 use crate::crd::time::moment_of;
 use crate::crd::{IngestionRun, IngestionRunSpec, Retries, StreamingPipeline};
+use crate::names::Component;
 use crate::params;
 use crate::pipeline::{RunnableSource, SecretKey, Validated};
 use crate::rejected::Rejected;
@@ -128,12 +129,17 @@ fn runnable<'a>(
             "'{name}' is read continuously and has one position, which a run would move; give the source a schedule"
         )));
     }
-    let model = validated.pipeline.as_ref();
-    let found = model.and_then(|model| model.producer.runnable.iter().find(|source| source.settings.name == name));
-    found.ok_or_else(|| {
-        let why = validated.rejected.first().map(ToString::to_string).unwrap_or_default();
+    let refuse = |why: Option<&Rejected>| {
+        let why = why.map(ToString::to_string).unwrap_or_default();
         wrong(format!("pipeline '{pipeline_name}' cannot run '{name}' as it is: {why}"))
-    })
+    };
+    let model = validated.pipeline.as_ref();
+    // The pods of runs are made of the same podTemplate.
+    if let Some(held) = model.and_then(|model| model.held.get(&Component::Producer)) {
+        return Err(refuse(Some(held)));
+    }
+    let found = model.and_then(|model| model.producer.runnable.iter().find(|source| source.settings.name == name));
+    found.ok_or_else(|| refuse(validated.rejected.first()))
 }
 
 fn retry(written: &Retries, parse: &mut impl FnMut(&str, &str) -> Duration) -> Retry {
@@ -171,6 +177,10 @@ mod tests {
     use crate::validate_sources;
 
     fn validated(source: Value, spec: Value) -> Result<Run, Vec<String>> {
+        of_pods(json!({}), source, spec)
+    }
+
+    fn of_pods(template: Value, source: Value, spec: Value) -> Result<Run, Vec<String>> {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/one-of-each.yaml");
         let text = std::fs::read_to_string(sample).expect("the sample is there");
         let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
@@ -178,6 +188,7 @@ mod tests {
         let mut wanted = json!({"name": "orders", "topic": topic, "key": "id", "fields": {"id": "record.id"}});
         wanted.as_object_mut().expect("an object").extend(source.as_object().cloned().unwrap_or_default());
         resource["spec"]["producer"]["sources"] = json!([wanted]);
+        resource["spec"]["producer"]["podTemplate"] = template;
         let pipeline: StreamingPipeline = serde_json::from_value(resource).expect("a pipeline");
         let mut of_run = json!({"pipeline": "users", "source": "orders"});
         of_run.as_object_mut().expect("an object").extend(spec.as_object().cloned().unwrap_or_default());
@@ -236,6 +247,17 @@ mod tests {
             assert!(said.starts_with(expected), "{said}");
         }
         assert!(validated(scheduled, json!({})).expect("files with a schedule can be run").exclusive);
+    }
+
+    #[test]
+    fn no_run_is_made_of_a_pod_template_that_no_pod_can_have() {
+        let source = json!({"generator": {"count": 1}});
+        let wrong =
+            of_pods(json!({"nodeSelektor": {}}), source.clone(), json!({})).expect_err("there is no such field");
+        let says = "spec.source: pipeline 'users' cannot run 'orders' as it is: spec.producer.podTemplate";
+        assert!(wrong.len() == 1 && wrong[0].starts_with(says), "{wrong:?}");
+        // The negative control: one that is valid is in nobody's way.
+        assert!(of_pods(json!({"nodeSelector": {"disk": "ssd"}}), source, json!({})).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Admission has refused what schema and CEL can see. Two things are left: what only a program can judge (does a
 //! field's expression compile, is there a column for it, does a query's SQL), which takes the faulty source or query
 //! out and leaves the rest running; and parsing, which rejects the whole: CQL types, and what admission was bypassed
-//! with.
+//! with. What the user adds to one component (`podTemplate`, `jvmOptions`, `access`) holds that component alone.
 
 mod fields;
 #[cfg(test)]
@@ -11,6 +11,7 @@ mod hostile;
 mod params;
 mod queries;
 mod sources;
+mod syntax;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use millrace_terms::{
     Origin, Problem, RecordSettings, RecordsAre, SourceSettings, SqlQuestion, SqlSettings, StreamColumn, Tombstones,
     UnknownFields,
 };
+use serde::Serialize;
 
 use crate::access;
 use crate::crd::producer::ONE_KIND;
@@ -37,6 +39,7 @@ use crate::pipeline::{
 use crate::pod_template::{self, PodTemplate};
 use crate::quantity::Quantity;
 use crate::rejected::Rejected;
+use crate::window::{self, MaintenanceWindow};
 
 /// A user error, and the source or query that it takes out.
 struct Fault {
@@ -53,10 +56,13 @@ pub fn validate_sources(resource: &StreamingPipeline) -> Validated {
 pub fn validate(resource: &StreamingPipeline, judge: impl FnMut(SqlQuestion) -> Vec<Problem>) -> Validated {
     let mut parse = Parse::default();
     let pipeline = parse.pipeline(resource);
-    if !parse.rejected.is_empty() {
-        return Validated { pipeline: None, rejected: parse.rejected };
+    let Parse { rejected: of_whole, held } = parse;
+    let of_components: Vec<Rejected> = held.values().flatten().cloned().collect();
+    if !of_whole.is_empty() {
+        return Validated { pipeline: None, rejected: [of_whole, of_components].concat() };
     }
-    let mut pipeline = pipeline;
+    let first = |(component, rejected): (Component, Vec<Rejected>)| Some((component, rejected.into_iter().next()?));
+    let mut pipeline = Pipeline { held: held.into_iter().filter_map(first).collect(), ..pipeline };
     let mut of_sources = fields::check(&resource.spec, &pipeline);
     of_sources.extend(params::check(&resource.spec, &mut pipeline));
     let of_queries = queries::check(&pipeline, judge);
@@ -66,8 +72,8 @@ pub fn validate(resource: &StreamingPipeline, judge: impl FnMut(SqlQuestion) -> 
     pipeline.producer.runnable.retain(|source| !sources.contains(&source.settings.name));
     let held = queries::held(&pipeline, &faulty(&of_queries));
     pipeline.processor.queries.retain(|query| !held.contains(&query.name));
-    let rejected = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected).collect();
-    Validated { pipeline: Some(pipeline), rejected }
+    let of_parts = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected);
+    Validated { pipeline: Some(pipeline), rejected: of_components.into_iter().chain(of_parts).collect() }
 }
 
 /// Default CPU and memory of a component, each with the reason.
@@ -91,29 +97,59 @@ const PROCESSOR: Defaults = Defaults { cpu: "50m", memory: 256 * MEBIBYTE };
 /// Upper bound of the window of rows in flight: more than any node wants, since the window follows its answers.
 const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 
+/// Of replicas that move: not half of what a link of 1 Gbit/s carries, so that clients keep the rest.
+const DEFAULT_BYTES_PER_SECOND: Bytes = Bytes(50 * MEBIBYTE);
+
 /// Collects errors while it parses; values after an error are stand-ins that nobody sees.
 #[derive(Default)]
 struct Parse {
     rejected: Vec<Rejected>,
+    /// Errors that hold one component.
+    held: BTreeMap<Component, Vec<Rejected>>,
 }
 
 impl Parse {
     fn pipeline(&mut self, resource: &StreamingPipeline) -> Pipeline {
-        let crd::StreamingPipelineSpec { deletion_policy, zookeeper, kafka, cassandra, producer, processor } =
-            &resource.spec;
+        let crd::StreamingPipelineSpec {
+            deletion_policy,
+            update_policy,
+            maintenance_windows,
+            zookeeper,
+            kafka,
+            cassandra,
+            producer,
+            processor,
+        } = &resource.spec;
         let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
         let processor = self.processor(processor, &names);
+        let mut kafka = self.kafka(kafka, own_topics(producer, &processor, &names));
+        // Brokers have a list of the servers.
+        kafka.member.inputs["zookeeperReplicas"] = zookeeper.replicas.into();
         Pipeline {
             uid: resource.uid().unwrap_or_default(),
             generation: resource.metadata.generation.unwrap_or_default(),
             deletion_policy: *deletion_policy,
+            update_policy: *update_policy,
+            maintenance_windows: self.maintenance_windows(maintenance_windows),
             zookeeper: self.zookeeper(zookeeper),
-            kafka: self.kafka(kafka, own_topics(producer, &processor, &names)),
+            kafka,
             cassandra: self.cassandra(cassandra),
             producer: self.producer(producer, &names),
             processor,
             names,
+            held: BTreeMap::new(),
         }
+    }
+
+    fn maintenance_windows(&mut self, written: &[crd::MaintenanceWindow]) -> Vec<MaintenanceWindow> {
+        let mut windows = Vec::new();
+        for (index, written) in written.iter().enumerate() {
+            match window::parse(&format!("spec.maintenanceWindows[{index}]"), written) {
+                Ok(window) => windows.push(window),
+                Err(rejected) => self.rejected.push(rejected),
+            }
+        }
+        windows
     }
 
     fn zookeeper(&mut self, written: &crd::ZooKeeper) -> ZooKeeper {
@@ -129,6 +165,7 @@ impl Parse {
                 config: config.clone(),
                 jvm_options: self.jvm_options(Component::ZooKeeper, jvm_options),
                 pods: self.pods(Component::ZooKeeper, pod_template.as_ref()),
+                inputs: inputs(written, &["storage"]),
             },
         }
     }
@@ -144,6 +181,7 @@ impl Parse {
             pod_template,
             access,
             service,
+            reassignment,
             jvm_options,
             config,
             topics,
@@ -165,10 +203,21 @@ impl Parse {
                 config: config.clone(),
                 jvm_options: self.jvm_options(Component::Kafka, jvm_options),
                 pods: self.pods(Component::Kafka, pod_template.as_ref()),
+                inputs: inputs(written, &["storage", "topics", "access", "service", "reassignment", "replicas"]),
             },
-            access_from: self.access("spec.kafka.access.from", access.as_ref()),
+            access_from: self.access(Component::Kafka, access.as_ref()),
             service_annotations: service.clone().unwrap_or_default().annotations,
+            bytes_per_second: self.bytes_per_second(reassignment.as_ref()),
             topics,
+        }
+    }
+
+    fn bytes_per_second(&mut self, written: Option<&crd::Reassignment>) -> Bytes {
+        match written {
+            Some(crd::Reassignment { bytes_per_second: Some(amount) }) => {
+                self.bytes("spec.kafka.reassignment.bytesPerSecond", amount)
+            }
+            Some(crd::Reassignment { bytes_per_second: None }) | None => DEFAULT_BYTES_PER_SECOND,
         }
     }
 
@@ -230,8 +279,12 @@ impl Parse {
             None => Factor::Default(default_replication_factor(nodes)),
         };
         let types = self.types(types);
+        let mut inputs = inputs(written, &["storage", "access", "keyspace", "types", "tables"]);
+        // Of the racks, every node knows the first one's name.
+        inputs["racks"] = serde_json::json!(racks.iter().map(|rack| &rack.name).min());
         let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types)).collect();
         Cassandra {
+            version: version.clone(),
             datacenter: datacenter.clone(),
             racks,
             member: Member {
@@ -241,8 +294,9 @@ impl Parse {
                 config: config.clone(),
                 jvm_options: self.jvm_options(Component::Cassandra, jvm_options),
                 pods: self.pods(Component::Cassandra, pod_template.as_ref()),
+                inputs,
             },
-            access_from: self.access("spec.cassandra.access.from", access.as_ref()),
+            access_from: self.access(Component::Cassandra, access.as_ref()),
             keyspace: keyspace.name.clone(),
             replication_factor,
             types,
@@ -441,21 +495,25 @@ impl Parse {
         let Some(written) = written else { return PodTemplate::default() };
         let path = format!("spec.{component}.podTemplate");
         pod_template::parse(&path, component, written).unwrap_or_else(|rejected| {
-            self.rejected.extend(rejected);
+            self.hold(component, rejected);
             PodTemplate::default()
         })
     }
 
     fn jvm_options(&mut self, component: Component, written: &[String]) -> Vec<String> {
         let path = format!("spec.{component}.jvmOptions");
-        self.rejected.extend(jvm_options::refused(&path, component, written));
-        written.to_vec()
+        let rejected = jvm_options::refused(&path, component, written);
+        if rejected.is_empty() {
+            return written.to_vec();
+        }
+        self.hold(component, rejected);
+        Vec::new()
     }
 
-    fn access(&mut self, path: &str, written: Option<&crd::Access>) -> Vec<NetworkPolicyPeer> {
+    fn access(&mut self, component: Component, written: Option<&crd::Access>) -> Vec<NetworkPolicyPeer> {
         let from = written.map(|access| access.from.as_slice()).unwrap_or_default();
-        access::parse(path, from).unwrap_or_else(|rejected| {
-            self.rejected.extend(rejected);
+        access::parse(&format!("spec.{component}.access.from"), from).unwrap_or_else(|rejected| {
+            self.hold(component, rejected);
             Vec::new()
         })
     }
@@ -496,9 +554,23 @@ impl Parse {
         }
     }
 
+    /// Leaves a component as it is, and everything else alone.
+    fn hold(&mut self, component: Component, rejected: Vec<Rejected>) {
+        self.held.entry(component).or_default().extend(rejected);
+    }
+
     fn reject(&mut self, path: impl Into<String>, message: impl fmt::Display) {
         self.rejected.push(Rejected::new(path, message));
     }
+}
+
+/// Returns what the user wrote of a store, but for fields that no template of its pods follows.
+fn inputs(written: &impl Serialize, beside: &[&str]) -> serde_json::Value {
+    let mut inputs = serde_json::to_value(written).expect("resources serialise");
+    if let Some(fields) = inputs.as_object_mut() {
+        fields.retain(|field, _| !beside.contains(&field.as_str()));
+    }
+    inputs
 }
 
 fn query_of(written: &crd::Query) -> Query {
@@ -587,5 +659,54 @@ fn own_topic(name: String, config: &[(&str, &str)], brokers: u32) -> Topic {
         replication_factor: Factor::Default(default_replication_factor(brokers)),
         min_in_sync_replicas: None,
         config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn validated(pointer: &str, value: Value) -> Validated {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/one-of-each.yaml");
+        let text = std::fs::read_to_string(sample).expect("the sample is there");
+        let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
+        let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+        resource.pointer_mut(parent).expect("the component is there")[field] = value;
+        validate_sources(&serde_json::from_value(resource).expect("a pipeline"))
+    }
+
+    #[rstest]
+    #[case("/spec/zookeeper/podTemplate", json!({"env": 1}), Component::ZooKeeper)]
+    #[case("/spec/kafka/podTemplate", json!({"nodeSelektor": {}}), Component::Kafka)]
+    #[case("/spec/kafka/jvmOptions", json!(["-Xmx4g"]), Component::Kafka)]
+    #[case("/spec/kafka/access", json!({"from": [{"namespaceSelector": {}}]}), Component::Kafka)]
+    #[case("/spec/cassandra/access", json!({"from": [{"namespaceSelector": {}}]}), Component::Cassandra)]
+    #[case("/spec/producer/podTemplate", json!({"labels": {"millrace.dev/x": "y"}}), Component::Producer)]
+    #[case("/spec/processor/podTemplate", json!({"securityContext": {"runAsUser": 0}}), Component::Processor)]
+    fn what_is_wrong_with_what_the_user_adds_holds_its_component_alone(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] component: Component,
+    ) {
+        let Validated { pipeline, rejected } = validated(pointer, value);
+        let held = pipeline.expect("the rest can run").held;
+        assert_eq!(held.keys().collect::<Vec<_>>(), [&component]);
+        assert_eq!(held[&component], rejected[0]);
+        let path = pointer[1..].replace('/', ".");
+        assert!(rejected.len() == 1 && rejected[0].path.starts_with(&path), "{rejected:?}");
+    }
+
+    /// The negative controls: what is valid holds nothing, and what cannot be parsed has no pipeline.
+    #[test]
+    fn what_is_valid_holds_nothing_and_what_cannot_be_parsed_stops_all() {
+        let Validated { pipeline, rejected } = validated("/spec/kafka/jvmOptions", json!(["-Xss1m"]));
+        assert!(pipeline.is_some_and(|pipeline| pipeline.held.is_empty()) && rejected.is_empty());
+        let Validated { pipeline, rejected } = validated("/spec/producer/bufferMemory", json!("much"));
+        assert!(pipeline.is_none() && rejected.len() == 1, "{rejected:?}");
     }
 }

@@ -249,8 +249,8 @@ fn the_defaults_are_one_operator_for_the_whole_cluster() {
         ("RoleBinding", 2),
         ("Service", 1),
         ("ServiceAccount", 2),
-        ("ValidatingAdmissionPolicy", 4),
-        ("ValidatingAdmissionPolicyBinding", 4),
+        ("ValidatingAdmissionPolicy", 5),
+        ("ValidatingAdmissionPolicyBinding", 5),
     ]);
     assert_eq!(defaults.kinds(), expected);
     for crd in defaults.all::<CustomResourceDefinition>() {

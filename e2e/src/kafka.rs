@@ -85,7 +85,8 @@ impl KafkaClient {
     /// Returns what Kafka says of itself, the processors' group included.
     pub async fn facts(&mut self) -> Result<KafkaFacts> {
         let group = self.group.clone();
-        self.asking.observe(&group, &[TOPIC.to_owned()]).await.context("cannot ask Kafka")
+        let brokers = self.addresses.len() as u32;
+        self.asking.observe(&group, &[TOPIC.to_owned()], brokers).await.context("cannot ask Kafka")
     }
 
     /// Returns how many records the group has not committed.

@@ -2,6 +2,7 @@
 
 use millrace_api::names::Component;
 use millrace_stores::{cassandra, kafka};
+use serde_json::{Value, json};
 
 /// Something to do. Each can be repeated.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,10 @@ pub enum Act {
     RemoveSet(SetRemoval),
     /// Delete a claim that has never had a volume, so that it can be made anew with another storage class.
     RemoveClaim(ClaimRemoval),
+    /// Let a claim ask for more storage.
+    GrowClaim(ClaimGrowth),
+    /// Delete a StatefulSet and leave its pods and claims, so that it is made anew with the size that its claims have.
+    RemakeSet(SetRemoval),
 }
 
 /// A StatefulSet to remove.
@@ -38,6 +43,24 @@ pub struct ClaimRemoval {
     pub resource_version: String,
 }
 
+/// A claim to grow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClaimGrowth {
+    /// Name.
+    pub name: String,
+    /// Version as observed: a precondition of the change.
+    pub resource_version: String,
+    /// Amount of storage that it asks for now.
+    pub from: String,
+    /// Amount of storage that it is to ask for.
+    pub to: String,
+}
+
+/// Returns the change of a claim that makes it ask for an amount of storage.
+pub fn asking_for(size: &str) -> Value {
+    json!({"spec": {"resources": {"requests": {"storage": size}}}})
+}
+
 /// A pod to restart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Restart {
@@ -49,6 +72,8 @@ pub struct Restart {
     pub component: Component,
     /// Why.
     pub reason: String,
+    /// Whether the pod cannot run as it is, so that its restart takes nothing away.
+    pub is_repair: bool,
 }
 
 impl Act {
@@ -59,11 +84,29 @@ impl Act {
             Self::Cassandra(change) => change.describe(),
             Self::RestartPod(restart) => format!("restart pod '{}': {}", restart.pod, restart.reason),
             Self::RemoveSet(set) => {
-                format!("remove StatefulSet '{}', whose claims have no volume yet: the storage class changed", set.name)
+                format!("remove StatefulSet '{}', whose claims have no volume yet: its storage changed", set.name)
             }
             Self::RemoveClaim(claim) => {
-                format!("remove claim '{}', which never had a volume: the storage class changed", claim.name)
+                format!("remove claim '{}', which never had a volume: its storage changed", claim.name)
             }
+            Self::GrowClaim(ClaimGrowth { name, from, to, .. }) => format!("grow claim '{name}' from {from} to {to}"),
+            Self::RemakeSet(set) => {
+                format!("make StatefulSet '{}' anew for the new size of its claims; its pods keep running", set.name)
+            }
+        }
+    }
+
+    /// Returns whether it takes away a member that serves. It then waits for maintenance windows and for people.
+    pub fn is_disruptive(&self) -> bool {
+        match self {
+            Self::RestartPod(restart) => !restart.is_repair,
+            // What is removed has never held data, or lets its pods and claims be.
+            Self::Kafka(_)
+            | Self::Cassandra(_)
+            | Self::RemoveSet(_)
+            | Self::RemoveClaim(_)
+            | Self::GrowClaim(_)
+            | Self::RemakeSet(_) => false,
         }
     }
 
@@ -74,6 +117,7 @@ impl Act {
             Self::Cassandra(_) => "SchemaApplied",
             Self::RestartPod(_) => "RestartingPod",
             Self::RemoveSet(_) | Self::RemoveClaim(_) => "StorageClassChanged",
+            Self::GrowClaim(_) | Self::RemakeSet(_) => "GrowingVolumes",
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu, ensure};
 
-use crate::act::{Act, ClaimRemoval, Restart, SetRemoval};
+use crate::act::{Act, ClaimGrowth, ClaimRemoval, Restart, SetRemoval, asking_for};
 use crate::context::Context;
 use crate::difference::differences;
 use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL};
@@ -46,6 +46,8 @@ pub enum Apply {
     DeletePod { pod: String, source: Write },
     #[snafu(display("cannot {act}; by hand: {command}"))]
     Remove { act: String, command: String, source: Write },
+    #[snafu(display("cannot {act}"))]
+    Grow { act: String, source: Write },
     #[snafu(display("another operator may lead by now; the rest of the plan is left to it"))]
     KeepLeadership,
 }
@@ -54,7 +56,9 @@ impl Apply {
     /// Returns whether the API server refused the object as such, so that only a changed spec can help.
     pub fn is_rejected(&self) -> bool {
         match self {
-            Self::ApplyObject { source, .. } => matches!(source.code(), Some(400 | 403 | 422)),
+            Self::ApplyObject { source, .. } | Self::Grow { source, .. } => {
+                matches!(source.code(), Some(400 | 403 | 422))
+            }
             // The right comes with a policy of the chart, and may be missing.
             Self::Remove { source, .. } => source.code() == Some(403),
             Self::RefuseForeign { .. } => true,
@@ -270,7 +274,7 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
             let pods = Writer::of::<Pod>(ctx, pipeline.names.namespace());
             pods.delete(pod, uid, None).await.with_context(|_| DeletePodSnafu { pod })
         }
-        Act::RemoveSet(SetRemoval { name, uid }) => {
+        Act::RemoveSet(SetRemoval { name, uid }) | Act::RemakeSet(SetRemoval { name, uid }) => {
             let sets = Writer::of::<StatefulSet>(ctx, pipeline.names.namespace());
             // Nothing that it holds goes with it, whatever its own policy says of its claims.
             let removed = sets.delete(name, uid, Some(PropagationPolicy::Orphan)).await;
@@ -284,5 +288,19 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
             let command = format!("kubectl delete pvc -n {} {name}", pipeline.names.namespace());
             removed.with_context(|_| RemoveSnafu { act: act.describe(), command })
         }
+        Act::GrowClaim(growth) => grow(ctx, pipeline, growth).await.with_context(|_| GrowSnafu { act: act.describe() }),
+    }
+}
+
+/// Lets a claim ask for more, if it is as it was read: one that has changed since is decided upon anew.
+async fn grow(ctx: &Context, pipeline: &Pipeline, growth: &ClaimGrowth) -> Result<(), Write> {
+    let ClaimGrowth { name, resource_version, to, .. } = growth;
+    let claims = Writer::of::<PersistentVolumeClaim>(ctx, pipeline.names.namespace());
+    let ours = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let mut change = asking_for(to);
+    change["metadata"] = json!({"resourceVersion": resource_version});
+    match claims.patch(name, &ours, &Patch::Merge(change)).await {
+        Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
 }

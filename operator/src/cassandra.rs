@@ -1,6 +1,10 @@
-//! The room of Cassandra: its objects, its ring, what changes its schema, and its link.
+//! The room of Cassandra: its objects, its ring and the nodes in it, what changes its schema, its repairs, and its link.
 
 pub mod changes;
+pub mod leaving;
 pub mod link;
+pub mod memory;
+pub mod nodes;
 pub mod objects;
+pub mod repair;
 pub mod ring;

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 
@@ -20,8 +20,16 @@ use crate::observed::{Observed, Warning};
 const RECENT: TimeDelta = TimeDelta::minutes(20);
 /// How long a pod may be on its way before its probes' failures count as news.
 const START: TimeDelta = TimeDelta::minutes(5);
-/// What programs print below their last words: how to learn more.
-const ASIDES: [&str; 2] = ["For more information, try ", "note: run with `RUST_BACKTRACE="];
+/// What programs print below their last words: how to learn more, or, as the JVM does, that this was the end.
+const ASIDES: [&str; 7] = [
+    "For more information, try ",
+    "note: run with `RUST_BACKTRACE=",
+    "Did you mean '",
+    "Error: Could not create the Java Virtual Machine",
+    "Error: A fatal exception has occurred",
+    "Error occurred during initialization of VM",
+    "agent library failed Agent_OnLoad",
+];
 /// Most of a process's last words that a message repeats.
 const MAX_WORDS: usize = 300;
 
@@ -57,7 +65,7 @@ impl Look<'_> {
         if there >= wanted {
             return None;
         }
-        let failed = self.warning("StatefulSet", &set.name_any(), &["FailedCreate", "FailedUpdate"])?;
+        let failed = self.warning(About::of("StatefulSet", set), &["FailedCreate", "FailedUpdate"])?;
         // Such as `create Pod users-kafka-0 in StatefulSet users-kafka failed error: pods "users-kafka-0" is forbidden`.
         let said = failed.message.split_once("failed error: ").map_or(failed.message.as_str(), |(_, said)| said);
         Some(format!("StatefulSet '{}' cannot create its pods: {}", set.name_any(), line(said)))
@@ -70,7 +78,7 @@ impl Look<'_> {
             .containers(pod, status)
             .or_else(|| evicted(status))
             .or_else(|| self.unschedulable(pod, status))
-            .or_else(|| self.volumes(&name, status))
+            .or_else(|| self.volumes(pod, status))
             .or_else(|| self.not_ready(pod, status))?;
         Some(format!("pod '{name}' {told}"))
     }
@@ -104,7 +112,7 @@ impl Look<'_> {
         match reason {
             "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
                 // The back-off only says that there is one.
-                let failed = self.warning("Pod", &pod.name_any(), &["Failed"]).map(|failed| failed.message.as_str());
+                let failed = self.warning(About::of("Pod", pod), &["Failed"]).map(|failed| failed.message.as_str());
                 let failed = failed.filter(|message| message.contains("pull"));
                 let words = failed.or(waiting.message.as_deref()).map(line).unwrap_or_default();
                 format!("cannot pull image '{}' ({reason}): {words}", container.image)
@@ -155,7 +163,10 @@ impl Look<'_> {
         let claims = claims.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()));
         let unbound = claims.into_iter().find_map(|claim| {
             let reasons = ["ProvisioningFailed", "FailedBinding", "ClaimLost", "VolumeMismatch"];
-            Some((claim, self.warning("PersistentVolumeClaim", claim, &reasons)?))
+            let known = self.observed.children.volumes.as_ref().and_then(|claims| claims.get(claim));
+            let uid = known.map(|known| known.uid.as_str());
+            let about = About { kind: "PersistentVolumeClaim", name: claim, uid };
+            Some((claim, self.warning(about, &reasons)?))
         });
         let reason = scheduled.reason.as_deref().unwrap_or("Unschedulable");
         Some(match unbound {
@@ -167,7 +178,7 @@ impl Look<'_> {
     }
 
     /// Returns why a pod that has its node is not started.
-    fn volumes(&self, pod: &str, status: &PodStatus) -> Option<String> {
+    fn volumes(&self, pod: &Pod, status: &PodStatus) -> Option<String> {
         let containers = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
         let mut states = containers.filter_map(|container| container.state.as_ref());
         let is_starting = |waiting: Option<&ContainerStateWaiting>| {
@@ -177,7 +188,7 @@ impl Look<'_> {
             return None;
         }
         let reasons = ["FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"];
-        let warning = self.warning("Pod", pod, &reasons)?;
+        let warning = self.warning(About::of("Pod", pod), &reasons)?;
         Some(format!("cannot be started ({}): {}", warning.reason, line(&warning.message)))
     }
 
@@ -186,26 +197,46 @@ impl Look<'_> {
         if is_ready(pod) || status.phase.as_deref() != Some("Running") {
             return None;
         }
-        let name = pod.name_any();
-        if let Some(warning) = self.warning("Pod", &name, &["NodeNotReady"]) {
+        if let Some(warning) = self.warning(About::of("Pod", pod), &["NodeNotReady"]) {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
             return Some(format!("is on node '{node}', which does not answer ({})", warning.reason));
         }
         let started = status.start_time.as_ref().and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0))?;
-        let probe = self.warning("Pod", &name, &["Unhealthy", "ProbeWarning"])?;
+        let probe = self.warning(About::of("Pod", pod), &["Unhealthy", "ProbeWarning"])?;
         (started + START < self.observed.now).then(|| format!("is not ready: {}", line(&probe.message)))
     }
 
-    /// Returns the newest recent warning about an object, of one of these reasons.
-    fn warning(&self, kind: &str, name: &str, reasons: &[&str]) -> Option<&Warning> {
+    /// Returns the newest recent warning about an object, of one of these reasons. Those about an earlier object of its
+    /// name, such as a pod before its restart, are none.
+    fn warning(&self, about: About<'_>, reasons: &[&str]) -> Option<&Warning> {
         let now: DateTime<Utc> = self.observed.now;
         let mut warnings: Vec<&Warning> = self.observed.children.warnings.iter().collect();
         warnings.retain(|warning| {
-            (warning.kind.as_str(), warning.name.as_str()) == (kind, name)
-                && reasons.contains(&warning.reason.as_str())
-                && now - warning.last < RECENT
+            about.is_in(warning) && reasons.contains(&warning.reason.as_str()) && now - warning.last < RECENT
         });
         warnings.into_iter().max_by_key(|warning| warning.last)
+    }
+}
+
+/// An object that warnings may be about.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    kind: &'static str,
+    name: &'a str,
+    /// Absent: it is not known.
+    uid: Option<&'a str>,
+}
+
+impl<'a> About<'a> {
+    fn of(kind: &'static str, object: &'a impl Resource) -> Self {
+        let metadata = object.meta();
+        Self { kind, name: metadata.name.as_deref().unwrap_or_default(), uid: metadata.uid.as_deref() }
+    }
+
+    /// Returns whether a warning is about it. An object of the same name that is another has another UID.
+    fn is_in(self, warning: &Warning) -> bool {
+        let is_another = self.uid.zip(warning.uid.as_deref()).is_some_and(|(known, told)| known != told);
+        (warning.kind.as_str(), warning.name.as_str()) == (self.kind, self.name) && !is_another
     }
 }
 
@@ -245,8 +276,10 @@ fn last_words(ended: &ContainerStateTerminated) -> String {
 
 /// Returns the last line of a termination message, which is the end of the process's log where it wrote none.
 pub fn last_line(ended: &ContainerStateTerminated) -> Option<&str> {
-    let mut lines = ended.message.as_deref()?.lines().map(str::trim);
-    lines.rfind(|line| !line.is_empty() && !ASIDES.iter().any(|aside| line.starts_with(aside)))
+    let text = ended.message.as_deref()?;
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_aside = |line: &&str| ASIDES.iter().any(|aside| line.starts_with(aside));
+    lines().rfind(|line| !is_aside(line)).or_else(|| lines().next_back())
 }
 
 /// Returns a message as one line.

@@ -15,13 +15,29 @@ use crate::{cassandra, kafka, kept, workers, zookeeper};
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Vec<LinkState> {
     let fitting = |component, link: LinkState| match kept::misfit(pipeline, observed, component) {
         Some(message) => LinkState::unmet(link.link, Reason::VolumesDiffer, message),
-        None => link,
+        None => waits_for_spec(pipeline, observed, component, link),
     };
     let zookeeper = fitting(Component::ZooKeeper, zookeeper::link::zookeeper(pipeline, observed));
     let kafka = fitting(Component::Kafka, kafka::link::kafka(pipeline, observed, zookeeper.met));
     let topics = kafka::link::topics(pipeline, observed, kafka.met);
     let cassandra = fitting(Component::Cassandra, cassandra::link::cassandra(pipeline, observed));
     let processor = workers::link::processor(pipeline, observed, &topics, &cassandra);
+    let processor = waits_for_spec(pipeline, observed, Component::Processor, processor);
     let producer = workers::link::producer(pipeline, observed, processor.met);
+    let producer = waits_for_spec(pipeline, observed, Component::Producer, producer);
     vec![zookeeper, kafka, topics, cassandra, processor, producer]
+}
+
+/// Says of a component that is held and was never created what it waits for; one that runs is judged like any other.
+fn waits_for_spec(pipeline: &Pipeline, observed: &Observed, component: Component, link: LinkState) -> LinkState {
+    let children = &observed.children;
+    let is_there = children.of_component(&children.stateful_sets, component).next().is_some()
+        || children.of_component(&children.deployments, component).next().is_some();
+    match pipeline.held.get(&component).filter(|_| !is_there && !link.met) {
+        Some(rejected) => {
+            let message = format!("{component} is not created until the spec is corrected: {rejected}");
+            LinkState::unmet(link.link, Reason::SpecInvalid, message)
+        }
+        None => link,
+    }
 }

@@ -132,7 +132,8 @@ async fn walk(
     rejected: &[Rejected],
     observed: &Observed,
 ) -> Result<Passed, Reconcile> {
-    let plan = plan_pass(ctx, resource, pipeline, observed);
+    // Thousands of partitions take a while to place; other passes, and the Lease, go on.
+    let plan = tokio::task::block_in_place(|| plan_pass(ctx, resource, pipeline, observed));
     let (applied, error) = match is_paused(resource) {
         true => (Applied::default(), None),
         false => apply(ctx, pipeline, observed, &plan).await,
@@ -158,10 +159,17 @@ async fn walk(
     ctx.telemetry.pipeline_judged(&pipeline.names, is_ready);
     let wait = match ended {
         Ended::Rejected => REJECTED,
-        Ended::Done if chain_met && plan.is_empty() => READY,
+        Ended::Done if chain_met && plan.is_empty() && !plan.is_under_way() => READY,
         Ended::Done | Ended::Failed | Ended::Gone => ON_ITS_WAY,
     };
+    let wait = wait.min(until_it_opens(&plan, observed).unwrap_or(wait));
     Ok(Passed { ended, wait: Some(wait) })
+}
+
+/// Returns how long it is until what waits for a time may be done. `None`: nothing does.
+fn until_it_opens(plan: &Plan, observed: &Observed) -> Option<Duration> {
+    let until = plan.waiting.iter().filter_map(|waiting| waiting.cause.until).min()?;
+    (until - observed.now).to_std().ok()
 }
 
 /// The pure middle of the road.

@@ -8,6 +8,8 @@ use millrace_api::Pipeline;
 use millrace_api::crd::status::StreamingPipelineStatus;
 use millrace_api::names::Component;
 
+use crate::cassandra::nodes;
+use crate::cassandra::repair::is_switched_on;
 use crate::cassandra::ring::replication_factor;
 use crate::objects::scope::{Administration, Inputs, Replicas, Scope, owned_metadata};
 use crate::objects::{Objects, network};
@@ -29,6 +31,8 @@ pub fn inputs(
         write_timestamp_bases: bases.collect(),
         replication_factor: replication_factor(pipeline, observed, status)
             .unwrap_or_else(|| pipeline.cassandra.replication_factor.of_new()),
+        has_repair_scheduler: is_switched_on(pipeline, observed, status),
+        nodes: nodes::file(pipeline, observed),
         administration,
     }
 }

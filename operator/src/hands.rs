@@ -76,7 +76,7 @@ async fn ask(pipeline: &Pipeline, children: &Children) -> Stores {
     let mut kafka = Kafka::new(&brokers);
     let (zookeeper, kafka, cassandra, sources) = tokio::join!(
         zookeeper::observe(&servers),
-        kafka.observe(&group, &topics),
+        kafka.observe(&group, &topics, pipeline.kafka.replicas),
         cassandra::observe(&nodes, &pipeline.cassandra.keyspace),
         sources(children)
     );

@@ -113,7 +113,7 @@ pub fn has_lost_records(before: &TopicStatus, now: &TopicFacts, position: Option
 }
 
 /// Returns whether the brokers list the topics that there are. One that has just started knows of none for a moment.
-fn lists_topics(pipeline: &Pipeline, kafka: &KafkaFacts) -> bool {
+pub fn lists_topics(pipeline: &Pipeline, kafka: &KafkaFacts) -> bool {
     kafka.has_brokers(pipeline.kafka.replicas) && (kafka.offsets_topic.is_some() || !kafka.topics.is_empty())
 }
 

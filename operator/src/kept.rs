@@ -15,7 +15,7 @@ use crate::observed::{Claim, Observed};
 /// Returns what is wrong with the kept volumes of a store, and what to do; `None`: nothing is, or the store has begun.
 pub fn misfit(pipeline: &Pipeline, observed: &Observed, component: Component) -> Option<String> {
     let sets = sets(pipeline, component)?;
-    let has_set = |set: &Set<'_>| observed.children.stateful_sets.contains_key(&set.name);
+    let has_set = |set: &Set<'_>| observed.children.has_begun(&set.name);
     let has_begun = sets.iter().any(has_set);
     let is_kept = |claim: &Claim| claim.component.as_deref() == Some(component.as_str()) && !claim.is_unbound;
     let kept = observed.children.volumes.iter().flatten().filter(|(_, claim)| is_kept(claim));
@@ -94,8 +94,9 @@ impl Kept<'_> {
         let (size, wanted) = (self.claim.size.as_deref()?, &set.storage.size);
         let is_small = size.parse::<Quantity>().ok()? < wanted.parse::<Quantity>().ok()?;
         let field = set.field;
-        let problem =
-            format!("has {size}, and {field}.storage.size asks for {wanted}: create the pipeline with {size}");
+        let problem = format!(
+            "has {size}, and {field}.storage.size asks for {wanted}: set that to {size}, and let it grow once the store runs"
+        );
         is_small.then(|| self.say(&problem))
     }
 

@@ -5,25 +5,33 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures::try_join;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::{
+    Event, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimStatus,
+};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::names::Names;
+use millrace_api::names::{Component, Names};
+use millrace_api::quantity::Quantity;
 use millrace_api::{Pipeline, StreamingPipeline};
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu};
 
+use crate::act::asking_for;
 use crate::answer::AskApi;
 use crate::context::Context;
 use crate::labels::{COMPONENT_LABEL, INSTANCE_LABEL, PIPELINE_LABEL, RACK_LABEL, STORE_CLAIMS, instance_selector};
-use crate::observed::{Children, Claim, Observed, Remembered, Warning};
+use crate::observed::{Children, Claim, Growth, Observed, Remembered, Warning};
 use crate::readiness;
+use crate::write::FIELD_MANAGER;
 
 /// Most warnings of a namespace that are looked through.
 const MAX_WARNINGS: u32 = 500;
 
 /// Annotation that Kubernetes puts on a claim when it has bound it, and never takes off.
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+
+/// Condition of a claim whose volume has grown, and whose file system has not.
+const FILE_SYSTEM_PENDING: &str = "FileSystemResizePending";
 
 /// Why the world could not be read.
 #[derive(Debug, Snafu)]
@@ -71,6 +79,7 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     if !readiness::is_complete(&children) {
         children.warnings = warnings(ctx, names).await;
     }
+    ask_for_growth(ctx, pipeline, &mut children).await;
     let stores = ctx.hands.ask(pipeline, &children).await;
     let remembered = Remembered::of(resource);
     Ok(Observed { now: Utc::now(), remembered, children, stores, writes: ctx.ledger.of(names) })
@@ -112,7 +121,72 @@ fn facts(claim: PersistentVolumeClaim) -> Claim {
         class: spec.storage_class_name,
         is_unbound: is_pending && !is_bound,
         is_leaving: claim.metadata.deletion_timestamp.is_some(),
+        is_owned: claim.owner_references().iter().any(|owner| owner.kind == "StatefulSet"),
+        growth: growth(claim.status.unwrap_or_default()),
     }
+}
+
+/// Returns what a claim says of its own growth. Whether it may grow is asked for where it is to.
+fn growth(status: PersistentVolumeClaimStatus) -> Growth {
+    let conditions = status.conditions.unwrap_or_default();
+    let mut under_way = conditions.iter().filter(|condition| condition.status == "True");
+    let pending = under_way.clone().find(|condition| condition.type_ == FILE_SYSTEM_PENDING);
+    let since = pending.and_then(|pending| pending.last_transition_time.as_ref());
+    let said = |condition: &PersistentVolumeClaimCondition| match condition.message.as_deref() {
+        None | Some("") => condition.type_.clone(),
+        Some(message) => format!("{}, {message}", condition.type_),
+    };
+    Growth {
+        capacity: status.capacity.and_then(|capacity| Some(capacity.get("storage")?.0.clone())),
+        waits: under_way.next().map(said),
+        file_system_since: since.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0)),
+        answer: None,
+    }
+}
+
+/// Asks the API server, by dry run, whether the claims that are to grow next may. Their StorageClass decides, and quotas and
+/// policies: the answer has them all, and no right to read any is needed.
+async fn ask_for_growth(ctx: &Context, pipeline: &Pipeline, children: &mut Children) {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), pipeline.names.namespace());
+    let dry_run =
+        PatchParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    for (name, size) in next_to_grow(pipeline, children) {
+        let answer = match api.patch(&name, &dry_run, &Patch::Merge(asking_for(&size))).await {
+            Ok(_) => Some(Ok(())),
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                Some(Err(AskApi::from(kube::Error::Api(status)).to_string()))
+            }
+            Err(error) => {
+                tracing::debug!(claim = name, error = %AskApi::from(error), "cannot ask whether a claim may grow");
+                None
+            }
+        };
+        if let Some(claim) = children.volumes.as_mut().and_then(|volumes| volumes.get_mut(&name)) {
+            claim.growth.answer = answer;
+        }
+    }
+}
+
+/// Returns the claims that are to grow next, one of each StatefulSet, and how large they are to be. Only one with a volume
+/// can grow, and none does while another still has less than it asked for.
+fn next_to_grow(pipeline: &Pipeline, children: &Children) -> Vec<(String, String)> {
+    let stores = [
+        (Component::ZooKeeper, &pipeline.zookeeper.member.storage.size),
+        (Component::Kafka, &pipeline.kafka.member.storage.size),
+        (Component::Cassandra, &pipeline.cassandra.member.storage.size),
+    ];
+    let mut next = Vec::new();
+    for (component, size) in stores {
+        let Ok(wanted) = size.parse::<Quantity>() else { continue };
+        for stateful_set in children.of_component(&children.stateful_sets, component) {
+            if children.claims_of(stateful_set).iter().any(|(_, claim)| claim.shortfall().is_some()) {
+                continue;
+            }
+            let claim = children.next_to_grow(stateful_set, wanted).filter(|(_, claim)| !claim.is_unbound);
+            next.extend(claim.map(|(name, _)| (name.to_owned(), size.clone())));
+        }
+    }
+    next
 }
 
 /// Reads the warnings about objects that are called after the pipeline. They only explain, so that a pass goes on without
@@ -149,6 +223,7 @@ fn warning_of(event: Event) -> Option<Warning> {
     Some(Warning {
         kind: event.involved_object.kind?,
         name: event.involved_object.name?,
+        uid: event.involved_object.uid,
         reason: event.reason?,
         message: event.message?,
         last: DateTime::from_timestamp(last.as_second(), 0)?,

@@ -14,8 +14,9 @@ use millrace_api::crd::status::{StreamingPipelineStatus, TableStatus, TopicStatu
 use millrace_api::names::Component;
 use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
+use millrace_api::quantity::Quantity;
 
-use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses};
+use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses, approved_plan, holds_disruptions};
 use crate::ledger::Writes;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
@@ -45,12 +46,21 @@ pub struct Remembered {
     pub status: StreamingPipelineStatus,
     /// Ids of the losses that people accept.
     pub accepted: BTreeSet<String>,
+    /// Whether people hold what disturbs a store.
+    pub holds_disruptions: bool,
+    /// Hash of the plan that people approve.
+    pub approved_plan: Option<String>,
 }
 
 impl Remembered {
     /// Reads what a resource says of earlier passes.
     pub fn of(resource: &StreamingPipeline) -> Self {
-        Self { status: resource.status.clone().unwrap_or_default(), accepted: accepted_losses(resource) }
+        Self {
+            status: resource.status.clone().unwrap_or_default(),
+            accepted: accepted_losses(resource),
+            holds_disruptions: holds_disruptions(resource),
+            approved_plan: approved_plan(resource),
+        }
     }
 
     /// Returns the tables as they were.
@@ -110,6 +120,39 @@ pub struct Claim {
     pub is_unbound: bool,
     /// Whether it is being deleted.
     pub is_leaving: bool,
+    /// Whether it belongs to a StatefulSet, and goes with it.
+    pub is_owned: bool,
+    /// How its growth stands.
+    pub growth: Growth,
+}
+
+/// How the growth of a claim stands.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Growth {
+    /// Amount of storage that the claim has. Absent: none yet.
+    pub capacity: Option<String>,
+    /// What Kubernetes says of a growth that is under way. Absent: nothing.
+    pub waits: Option<String>,
+    /// Since when only the file system is left to grow, which some drivers let it do at the start of a pod. Absent: it is
+    /// not awaited.
+    pub file_system_since: Option<DateTime<Utc>>,
+    /// Whether the API server would take the size that the pipeline asks for, or what it says instead. Absent: it was not
+    /// asked.
+    pub answer: Option<Result<(), String>>,
+}
+
+impl Claim {
+    /// Returns what a claim that has grown on paper has so far, and what it waits for. `None`: it has all that it asks for.
+    pub fn shortfall(&self) -> Option<String> {
+        let (size, capacity) = (self.size.as_deref()?, self.growth.capacity.as_deref()?);
+        let is_short = capacity.parse::<Quantity>().ok()? < size.parse::<Quantity>().ok()?;
+        let waits = self.growth.waits.as_deref().unwrap_or("Kubernetes has yet to begin");
+        is_short.then(|| format!("has {capacity} of {size}: {waits}"))
+    }
+
+    fn is_smaller_than(&self, wanted: Quantity) -> bool {
+        self.size.as_ref().and_then(|size| size.parse().ok()).is_some_and(|size: Quantity| size < wanted)
+    }
 }
 
 /// A warning that Kubernetes gave about an object of the pipeline.
@@ -119,6 +162,8 @@ pub struct Warning {
     pub kind: String,
     /// Its name.
     pub name: String,
+    /// Its UID. Absent: the warning does not tell, and is about whatever has the name.
+    pub uid: Option<String>,
     /// What happened, in one word.
     pub reason: String,
     /// What happened, in a sentence.
@@ -138,6 +183,47 @@ impl Children {
 }
 
 impl Children {
+    /// Returns the claims of a StatefulSet's members, in the order of their ordinals.
+    pub fn claims_of(&self, stateful_set: &StatefulSet) -> Vec<(&str, &Claim)> {
+        let prefix = format!("data-{}-", stateful_set.name_any());
+        let members = stateful_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0).unsigned_abs();
+        let numbered = self.volumes.iter().flatten().filter_map(|(name, claim)| {
+            let ordinal: u32 = name.strip_prefix(prefix.as_str())?.parse().ok()?;
+            (ordinal < members).then_some((ordinal, name.as_str(), claim))
+        });
+        let mut numbered: Vec<(u32, &str, &Claim)> = numbered.collect();
+        numbered.sort_by_key(|(ordinal, ..)| *ordinal);
+        numbered.into_iter().map(|(_, name, claim)| (name, claim)).collect()
+    }
+
+    /// Returns the first claim of a StatefulSet's members that is smaller than wanted. `None`: none is, as far as is known.
+    pub fn next_to_grow(&self, stateful_set: &StatefulSet, wanted: Quantity) -> Option<(&str, &Claim)> {
+        self.claims_of(stateful_set).into_iter().find(|(_, claim)| claim.is_smaller_than(wanted))
+    }
+
+    /// Returns whether a StatefulSet has begun: it is there, or its pods are, because it is being made anew.
+    pub fn has_begun(&self, stateful_set: &str) -> bool {
+        self.stateful_sets.contains_key(stateful_set) || self.released(stateful_set).next().is_some()
+    }
+
+    /// Returns how many members a StatefulSet was given. Of one that is being made anew its pods tell: with fewer members
+    /// than before it would delete those that are too many.
+    pub fn given(&self, stateful_set: &str) -> u32 {
+        match self.stateful_sets.get(stateful_set) {
+            Some(found) => found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0).unsigned_abs(),
+            None => self.released(stateful_set).filter_map(|pod| Some(ordinal(pod)? + 1)).max().unwrap_or(0),
+        }
+    }
+
+    /// Returns the pods that a StatefulSet has left behind for the next one of its name. Those of one that was deleted with
+    /// its pods still have it for an owner, and are on their way out.
+    fn released(&self, stateful_set: &str) -> impl Iterator<Item = &Pod> {
+        self.pods.values().filter(move |pod| {
+            let is_free = pod.owner_references().is_empty() && pod.metadata.deletion_timestamp.is_none();
+            is_free && pod.name_any().rsplit_once('-').is_some_and(|(set, _)| set == stateful_set)
+        })
+    }
+
     /// Returns the objects of a component among those of a kind.
     pub fn of_component<'a, K: Resource>(
         &self,

@@ -1,16 +1,18 @@
 //! `Desired` + `Observed` → `Plan`: what to apply, what to hold back and why, what to do to the stores. Pure.
 //!
 //! Ordering and safety live only here. Objects that are already as desired are left alone, so planning the plan's own
-//! result gives an empty plan. A hold delays the creation of a workload, never its update, but for one: producers get
-//! new settings only when the processors have theirs, since a new field is a dead letter to a processor that does not
-//! know its column.
+//! result gives an empty plan. What disturbs a store waits for the stores, and for the people who hold it. A hold delays
+//! the creation of a workload, never its update, but for one: producers get new settings only when the processors have
+//! theirs, since a new field is a dead letter to a processor that does not know its column. A component
+//! whose spec is invalid is left as it is with all its objects.
 
 pub mod disruption;
 pub mod drift;
+pub mod growth;
 pub mod roll;
 pub mod storage;
-
-use std::collections::BTreeMap;
+pub mod template;
+pub mod waiting;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Resource, ResourceExt};
@@ -21,12 +23,16 @@ use crate::act::Act;
 use crate::chain::judge;
 use crate::desire::Desired;
 use crate::intact::Intact;
+use crate::kafka::reassignment::{self, Reassignment};
 use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState, Reason};
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::{cassandra, intact, kafka, readiness};
 use drift::{Changed, Drift, drift};
+use roll::Next;
+use template::{Approval, Kept};
+use waiting::{Waiting, held_by_people};
 
 /// What one reconcile will do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +45,12 @@ pub struct Plan {
     pub acts: Vec<Act>,
     /// Pods of the stores whose template is outdated; they are restarted one by one, when it is safe.
     pub outdated: usize,
+    /// What could be done to the stores and waits.
+    pub waiting: Vec<Waiting>,
+    /// StatefulSets of the stores that keep their template for now.
+    pub kept: Vec<Kept>,
+    /// The templates that the stores' pods shall have, and whether people approve them.
+    pub approval: Approval,
     /// Every link of the readiness chain, in order.
     pub links: Vec<LinkState>,
     /// Whether all data is there that was there.
@@ -51,8 +63,12 @@ pub struct Plan {
     pub set_back: Vec<Changed>,
     /// What others keep changing of our objects, or the API server keeps otherwise: it is left alone and reported.
     pub contested: Vec<Changed>,
+    /// Partitions that move between brokers.
+    pub reassignment: Reassignment,
     /// What the resource asks for and cannot be, as things stand; the rest goes ahead.
     pub refused: Vec<Rejected>,
+    /// What volumes that grow wait for, in sentences.
+    pub growing: Vec<String>,
 }
 
 impl Plan {
@@ -61,9 +77,20 @@ impl Plan {
         self.apply.is_empty() && self.acts.is_empty()
     }
 
+    /// Returns whether volumes grow or partitions move, which goes on without a step of ours. What people hold does not.
+    pub fn is_under_way(&self) -> bool {
+        let moves = self.reassignment.has_begun || self.reassignment.is_wanted && self.held_by_people().is_none();
+        moves || !self.growing.is_empty() && self.kept.is_empty()
+    }
+
     /// Returns how many objects and acts there are to change.
     pub fn changes(&self) -> usize {
         self.apply.len() + self.acts.len()
+    }
+
+    /// Returns what people or a time hold, whatever the stores say.
+    pub fn held_by_people(&self) -> Option<&Waiting> {
+        self.waiting.iter().find(|waiting| waiting.cause.hold.is_some())
     }
 
     /// Returns the first unmet link.
@@ -82,29 +109,40 @@ pub struct Hold {
 }
 
 /// Plans one reconcile.
-pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan {
+pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> Plan {
     let links = judge(pipeline, observed);
+    let settings_wait = keeps_settings(pipeline, &desired, observed);
+    leave_held(pipeline, &mut desired, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
     let Desired { shared, mut zookeeper, mut kafka, mut cassandra, mut producer, processor } = desired;
     let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
     let intact = intact::judge(pipeline, observed);
-    let mut plan = Plan { links: links.clone(), outdated, claims, intact, ..Plan::default() };
+    let reassignment = reassignment::judge(pipeline, observed);
+    let mut plan = Plan { links: links.clone(), outdated, claims, intact, reassignment, ..Plan::default() };
     // Nothing starts on kept volumes that do not fit.
     let fits = |link: Link| {
         let differs = links.iter().any(|state| state.link == link && state.reason == Reason::VolumesDiffer);
         (!differs).then_some(()).ok_or(link)
     };
 
+    plan.approval = Approval::of(pipeline, [&zookeeper, &kafka, &cassandra], observed);
     let stores = [
         (Component::ZooKeeper, &mut zookeeper),
         (Component::Kafka, &mut kafka),
         (Component::Cassandra, &mut cassandra),
     ];
     for (component, objects) in stores {
-        let settled = storage::settle(pipeline, component, objects, observed);
+        // Before its storage: a template that waits must not come with a StatefulSet that is made anew.
+        let kept = template::keep_back(pipeline, component, objects, observed, &plan.approval);
+        let is_held = !kept.is_empty() || members_move(pipeline, component, observed);
+        let settled = storage::settle(pipeline, component, objects, observed, is_held);
         plan.acts.extend(settled.acts);
         plan.refused.extend(settled.refused);
+        plan.growing.extend(settled.waits);
+        plan.kept.extend(kept);
     }
+
+    plan.refused.extend(cassandra::leaving::refusal(pipeline, observed));
 
     plan.take(shared, observed);
     plan.take_workload(zookeeper, observed, Component::ZooKeeper, fits(Link::ZooKeeper));
@@ -117,7 +155,7 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
     } else {
         plan.holds.push(Hold { component: Component::Processor, link: waits_for.unwrap_or(Link::Topics) });
     }
-    if plan.changes_processors(pipeline, observed) && is_of_same_size(&producer, observed) {
+    if (settings_wait || plan.changes_processors(pipeline, observed)) && is_of_same_size(&producer, observed) {
         plan.hold_settings(&mut producer, observed);
     }
     let processor_met = met(Link::Processor).then_some(()).ok_or(Link::Processor);
@@ -125,20 +163,50 @@ pub fn plan(pipeline: &Pipeline, desired: Desired, observed: &Observed) -> Plan 
 
     plan.acts.extend(kafka::changes::topics(pipeline, observed).into_iter().map(Act::Kafka));
     plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
-    if plan.is_empty() {
+    // A pod whose StatefulSet is on its way out would not come back before the next one is there.
+    let leaves = observed.children.stateful_sets.values().any(|set| set.metadata.deletion_timestamp.is_some());
+    match roll::next(pipeline, observed, &links) {
         // A restart is the last thing to do: only a pipeline with nothing else to change is disturbed.
-        plan.acts.extend(roll::next_restart(pipeline, observed, &links).map(Act::RestartPod));
+        Next::Restart(restart) if plan.is_empty() && !leaves => plan.acts.push(Act::RestartPod(restart)),
+        Next::Waits(waiting) => plan.waiting.push(waiting),
+        Next::Restart(_) | Next::Nothing => {}
     }
+    plan.hold_disruptive_acts(pipeline, observed);
+    plan.reassign(pipeline, observed);
     plan
 }
 
 impl Plan {
+    /// Moves partitions. To begin is the very last thing to do; what has begun goes on whatever else there is to do, since
+    /// restarts wait for its end.
+    fn reassign(&mut self, pipeline: &Pipeline, observed: &Observed) {
+        let Reassignment { next, has_begun, refused, .. } = &self.reassignment;
+        self.refused.extend(refused.clone());
+        // Restarts that people hold may be weeks away.
+        let none_to_come = self.outdated == 0 || self.held_by_people().is_some();
+        let may_begin =
+            self.is_empty() && none_to_come && disruption::shortfall(pipeline, observed, &self.links).is_none();
+        if let Some(next) = next.clone().filter(|_| *has_begun || may_begin) {
+            self.acts.push(Act::Kafka(next));
+        }
+    }
+
     /// Takes over what differs from the objects that are there.
     fn take(&mut self, objects: Objects, observed: &Observed) {
         let Drift { apply, set_back, contested } = drift(objects, observed);
         self.apply.extend(apply);
         self.set_back.extend(set_back);
         self.contested.extend(contested);
+    }
+
+    /// Has what disturbs a store wait for the people who hold it, also where it waits for the stores as well.
+    fn hold_disruptive_acts(&mut self, pipeline: &Pipeline, observed: &Observed) {
+        let Some(cause) = held_by_people(pipeline, observed, &self.approval) else { return };
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.act.is_disruptive()) {
+            waiting.cause = cause.clone();
+        }
+        let held = self.acts.extract_if(.., |act| act.is_disruptive());
+        self.waiting.extend(held.map(|act| Waiting { act, cause: cause.clone() }));
     }
 
     /// Returns whether processors are about to get other settings, or some still run with older ones.
@@ -171,8 +239,9 @@ impl Plan {
         if let Err(link) = gate {
             let children = &observed.children;
             let before = self.held.len();
-            self.hold_back(&mut objects.stateful_sets, &children.stateful_sets);
-            self.hold_back(&mut objects.deployments, &children.deployments);
+            // One that is made anew for its running pods waits for nothing.
+            self.hold_back(&mut objects.stateful_sets, |name| children.has_begun(name));
+            self.hold_back(&mut objects.deployments, |name| children.deployments.contains_key(name));
             if self.held.len() > before {
                 self.holds.push(Hold { component, link });
             }
@@ -180,12 +249,51 @@ impl Plan {
         self.take(objects, observed);
     }
 
-    /// Takes out the workloads of a kind that are not there yet.
-    fn hold_back<K: Resource<DynamicType = ()>>(&mut self, workloads: &mut Vec<K>, children: &BTreeMap<String, K>) {
-        let is_there = |workload: &K| children.contains_key(&workload.name_any());
-        let held = workloads.extract_if(.., |workload| !is_there(workload));
+    /// Takes out the workloads of a kind that have not begun yet.
+    fn hold_back<K: Resource<DynamicType = ()>>(&mut self, workloads: &mut Vec<K>, has_begun: impl Fn(&str) -> bool) {
+        let held = workloads.extract_if(.., |workload| !has_begun(&workload.name_any()));
         self.held.extend(held.map(|workload| ObjectKey { kind: K::kind(&()).into_owned(), name: workload.name_any() }));
     }
+}
+
+/// Returns whether members of a store are on their way into or out of it.
+fn members_move(pipeline: &Pipeline, component: Component, observed: &Observed) -> bool {
+    let stores = &observed.stores;
+    match component {
+        Component::Kafka => !stores.kafka.as_ref().is_ok_and(|facts| !kafka::reassignment::is_busy(facts)),
+        Component::Cassandra => cassandra::leaving::leaver(pipeline, observed).is_some(),
+        Component::ZooKeeper | Component::Producer | Component::Processor | Component::Run => false,
+    }
+}
+
+/// Takes out the objects of components that are held: they stay as they are, and are not created.
+fn leave_held(pipeline: &Pipeline, desired: &mut Desired, observed: &Observed) {
+    let Desired { shared: _, zookeeper, kafka, cassandra, producer, processor } = desired;
+    let always = [
+        (Component::ZooKeeper, zookeeper),
+        (Component::Kafka, kafka),
+        (Component::Cassandra, cassandra),
+        (Component::Producer, producer),
+    ];
+    // A StatefulSet that is away, because it is being made anew, comes back to its pods.
+    let is_away = |name: &str| !observed.children.stateful_sets.contains_key(name) && observed.children.has_begun(name);
+    for (component, objects) in always {
+        if pipeline.held.contains_key(&component) {
+            let sets = std::mem::take(&mut objects.stateful_sets);
+            let stateful_sets = sets.into_iter().filter(|set| is_away(&set.name_any())).collect();
+            *objects = Objects { stateful_sets, ..Objects::default() };
+        }
+    }
+    if pipeline.held.contains_key(&Component::Processor) && processor.is_some() {
+        *processor = Some(Objects::default());
+    }
+}
+
+/// Returns whether the processors are held and would get other settings if they were not.
+fn keeps_settings(pipeline: &Pipeline, desired: &Desired, observed: &Observed) -> bool {
+    let settings = |processor: &Objects| Objects { config_maps: processor.config_maps.clone(), ..Objects::default() };
+    pipeline.held.contains_key(&Component::Processor)
+        && desired.processor.as_ref().is_some_and(|wanted| !drift(settings(wanted), observed).apply.is_empty())
 }
 
 /// Returns whether the workloads are there with as many pods as they shall have: one that is to be stopped or to run

@@ -3,8 +3,12 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use millrace_api::names::Component;
 
 use crate::observed::Children;
+
+/// Label that the StatefulSet controller puts on its pods.
+const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// Pods of a workload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -79,6 +83,22 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     };
     let trouble = waiting.or_else(unschedulable)?;
     Some((pod.name_any(), trouble))
+}
+
+/// Returns a store's pods that do not have their StatefulSet's current template.
+pub fn outdated_pods(children: &Children, component: Component) -> Vec<&Pod> {
+    let is_outdated = |pod: &&Pod| {
+        let owner = pod.name_any().rsplit_once('-').map(|(owner, _)| owner.to_owned());
+        let revision = owner.and_then(|owner| children.stateful_sets.get(&owner)).and_then(update_revision);
+        revision.is_some_and(|revision| pod.labels().get(REVISION_LABEL).is_some_and(|label| *label != revision))
+    };
+    children.pods_of(component).filter(is_outdated).collect()
+}
+
+/// Returns the revision of the current template, once the StatefulSet controller has computed it.
+fn update_revision(stateful_set: &StatefulSet) -> Option<String> {
+    let status = stateful_set.status.as_ref()?;
+    (status.observed_generation >= stateful_set.metadata.generation).then(|| status.update_revision.clone())?
 }
 
 /// Returns whether every workload has all the pods that it shall have, ready.

@@ -3,26 +3,36 @@
 //! `Ready` repeats the first unmet link of the chain, in its words. `Reconciling` and `Stalled` follow kstatus, so that
 //! `kubectl wait`, `helm --wait` and GitOps tools understand them. Unknown is absent, never zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use millrace_api::crd::UpdatePolicy;
 use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason, is_true};
 use millrace_api::crd::status::{
-    CassandraStatus, ComponentStatus, KafkaStatus, ProcessorStatus, ProducerStatus, StreamingPipelineStatus,
-    TopicStatus,
+    CassandraStatus, ComponentStatus, KafkaStatus, PlanStatus, ProcessorStatus, ProducerStatus, ReassignmentStatus,
+    StreamingPipelineStatus, TopicStatus, WaitingStatus,
 };
+use millrace_api::crd::time::{moment_of, time_of};
 use millrace_api::names::Component;
+use millrace_api::params::rfc3339;
+use millrace_api::quantity::Quantity;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline};
 
-use crate::cassandra::ring::{normal_nodes, replication_factor};
+use crate::act::Act;
+use crate::cassandra::nodes;
+use crate::cassandra::repair::{self, Schedule};
+use crate::cassandra::ring::{newest_release, normal_nodes, replication_factor};
 use crate::intact::{self, Intact, has_lost_records};
 use crate::kafka::link::registered_brokers;
+use crate::kafka::reassignment::Progress;
 use crate::labels::{PAUSED, is_paused, pod_selector};
-use crate::observed::Observed;
+use crate::observed::{Claim, Observed};
 use crate::plan::Plan;
 use crate::plan::drift::Changed;
+use crate::plan::template::Kept;
+use crate::plan::waiting::Waiting;
 use crate::readiness;
 use crate::workers::sources;
 use millrace_stores::kafka::KafkaFacts;
@@ -88,7 +98,13 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.add(ConditionType::Ready, false, Reason::SpecInvalid, &message);
             conditions.add(ConditionType::Reconciling, false, Reason::SpecInvalid, &message);
             conditions.add(ConditionType::Stalled, true, Reason::SpecInvalid, &message);
-            status = StreamingPipelineStatus { conditions: Vec::new(), planned_actions: Vec::new(), ..old };
+            status = StreamingPipelineStatus {
+                conditions: Vec::new(),
+                plan: None,
+                waiting: Vec::new(),
+                planned_actions: Vec::new(),
+                ..old
+            };
             status.phase = Some("Invalid".to_owned());
             status.observed_generation = resource.metadata.generation;
         }
@@ -115,6 +131,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
                 &sources.message,
             );
             conditions.intact(&plan.intact);
+            conditions.repair(&repair::judge(pipeline, observed));
             status.losses.clone_from(&plan.intact.losses);
             let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref());
@@ -127,8 +144,14 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
                 status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
             }
             conditions.contested(&plan.contested);
-            status.planned_actions = plan.acts.iter().take(MAX_PLANNED).map(|act| act.describe()).collect();
+            conditions.updates(plan);
+            status.waiting = waiting(plan, &old.waiting, now);
+            status.planned_actions = planned(plan, &status.waiting, nodes::planned(pipeline, observed));
+            status.plan = proposal(pipeline, plan, old.plan.as_ref(), now);
             components(&mut status, pipeline, observed, &old);
+            if let Some(kafka) = &mut status.kafka {
+                kafka.reassignment = plan.reassignment.progress.map(progress);
+            }
             status.sources = sources::statuses(&observed.stores.sources, two_digits);
             status.producer =
                 Some(ProducerStatus { ready: ready_producers(pipeline, observed), sources: Some(sources.column) });
@@ -171,21 +194,68 @@ impl Summary {
                 reason,
                 message: format!("{}: {message}", ConditionType::DataIntact),
             },
-            (None, None) => Self {
-                ready: true,
-                stalled: false,
-                reason: Reason::AllComponentsReady,
-                message: "every link of the readiness chain is met".to_owned(),
-            },
+            (None, None) => {
+                let ready = "every link of the readiness chain is met";
+                let (reason, message) = match held(plan) {
+                    Some((reason, held)) => (reason, format!("{ready}; {held}")),
+                    None => (Reason::AllComponentsReady, ready.to_owned()),
+                };
+                Self { ready: true, stalled: false, reason, message }
+            }
         }
     }
+}
+
+/// Returns what people or a time hold although the pipeline is ready, and why.
+fn held(plan: &Plan) -> Option<(Reason, String)> {
+    if let Some(waiting) = plan.held_by_people() {
+        let pods = match plan.outdated {
+            0 => format!("{} waits", waiting.act.describe()),
+            1 => "1 pod with an outdated template waits".to_owned(),
+            pods => format!("{pods} pods with an outdated template wait"),
+        };
+        return Some((waiting.cause.hold?, format!("{pods} for {}", waiting.cause.message)));
+    }
+    let reason = plan.kept.first()?.reason;
+    let message = match requires_update(plan).filter(|_| reason == Reason::OperatorUpgraded) {
+        Some(message) => message,
+        None => {
+            let stores = names_of(plan.kept.iter());
+            format!("changes of {stores} wait for approval of the plan: {}", plan.approval.command)
+        }
+    };
+    Some((reason, message))
+}
+
+/// Returns the stores whose template a new version of the operator changes, and what to do. `None`: there are none.
+fn requires_update(plan: &Plan) -> Option<String> {
+    let of_operator: Vec<&Kept> = plan.kept.iter().filter(|kept| !kept.by_people).collect();
+    let when = match of_operator.first()?.reason {
+        Reason::OperatorUpgraded => "with the next change of their spec, or now",
+        _ => "when the plan is approved",
+    };
+    Some(format!(
+        "this version of the operator has another template for the pods of {}, which run on as they are; they get it \
+         {when}: {}",
+        names_of(of_operator),
+        plan.approval.command
+    ))
+}
+
+/// Returns the stores of StatefulSets, each once.
+fn names_of<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> String {
+    let stores: BTreeSet<Component> = kept.into_iter().map(|kept| kept.component).collect();
+    stores.into_iter().map(|component| format!("{component:?}")).collect::<Vec<_>>().join(", ")
 }
 
 impl Summary {
     /// Links are judged before the plan is carried out. So a spec that was never Ready is not Ready by the facts of the
     /// one before it; a repair of the same spec lets Ready stand.
     fn unless_changing(self, plan: &Plan, spec_is_news: bool) -> Self {
-        if !self.ready || !spec_is_news || plan.is_empty() && plan.outdated == 0 {
+        // What people hold is no change under way: it may take weeks, and the message says it.
+        let rolls = plan.outdated > 0 && plan.held_by_people().is_none();
+        let is_under_way = !plan.is_empty() || rolls || plan.is_under_way();
+        if !self.ready || !spec_is_news || !is_under_way {
             return self;
         }
         Self { ready: false, stalled: false, reason: Reason::ApplyingChanges, message: under_way(plan) }
@@ -193,12 +263,68 @@ impl Summary {
 }
 
 fn under_way(plan: &Plan) -> String {
-    match plan.acts.first() {
-        Some(act) => format!("under way: {}", act.describe()),
+    match plan.acts.first().map(Act::describe).or_else(|| plan.growing.first().cloned()) {
+        Some(step) => format!("under way: {step}"),
+        None if !plan.waiting.is_empty() => {
+            let Waiting { act, cause } = &plan.waiting[0];
+            format!("under way: {}; it waits for {}", act.describe(), cause.message)
+        }
         None if plan.outdated > 0 => {
             format!("under way: {} pods with an outdated template are restarted one by one", plan.outdated)
         }
+        None if plan.reassignment.is_wanted => "under way: partitions are moved to other brokers".to_owned(),
         None => "under way: changed objects are being applied".to_owned(),
+    }
+}
+
+/// Returns what waits, each since when it waits for the same.
+fn waiting(plan: &Plan, old: &[WaitingStatus], now: DateTime<Utc>) -> Vec<WaitingStatus> {
+    let status = |waiting: &Waiting| {
+        let (action, cause) = (waiting.act.describe(), waiting.cause.message.clone());
+        let before = old.iter().find(|before| before.action == action && before.cause == cause);
+        WaitingStatus { since: before.map_or_else(|| time_of(now), |before| before.since.clone()), action, cause }
+    };
+    plan.waiting.iter().take(MAX_PLANNED).map(status).collect()
+}
+
+/// Returns what is about to be done or waits, in words.
+fn planned(plan: &Plan, waiting: &[WaitingStatus], of_nodes: impl IntoIterator<Item = String>) -> Vec<String> {
+    let acts = plan.acts.iter().map(Act::describe).chain(plan.growing.iter().cloned());
+    let waits = waiting.iter().map(|WaitingStatus { action, cause, since }| {
+        format!("held since {}: {action}; waits for {cause}", rfc3339(moment_of(since)))
+    });
+    let kept = plan.kept.iter().map(|kept| format!("held: {}; waits for approval of the plan", kept.describe()));
+    acts.chain(of_nodes).chain(waits).chain(kept).take(MAX_PLANNED).collect()
+}
+
+/// Returns the plan that waits for approval, or that is approved and under way.
+fn proposal(pipeline: &Pipeline, plan: &Plan, old: Option<&PlanStatus>, now: DateTime<Utc>) -> Option<PlanStatus> {
+    let approval = &plan.approval;
+    let is_under_way = plan.outdated > 0 && (approval.is_given || pipeline.update_policy == UpdatePolicy::Manual);
+    if plan.kept.is_empty() && !is_under_way {
+        return None;
+    }
+    let mut actions: Vec<String> = plan.kept.iter().map(Kept::describe).collect();
+    match plan.outdated {
+        0 => {}
+        1 => actions.push("restart 1 pod with an outdated template".to_owned()),
+        pods => actions.push(format!("restart {pods} pods with an outdated template one by one")),
+    }
+    let before = old.filter(|old| old.hash == approval.hash);
+    Some(PlanStatus {
+        hash: approval.hash.clone(),
+        approved: approval.is_given,
+        since: before.map_or_else(|| time_of(now), |before| before.since.clone()),
+        actions,
+    })
+}
+
+fn progress(progress: Progress) -> ReassignmentStatus {
+    let Progress { moving, left, bytes_left } = progress;
+    ReassignmentStatus {
+        partitions_moving: moving as i32,
+        partitions_left: left as i32,
+        bytes_left: bytes_left.map(|bytes| two_digits(bytes.try_into().unwrap_or(i64::MAX))),
     }
 }
 
@@ -229,17 +355,26 @@ fn components(
     let stores = &observed.stores;
     let (zookeeper, kafka, cassandra) =
         (pipeline.zookeeper.replicas, pipeline.kafka.replicas, pipeline.cassandra.nodes());
-    status.zookeeper = Some(ComponentStatus { ready: of(stores.zookeeper.servers.len(), zookeeper) });
+    status.zookeeper = Some(ComponentStatus {
+        ready: of(stores.zookeeper.servers.len(), zookeeper),
+        storage: storage(observed, Component::ZooKeeper),
+    });
     status.cassandra = Some(CassandraStatus {
         ready: of(normal_nodes(&stores.cassandra), cassandra),
+        storage: storage(observed, Component::Cassandra),
+        version: newest_release(&stores.cassandra, old.cassandra.as_ref().and_then(|old| old.version.as_deref())),
         replication_factor: replication_factor(pipeline, observed, Some(old)).map(u32::cast_signed),
         tables: intact::tables(pipeline, observed),
+        nodes: repair::nodes(pipeline, observed),
+        repair: repair::status(pipeline, observed),
     });
 
     let facts = stores.kafka.as_ref().ok();
     status.kafka = Some(KafkaStatus {
         ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
+        storage: storage(observed, Component::Kafka),
         topics: topics(observed, old.kafka.as_ref()),
+        reassignment: None,
     });
     status.lag = facts.and_then(KafkaFacts::lag).map(two_digits);
 
@@ -251,6 +386,15 @@ fn components(
         replicas: existing,
         selector: pod_selector(&pipeline.names, Component::Processor),
     });
+}
+
+/// Returns the size that every volume of a store was given at least. `None`: it has none, or they cannot be listed.
+fn storage(observed: &Observed, component: Component) -> Option<String> {
+    let of_store = |claim: &&Claim| claim.component.as_deref() == Some(component.as_str());
+    let claims = observed.children.volumes.iter().flat_map(BTreeMap::values).filter(of_store);
+    let sizes = claims.filter_map(|claim| claim.size.as_ref());
+    let least = sizes.filter_map(|size| Some((size.parse::<Quantity>().ok()?, size))).min();
+    least.map(|(_, size)| size.clone())
 }
 
 fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> String {
@@ -396,6 +540,21 @@ impl Conditions {
         }
     }
 
+    /// Says whether the nodes' last full repairs are recent enough. What cannot be asked now is as it was.
+    fn repair(&mut self, schedule: &Schedule) {
+        match schedule {
+            Schedule::Absent => {}
+            Schedule::Unknown => self.new.extend(self.old.get(ConditionType::RepairOnSchedule.as_str()).cloned()),
+            Schedule::InTime => {
+                let message = "no node's last full repair is too long ago for any table's gc_grace_seconds";
+                self.add(ConditionType::RepairOnSchedule, true, Reason::RepairInTime, message);
+            }
+            Schedule::Overdue(message) => {
+                self.add(ConditionType::RepairOnSchedule, false, Reason::RepairOverdue, message);
+            }
+        }
+    }
+
     /// Says what differs and is left alone, if anything is.
     fn contested(&mut self, contested: &[Changed]) {
         if contested.is_empty() {
@@ -410,9 +569,26 @@ impl Conditions {
         self.add(ConditionType::Contested, true, Reason::ChangedByOthers, &message);
     }
 
+    /// Says which restarts people or a time hold, and which templates wait, if any do.
+    fn updates(&mut self, plan: &Plan) {
+        if let Some((reason, message)) = held(plan).filter(|(reason, _)| *reason != Reason::OperatorUpgraded) {
+            self.add(ConditionType::UpdatesHeld, true, reason, &message);
+        }
+        if let Some(message) = requires_update(plan) {
+            self.add(ConditionType::RequiresUpdate, true, Reason::OperatorUpgraded, &message);
+        }
+    }
+
     /// Says of everything that is observed that it is unknown now, with what was last known.
     fn keep_links(&mut self) {
-        let others = [ConditionType::SourcesHealthy, ConditionType::DataIntact, ConditionType::Contested];
+        let others = [
+            ConditionType::SourcesHealthy,
+            ConditionType::DataIntact,
+            ConditionType::RepairOnSchedule,
+            ConditionType::Contested,
+            ConditionType::UpdatesHeld,
+            ConditionType::RequiresUpdate,
+        ];
         for condition in Link::ALL.map(Link::condition).into_iter().chain(others) {
             let Some(old) = self.old.get(condition.as_str()).cloned() else {
                 continue;

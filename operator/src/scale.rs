@@ -1,12 +1,16 @@
 //! How many members each workload shall have right now: pure.
 //!
-//! The user's numbers, but for Cassandra, where nodes join one at a time: the next one is added only when every node
-//! there is has joined, every node sees every other as normal, and all agree on the schema. Never fewer than there are.
+//! The user's numbers, but for two. Cassandra's nodes join and leave one at a time: the next one is added only when every
+//! node there is has joined, every node sees every other as normal, and all agree on the schema; one is taken away only when
+//! it has left the ring. Kafka's brokers go one at a time, when no broker that goes has a replica; none is added while
+//! partitions move.
 
 use millrace_api::Pipeline;
 
+use crate::cassandra::leaving;
 use crate::cassandra::ring::racks;
 use crate::intact::has_stale_base;
+use crate::kafka::reassignment::brokers;
 use crate::objects::scope::Replicas;
 use crate::observed::Observed;
 
@@ -14,8 +18,8 @@ use crate::observed::Observed;
 pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
     Replicas {
         zookeeper: pipeline.zookeeper.replicas,
-        kafka: pipeline.kafka.replicas,
-        cassandra: racks(pipeline, observed),
+        kafka: brokers(pipeline, observed),
+        cassandra: leaving::racks(pipeline, observed).unwrap_or_else(|| racks(pipeline, observed)),
         producer: pipeline.producer.replicas,
         processor: processors(pipeline, observed),
     }

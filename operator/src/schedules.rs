@@ -24,7 +24,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
-use millrace_api::names::Names;
+use millrace_api::names::{Component, Names};
 use millrace_api::{IngestionRun, StreamingPipeline, Validated, validate_sources};
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
@@ -115,7 +115,7 @@ async fn pass(ctx: &Context, Key { namespace, name }: &Key) -> Result<Passed, Fa
         Err(why) => Some(kept.into_iter().flatten().map(|old| SourcePlan::held(old, why)).collect()),
     };
     let Some(plans) = planned else {
-        // The spec cannot be parsed: nothing is decided until it can, and then by the rules for what is late.
+        // No run can be made of the spec: nothing is decided until one can, and then by the rules for what is late.
         return done(Some(LONGEST_WAIT));
     };
     for write in writes(&pipeline, &plans) {
@@ -129,10 +129,10 @@ async fn pass(ctx: &Context, Key { namespace, name }: &Key) -> Result<Passed, Fa
     done(Some(until.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)))
 }
 
-/// Plans every schedule of a pipeline. `None`: its spec cannot be parsed.
+/// Plans every schedule of a pipeline. `None`: its spec cannot be parsed, or no run can be made of its producers' pods.
 pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<Utc>) -> Option<Vec<SourcePlan>> {
     let Validated { pipeline: model, rejected } = validate_sources(pipeline);
-    let model = model?;
+    let model = model.filter(|model| !model.held.contains_key(&Component::Producer))?;
     let statuses = pipeline.status.as_ref().and_then(|status| status.schedules.as_deref()).unwrap_or_default();
     let mut plans = Vec::new();
     for source in pipeline.spec.producer.sources.iter().filter(|source| source.schedule.is_some()) {

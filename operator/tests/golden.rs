@@ -17,9 +17,11 @@ use millrace_api::crd::{PushService, ServiceType};
 use millrace_api::names::Component;
 use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
+use millrace_operator::cassandra::repair::is_switched_on;
 use millrace_operator::desire::{Desired, desire};
 use millrace_operator::objects::Objects;
 use millrace_operator::objects::scope::{Administration, CONFIG_CHECKSUM, Inputs, Replicas, component_selector};
+use millrace_operator::observed::Observed;
 use millrace_terms::metadata::METADATA;
 use rstest::rstest;
 use serde::Serialize;
@@ -49,6 +51,8 @@ fn inputs(pipeline: &Pipeline) -> Inputs {
         },
         write_timestamp_bases: BTreeMap::from([("users_created".to_owned(), 1_700_000_000_000_000)]),
         replication_factor: pipeline.cassandra.replication_factor.of_new(),
+        has_repair_scheduler: is_switched_on(pipeline, &Observed::default(), None),
+        nodes: String::new(),
         administration: Administration {
             worker_image: "ghcr.io/millrace/worker:0.1.0".to_owned(),
             allowed_source_hosts: vec!["sample-source.demo.svc".to_owned()],

@@ -286,6 +286,7 @@ async fn restarts_and_counts_a_pod_only_while_it_leads(#[case] fence: Fence, #[c
         uid: "bbbb".to_owned(),
         component: Component::Kafka,
         reason: "its template is outdated".to_owned(),
+        is_repair: false,
     };
     let plan = Plan { acts: vec![Act::RestartPod(restart)], ..Plan::default() };
     let model = validate(&pipeline(), millrace_sql::judge).pipeline.expect("the fixture is valid");

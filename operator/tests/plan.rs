@@ -2,18 +2,27 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
 
+#[path = "plan/brokers.rs"]
+mod brokers_come_and_go;
+#[path = "plan/growth.rs"]
+mod growth;
+#[path = "plan/held.rs"]
+mod held;
 #[path = "plan/intact.rs"]
 mod intact;
+#[path = "plan/nodes.rs"]
+mod nodes;
 #[path = "plan/world.rs"]
 mod world;
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_api::{StreamingPipeline, validate};
 use millrace_operator::act::Act;
 use millrace_operator::link::{Link, Reason};
-use millrace_operator::observed::Claim;
+use millrace_operator::observed::{Claim, Growth};
 use millrace_operator::plan::{Hold, Plan};
 use millrace_stores::kafka::Change;
 use millrace_stores::kafka::KafkaFacts;
@@ -30,7 +39,8 @@ fn converge(world: &mut World) -> Vec<String> {
     let mut created: Vec<String> = Vec::new();
     for _ in 0..ENOUGH {
         let plan = world.plan();
-        if plan.is_empty() && plan.first_unmet().is_none() {
+        let rests = plan.is_empty() && !plan.reassignment.is_wanted;
+        if rests && plan.first_unmet().is_none() {
             return created;
         }
         world.carry_out(&plan);
@@ -448,6 +458,59 @@ fn stops_producers_whatever_the_processors_do() {
     assert!(changes_producers(&world.plan()));
 }
 
+/// The first node runs another release than the others.
+fn mix_releases(world: &mut World) {
+    let node = world.observed.stores.cassandra.nodes.values_mut().next().expect("there are nodes");
+    node.release = "5.0.12".to_owned();
+}
+
+#[test]
+fn a_schema_waits_until_all_nodes_run_one_release_and_their_restarts_go_on() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    outdate_nodes(&mut world);
+    let columns = &mut world.resource.spec.cassandra.tables[0].columns;
+    let column = millrace_api::crd::Column { name: "nickname".to_owned(), ..columns[1].clone() };
+    columns.push(column);
+    mix_releases(&mut world);
+    let changes = |plan: &Plan| plan.acts.iter().filter(|act| matches!(act, Act::Cassandra(_))).count();
+    let plan = world.plan();
+    assert_eq!(changes(&plan), 0);
+    let state = plan.links.iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
+    assert_eq!(state.reason, Reason::CreatingSchema);
+    assert!(
+        state.message.ends_with("; nodes run 5.0.12 and 5.0.6, and the schema changes once all run the same release")
+    );
+    // Processors get their new settings; then only restarts are left.
+    world.carry_out(&plan);
+    mix_releases(&mut world);
+    assert_eq!(restarts(&mut world), ["users-cassandra-c-0"]);
+    // The negative control: with one release the schema comes first.
+    world.settle();
+    let plan = world.plan();
+    assert_eq!((changes(&plan), plan.acts.len()), (1, 1));
+}
+
+#[test]
+fn the_newest_release_that_a_node_has_run_is_remembered() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    let version = |world: &mut World| {
+        world.plan();
+        world.resource.status.clone().and_then(|status| status.cassandra).and_then(|cassandra| cassandra.version)
+    };
+    assert_eq!(version(&mut world).as_deref(), Some("5.0.6"));
+    mix_releases(&mut world);
+    assert_eq!(version(&mut world).as_deref(), Some("5.0.12"), "by its numbers");
+    world.observed.stores.cassandra.nodes.clear();
+    assert_eq!(version(&mut world).as_deref(), Some("5.0.12"), "though nobody says so now");
+    world.settle();
+    for node in world.observed.stores.cassandra.nodes.values_mut() {
+        node.release = "5.0.13-SNAPSHOT".to_owned();
+    }
+    assert_eq!(version(&mut world).as_deref(), Some("5.0.12"), "of no published release");
+}
+
 #[test]
 fn extends_a_table_beside_one_that_is_refused() {
     let mut world = World::of("three");
@@ -761,6 +824,8 @@ fn claim(world: &mut World, ordinal: u32, is_unbound: bool) {
         rack: None,
         is_unbound,
         is_leaving: false,
+        is_owned: false,
+        growth: Growth::default(),
     };
     children.volumes.get_or_insert_default().insert(name, claim);
 }
@@ -851,4 +916,65 @@ fn a_claim_with_a_volume_is_never_removed() {
         "{:?}",
         plan.acts
     );
+}
+
+/// Returns the ConfigMaps and workloads that a plan changes.
+fn changed(plan: &Plan) -> Vec<String> {
+    let objects = &plan.apply;
+    let maps = objects.config_maps.iter().map(ResourceExt::name_any);
+    let sets = objects.stateful_sets.iter().map(ResourceExt::name_any);
+    maps.chain(sets).chain(objects.deployments.iter().map(ResourceExt::name_any)).collect()
+}
+
+#[test]
+fn a_component_with_an_invalid_pod_template_stays_as_it_is_and_the_others_go_ahead() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.kafka.pod_template = Some(json!({"nodeSelektor": {}}));
+    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
+    let names = changed(&world.plan());
+    assert!(!names.is_empty() && names.iter().all(|name| name.contains("cassandra")), "{names:?}");
+    // Nor is its set made anew for another storage class.
+    let class = world.resource.spec.kafka.storage.class_name.replace("slow".to_owned());
+    let plan = world.plan();
+    assert!(plan.acts.is_empty() && plan.refused.is_empty(), "{:?} {:?}", plan.acts, plan.refused);
+    world.resource.spec.kafka.storage.class_name = class;
+    // The negative control: with a valid one, the brokers are changed, too.
+    world.resource.spec.kafka.pod_template = Some(json!({"nodeSelector": {}}));
+    let names = changed(&world.plan());
+    assert!(names.iter().any(|name| name.contains("kafka")), "{names:?}");
+}
+
+#[test]
+fn a_component_with_an_invalid_pod_template_is_not_created_and_its_link_says_why() {
+    let mut world = World::of("one");
+    world.resource.spec.kafka.pod_template = Some(json!({"nodeSelektor": {}}));
+    for _ in 0..ENOUGH {
+        let plan = world.plan();
+        world.carry_out(&plan);
+    }
+    assert_eq!(workloads(&world.observed.children), ["users-cassandra-r1", "users-zookeeper"]);
+    let kafka = world.plan().links.into_iter().find(|state| state.link == Link::Kafka).expect("it is judged");
+    assert_eq!(kafka.reason, Reason::SpecInvalid);
+    let says = "kafka is not created until the spec is corrected: spec.kafka.podTemplate";
+    assert!(kafka.message.starts_with(says), "{}", kafka.message);
+    // The negative control: corrected, it is created, and all that waited for it.
+    world.resource.spec.kafka.pod_template = None;
+    converge(&mut world);
+}
+
+#[test]
+fn producers_get_no_new_settings_while_the_processors_keep_theirs() {
+    let mut world = World::of("three");
+    converge(&mut world);
+    world.resource.spec.processor.pod_template = Some(json!({"nodeSelektor": {}}));
+    // The negative control: while the processors would get the same settings, producers go ahead.
+    world.resource.spec.producer.pod_template = Some(json!({"labels": {"team": "data"}}));
+    let plan = world.plan();
+    assert!(changes_producers(&plan) && plan.apply.deployments.is_empty());
+    add_column_and_field(&mut world);
+    let plan = world.plan();
+    assert!(plan.apply.deployments.is_empty());
+    assert!(!changes_producers(&plan), "a new field would be a dead letter");
 }

@@ -396,3 +396,12 @@ fn control_noting_before_making_loses_runs() {
     }
     assert!(world.made.len() as i64 + world.status().missed < 20, "{} made", world.made.len());
 }
+
+#[test]
+fn an_invalid_pod_template_of_the_producers_holds_every_schedule() {
+    let mut world = World::new("2026-01-01T00:00:30Z", json!({"cron": "*/15 * * * *"}));
+    // The negative control.
+    assert!(plans(&world.pipeline, &[], world.now).is_some());
+    world.pipeline.spec.producer.pod_template = Some(json!({"nodeSelektor": {}}));
+    assert!(plans(&world.pipeline, &[], world.now).is_none());
+}

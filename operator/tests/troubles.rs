@@ -123,6 +123,11 @@ fn ready_says(world: &mut World) -> (String, String) {
 }
 
 fn meet(trouble: &Trouble, age: TimeDelta) -> String {
+    meet_as(trouble, age, None)
+}
+
+/// Meets a trouble whose events are about an object with this UID.
+fn meet_as(trouble: &Trouble, age: TimeDelta, uid: Option<&str>) -> String {
     let (mut world, of) = (ready(), component(&trouble.of));
     break_down(&mut world, of);
     give(&mut world, of, trouble);
@@ -136,6 +141,7 @@ fn meet(trouble: &Trouble, age: TimeDelta) -> String {
         .map(|event| Warning {
             kind: event["kind"].clone(),
             name: event["name"].clone(),
+            uid: uid.map(str::to_owned),
             reason: event["reason"].clone(),
             message: event["message"].clone(),
             last,
@@ -177,6 +183,7 @@ fn a_warning_about_something_else_is_no_cause() {
     let warning = |name: &str| Warning {
         kind: "Pod".to_owned(),
         name: name.to_owned(),
+        uid: None,
         reason: "Unhealthy".to_owned(),
         message: "Readiness probe failed".to_owned(),
         last: world.observed.now,
@@ -185,6 +192,23 @@ fn a_warning_about_something_else_is_no_cause() {
     assert_eq!(ready_says(&mut world).0, "True");
     break_down(&mut world, Component::Kafka);
     assert!(!ready_says(&mut world).1.contains("probe"));
+}
+
+#[test]
+fn a_warning_about_an_earlier_pod_of_the_name_is_no_cause() {
+    let troubles = troubles();
+    let of_pod = |trouble: &&Trouble| trouble.events.iter().any(|event| event["name"] == "users-kafka-0");
+    let mut count = 0;
+    for trouble in troubles.iter().filter(of_pod) {
+        let (told, now) = (&trouble.events[0]["message"], TimeDelta::seconds(5));
+        let message = meet_as(trouble, now, Some("uid-of-an-earlier-one"));
+        assert!(!message.contains(told.as_str()), "{}: {message}", trouble.trouble);
+        // The negative control: of the pod that is there, it is the cause.
+        let message = meet_as(trouble, now, Some("uid-of-users-kafka-0"));
+        assert!(message.ends_with(&format!("; {}", trouble.says)), "{}: {message}", trouble.trouble);
+        count += 1;
+    }
+    assert!(count >= 3, "{count} troubles");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use millrace_api::ports::CASSANDRA_CQL;
@@ -19,6 +20,8 @@ use scylla::client::PoolSize;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::host_filter::AllowListHostFilter;
+use scylla::statement::{Consistency, Statement};
+use scylla::value::CqlTimestamp;
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -29,6 +32,12 @@ use super::reach::Reach;
 pub use change::{Change, change};
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 use relay::Relay;
+
+/// Last repairs by Cassandra's own scheduler; the partition has one row for each node.
+const SELECT_REPAIRS: &str = "SELECT host_id, repair_turn, repair_start_ts, repair_finish_ts \
+                              FROM system_distributed.auto_repair_history WHERE repair_type = 'FULL'";
+/// How long the answer to that may take: it comes from several nodes, and must not make one of them seem away.
+const REPAIRS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Port of the native protocol.
 pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
@@ -61,6 +70,26 @@ pub struct CassandraFacts {
     pub nodes: BTreeMap<NodeKey, NodeFacts>,
     /// The keyspace and its tables; `None`: no node could be asked.
     pub schema: Option<SchemaFacts>,
+    /// Last full repair by the node's identity; `None`: unknown, or Cassandra does not repair by itself.
+    pub repairs: Option<BTreeMap<Uuid, RepairFacts>>,
+}
+
+/// A node's last full repair by Cassandra's own scheduler, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RepairFacts {
+    /// When it began.
+    pub started: i64,
+    /// When the last one ended. Before the first one has, when the scheduler first listed the node.
+    pub finished: i64,
+    /// Whether one has begun since the node was listed.
+    pub has_begun: bool,
+}
+
+impl RepairFacts {
+    /// Returns whether a repair is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.started > self.finished
+    }
 }
 
 /// One node's own view.
@@ -72,8 +101,14 @@ pub struct NodeFacts {
     pub host_id: Uuid,
     /// Whether it has finished joining.
     pub joined: bool,
+    /// Version that it runs, such as `5.0.9`.
+    pub release: String,
     /// Version of its schema.
     pub schema_version: Uuid,
+    /// Mebibytes that its tables have on disk; `None`: unknown.
+    pub used_mebibytes: Option<u64>,
+    /// Whether it has the tables of Cassandra's own scheduler of repairs.
+    pub has_auto_repair: bool,
     /// Addresses of the nodes, itself included, that it sees in state NORMAL.
     pub sees_normal: BTreeSet<IpAddr>,
     /// Identities of the other nodes that own a part of its ring, up or not.
@@ -113,6 +148,8 @@ pub struct TableFacts {
     pub clustering_key: Vec<String>,
     /// Seconds until a row disappears; 0 is never.
     pub ttl_seconds: u32,
+    /// Seconds for which a deletion is remembered, to be repaired to every copy; 0: not at all.
+    pub gc_grace_seconds: u32,
 }
 
 /// Asks all nodes at once; one that does not answer is left out.
@@ -122,9 +159,10 @@ pub async fn observe(nodes: &Reach<NodeKey>, keyspace: &str) -> CassandraFacts {
         Some((key.clone(), view))
     });
     let mut facts = CassandraFacts::default();
-    for (key, (node, schema)) in join_all(views).await.into_iter().flatten() {
+    for (key, (node, schema, repairs)) in join_all(views).await.into_iter().flatten() {
         facts.nodes.insert(key, node);
         facts.schema.get_or_insert(schema);
+        facts.repairs = facts.repairs.or(repairs);
     }
     facts
 }
@@ -174,21 +212,38 @@ async fn open_for(kind: Kind, socket: SocketAddr, address: IpAddr) -> Result<Nod
     Ok(NodeSession { session, _relay: relay })
 }
 
-async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
+/// One node's view: itself, the schema, and the last repairs.
+type View = (NodeFacts, SchemaFacts, Option<BTreeMap<Uuid, RepairFacts>>);
+
+async fn ask(socket: SocketAddr, keyspace: &str) -> Result<View, AskCassandra> {
     let address = socket.ip();
     let session = open_for(Kind::Facts, socket, address).await?;
-    let local: Vec<(Uuid, String, Uuid)> =
-        rows(&session, "SELECT host_id, bootstrapped, schema_version FROM system.local", ()).await?;
+    let local: Vec<(Uuid, String, Uuid, String)> =
+        rows(&session, "SELECT host_id, bootstrapped, schema_version, release_version FROM system.local", ()).await?;
     let peers: Vec<(Option<Uuid>, Option<BTreeSet<String>>)> =
         rows(&session, "SELECT host_id, tokens FROM system.peers_v2", ()).await?;
     let gossip: Vec<(IpAddr, Option<String>)> =
         rows(&session, "SELECT address, status_with_port FROM system_views.gossip_info", ()).await?;
-    let (host_id, bootstrapped, schema_version) = local.into_iter().next().context(AwaitAnswerSnafu { address })?;
+    let (host_id, bootstrapped, schema_version, release) =
+        local.into_iter().next().context(AwaitAnswerSnafu { address })?;
+    let auto_repair: Vec<(String,)> = rows(
+        &session,
+        "SELECT table_name FROM system_schema.tables \
+         WHERE keyspace_name = 'system_distributed' AND table_name = 'auto_repair_history'",
+        (),
+    )
+    .await?;
+    // Only a check before a node leaves asks for it, so that nothing else fails without it.
+    let used: Vec<(i64,)> =
+        rows(&session, "SELECT mebibytes FROM system_views.disk_usage", ()).await.unwrap_or_default();
     let node = NodeFacts {
         address,
         host_id,
         joined: bootstrapped == "COMPLETED",
+        release,
         schema_version,
+        used_mebibytes: (!used.is_empty()).then(|| used.iter().map(|(amount,)| amount.unsigned_abs()).sum()),
+        has_auto_repair: !auto_repair.is_empty(),
         sees_normal: gossip
             .into_iter()
             .filter(|(_, status)| status.as_deref().is_some_and(|status| status.starts_with("NORMAL")))
@@ -197,7 +252,25 @@ async fn ask(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFac
         // Not from gossip: a node that was never up since this one started is not normal there, and has tokens here.
         ring: peers.into_iter().filter(|(_, tokens)| tokens.is_some()).filter_map(|(host_id, _)| host_id).collect(),
     };
-    Ok((node, schema(&session, keyspace).await?))
+    let repairs = match node.has_auto_repair {
+        true => timeout(REPAIRS_TIMEOUT, repairs(&session)).await.ok().and_then(Result::ok),
+        false => None,
+    };
+    Ok((node, schema(&session, keyspace).await?, repairs))
+}
+
+/// A node, the turn that it has, and when its last repair began and ended.
+type RepairRow = (Uuid, Option<String>, Option<CqlTimestamp>, Option<CqlTimestamp>);
+
+async fn repairs(session: &Session) -> Result<BTreeMap<Uuid, RepairFacts>, AskCassandra> {
+    let mut statement = Statement::new(SELECT_REPAIRS);
+    statement.set_consistency(Consistency::LocalOne);
+    let found: Vec<RepairRow> = rows_of(session, statement, ()).await?;
+    let moment = |time: Option<CqlTimestamp>| time.map_or(0, |CqlTimestamp(milliseconds)| milliseconds);
+    let facts = |(host_id, turn, started, finished): (Uuid, Option<String>, _, _)| {
+        (host_id, RepairFacts { started: moment(started), finished: moment(finished), has_begun: turn.is_some() })
+    };
+    Ok(found.into_iter().map(facts).collect())
 }
 
 async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCassandra> {
@@ -206,9 +279,9 @@ async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCas
             .await?
             .into_iter()
             .collect();
-    let tables: Vec<(String, Uuid, i32)> = rows(
+    let tables: Vec<(String, Uuid, i32, i32)> = rows(
         session,
-        "SELECT table_name, id, default_time_to_live FROM system_schema.tables WHERE keyspace_name = ?",
+        "SELECT table_name, id, default_time_to_live, gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = ?",
         (keyspace,),
     )
     .await?;
@@ -229,8 +302,9 @@ async fn schema(session: &Session, keyspace: &str) -> Result<SchemaFacts, AskCas
     for (name, fields, field_types) in types {
         facts.types.insert(name, fields.into_iter().zip(field_types).collect());
     }
-    for (table, id, ttl) in tables {
-        facts.tables.insert(table, TableFacts { id, ttl_seconds: ttl.unsigned_abs(), ..TableFacts::default() });
+    for (table, id, ttl, grace) in tables {
+        let (ttl_seconds, gc_grace_seconds) = (ttl.unsigned_abs(), grace.unsigned_abs());
+        facts.tables.insert(table, TableFacts { id, ttl_seconds, gc_grace_seconds, ..TableFacts::default() });
     }
     let mut keys: BTreeMap<(String, String, i32), String> = BTreeMap::new();
     for (table, column, column_type, kind, position) in columns {
@@ -266,12 +340,24 @@ pub async fn rows<R>(
 where
     R: for<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata>,
 {
-    let unreadable = |reason: String| AskCassandra::ReadAnswer { statement: statement.to_owned(), reason };
+    rows_of(session, Statement::new(statement), values).await
+}
+
+async fn rows_of<R>(
+    session: &Session,
+    statement: Statement,
+    values: impl scylla::serialize::row::SerializeRow,
+) -> Result<Vec<R>, AskCassandra>
+where
+    R: for<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata>,
+{
+    let text = statement.contents.clone();
+    let unreadable = |reason: String| AskCassandra::ReadAnswer { statement: text.clone(), reason };
     let answer = session
         .query_unpaged(statement, values)
         .await
         .map_err(Box::new)
-        .with_context(|_| ExecuteSnafu { statement: statement.to_owned() })?;
+        .with_context(|_| ExecuteSnafu { statement: text.clone() })?;
     let answer = answer.into_rows_result().map_err(|error| unreadable(error.to_string()))?;
     let rows = answer.rows::<R>().map_err(|error| unreadable(error.to_string()))?;
     rows.collect::<Result<_, _>>().map_err(|error| unreadable(error.to_string()))

@@ -1,4 +1,4 @@
-//! Asks Kafka for brokers, topics, replicas, consumer groups, lag and records; creates and extends topics.
+//! Asks Kafka for brokers, topics, replicas, consumer groups, lag and records; creates and extends topics, moves partitions.
 //!
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal; what brokers
 //! advertise is never followed. Versions are those that every 3.9 broker speaks. Nothing here retries.
@@ -15,7 +15,9 @@ mod fetch;
 #[cfg(test)]
 mod hostile;
 mod lag;
+mod moves;
 mod offsets;
+mod reassign;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,8 @@ pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
 pub use lag::{PartitionLag, Position};
+pub use moves::{LogDirs, is_marked};
+pub use reassign::{ANY_REPLICA, Reassigned, THROTTLED_REPLICAS};
 use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
@@ -67,6 +71,10 @@ mod version {
     pub(super) const OFFSET_FETCH: i16 = 6;
     pub(super) const LIST_OFFSETS: i16 = 6;
     pub(super) const FETCH: i16 = 12;
+    pub(super) const ALTER_REASSIGNMENTS: i16 = 0;
+    pub(super) const LIST_REASSIGNMENTS: i16 = 0;
+    pub(super) const ELECT_LEADERS: i16 = 2;
+    pub(super) const DESCRIBE_LOG_DIRS: i16 = 4;
 }
 
 /// Topics whose configuration is asked for at once: each is some 3 kB of an answer.
@@ -112,11 +120,20 @@ pub struct KafkaFacts {
     pub topics: BTreeMap<String, TopicFacts>,
     /// The topic [`OFFSETS_TOPIC`]; `None`: no group has been there yet.
     pub offsets_topic: Option<TopicFacts>,
+    /// Kafka's own topics beside it, by name, such as that of transactions.
+    pub internal_topics: BTreeMap<String, TopicFacts>,
+    /// The racks of the brokers that have one, by id.
+    pub racks: BTreeMap<i32, String>,
+    /// Whether it is known which partitions are being reassigned; a controller that is being elected cannot say it.
+    pub knows_reassignments: bool,
+    /// What the brokers' disks hold, by id. `None`: not all that answer could be asked, or nothing is to be moved.
+    pub log_dirs: Option<BTreeMap<i32, LogDirs>>,
     /// The processors' group; `None`: unknown.
     pub group: Option<GroupFacts>,
     /// Where the group stands in each topic that it reads; `None`: unknown.
     pub positions: Option<BTreeMap<String, Position>>,
-    /// Partitions of which not every broker that answers sees all replicas in sync, Kafka's own topics included.
+    /// Partitions of which not every broker that answers sees all replicas in sync, Kafka's own topics included, and
+    /// those that are being reassigned: replicas that are on their way are not in sync yet.
     pub under_replicated: usize,
     /// The broker that is the controller; `None`: there is none right now.
     pub controller: Option<i32>,
@@ -126,6 +143,20 @@ impl KafkaFacts {
     /// Returns whether the brokers from 0 on, so many, are all registered.
     pub fn has_brokers(&self, wanted: u32) -> bool {
         (0..wanted.cast_signed()).all(|id| self.brokers.contains(&id))
+    }
+
+    /// Returns every topic by name, Kafka's own included.
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, &TopicFacts)> {
+        let own = self.internal_topics.iter().map(|(name, topic)| (name.as_str(), topic));
+        let topics = self.topics.iter().map(|(name, topic)| (name.as_str(), topic));
+        topics.chain(self.offsets_topic.iter().map(|topic| (OFFSETS_TOPIC, topic))).chain(own)
+    }
+
+    fn topic_mut(&mut self, name: &str) -> Option<&mut TopicFacts> {
+        match name {
+            OFFSETS_TOPIC => self.offsets_topic.as_mut(),
+            _ => self.topics.get_mut(name).or_else(|| self.internal_topics.get_mut(name)),
+        }
     }
 
     /// Returns the records that the group has not committed, over all topics that it reads; `None`: unknown.
@@ -157,10 +188,41 @@ pub struct PartitionFacts {
     pub index: i32,
     /// The broker that leads it; `None`: none does.
     pub leader: Option<i32>,
-    /// Number of replicas.
-    pub replicas: usize,
+    /// Brokers that have a replica or are getting one, in order: the first is the preferred leader.
+    pub replicas: Vec<i32>,
     /// Number of replicas in sync, as seen by the broker that sees fewest.
     pub in_sync: usize,
+    /// Brokers among the replicas that are getting theirs. Empty: the partition is not being moved.
+    pub adding: Vec<i32>,
+    /// Brokers among the replicas that lose theirs once the others are in sync. Empty: none does.
+    pub removing: Vec<i32>,
+}
+
+impl PartitionFacts {
+    /// Returns the brokers that have a replica once nothing is being moved, in order.
+    pub fn target(&self) -> Vec<i32> {
+        self.replicas.iter().filter(|broker| !self.removing.contains(broker)).copied().collect()
+    }
+
+    /// Returns the brokers that have a replica if the move is taken back, in order.
+    pub fn origin(&self) -> Vec<i32> {
+        self.replicas.iter().filter(|broker| !self.adding.contains(broker)).copied().collect()
+    }
+
+    /// Returns the number of copies that the partition has once nothing is being moved.
+    pub fn copies(&self) -> usize {
+        self.target().len()
+    }
+
+    /// Returns whether a replica is out of sync that was not only just ordered.
+    pub fn is_behind(&self) -> bool {
+        self.in_sync < self.replicas.len() - self.adding.len()
+    }
+
+    /// Returns whether replicas are on their way.
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
 }
 
 /// A consumer group as its coordinator sees it.
@@ -186,9 +248,15 @@ impl Kafka {
         Self { brokers, connections: BTreeMap::new() }
     }
 
-    /// Reads everything that the readiness chain needs. `group` reads `group_topics`.
+    /// Reads everything that the readiness chain needs. `group` reads `group_topics`; so many `brokers`, those from 0 on,
+    /// shall carry the partitions.
     #[expect(clippy::disallowed_methods, reason = "observing has a deadline")]
-    pub async fn observe(&mut self, group: &str, group_topics: &[String]) -> Result<KafkaFacts, AskKafka> {
+    pub async fn observe(
+        &mut self,
+        group: &str,
+        group_topics: &[String],
+        brokers: u32,
+    ) -> Result<KafkaFacts, AskKafka> {
         let deadline = Instant::now() + OBSERVATION_TIMEOUT;
         let mut facts = self.agreed().await?;
         timeout_at(deadline, self.read_configs(&mut facts)).await.ok().context(AwaitConfigsSnafu)??;
@@ -198,6 +266,9 @@ impl Kafka {
             let asked = timeout_at(deadline, self.positions(group, group_topics, &facts)).await;
             facts.positions = asked.ok().and_then(Result::ok);
         }
+        // Last, since disks answer slowly, and nobody else waits for it.
+        let read = timeout_at(deadline, self.read_moves(&mut facts, brokers)).await;
+        facts.knows_reassignments = read.is_ok_and(|read| read.is_ok());
         Ok(facts)
     }
 
@@ -230,16 +301,12 @@ impl Kafka {
     }
 
     async fn read_configs(&mut self, facts: &mut KafkaFacts) -> Result<(), AskKafka> {
-        let offsets_topic = facts.offsets_topic.as_ref().map(|_| OFFSETS_TOPIC.to_owned());
         let resources: Vec<_> = facts
-            .topics
-            .keys()
-            .cloned()
-            .chain(offsets_topic)
-            .map(|name| {
+            .all_topics()
+            .map(|(name, _)| {
                 DescribeConfigsResource::default()
                     .with_resource_type(TOPIC_RESOURCE)
-                    .with_resource_name(StrBytes::from_string(name))
+                    .with_resource_name(StrBytes::from_string(name.to_owned()))
                     .with_configuration_keys(None)
             })
             .collect();
@@ -249,11 +316,7 @@ impl Kafka {
             results.extend(self.ask_any(&request, version::DESCRIBE_CONFIGS).await?.results);
         }
         for result in results {
-            let topic = match result.resource_name.as_str() {
-                OFFSETS_TOPIC => facts.offsets_topic.as_mut(),
-                name => facts.topics.get_mut(name),
-            };
-            let Some(topic) = topic else {
+            let Some(topic) = facts.topic_mut(result.resource_name.as_str()) else {
                 continue;
             };
             topic.config = result
@@ -342,7 +405,7 @@ mod tests {
         let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = frozen.local_addr().expect("it is bound");
         let mut kafka = Kafka::new(&Reach::at(BTreeMap::from([(0, address)])));
-        let asked = timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[])).await.expect("it gives up in time");
+        let asked = timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[], 1)).await.expect("it gives up in time");
         assert_eq!(asked.expect_err("nobody answers").to_string(), "no broker answers");
     }
 }

@@ -51,7 +51,7 @@ pub use question::SqlQuestion;
 pub use records::{EpochUnit, RecordSettings, Tombstones, UnknownFields};
 pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult, RunSettings};
 pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
-pub use sources::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
+pub use sources::{LARGEST_SOURCES, SOURCES_PATH, SourcePhase, SourceState};
 pub use units::{Bytes, Duration, ParseUnit};
 
 /// Settings of `worker produce`: one pod's share of the sources.

@@ -89,6 +89,9 @@ pub enum MapRecord {
         /// The record, cut.
         excerpt: String,
     },
+    /// The record itself is null: neither expressions nor a pointer help.
+    #[snafu(display("the record is null, which has no fields; send an object in its place, or leave it out"))]
+    ExpectRecord,
     /// The key field is absent, null, empty or nested.
     #[snafu(display("the key field '{key}' is {state}"))]
     TakeKey {
@@ -112,7 +115,7 @@ impl MapRecord {
             Self::ReadRecord { .. } => "ReadRecord",
             Self::EvaluateField { .. } => "EvaluateField",
             Self::EncodeField { .. } => "EncodeField",
-            Self::ExpectObject { .. } => "ExpectObject",
+            Self::ExpectObject { .. } | Self::ExpectRecord => "ExpectObject",
             Self::TakeKey { .. } => "TakeKey",
             Self::FitRecord { .. } => "FitRecord",
         }
@@ -161,10 +164,12 @@ impl Mapping {
     /// Maps and encodes one fetched record.
     pub fn encode(&self, record: &RawValue) -> Result<Encoded, MapRecord> {
         let mut object = Object::default();
-        match self.fields.is_empty() {
-            true => self.copy(record.get(), &mut object)?,
-            false => self.evaluate(record.get(), &mut object)?,
-        }
+        let read = match self.fields.is_empty() {
+            true => self.copy(record.get(), &mut object),
+            false => self.evaluate(record.get(), &mut object),
+        };
+        // Only where it fails: an expression may well make something of null.
+        read.map_err(|problem| if record.get() == "null" { ExpectRecordSnafu.build() } else { problem })?;
         let payload = object.finish();
         let key = self.key(object.key.clone().map(|key| &payload[key]))?;
         ensure!(payload.len() <= LARGEST_ENCODED, FitRecordSnafu { length: payload.len() });

@@ -26,7 +26,7 @@ use axum::{Json, Router};
 use futures::StreamExt;
 use futures::future::join_all;
 use millrace_serve::{Limits, serve};
-use millrace_terms::PushSettings;
+use millrace_terms::{PushSettings, SourcePhase};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -89,7 +89,7 @@ impl<P: Publisher> PushServer<P> {
     pub fn new(sources: Vec<PushSource>, shared: Shared<P>) -> Self {
         let target = |source: PushSource| {
             shared.telemetry.source_started(&source.name, &source.topic);
-            shared.health.source(source.index, |report| report.state = "Running");
+            shared.health.source(source.index, |report| report.state = SourcePhase::Running);
             let label = SourceLabel::new(&source.name);
             (source.name.clone(), Target { source, label, acknowledged: AtomicU64::new(0) })
         };

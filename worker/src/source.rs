@@ -14,6 +14,7 @@ mod records;
 
 use std::future::Future;
 
+use millrace_terms::SourcePhase;
 use snafu::Snafu;
 
 use crate::cursor::Mark;
@@ -76,13 +77,18 @@ pub enum FetchRecords {
 }
 
 impl FetchRecords {
-    /// Returns the stable name of the outcome, for the metric's label and the readiness detail.
-    pub fn outcome(&self) -> &'static str {
+    /// Returns what the source is doing by it, for the readiness detail and the status of the pipeline.
+    pub fn state(&self) -> SourcePhase {
         match self {
-            Self::AwaitEndpoint { .. } => "Unavailable",
-            Self::AcceptAnswer { .. } => "BadAnswer",
-            Self::ReachAddress { .. } => "Forbidden",
-            Self::AcceptFile { .. } => "BadFile",
+            Self::AwaitEndpoint { .. } => SourcePhase::Unavailable,
+            Self::AcceptAnswer { .. } => SourcePhase::BadAnswer,
+            Self::ReachAddress { .. } => SourcePhase::Forbidden,
+            Self::AcceptFile { .. } => SourcePhase::BadFile,
         }
+    }
+
+    /// Returns the stable name of the outcome, for the metric's label: the same word.
+    pub fn outcome(&self) -> &'static str {
+        self.state().as_str()
     }
 }

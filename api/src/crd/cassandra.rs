@@ -67,7 +67,8 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
     .field_path(".keyspace.replicationFactor"),
     validation = rules::memory_at_least("1Gi"))]
 pub struct Cassandra {
-    /// Cassandra version; a 5.0 release. A change restarts the nodes one at a time.
+    /// Cassandra version; a 5.0 release, and none older than one that a node has run. A change restarts the nodes one at a
+    /// time. From 5.0.8 on, nodes repair by themselves where there is more than one copy of each row.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^5[.]0[.][0-9]{1,3}$')").message("must be a Cassandra 5.0 release, such as 5.0.9"))]
@@ -156,9 +157,9 @@ pub struct Rack {
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
 
-    /// Nodes in this rack. It may grow, one node joining at a time, and cannot be lowered in this version.
+    /// Nodes in this rack. They join one at a time; where there are fewer than before, those of the highest numbers leave
+    /// the ring one at a time, and their volume claims stay.
     #[schemars(range(min = 1, max = 99))]
-    #[x_kube(validation = rules::grows_only("the number of nodes", "this version cannot decommission nodes, and their data would be lost; keep the number or raise it"))]
     pub replicas: i32,
 }
 

@@ -64,8 +64,14 @@ pub enum ConditionType {
     SourcesHealthy,
     /// No data that was there is gone.
     DataIntact,
+    /// No Cassandra node's last full repair is too long ago. Absent: Cassandra does not repair by itself.
+    RepairOnSchedule,
     /// Somebody keeps changing what the operator sets, or the API server keeps it otherwise. Absent: nobody does.
     Contested,
+    /// Restarts of store pods wait for their time or for people. Absent: none does.
+    UpdatesHeld,
+    /// A new version of the operator renders another template of a store's pods, which waits. Absent: none does.
+    RequiresUpdate,
     /// A run has succeeded.
     Complete,
     /// A run has failed.
@@ -88,7 +94,10 @@ impl ConditionType {
             Self::Link(Link::Producer) => "ProducerReady",
             Self::SourcesHealthy => "SourcesHealthy",
             Self::DataIntact => "DataIntact",
+            Self::RepairOnSchedule => "RepairOnSchedule",
             Self::Contested => "Contested",
+            Self::UpdatesHeld => "UpdatesHeld",
+            Self::RequiresUpdate => "RequiresUpdate",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
         }
@@ -172,6 +181,9 @@ pub enum Reason {
     NodesUpNormal,
     WaitingForNodes,
     NodeJoining,
+    NodeLeaving,
+    ReplacingNode,
+    VolumeLost,
     UnknownNodes,
     SchemaDisagreement,
     CreatingSchema,
@@ -195,6 +207,8 @@ pub enum Reason {
     TopicRecreated,
     RecordsMissing,
     ClusterIdDiffers,
+    RepairInTime,
+    RepairOverdue,
     // The pipeline as a whole.
     AllComponentsReady,
     ApplyingChanges,
@@ -205,6 +219,10 @@ pub enum Reason {
     Valid,
     ChangedByOthers,
     Paused,
+    WaitingForWindow,
+    DisruptionsHeld,
+    ApprovalRequired,
+    OperatorUpgraded,
     // Runs; `Rejected` is also the spec's.
     Rejected,
     PipelineNotFound,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Unsupported;
-use super::{Access, ClientService, Resources, Storage, rules};
+use super::{Access, Amount, ClientService, Resources, Storage, rules};
 
 /// `server.properties` keys that the operator sets itself, or that would break the delivery promise.
 pub const OWNED_KEYS: [&str; 22] = [
@@ -33,6 +33,14 @@ pub const OWNED_KEYS: [&str; 22] = [
     "transaction.state.log.min.isr",
     "unclean.leader.election.enable",
     "zookeeper.connect",
+];
+
+/// Topic settings that the operator sets itself: what an acknowledgement stands for, and what holds down moves.
+pub const TOPIC_OWNED_KEYS: [&str; 4] = [
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    "follower.replication.throttled.replicas",
+    "leader.replication.throttled.replicas",
 ];
 
 /// `server.properties` keys that cannot work in this version: a broker would not start, or nobody could ask it.
@@ -83,7 +91,8 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
     validation = rules::memory_at_least("512Mi")
 )]
 pub struct Kafka {
-    /// Kafka version; a 3.9 release, the last line with ZooKeeper. A change restarts the brokers one at a time.
+    /// Kafka version; a 3.9 release, the last line with ZooKeeper. It may go back to an older one, since all of a line write
+    /// the same. A change restarts the brokers one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a Kafka 3.9 release, such as 3.9.2; later lines have no ZooKeeper mode"))]
@@ -101,9 +110,9 @@ pub struct Kafka {
     #[x_kube(validation = rules::immutable("the metadata manager", "create a new pipeline"))]
     pub metadata_manager: MetadataManager,
 
-    /// Number of brokers. It may grow, and cannot be lowered in this version.
+    /// Number of brokers. New brokers get their share of the partitions; brokers leave once all their partitions have moved
+    /// to others, the highest ordinal first (docs/runbooks.md).
     #[schemars(range(min = 1, max = 99))]
-    #[x_kube(validation = rules::grows_only("the number of brokers", "this version cannot move their partitions elsewhere; keep the number or raise it"))]
     pub replicas: i32,
 
     /// The volume of each broker.
@@ -127,6 +136,10 @@ pub struct Kafka {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ClientService>,
 
+    /// How partitions move when brokers are added or removed. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassignment: Option<Reassignment>,
+
     /// Further JVM options (docs/pods.md). A change restarts the brokers one at a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
@@ -149,6 +162,17 @@ pub struct Kafka {
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::topic_names_do_not_collide())]
     pub topics: Vec<Topic>,
+}
+
+/// How partitions move between brokers.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reassignment {
+    /// Bytes that each broker sends, and receives, in a second for replicas that move: Kafka's replication throttle. It
+    /// holds for replicas that are out of sync only; below the pace of new records they never catch up. Absent: 50Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::amount_between("1Mi", "100Gi"))]
+    pub bytes_per_second: Option<Amount>,
 }
 
 /// A topic.
@@ -188,7 +212,7 @@ pub struct Topic {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
-        validation = rules::operator_owned_keys(&["min.insync.replicas", "unclean.leader.election.enable"]),
+        validation = rules::operator_owned_keys(&TOPIC_OWNED_KEYS),
         validation = rules::one_line_settings()
     )]
     pub config: BTreeMap<String, String>,

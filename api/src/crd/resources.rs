@@ -97,12 +97,9 @@ pub struct ResourceList {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of each pod's volume, such as 5Gi. It can neither shrink nor, in this version, grow.
-    #[x_kube(
-        validation = rules::amount_between("16Mi", "64Ti"),
-        validation = rules::storage_does_not_shrink(),
-        validation = rules::storage_does_not_grow()
-    )]
+    /// Size of each pod's volume, such as 5Gi. It may grow where the StorageClass allows it (`allowVolumeExpansion`), which
+    /// restarts pods only where the driver needs it, and never shrinks.
+    #[x_kube(validation = rules::amount_between("16Mi", "64Ti"))]
     pub size: Amount,
     /// StorageClass of the volumes. Absent: the cluster's default class. It may change until the store has a volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]

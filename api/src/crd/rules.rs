@@ -464,21 +464,46 @@ pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
         .reason(Reason::FieldValueForbidden)
 }
 
-/// Refuses a smaller volume: Kubernetes cannot shrink one without losing what it holds.
-pub fn storage_does_not_shrink() -> Rule {
+/// Refuses a smaller volume: Kubernetes cannot shrink one without losing what it holds. A larger size that no volume got,
+/// as where the StorageClass does not allow it, may be taken back: down to what the status says that all volumes have.
+pub fn storage_does_not_shrink(store: &str) -> Rule {
+    let size = |of: &str| format!("quantity(string({of}.spec.{store}.storage.size))");
+    let given = format!("oldSelf.status.{store}.storage");
     rule(
-        "quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",
+        format!(
+            "{}.compareTo({}) >= 0 || (has(oldSelf.status) && has(oldSelf.status.{store}) && has({given}) && \
+             isQuantity({given}) && {}.compareTo(quantity({given})) >= 0)",
+            size("self"),
+            size("oldSelf"),
+            size("self")
+        ),
         "a volume cannot shrink without losing data; keep the size",
     )
+    .field_path(format!(".spec.{store}.storage.size"))
     .reason(Reason::FieldValueForbidden)
 }
 
-/// Refuses a larger volume until the operator can grow one safely.
-pub fn storage_does_not_grow() -> Rule {
-    rule(
-        "quantity(string(self)).compareTo(quantity(string(oldSelf))) <= 0",
-        "growing a volume is not supported in this version; keep the size",
-    )
+/// Refuses a release of Cassandra that is older than one that a node has run. Cassandra promises no way back, not even
+/// between patches: the auto-repair that came with 5.0.8 adds a column to `system_schema.tables`, which an older release
+/// cannot read (apache/cassandra#4558). A release that no node has run, such as one that does not exist, can be taken back.
+///
+/// ZooKeeper and Kafka need no such rule while one line of each is allowed: what they write is that of the line.
+pub fn cassandra_does_not_go_back() -> Rule {
+    const RELEASE: &str = "matches('^[0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}$')";
+    let (wanted, has_run) = ("self.spec.cassandra.version", "oldSelf.status.cassandra.version");
+    let number = |of: &str| {
+        format!("int({of}.split('.')[0]) * 1000000 + int({of}.split('.')[1]) * 1000 + int({of}.split('.')[2])")
+    };
+    Rule::new(format!(
+        "{wanted} == oldSelf.spec.cassandra.version || !has(oldSelf.status) || !has(oldSelf.status.cassandra) || \
+         !has({has_run}) || !{has_run}.{RELEASE} || !{wanted}.{RELEASE} || {} >= {}",
+        number(wanted),
+        number(has_run)
+    ))
+    .message(Message::Expression(format!(
+        "'a node has run Cassandra ' + {has_run} + ', and Cassandra promises no way back to an older release; keep that or set a newer one'"
+    )))
+    .field_path(".spec.cassandra.version")
     .reason(Reason::FieldValueForbidden)
 }
 
@@ -526,6 +551,11 @@ pub fn cron() -> Rule {
         "self.matches('^[^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+$')",
         "must be a cron expression of five fields: minute, hour, day of month, month, day of week, such as '0 2 * * *'",
     )
+}
+
+/// The name of a time zone as far as an expression can tell; the rest is judged by `validate`.
+pub fn time_zone() -> Rule {
+    rule("self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')", "must be an IANA time zone, such as Europe/Berlin")
 }
 
 /// Refuses a schedule for what is pushed: nobody can be made to push.

@@ -106,7 +106,7 @@ pub struct Schedule {
     /// the due times are those that the clock shows.
     #[serde(default = "utc")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')").message("must be an IANA time zone, such as Europe/Berlin"))]
+    #[x_kube(validation = rules::time_zone())]
     pub time_zone: String,
 
     /// What happens at a due time while a run of this schedule is under way: Forbid waits for its end, Allow runs both,

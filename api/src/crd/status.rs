@@ -68,9 +68,49 @@ pub struct StreamingPipelineStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub losses: Vec<LossStatus>,
 
+    /// What would disturb a store and waits for approval, or is approved and under way. Absent: nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+
+    /// Restarts that wait, and what for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]
+    pub waiting: Vec<WaitingStatus>,
+
     /// What the operator is about to do or waits to do, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub planned_actions: Vec<String>,
+}
+
+/// What would disturb a store.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// Identifies what the plan leads to; the annotation `millrace.dev/approve-plan` names it.
+    pub hash: String,
+
+    /// Whether the annotation names it.
+    pub approved: bool,
+
+    /// Since when it waits, or is under way.
+    pub since: Time,
+
+    /// What it changes.
+    pub actions: Vec<String>,
+}
+
+/// A restart that waits.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStatus {
+    /// What waits.
+    pub action: String,
+
+    /// What it waits for.
+    pub cause: String,
+
+    /// Since when it waits for that.
+    pub since: Time,
 }
 
 /// How many members of a component are ready by their data-plane facts.
@@ -79,6 +119,12 @@ pub struct StreamingPipelineStatus {
 pub struct ComponentStatus {
     /// Ready and wanted members, such as `3/3`.
     pub ready: String,
+
+    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
+    /// there is no volume, or the operator may not list claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub storage: Option<String>,
 }
 
 /// The producer pods.
@@ -144,10 +190,35 @@ pub struct KafkaStatus {
     /// Registered and wanted brokers, such as `3/3`.
     pub ready: String,
 
+    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
+    /// there is no volume, or the operator may not list claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub storage: Option<String>,
+
     /// The topics as Kafka has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topics: Vec<TopicStatus>,
+
+    /// The partitions that move between brokers. Absent: none does, and none is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassignment: Option<ReassignmentStatus>,
+}
+
+/// Partitions that move between brokers.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReassignmentStatus {
+    /// Partitions that are being copied right now.
+    pub partitions_moving: i32,
+
+    /// Partitions that are not where they shall be yet, those that are being copied included.
+    pub partitions_left: i32,
+
+    /// Bytes that are left to copy, rounded down to two digits. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_left: Option<i64>,
 }
 
 /// A topic as Kafka has it.
@@ -186,6 +257,17 @@ pub struct CassandraStatus {
     /// Nodes that are up and normal, and wanted ones, such as `3/3`.
     pub ready: String,
 
+    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
+    /// there is no volume, or the operator may not list claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub storage: Option<String>,
+
+    /// Newest release that a node has run; `spec.cassandra.version` cannot be set to an older one. Absent: none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub version: Option<String>,
+
     /// Copies of each row, as the keyspace last had them. Absent: there was no keyspace yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<i32>,
@@ -194,6 +276,50 @@ pub struct CassandraStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tables: Vec<TableStatus>,
+
+    /// The nodes that have joined, by the names of their pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub nodes: Vec<NodeStatus>,
+
+    /// The repairs that Cassandra makes by itself. Absent: it makes none, or they are unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairStatus>,
+}
+
+/// A Cassandra node that has joined.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Name of its pod.
+    pub name: String,
+
+    /// Cassandra's own id of the node; it is on the node's volume.
+    pub host_id: String,
+
+    /// UID of the claim that it joined with; under another, its volume is gone. Absent: claims cannot be listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+
+    /// When its last full repair ended. Absent: it had none, or that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_repair: Option<Time>,
+}
+
+/// The repairs that Cassandra makes by itself.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairStatus {
+    /// Nodes that have had a full repair, and all, such as `2/3`.
+    pub nodes: String,
+
+    /// When the last full repair ended of the node for which that is the longest ago. Absent: not every node had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Time>,
+
+    /// Pods of the nodes that are being repaired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub under_way: Vec<String>,
 }
 
 /// A table as Cassandra has it.

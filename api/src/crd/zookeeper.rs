@@ -33,9 +33,20 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
             "secureClientPortAddress",
             "serverCnxnFactory",
             "sessionRequireClientSASLAuth",
+            // A key that ZooKeeper does not know becomes a system property, and these switch access control off.
+            "skipACL",
             "sslQuorum",
+            "superUser",
         ],
-        prefixes: &["authProvider", "enforce.auth.", "kerberos.", "quorum.auth.", "ssl."],
+        prefixes: &[
+            "DigestAuthenticationProvider.",
+            "X509AuthenticationProvider.",
+            "authProvider",
+            "enforce.auth.",
+            "kerberos.",
+            "quorum.auth.",
+            "ssl.",
+        ],
         reason: "this version runs ZooKeeper without authentication and encryption, and would lose access to it; remove it",
     },
     Unsupported {

@@ -8,6 +8,7 @@ use std::path::{Component as Part, Path};
 
 use k8s_openapi::api::core::v1::{ProjectedVolumeSource, Volume, VolumeMount};
 
+use crate::labels;
 use crate::names::Component;
 use crate::pipeline::{Claim, SecretKey};
 use crate::quantity::Quantity;
@@ -15,6 +16,9 @@ use crate::rejected::Rejected;
 
 /// Sources of volumes that may be added.
 const SOURCES: &str = "configMap, secret, projected, emptyDir or csi";
+
+/// Longest name of a volume.
+const MOST_NAME: usize = 63;
 
 /// What the names of the volumes of sources' files begin with.
 const FILES_PREFIX: &str = "files-";
@@ -41,6 +45,48 @@ pub fn owned_mounts(component: Component) -> &'static [&'static str] {
     }
 }
 
+/// Directories of every image that hold programs or belong to the kernel.
+const SYSTEM: [&str; 10] =
+    ["/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/local/bin"];
+/// What nothing can be mounted into.
+const OF_KERNEL: [&str; 2] = ["/proc", "/sys"];
+/// What the install directory of ZooKeeper's official image begins with.
+const ZOOKEEPER_PREFIX: &str = "/apache-zookeeper-";
+
+/// Returns the directories of a component's image without which its program does not start (docs/images.md).
+fn programs(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::ZooKeeper => {
+            &["/opt/java/openjdk/bin", "/opt/java/openjdk/lib", "/opt/zookeeper/bin", "/opt/zookeeper/lib"]
+        }
+        Component::Kafka => &["/opt/java/openjdk/bin", "/opt/java/openjdk/lib", "/opt/kafka/bin", "/opt/kafka/libs"],
+        Component::Cassandra => &[
+            "/etc/cassandra",
+            "/opt/cassandra/bin",
+            "/opt/cassandra/lib",
+            "/opt/java/openjdk/bin",
+            "/opt/java/openjdk/lib",
+        ],
+        Component::Producer | Component::Processor | Component::Run => &[],
+    }
+}
+
+/// Returns what of a component's image would be hidden by a volume that is mounted at a place.
+fn hidden(component: Component, place: &Path) -> Option<&str> {
+    let mut known = SYSTEM.iter().chain(programs(component)).copied();
+    if let Some(hidden) = known.find(|known| Path::new(known).starts_with(place)) {
+        return Some(hidden);
+    }
+    if let Some(kernel) = OF_KERNEL.iter().copied().find(|kernel| place.starts_with(kernel)) {
+        return Some(kernel);
+    }
+    // Its name has the version.
+    let install = place.to_str().filter(|place| place.starts_with(ZOOKEEPER_PREFIX))?;
+    let below = place.strip_prefix("/").ok()?.components().skip(1).collect::<std::path::PathBuf>();
+    let is_hidden = component == Component::ZooKeeper && ["", "bin", "lib"].iter().any(|part| below == Path::new(part));
+    is_hidden.then_some(install)
+}
+
 /// Returns what is wrong with volumes and mounts of a component's pods.
 pub(super) fn refused(path: &str, component: Component, volumes: &[Volume], mounts: &[VolumeMount]) -> Vec<Rejected> {
     let mut rejected = Vec::new();
@@ -55,6 +101,12 @@ pub(super) fn refused(path: &str, component: Component, volumes: &[Volume], moun
             ));
         } else if !names.insert(name) {
             rejected.push(Rejected::new(format!("{path}.name"), format!("there are two volumes '{name}'; rename one")));
+        } else if name.len() > MOST_NAME || !labels::is_dns_part(name) {
+            let message = format!(
+                "'{name}' cannot be the name of a volume; write up to {MOST_NAME} small letters, digits and '-', with a \
+                 letter or digit at both ends"
+            );
+            rejected.push(Rejected::new(format!("{path}.name"), message));
         }
         rejected.extend(of_volume(&path, volume));
     }
@@ -139,6 +191,13 @@ fn of_mount(path: &str, component: Component, mount: &VolumeMount) -> Option<Rej
         let message = format!("the operator mounts '{owned}' itself; choose a path beside it");
         return Some(Rejected::new(format!("{path}.mountPath"), message));
     }
+    if let Some(hidden) = hidden(component, place) {
+        let message = format!(
+            "a volume here would hide '{hidden}' of the image, without which nothing runs; choose another path, or mount \
+             single files below it with subPath"
+        );
+        return Some(Rejected::new(format!("{path}.mountPath"), message));
+    }
     let propagation = mount.mount_propagation.as_deref().filter(|propagation| *propagation != "None")?;
     let message = format!("'{propagation}' shares mounts with the node; remove it");
     Some(Rejected::new(format!("{path}.mountPropagation"), message))
@@ -196,6 +255,8 @@ mod tests {
     #[case(json!({"name": "t", "projected": {"sources": [{"secret": {"name": "a"}}, {"serviceAccountToken": {"path": "t"}}]}}),
         "[0].projected.sources[1].serviceAccountToken: pods of a pipeline have no Kubernetes identity")]
     #[case(json!({"name": "data", "configMap": {"name": "a"}}), "[0].name: the operator has a volume 'data' itself")]
+    #[case(json!({"name": "A_b", "configMap": {"name": "a"}}), "[0].name: 'A_b' cannot be the name of a volume")]
+    #[case(json!({"configMap": {"name": "a"}}), "[0].name: '' cannot be the name of a volume")]
     #[case(json!({"name": "files-0", "configMap": {"name": "a"}}), "[0].name: the operator has a volume 'files-0' itself")]
     #[case(json!({"name": "a", "secret": {"secretname": "a"}}), "[0].secret.secretname: there is no such field")]
     fn what_may_not_be_added_is_refused_where_it_stands(#[case] volume: Value, #[case] says: &str) {
@@ -214,6 +275,16 @@ mod tests {
     #[case(Component::Kafka, json!({"name": "a", "mountPath": "/x/../millrace"}), "mountPath: '/x/../millrace' must be")]
     #[case(Component::Kafka, json!({"name": "a", "mountPath": "/x", "mountPropagation": "Bidirectional"}), "mountPropagation: 'Bidirectional' shares")]
     #[case(Component::Kafka, json!({"name": "data", "mountPath": "/x"}), "name: there is no volume 'data' in volumes")]
+    #[case(Component::Kafka, json!({"name": "a", "mountPath": "/opt/kafka"}), "mountPath: a volume here would hide '/opt/kafka/bin' of the image")]
+    #[case(Component::Kafka, json!({"name": "a", "mountPath": "/opt/kafka/libs/"}), "mountPath: a volume here would hide '/opt/kafka/libs'")]
+    #[case(Component::Kafka, json!({"name": "a", "mountPath": "/opt"}), "mountPath: a volume here would hide '/opt/java/openjdk/bin'")]
+    #[case(Component::ZooKeeper, json!({"name": "a", "mountPath": "/opt/java"}), "mountPath: a volume here would hide '/opt/java/openjdk/bin'")]
+    #[case(Component::ZooKeeper, json!({"name": "a", "mountPath": "/apache-zookeeper-3.9.5-bin/lib"}), "mountPath: a volume here would hide '/apache-zookeeper-3.9.5-bin/lib'")]
+    #[case(Component::Cassandra, json!({"name": "a", "mountPath": "/etc/cassandra"}), "mountPath: a volume here would hide '/etc/cassandra'")]
+    #[case(Component::Producer, json!({"name": "a", "mountPath": "/usr"}), "mountPath: a volume here would hide '/usr/bin'")]
+    #[case(Component::Producer, json!({"name": "a", "mountPath": "/usr/local/bin"}), "mountPath: a volume here would hide '/usr/local/bin'")]
+    #[case(Component::Processor, json!({"name": "a", "mountPath": "/etc"}), "mountPath: a volume here would hide '/etc'")]
+    #[case(Component::Processor, json!({"name": "a", "mountPath": "/proc/x"}), "mountPath: a volume here would hide '/proc'")]
     fn what_lies_over_the_operators_own_is_refused(
         #[case] component: Component,
         #[case] mount: Value,
@@ -223,6 +294,24 @@ mod tests {
         let refused = refused(component, &json!({"volumes": volumes, "volumeMounts": [mount]}));
         let says = format!("spec.x.podTemplate.volumeMounts[0].{says}");
         assert!(matches!(&refused[..], [only] if only.starts_with(&says)), "{refused:?}");
+    }
+
+    /// The negative control: beside and below the programs there is room.
+    #[rstest]
+    #[case(Component::Kafka, "/opt/kafka/plugins")]
+    #[case(Component::Kafka, "/opt/kafka/libs/plugin.jar")]
+    #[case(Component::Kafka, "/opt/kafkas")]
+    #[case(Component::Kafka, "/opt/cassandra")]
+    #[case(Component::ZooKeeper, "/apache-zookeeper-3.9.5-bin/lib/plugin.jar")]
+    #[case(Component::ZooKeeper, "/apache-zookeeper-3.9.5-bin/docs")]
+    #[case(Component::Cassandra, "/etc/ssl/certs")]
+    #[case(Component::Cassandra, "/dev/shm")]
+    #[case(Component::Producer, "/opt")]
+    #[case(Component::Producer, "/usr/local/share/roots")]
+    fn what_hides_no_program_is_taken(#[case] component: Component, #[case] place: &str) {
+        let volumes = json!([{"name": "a", "configMap": {"name": "a"}}]);
+        let mounts = json!([{"name": "a", "mountPath": place}]);
+        assert_eq!(refused(component, &json!({"volumes": volumes, "volumeMounts": mounts})), [""; 0]);
     }
 
     #[test]

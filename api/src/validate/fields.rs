@@ -5,7 +5,7 @@
 use millrace_expressions::environment;
 use millrace_terms::{PROFILE_FIELDS, expression};
 
-use super::Fault;
+use super::{Fault, syntax};
 use crate::crd::{Source, StreamingPipelineSpec};
 use crate::pipeline::{Pipeline, Query, Table};
 use crate::rejected::Rejected;
@@ -38,10 +38,7 @@ pub(super) fn fault_of(expression: &str, known: &[&str]) -> Option<String> {
     }
     let program = match environment().compile(expression) {
         Ok(program) => program,
-        Err(errors) => {
-            let reason = errors.to_string().lines().next().unwrap_or_default().to_owned();
-            return Some(format!("'{expression}' is not a CEL expression: {reason}"));
-        }
+        Err(errors) => return Some(format!("'{expression}' is not a CEL expression: {}", syntax::sentence(&errors))),
     };
     if let Some(variable) = unknown_variable(&program, expression, known) {
         return Some(match known {

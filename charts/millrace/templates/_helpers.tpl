@@ -93,7 +93,7 @@ app.kubernetes.io/component: console
 All that the operator may do in a namespace of pipelines: what its code asks for, and no more. No Secrets, no pods made
 or executed in, no wildcard. Server-side apply of an object that is not there needs `create` too. What it made is
 removed by owner references, not by the operator, but for runs: it ends those that are cancelled, and deletes scheduled
-ones that the history has no room for. And for stores whose storage class was corrected before they had a volume.
+ones that the history has no room for. And for stores whose storage was corrected before they had a volume, or grows.
 */}}
 {{- define "millrace.rules" -}}
 - apiGroups: [millrace.dev]
@@ -118,8 +118,8 @@ ones that the history has no room for. And for stores whose storage class was co
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch]
 {{- if .Values.admissionPolicy.ownAccount }}
-# Makes a store anew whose storage class was corrected before it had a volume. The policy own-deletions lets nothing else be
-# deleted, so there is no such right without it.
+# Makes a store anew whose storage was corrected before it had a volume, and a StatefulSet whose claims have grown. The policy
+# own-deletions lets nothing else be deleted, so there is no such right without it.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [delete]
@@ -137,7 +137,7 @@ ones that the history has no room for. And for stores whose storage class was co
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
-# Takes a label off them that other tools would delete them by.
+# Takes a label off them that other tools would delete them by, and lets them grow: the policy own-claims allows no more.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, patch]

@@ -1,15 +1,17 @@
-//! A running pipeline gets more brokers, another Cassandra node and another topic configuration, while records go on
-//! arriving; nothing is lost.
+//! A running pipeline gets more brokers, another Cassandra node and another topic configuration, and loses a broker again,
+//! while records go on arriving; nothing is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{Generator, TOPIC};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace};
+use millrace_stores::kafka::KafkaFacts;
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -50,6 +52,65 @@ pub async fn a_pipeline_grows_while_records_arrive(turn: Turn) -> Result<()> {
         found.ensure_exact()
     })
     .await
+}
+
+/// Three brokers become four and three again. A fourth gets its share of every copy, leads some, and stops when it has none.
+pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "brokers", async |namespace| {
+        let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
+        let live = Live::start(namespace, &Spec::three(), GROWN_WITHIN).await?;
+        let before = uids(&live).await?;
+        let spec = Spec::three().sources([source]);
+
+        let spec = spec.with("/spec/kafka/replicas", json!(4));
+        live.change(&spec).await?;
+        // The negative control: a broker that has only just come has nothing.
+        let came = async || {
+            let facts = live.kafka().await?.facts().await?;
+            Ok((facts.brokers.len() == 4).then(|| replicas(&facts)))
+        };
+        let (first, _) = eventually("the fourth broker comes", GROWN_WITHIN, came).await?;
+        namespace.say(format!("replicas by broker when the fourth came: {first:?}"));
+        let took = live.await_ready(GROWN_WITHIN).await?;
+        namespace.time("three_to_four_brokers", took)?;
+        let four = replicas(&live.kafka().await?.facts().await?);
+        let (most, least) = (four.values().max().copied(), four.values().min().copied());
+        ensure!(four.len() == 4 && most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{four:?}");
+
+        let spec = spec.with("/spec/kafka/replicas", json!(3));
+        live.change(&spec).await?;
+        let took = live.await_ready(GROWN_WITHIN).await?;
+        namespace.time("four_to_three_brokers", took)?;
+        let gone = async || Ok((live.pods(Component::Kafka).await?.len() == 3).then_some(()));
+        eventually("the fourth broker goes", READY_WITHIN, gone).await?;
+        let facts = live.kafka().await?.facts().await?;
+        let three = replicas(&facts);
+        same("the brokers with replicas", &format!("{:?}", three.keys().collect::<Vec<_>>()), "[0, 1, 2]")?;
+        ensure!(facts.under_replicated == 0, "{} partitions are out of sync", facts.under_replicated);
+        ensure!(uids(&live).await? == before, "a broker was restarted");
+
+        live.await_produced(COUNT, GROWN_WITHIN).await?;
+        live.await_caught_up(GROWN_WITHIN).await?;
+        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
+        namespace.say(format!("past the fourth broker: {found}"));
+        found.ensure_exact()
+    })
+    .await
+}
+
+/// Returns how many replicas each broker has; those without any are left out.
+fn replicas(facts: &KafkaFacts) -> BTreeMap<i32, usize> {
+    let mut counts = BTreeMap::new();
+    for broker in facts.all_topics().flat_map(|(_, topic)| &topic.partitions).flat_map(|found| &found.replicas) {
+        *counts.entry(*broker).or_default() += 1;
+    }
+    counts
+}
+
+/// Returns the UIDs of the brokers' pods, by name.
+async fn uids(live: &Live) -> Result<BTreeMap<String, Option<String>>> {
+    let pods = live.pods(Component::Kafka).await?;
+    Ok(pods.into_iter().map(|pod| (pod.name_any(), pod.uid())).collect())
 }
 
 /// Waits until the topic has these settings of its own and no others but what the operator sets.

@@ -73,6 +73,9 @@ const SCENARIOS: &[Scenario] = &[
         troubles::ten_troubles_are_named_on_the_cluster(turn).boxed_local()
     }),
     ("a_pipeline_grows_while_records_arrive", |turn| grown::a_pipeline_grows_while_records_arrive(turn).boxed_local()),
+    ("brokers_come_and_go_while_records_arrive", |turn| {
+        grown::brokers_come_and_go_while_records_arrive(turn).boxed_local()
+    }),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {
         harness::a_failure_is_dumped_and_its_namespace_deleted(turn).boxed_local()

@@ -4,17 +4,21 @@ use millrace_api::Pipeline;
 use millrace_api::pipeline::Table;
 use millrace_terms::{ColumnType, TypeSettings};
 
-use super::ring::{current_racks, ring_is_whole};
+use super::leaving::{leaver, refusal};
+use super::ring::{current_racks, is_uniform, releases, ring_is_whole};
 use crate::intact;
 use crate::observed::Observed;
 use millrace_stores::cassandra::{Change, SchemaFacts};
 
-/// Returns the changes that bring keyspace and tables to what is wanted. The ring must be whole, so that all nodes agree.
+/// Returns the changes that bring keyspace and tables to what is wanted. The ring must be whole and of one release, so that
+/// all nodes agree. Nodes that are too many and may not leave hold nothing back.
 pub fn schema(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let facts = &observed.stores.cassandra;
     let given = current_racks(pipeline, observed);
-    let complete = given.values().sum::<u32>() == pipeline.cassandra.nodes();
-    let Some(schema) = facts.schema.as_ref().filter(|_| complete && ring_is_whole(&given, facts)) else {
+    let complete = pipeline.cassandra.racks.iter().all(|rack| given[&rack.name] >= rack.replicas);
+    let leaves = leaver(pipeline, observed).is_some() && refusal(pipeline, observed).is_none();
+    let agrees = complete && !leaves && ring_is_whole(&given, facts) && releases(facts).len() <= 1 && is_uniform(facts);
+    let Some(schema) = facts.schema.as_ref().filter(|_| agrees) else {
         return Vec::new();
     };
     if intact::holds_tables(pipeline, observed).is_some() {

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use millrace_api::Pipeline;
+use millrace_api::crd::status::NodeStatus;
 use millrace_api::names::Component;
 use uuid::Uuid;
 
 use super::changes::schema_rejected;
-use super::ring::{current_racks, normal_nodes, ring_is_whole};
+use super::leaving::{leaver, refusal};
+use super::memory::{awaits_template, pod_name};
+use super::nodes::{Loss, loss};
+use super::ring::{agree, current_racks, normal_nodes, releases, ring_is_whole};
 use crate::causes::cause_of;
 use crate::intact::holds_tables;
 use crate::link::{Link, LinkState, Reason};
@@ -22,9 +26,21 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
     let unmet = |reason, message: String| {
         LinkState::unmet(Link::Cassandra, reason, format!("{message}{}", cause_of(observed, Component::Cassandra)))
     };
-    if !ring_is_whole(&given, facts) {
+    let is_whole = ring_is_whole(&given, facts);
+    if let Some(loss) = loss(pipeline, observed).filter(|_| !is_whole) {
+        let (reason, message) = lost(pipeline, observed, &loss);
+        return unmet(reason, message);
+    }
+    if let Some(key) = leaver(pipeline, observed).filter(|_| refusal(pipeline, observed).is_none()) {
+        let pod = pod_name(pipeline, &key);
+        return unmet(
+            Reason::NodeLeaving,
+            format!("node '{pod}' leaves the ring; its rows are streamed to the others"),
+        );
+    }
+    if !is_whole {
         let versions: BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();
-        if facts.nodes.len() as u32 == running && versions.len() > 1 {
+        if facts.nodes.len() as u32 == running && !agree(&facts.nodes.values().collect::<Vec<_>>()) {
             return unmet(Reason::SchemaDisagreement, format!("the nodes hold {} schema versions", versions.len()));
         }
         return unmet(
@@ -41,13 +57,69 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
     if let Some((reason, message)) = holds_tables(pipeline, observed) {
         return LinkState::unmet(Link::Cassandra, reason, message);
     }
-    schema(pipeline, facts).unwrap_or_else(|| {
+    schema(pipeline, facts).map(|missing| held(missing, facts)).unwrap_or_else(|| {
         LinkState::met(
             Link::Cassandra,
             Reason::NodesUpNormal,
             format!("{wanted} of {wanted} Cassandra nodes are up and normal, and agree on the schema"),
         )
     })
+}
+
+/// Says why a schema is not created while nodes run several releases.
+fn held(missing: LinkState, facts: &CassandraFacts) -> LinkState {
+    let releases = releases(facts);
+    if releases.len() <= 1 || missing.reason != Reason::CreatingSchema {
+        return missing;
+    }
+    let listed: Vec<&str> = releases.into_iter().collect();
+    let message = format!(
+        "{}; nodes run {}, and the schema changes once all run the same release",
+        missing.message,
+        listed.join(" and ")
+    );
+    LinkState { message, ..missing }
+}
+
+/// Says what becomes of nodes whose volumes are gone.
+fn lost(pipeline: &Pipeline, observed: &Observed, loss: &Loss) -> (Reason, String) {
+    let give_up = |node: &NodeStatus| {
+        let namespace = pipeline.names.namespace();
+        format!("kubectl exec -n {namespace} POD -- nodetool removenode {}", node.host_id)
+    };
+    match loss {
+        Loss::Replaced { pod, copies } => {
+            let from = if *copies == 1 { "the other copy".to_owned() } else { format!("{copies} other copies") };
+            let message =
+                format!("node '{pod}' lost its volume and is being replaced; its rows are streamed from {from}");
+            (Reason::ReplacingNode, message)
+        }
+        Loss::OnlyCopy(node) => {
+            let message = format!(
+                "node '{}' lost its volume, and with it the only copy of its rows; to go on without them, in the pod of \
+                 another node: {}; it then joins as a new node",
+                node.name,
+                give_up(node)
+            );
+            (Reason::VolumeLost, message)
+        }
+        Loss::Held(nodes) => {
+            let names: Vec<String> = nodes.iter().map(|node| format!("'{}'", node.name)).collect();
+            let message = match &nodes[..] {
+                [_] if awaits_template(pipeline, observed) => format!(
+                    "node {} lost its volume; it is replaced once the new template of the nodes' pods is approved",
+                    names[0]
+                ),
+                [_] => format!("node {} lost its volume; it is replaced once all others are up and normal", names[0]),
+                _ => format!(
+                    "nodes {} lost their volumes, so that rows may be gone of which most copies were there; see the \
+                     runbook \"A Cassandra node lost its volume\"",
+                    names.join(", ")
+                ),
+            };
+            (Reason::VolumeLost, message)
+        }
+    }
 }
 
 /// Returns what to do about nodes that own a part of the ring and run in no pod; `None`: there are none.

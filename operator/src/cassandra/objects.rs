@@ -10,6 +10,9 @@ use millrace_api::pipeline::{Cassandra, Rack};
 use millrace_api::ports::{CASSANDRA_CQL, CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS, Port};
 use serde_json::{Value, json};
 
+use super::memory::SCRIPT;
+use super::nodes;
+use super::repair::{OPTIONS_FILE, SWITCH, settings};
 use crate::labels::RACK_LABEL;
 use crate::objects::pod::{
     Members, Probes, Rhythm, Store, User, address_variable, command_probe, connection_probe, script, stateful_set,
@@ -23,10 +26,13 @@ const PORTS: &[Port] = &[CASSANDRA_CQL, CASSANDRA_INTERNODE, CASSANDRA_INTERNODE
 /// Returns the nodes' objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let cassandra = &scope.pipeline.cassandra;
-    let files = config(scope, cassandra, inputs.replication_factor);
-    let store = store(scope, cassandra, &files);
+    let files = config(scope, cassandra, inputs);
+    let store = Store { copies: Some(inputs.replication_factor), ..store(scope, cassandra, &files) };
+    // Beside the files that a pod's revision depends on: pods read it as they start.
+    let mut mounted = files.clone();
+    mounted.insert(nodes::FILE.to_owned(), inputs.nodes.clone());
     Objects {
-        config_maps: vec![scope.config_map(&files)],
+        config_maps: vec![scope.config_map(&mounted)],
         // Drivers want the nodes' own addresses, of those that serve.
         services: vec![scope.nodes_service(PORTS), scope.client_service_of_addresses(&[CASSANDRA_CQL])],
         network_policies: vec![network_policy(scope)],
@@ -46,22 +52,24 @@ fn rack_set(scope: &Scope<'_>, store: &Store<'_>, rack: &Rack, inputs: &Inputs) 
     stateful_set(scope, store, members)
 }
 
-fn config(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Files {
+fn config(scope: &Scope<'_>, cassandra: &Cassandra, inputs: &Inputs) -> Files {
     let heap = heap_mebibytes(cassandra.member.resources.memory_limit);
     let options = include_str!("files/jvm-server.options");
+    let switch = if inputs.has_repair_scheduler { format!("{SWITCH}\n") } else { String::new() };
     let user: String = cassandra.member.jvm_options.iter().map(|option| format!("{option}\n")).collect();
     files([
-        ("cassandra.yaml", cassandra_yaml(scope, cassandra, copies)),
+        ("cassandra.yaml", cassandra_yaml(scope, cassandra, inputs)),
         ("empty_segments.py", include_str!("files/empty_segments.py").to_owned()),
-        ("jvm-server.options", format!("{options}{user}-Xms{heap}m\n-Xmx{heap}m\n")),
+        (OPTIONS_FILE, format!("{options}{switch}{user}-Xms{heap}m\n-Xmx{heap}m\n")),
         ("logback.xml", include_str!("files/logback.xml").to_owned()),
         ("ready.sh", include_str!("files/ready.sh").to_owned()),
-        ("start.sh", include_str!("files/start.sh").to_owned()),
+        (SCRIPT, include_str!("files/start.sh").to_owned()),
     ])
 }
 
-/// Returns the settings of all nodes, of which `copies` hold each row; `start.sh` fills in `POD_IP` and `SEEDS`.
-fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> String {
+/// Returns the settings of all nodes; `start.sh` fills in `POD_IP` and `SEEDS`.
+fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, inputs: &Inputs) -> String {
+    let copies = inputs.replication_factor;
     let defaults = [
         ("auto_snapshot", json!(true)),
         // Processors write rows of the same replicas in one unlogged batch, and never more than warns.
@@ -73,7 +81,8 @@ fn cassandra_yaml(scope: &Scope<'_>, cassandra: &Cassandra, copies: u32) -> Stri
         ("disk_failure_policy", json!("die")),
         ("unlogged_batch_across_partitions_warn_threshold", json!(1000)),
     ];
-    let defaults = defaults.into_iter().chain(commit_log(cassandra, copies));
+    let repairs = settings(inputs.has_repair_scheduler, copies);
+    let defaults = defaults.into_iter().chain(commit_log(cassandra, copies)).chain(repairs);
     let owned = [
         ("allocate_tokens_for_local_replication_factor", json!(copies)),
         ("broadcast_rpc_address", json!("POD_IP")),
@@ -144,6 +153,7 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
         member: &cassandra.member,
         user: User(999),
         files,
+        copies: None,
         env: vec![
             variable("CASSANDRA_CONF", "/config"),
             variable("CASSANDRA_HEAPDUMP_DIR", "/tmp"),
@@ -173,9 +183,9 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
 fn network_policy(scope: &Scope<'_>) -> NetworkPolicy {
     let own = network::component(scope.pipeline, Component::Cassandra);
     let processor = network::component(scope.pipeline, Component::Processor);
-    let peers = &[CASSANDRA_INTERNODE, CASSANDRA_INTERNODE_TLS];
     let clients = network::from(vec![processor, network::operator(scope)], &[CASSANDRA_CQL]);
-    let nodes = network::from(vec![own.clone()], peers);
+    // CQL, too: a node that takes another's place asks for its address.
+    let nodes = network::from(vec![own.clone()], PORTS);
     let named = network::from_named(&scope.pipeline.cassandra.access_from, &[CASSANDRA_CQL]);
-    network::allow(scope, [clients, nodes].into_iter().chain(named).collect(), vec![network::to(vec![own], peers)])
+    network::allow(scope, [clients, nodes].into_iter().chain(named).collect(), vec![network::to(vec![own], PORTS)])
 }

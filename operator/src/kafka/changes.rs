@@ -3,28 +3,35 @@
 use millrace_api::Pipeline;
 use millrace_api::pipeline::Topic;
 
+use super::reassignment::{are_going, brokers};
 use crate::intact::processors_run;
 use crate::observed::Observed;
 use millrace_stores::kafka::{
-    BROKER_MIN_IN_SYNC, Change, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, TopicFacts, wanted_config,
+    BROKER_MIN_IN_SYNC, Change, ConfigChange, KafkaFacts, MIN_IN_SYNC, OFFSETS_TOPIC, PartitionFacts,
+    THROTTLED_REPLICAS, TopicFacts, is_marked, wanted_config,
 };
-
-/// Topic settings that tools set for the time of a reassignment, and remove themselves.
-const TEMPORARY: [&str; 2] = ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"];
 
 /// Returns the changes that bring the topics to what is wanted. Brokers must all be there, so that replicas spread.
 pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let Ok(facts) = &observed.stores.kafka else {
         return Vec::new();
     };
-    if !facts.has_brokers(pipeline.kafka.replicas) {
+    // Those that are added only when moves have ended are not waited for, but by topics that need them.
+    let wanted = pipeline.kafka.replicas;
+    let there = brokers(pipeline, observed).min(wanted);
+    if !facts.has_brokers(there) {
         return Vec::new();
     }
+    let fits = |topic: &Topic| there == wanted || topic.replication_factor.of_new() <= there;
     // One that was there is made anew when no processor has its earlier write-timestamp base.
     let runs = processors_run(observed);
     let waits = |topic: &Topic| runs && observed.remembered.topic(&topic.name).is_some();
-    let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_changes(topic, facts.topics.get(&topic.name)));
-    let topics = topics.filter(|change| !matches!(change, Change::CreateTopic(topic) if waits(topic)));
+    let topics = pipeline.kafka.topics.iter().flat_map(|topic| topic_changes(topic, facts));
+    let topics = topics.filter(|change| !matches!(change, Change::CreateTopic(topic) if waits(topic) || !fits(topic)));
+    // A broker that is about to stop would get replicas.
+    let are_going = are_going(pipeline, observed, facts);
+    let places = |change: &Change| matches!(change, Change::CreateTopic(_) | Change::AddPartitions { .. });
+    let topics = topics.filter(|change| !(are_going && places(change)));
     topics.chain(offsets_topic_change(facts)).collect()
 }
 
@@ -32,26 +39,43 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
 /// keeps the copies that it was made with, however many brokers are added.
 fn offsets_topic_change(facts: &KafkaFacts) -> Option<Change> {
     let found = facts.offsets_topic.as_ref()?;
-    let copies = found.partitions.iter().map(|partition| partition.replicas).min()?;
+    let copies = copies(found).filter(|_| knows_copies(facts, found))?;
     let wanted = if copies >= 3 { "2" } else { "1" }.to_owned();
     let in_force = found.config.get(MIN_IN_SYNC).cloned().unwrap_or_else(|| BROKER_MIN_IN_SYNC.to_string());
     let config = ConfigChange { set: [(MIN_IN_SYNC.to_owned(), wanted.clone())].into(), ..ConfigChange::default() };
     (in_force != wanted).then(|| Change::AlterTopic { topic: OFFSETS_TOPIC.to_owned(), config })
 }
 
-fn topic_changes(topic: &Topic, found: Option<&TopicFacts>) -> Vec<Change> {
-    let Some(found) = found else {
+/// Returns the copies that every partition has. `None`: there is no partition.
+fn copies(found: &TopicFacts) -> Option<usize> {
+    found.partitions.iter().map(PartitionFacts::copies).min()
+}
+
+/// Returns whether a topic has the copies that it seems to have. What moves keeps their number, and may for a moment look as
+/// if it had another.
+fn knows_copies(facts: &KafkaFacts, found: &TopicFacts) -> bool {
+    facts.knows_reassignments && !is_marked(found)
+}
+
+fn topic_changes(topic: &Topic, facts: &KafkaFacts) -> Vec<Change> {
+    let Some(found) = facts.topics.get(&topic.name) else {
         return vec![Change::CreateTopic(topic.clone())];
     };
     let mut changes = Vec::new();
-    if found.partitions.len() < topic.partitions as usize {
+    // Kafka adds none while any of them moves.
+    let moves = found.partitions.iter().any(PartitionFacts::is_moving);
+    if found.partitions.len() < topic.partitions as usize && !moves {
         changes.push(Change::AddPartitions { topic: topic.name.clone(), partitions: topic.partitions });
     }
-    let copies =
-        found.partitions.first().map_or(topic.replication_factor.of_new(), |partition| partition.replicas as u32);
-    let wanted = wanted_config(topic, copies);
+    let copies = copies(found).map_or(topic.replication_factor.of_new(), |copies| copies as u32);
+    let mut wanted = wanted_config(topic, copies);
+    if !knows_copies(facts, found) {
+        wanted.remove(MIN_IN_SYNC);
+        wanted.extend(found.config.get_key_value(MIN_IN_SYNC).map(clone_pair));
+    }
     let is_set = |key: &str, wanted: &str| found.config.get(key).is_some_and(|found| is_same_value(wanted, found));
-    let is_extra = |key: &str| !wanted.contains_key(key) && !TEMPORARY.contains(&key);
+    // Those of a move are set for its time, by tools or by the operator, and removed by whoever set them.
+    let is_extra = |key: &str| !wanted.contains_key(key) && !THROTTLED_REPLICAS.contains(&key);
     let config = ConfigChange {
         set: wanted.iter().filter(|(key, value)| !is_set(key, value)).map(clone_pair).collect(),
         unset: found.config.keys().filter(|key| is_extra(key)).cloned().collect(),

@@ -6,9 +6,10 @@ use millrace_api::pipeline::Topic;
 
 use crate::causes::cause_of;
 use crate::intact::{empty_zookeeper, has_stale_base, processors_run};
+use crate::kafka::reassignment::in_words;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use millrace_stores::kafka::{KafkaFacts, TopicFacts};
+use millrace_stores::kafka::{KafkaFacts, PartitionFacts, TopicFacts, is_marked};
 
 /// Judges whether every broker is registered.
 pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> LinkState {
@@ -17,7 +18,7 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
         Ok(facts) if facts.has_brokers(wanted) => LinkState::met(
             Link::Kafka,
             Reason::BrokersRegistered,
-            format!("{wanted} of {wanted} brokers are registered"),
+            format!("{wanted} of {wanted} brokers are registered{}", in_words(facts)),
         ),
         _ if !zookeeper_met => LinkState::unmet(
             Link::Kafka,
@@ -28,8 +29,9 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
             Link::Kafka,
             Reason::WaitingForBrokers,
             format!(
-                "{} of {wanted} brokers are registered and answer{}",
-                facts.brokers.len(),
+                "{} of {wanted} brokers are registered and answer{}{}",
+                registered_brokers(wanted, facts),
+                in_words(facts),
                 cause_of(observed, Component::Kafka)
             ),
         ),
@@ -72,7 +74,7 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
                 format!("topic '{}' has {} of {} partitions", topic.name, found.partitions.len(), topic.partitions),
             );
         }
-        let behind = found.partitions.iter().filter(|partition| partition.in_sync < partition.replicas).count();
+        let behind = found.partitions.iter().filter(|partition| partition.is_behind()).count();
         if behind > 0 {
             return LinkState::unmet(
                 Link::Topics,
@@ -98,8 +100,9 @@ fn topic_refused(topic: &Topic, found: &TopicFacts) -> Option<LinkState> {
             ),
         ));
     }
-    let replicas = found.partitions.first().map_or(0, |partition| partition.replicas);
-    (there > 0 && !topic.replication_factor.accepts(replicas as u32)).then(|| {
+    let replicas = found.partitions.first().map_or(0, PartitionFacts::copies);
+    // What moves keeps its number of copies, and may for a moment look as if it had another.
+    (there > 0 && !is_marked(found) && !topic.replication_factor.accepts(replicas as u32)).then(|| {
         LinkState::unmet(
             Link::Topics,
             Reason::ReplicationFactorDiffers,

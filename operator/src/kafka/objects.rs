@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::kafka::is_refused;
 use millrace_api::names::Component;
-use millrace_api::pipeline::{Kafka, Member, default_min_in_sync};
+use millrace_api::pipeline::{Kafka, Member, default_min_in_sync, default_replication_factor};
 use millrace_api::ports::{KAFKA, Port, ZOOKEEPER_CLIENT};
 
 use crate::objects::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
@@ -17,7 +17,9 @@ const PORTS: &[Port] = &[KAFKA];
 /// Returns the brokers' objects.
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let kafka = &scope.pipeline.kafka;
-    let files = config(scope, kafka);
+    let brokers = inputs.replicas.kafka;
+    let files = config(scope, kafka, brokers);
+    let copies = Some(default_replication_factor(brokers));
     Objects {
         config_maps: vec![scope.config_map(&files)],
         services: vec![scope.nodes_service(PORTS), annotated(scope.client_service(PORTS), &kafka.service_annotations)],
@@ -25,26 +27,27 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![stateful_set(
             scope,
-            &store(scope, kafka, &files),
-            Members { name: scope.name(), replicas: inputs.replicas.kafka, labels: Labels::new(), env: Vec::new() },
+            &Store { copies, ..store(scope, kafka, &files) },
+            Members { name: scope.name(), replicas: brokers, labels: Labels::new(), env: Vec::new() },
         )],
         ..Objects::default()
     }
 }
 
-fn config(scope: &Scope<'_>, kafka: &Kafka) -> Files {
+fn config(scope: &Scope<'_>, kafka: &Kafka, brokers: u32) -> Files {
     files([
         ("answers.sh", include_str!("files/answers.sh").to_owned()),
         ("java.security", include_str!("../objects/files/java.security").to_owned()),
         ("log4j.properties", include_str!("files/log4j.properties").to_owned()),
-        ("server.properties", server_properties(scope, kafka)),
+        ("server.properties", server_properties(scope, kafka, brokers)),
         ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 
-/// Returns the settings of all brokers; `start.sh` adds what differs: the id and the advertised address.
-fn server_properties(scope: &Scope<'_>, kafka: &Kafka) -> String {
-    let replication = kafka.default_replication_factor();
+/// Returns the settings of all brokers, of which there are so many; `start.sh` adds what differs: the id and the advertised
+/// address.
+fn server_properties(scope: &Scope<'_>, kafka: &Kafka, brokers: u32) -> String {
+    let replication = default_replication_factor(brokers);
     let in_sync = default_min_in_sync(replication);
     let servers: Vec<String> =
         scope.ensemble().into_iter().map(|host| format!("{host}:{}", ZOOKEEPER_CLIENT.number)).collect();
@@ -99,6 +102,7 @@ fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a>
         member: &kafka.member,
         user: User(1000),
         files,
+        copies: None,
         env: environment(kafka, nodes_host),
         ports: PORTS,
         data: "/var/lib/kafka/data",

@@ -19,8 +19,12 @@ use millrace_api::crd::DeletionPolicy;
 use millrace_api::pipeline::{Member, Storage};
 use millrace_api::pod_template::grace;
 use millrace_api::ports::Port;
+use serde_json::json;
 
-use super::scope::{CONFIG_CHECKSUM, Files, Labels, Scope, checksum, count, label_selector, resource_requirements};
+use super::scope::{
+    CONFIG_CHECKSUM, Files, INPUTS_CHECKSUM, Labels, Scope, TEMPLATE_CHECKSUM, checksum, count, label_selector,
+    resource_requirements, short_digest,
+};
 use super::user_defined::user_defined;
 
 /// Where a store's ConfigMap is mounted: its scripts and configuration.
@@ -33,6 +37,10 @@ const SCRATCH_LIMIT: &str = "256Mi";
 const REVISIONS: i32 = 3;
 
 const DATA: &str = "data";
+
+/// Form of the digest of inputs. Raised when a new version of the operator computes it of more or other fields, so that
+/// it does not take the difference for a change by the user: the goldens show when it does.
+const INPUTS_FORM: &str = "1";
 
 /// A user of a container image; the group has the same number.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +55,9 @@ pub struct Store<'a> {
     pub user: User,
     /// What the ConfigMap holds.
     pub files: &'a Files,
+    /// Copies of each row or record that are made where nothing else is said, where the files follow them. `None`: they do
+    /// not.
+    pub copies: Option<u32>,
     /// Environment of the server and of every tool that is run beside it.
     pub env: Vec<EnvVar>,
     /// Ports that the server listens on.
@@ -99,6 +110,11 @@ pub fn stateful_set(scope: &Scope<'_>, store: &Store<'_>, members: Members) -> S
 
     let mut template = store_template(scope, store, env);
     template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(labels);
+    let rendered = serde_json::to_value(&template).expect("Kubernetes objects serialise");
+    metadata.annotations.get_or_insert_default().extend([
+        (INPUTS_CHECKSUM.to_owned(), inputs_checksum(scope, store)),
+        (TEMPLATE_CHECKSUM.to_owned(), short_digest(rendered)),
+    ]);
 
     let when_deleted = match scope.pipeline.deletion_policy {
         DeletionPolicy::Retain => "Retain",
@@ -128,8 +144,18 @@ pub fn stateful_set(scope: &Scope<'_>, store: &Store<'_>, members: Members) -> S
     }
 }
 
+/// Returns the digest of what people control of a store's pods, in the spec, in the database, and by the operator's flags.
+fn inputs_checksum(scope: &Scope<'_>, store: &Store<'_>) -> String {
+    let inputs = json!({
+        "spec": store.member.inputs,
+        "copies": store.copies,
+        "imagePullSecrets": scope.administration.image_pull_secrets,
+    });
+    format!("{INPUTS_FORM}-{}", short_digest(inputs))
+}
+
 fn store_template(scope: &Scope<'_>, store: &Store<'_>, env: Vec<EnvVar>) -> PodTemplateSpec {
-    let Store { member, user, files, env: shared_env, ports, data, scratch, probes, before_stop } = store;
+    let Store { member, user, files, copies: _, env: shared_env, ports, data, scratch, probes, before_stop } = store;
     let mut mounts = vec![mount(DATA, data), read_only_mount("files", FILES)];
     mounts.extend(scratch.iter().map(|(name, path)| mount(name, path)));
     let mut volumes = vec![config_map_volume("files", scope.name())];

@@ -18,12 +18,20 @@ use millrace_api::pod_template::PodTemplate;
 use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
 use millrace_terms::Bytes;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::labels::{APPLICATION, COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
 /// Annotation of a pod: digest of the configuration that it started with, so that a change makes a new revision.
 pub const CONFIG_CHECKSUM: &str = "millrace.dev/config-checksum";
+
+/// Annotation of a store's StatefulSet: digest of the pod template as it was rendered.
+pub const TEMPLATE_CHECKSUM: &str = "millrace.dev/template-checksum";
+
+/// Annotation of a store's StatefulSet: digest of all that people control and its pod template follows, behind the form of
+/// that digest. A template that changes while this stays was changed by the operator.
+pub const INPUTS_CHECKSUM: &str = "millrace.dev/inputs-checksum";
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -58,6 +66,10 @@ pub struct Inputs {
     pub write_timestamp_bases: BTreeMap<String, i64>,
     /// Copies of each row that the keyspace has; until it exists, that it will have.
     pub replication_factor: u32,
+    /// Whether the Cassandra nodes have Cassandra's own scheduler of repairs.
+    pub has_repair_scheduler: bool,
+    /// What the Cassandra pods are told of the nodes (`cassandra/nodes.rs`). Not a setting: a change restarts nothing.
+    pub nodes: String,
     /// What the administrator set for all pipelines.
     pub administration: Administration,
 }
@@ -275,6 +287,13 @@ pub fn checksum(files: &Files) -> String {
         }
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns a short digest of a value, whatever the order of its fields.
+pub fn short_digest(mut value: Value) -> String {
+    value.sort_all_objects();
+    let digest = Sha256::digest(value.to_string().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns what a container asks for and may use.

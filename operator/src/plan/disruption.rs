@@ -1,4 +1,6 @@
-//! Who may be away: whether a store has all its members, and whether all stores are at full strength. Pure.
+//! Who may be away: whether a store has all its members, and what keeps the stores from full strength. Pure.
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -6,29 +8,141 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 
+use crate::cassandra::ring::{current_racks, is_uniform, releases, ring_is_whole};
+use crate::kafka::reassignment::{is_busy, is_moving, judge};
 use crate::labels::COMPONENT_LABEL;
-use crate::link::{Link, LinkState};
+use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
+use millrace_stores::cassandra::NodeKey;
+use millrace_stores::kafka::{KafkaFacts, OFFSETS_TOPIC};
 
-/// Returns whether every store has all its members, all replicas are in sync and the ring is whole.
+/// Returns what keeps the stores from full strength, in words that follow "waits for"; `None`: every store has all its
+/// members, all replicas are in sync and the ring is whole.
 ///
 /// What the stores say is not enough: for a moment after a pod was deleted they still speak of it as of a member.
-pub fn full_strength(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> bool {
-    let stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
-    let all_servers = observed.stores.zookeeper.servers.len() as u32 == pipeline.zookeeper.replicas;
-    let in_sync = observed.stores.kafka.as_ref().is_ok_and(|facts| facts.under_replicated == 0);
+pub fn shortfall(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<String> {
+    pods_short(pipeline, observed)
+        .or_else(|| servers_short(pipeline, observed))
+        .or_else(|| replicas_short(pipeline, observed))
+        .or_else(|| link_short(pipeline, observed, links))
+}
+
+/// Returns which pod of the stores is missing or not ready.
+fn pods_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
     let wanted = [
         (Component::ZooKeeper, pipeline.zookeeper.replicas),
-        (Component::Kafka, pipeline.kafka.replicas),
-        (Component::Cassandra, pipeline.cassandra.nodes()),
+        (Component::Kafka, brokers(pipeline, observed)),
+        (Component::Cassandra, nodes(pipeline, observed)),
     ];
-    let all_ready = wanted.into_iter().all(|(component, members)| {
-        is_complete(observed, component, members) && pods(observed, component).all(is_ready)
-    });
-    all_servers
-        && in_sync
-        && all_ready
-        && links.iter().filter(|state| stores.contains(&state.link)).all(|state| state.met)
+    wanted.into_iter().find_map(|(component, members)| {
+        let leaving = pods(observed, component).find(|pod| pod.metadata.deletion_timestamp.is_some());
+        if let Some(pod) = leaving {
+            return Some(format!("pod '{}', which is being deleted", pod.name_any()));
+        }
+        if !is_complete(observed, component, members) {
+            let count = pods(observed, component).count();
+            return Some(format!("all pods of {component:?}, which has {count} of {members}"));
+        }
+        let unready = pods(observed, component).find(|pod| !is_ready(pod))?;
+        Some(format!("pod '{}', which is not ready", unready.name_any()))
+    })
+}
+
+/// Returns how many brokers there are to be: those that have yet to go still have replicas.
+fn brokers(pipeline: &Pipeline, observed: &Observed) -> u32 {
+    given(observed, Component::Kafka).max(pipeline.kafka.replicas)
+}
+
+/// Returns how many Cassandra nodes there are to be: those that are to leave first get the template that tells them how, and
+/// those that are to come wait until all have the scheduler of repairs.
+fn nodes(pipeline: &Pipeline, observed: &Observed) -> u32 {
+    let given = given(observed, Component::Cassandra);
+    if is_uniform(&observed.stores.cassandra) { given.max(pipeline.cassandra.nodes()) } else { given }
+}
+
+/// Returns which ZooKeeper server does not answer.
+fn servers_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+    let (servers, wanted) = (&observed.stores.zookeeper.servers, pipeline.zookeeper.replicas);
+    if servers.len() as u32 == wanted {
+        return None;
+    }
+    let set = pipeline.names.component(Component::ZooKeeper);
+    Some(match (0..wanted).find(|ordinal| !servers.contains_key(ordinal)) {
+        Some(silent) => format!("ZooKeeper server '{set}-{silent}', which does not answer"),
+        None => format!("{wanted} ZooKeeper servers, of which {} answer", servers.len()),
+    })
+}
+
+/// Returns which partition has replicas that are not in sync or are on their way, or which broker is not registered.
+fn replicas_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+    let facts = match &observed.stores.kafka {
+        Ok(facts) => facts,
+        Err(error) => return Some(format!("the brokers, of which none can be asked: {error}")),
+    };
+    if facts.under_replicated > 0 {
+        let own = || "partitions of Kafka's own topics, which have replicas out of sync".to_owned();
+        return Some(behind(facts).unwrap_or_else(own));
+    }
+    let brokers = brokers(pipeline, observed).cast_signed();
+    if let Some(missing) = (0..brokers).find(|broker| !facts.brokers.contains(broker)) {
+        return Some(format!("broker {missing}, which is not registered"));
+    }
+    // Moves that are refused may be so for want of room, which a restart can bring.
+    let goes_on = is_moving(facts) || is_busy(facts) && judge(pipeline, observed).refused.is_none();
+    goes_on.then(|| "partitions, which are being moved".to_owned())
+}
+
+/// Returns the first partition that is known to be behind.
+fn behind(facts: &KafkaFacts) -> Option<String> {
+    let topics = facts.topics.iter().map(|(name, topic)| (name.as_str(), topic));
+    let mut topics = topics.chain(facts.offsets_topic.iter().map(|topic| (OFFSETS_TOPIC, topic)));
+    topics.find_map(|(name, topic)| {
+        let found = topic.partitions.iter().find(|partition| partition.in_sync < partition.copies())?;
+        let (index, in_sync, replicas) = (found.index, found.in_sync, found.copies());
+        Some(format!("topic '{name}' partition {index}, which has {in_sync} of {replicas} replicas in sync"))
+    })
+}
+
+/// Returns which link of the stores is not met, and of the ring which node is not as it should be.
+fn link_short(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<String> {
+    let stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
+    let unmet = links.iter().find(|state| stores.contains(&state.link) && !is_strong(pipeline, observed, state))?;
+    let node = (unmet.link == Link::Cassandra).then(|| node_short(pipeline, observed)).flatten();
+    Some(node.unwrap_or_else(|| format!("{}: {}", unmet.link.condition(), unmet.message)))
+}
+
+/// Returns which Cassandra node is silent, joining or not Up/Normal for another.
+fn node_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+    let nodes = &observed.stores.cassandra.nodes;
+    let name = |(rack, ordinal): &NodeKey| format!("{}-{ordinal}", pipeline.names.rack(rack));
+    let racks = pipeline.cassandra.racks.iter();
+    let mut wanted = racks.flat_map(|rack| (0..rack.replicas).map(move |ordinal| (rack.name.clone(), ordinal)));
+    if let Some(silent) = wanted.find(|key| !nodes.contains_key(key)) {
+        return Some(format!("Cassandra node '{}', which does not answer", name(&silent)));
+    }
+    for (key, node) in nodes {
+        if !node.joined {
+            return Some(format!("Cassandra node '{}', which has not joined the ring yet", name(key)));
+        }
+        if let Some((other, _)) = nodes.iter().find(|(_, other)| !other.sees_normal.contains(&node.address)) {
+            return Some(format!("Cassandra node '{}', which is not Up/Normal for '{}'", name(key), name(other)));
+        }
+    }
+    let versions: BTreeSet<_> = nodes.values().map(|node| node.schema_version).collect();
+    (versions.len() > 1).then(|| format!("the Cassandra nodes, which hold {} schema versions", versions.len()))
+}
+
+/// Returns whether a link keeps no pod from being spared. A schema that is yet to come, and nodes, may wait for restarts
+/// themselves: until all nodes run the same release, with the scheduler of repairs or without.
+fn is_strong(pipeline: &Pipeline, observed: &Observed, state: &LinkState) -> bool {
+    let facts = &observed.stores.cassandra;
+    let is_mixed = !is_uniform(facts);
+    let waits_for_restarts = match state.reason {
+        Reason::CreatingSchema => is_mixed || releases(facts).len() > 1,
+        Reason::NodeJoining => is_mixed && ring_is_whole(&current_racks(pipeline, observed), facts),
+        _ => false,
+    };
+    state.met || waits_for_restarts
 }
 
 /// Returns whether a store has exactly this many pods, and none that is being deleted.

@@ -165,11 +165,11 @@ fn changed_by(found: &impl Resource, differences: &[Difference]) -> Option<Strin
 }
 
 /// Returns an object as JSON; by way of values and not of text, so that each kind is compiled for one form.
-fn as_json<K: Serialize>(object: &K) -> Value {
+pub(super) fn as_json<K: Serialize>(object: &K) -> Value {
     serde_json::to_value(object).expect("Kubernetes objects serialise")
 }
 
-fn checksum(object: &Value) -> String {
+pub(super) fn checksum(object: &Value) -> String {
     let digest = Sha256::digest(object.to_string().as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

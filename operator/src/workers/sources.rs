@@ -97,7 +97,7 @@ fn status(state: &SourceState, two_digits: &impl Fn(i64) -> i64) -> SourceStatus
     let count = |count: u64| two_digits(i64::try_from(count).unwrap_or(i64::MAX));
     SourceStatus {
         name: name.clone(),
-        state: word.clone(),
+        state: word.to_string(),
         message: short(message),
         records: count(*acknowledged),
         rejected: count(*rejected),
@@ -120,6 +120,8 @@ fn short(message: &str) -> String {
 mod tests {
     use std::path::Path;
 
+    use millrace_terms::SourcePhase;
+
     use super::*;
 
     fn pipeline() -> Pipeline {
@@ -129,10 +131,10 @@ mod tests {
         millrace_api::validate_sources(&resource).pipeline.expect("it is valid")
     }
 
-    fn state(name: &str, state: &str, message: &str) -> SourceState {
+    fn state(name: &str, state: SourcePhase, message: &str) -> SourceState {
         SourceState {
             name: name.to_owned(),
-            state: state.to_owned(),
+            state,
             message: message.to_owned(),
             acknowledged: 110,
             rejected: 1,
@@ -144,23 +146,23 @@ mod tests {
     fn the_first_that_fails_is_named_and_each_counts_once() {
         let pipeline = pipeline();
         let names: Vec<String> = pipeline.producer.sources.iter().map(|source| source.name.clone()).collect();
-        let mut states: Vec<SourceState> = names.iter().map(|name| state(name, "Running", "")).collect();
+        let mut states: Vec<SourceState> = names.iter().map(|name| state(name, SourcePhase::Running, "")).collect();
         // Of a second producer.
-        states.push(state(&names[1], "Running", ""));
-        states.push(state("gone", "BadAnswer", "of an older spec"));
+        states.push(state(&names[1], SourcePhase::Running, ""));
+        states.push(state("gone", SourcePhase::BadAnswer, "of an older spec"));
         let all = names.len();
         let well = judge(&pipeline, &states);
         assert_eq!((well.status, well.column), (ConditionStatus::True, format!("{all}/{all}")));
         // One that gives nothing but what is rejected answers, and is of no use.
         let mut useless = states.clone();
-        useless[0] = SourceState { acknowledged: 0, rejected: 150, ..state(&names[0], "Running", "") };
+        useless[0] = SourceState { acknowledged: 0, rejected: 150, ..state(&names[0], SourcePhase::Running, "") };
         let rejected = judge(&pipeline, &useless);
         assert_eq!((rejected.reason, rejected.column), (Reason::SourceFailing, format!("{}/{all}", all - 1)));
         assert!(rejected.message.contains("every record so far was rejected"), "{}", rejected.message);
         let silent = judge(&pipeline, &states[1..]);
         assert_eq!((silent.status, silent.reason), (ConditionStatus::Unknown, Reason::WaitingForProducers));
         let last = states.len() - 2;
-        states[last] = state(&names[1], "BadAnswer", &"x".repeat(1_000));
+        states[last] = state(&names[1], SourcePhase::BadAnswer, &"x".repeat(1_000));
         let failing = judge(&pipeline, &states);
         assert_eq!((failing.reason, failing.column), (Reason::SourceFailing, format!("{}/{all}", all - 1)));
         assert!(failing.message.starts_with(&format!("source '{}': BadAnswer: x", names[1])), "{}", failing.message);

@@ -81,6 +81,7 @@ fn store<'a>(zookeeper: &'a ZooKeeper, files: &'a Files) -> Store<'a> {
         member: &zookeeper.member,
         user: User(1000),
         files,
+        copies: None,
         env: vec![
             variable("JMXDISABLE", "true"),
             variable("SERVER_JVMFLAGS", jvm_flags(zookeeper)),

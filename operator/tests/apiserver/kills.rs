@@ -1,5 +1,5 @@
-//! The operator killed at every single write of a pipeline's creation, change and scaling, before and after the commit of
-//! that write: the end is that of an undisturbed run, and nothing unsafe happens on the way. (`deletion` has the rest.)
+//! The operator killed at every single write of a pipeline's creation, change, scaling and growth, before and after the commit
+//! of that write: the end is that of an undisturbed run, and nothing unsafe happens on the way. (`deletion` has the rest.)
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,12 +13,15 @@ use millrace_operator::lease::Fence;
 use serde_json::{Value, json};
 
 use crate::gate::{Gate, Kills, Moment, Target, Write, targets};
-use crate::server::Who;
+use crate::server::{Who, make_class};
 use crate::snapshot::{Snapshot, differences};
 use crate::stage::{Phase, Stage, leader};
 
 /// Namespaces at once.
 const CONCURRENCY: usize = 8;
+/// Steps at whose every write an operator is killed in a usual run; with `E2E_FULL` in all. The others have operators that live
+/// for one write each.
+const USUAL_STEPS: usize = 3;
 /// A run kills at every so-manieth write.
 const STRIDE: usize = 10;
 
@@ -28,14 +31,19 @@ pub enum Step {
     Create,
     Change,
     Scale,
+    Shrink,
+    Grow,
 }
 
-pub const STEPS: [Step; 3] = [Step::Create, Step::Change, Step::Scale];
+pub const STEPS: [Step; 5] = [Step::Create, Step::Change, Step::Scale, Step::Shrink, Step::Grow];
 
 impl Step {
     pub async fn begin(self, stage: &Stage) -> Result<()> {
         match self {
-            Self::Create => stage.create("three", json!({"spec": {"deletionPolicy": "Retain"}})).await,
+            Self::Create => {
+                make_class(&stage.admin, "fast", true).await?;
+                stage.create("three", json!({"spec": {"deletionPolicy": "Retain"}})).await
+            }
             // Brokers and nodes are restarted one at a time; topic, type and table grow; processors get new settings.
             Self::Change => {
                 let mut tables = tables(stage).await?;
@@ -50,6 +58,7 @@ impl Step {
                 let cassandra = json!({"config": {"concurrent_reads": "8"}, "tables": tables});
                 stage.change(json!({"kafka": kafka, "cassandra": cassandra})).await
             }
+            // A broker gets its share of the partitions, and in the next step gives it back before it stops.
             Self::Scale => {
                 let racks = json!([
                     {"name": "a", "replicas": 2}, {"name": "b", "replicas": 1}, {"name": "c", "replicas": 1},
@@ -58,6 +67,12 @@ impl Step {
                 stage
                     .change(json!({"kafka": {"replicas": 4}, "cassandra": {"racks": racks}, "processor": processor}))
                     .await
+            }
+            Self::Shrink => stage.change(json!({"kafka": {"replicas": 3}})).await,
+            // Claims grow one after the other, and four StatefulSets are made anew around their pods.
+            Self::Grow => {
+                let storage = |size: &str| json!({"storage": {"size": size}});
+                stage.change(json!({"kafka": storage("11Gi"), "cassandra": storage("21Gi")})).await
             }
         }
     }
@@ -137,14 +152,16 @@ async fn run_all(
 async fn a_kill_at_any_write_changes_nothing_in_the_end() -> Result<()> {
     let fence = leader("kills").await?;
     let reference = undisturbed("undisturbed", &fence).await?;
-    let all: Vec<Vec<Target>> = reference.writes.iter().map(|writes| targets(writes)).collect();
+    let steps = std::env::var("E2E_FULL").map_or(USUAL_STEPS, |_| STEPS.len());
+    let of_step = |(step, writes): (usize, &Vec<Write>)| if step < steps { targets(writes) } else { Vec::new() };
+    let all: Vec<Vec<Target>> = reference.writes.iter().enumerate().map(of_step).collect();
     let every_nth = |begin: usize, step: usize| all[step].iter().skip(begin).step_by(STRIDE).cloned().collect();
     let moments = [Moment::Before, Moment::After];
     let cases = moments.into_iter().flat_map(|moment| {
         (0..STRIDE).map(move |begin| (moment, begin, format!("kills-{moment:?}-{begin}").to_lowercase()))
     });
     let cases: Vec<Case> = cases
-        .map(|(moment, begin, name)| Case { name, moment, aims: [0, 1, 2].map(|step| every_nth(begin, step)) })
+        .map(|(moment, begin, name)| Case { name, moment, aims: std::array::from_fn(|step| every_nth(begin, step)) })
         .collect();
     let mut hit = run_all(&cases, &reference, &fence).await?;
 

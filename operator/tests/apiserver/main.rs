@@ -10,6 +10,7 @@ mod deletion;
 mod fencing;
 mod foreign;
 mod gate;
+mod growth;
 mod idle;
 mod kills;
 mod normal;
@@ -19,6 +20,8 @@ mod rights;
 mod server;
 mod snapshot;
 mod stage;
+mod upgrade;
+mod versions;
 mod world;
 
 use std::time::{Duration, Instant};

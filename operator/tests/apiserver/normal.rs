@@ -9,6 +9,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use millrace_api::{StreamingPipeline, validate_sources};
+use millrace_operator::cassandra::repair::is_switched_on;
 use millrace_operator::desire::{Desired, desire};
 use millrace_operator::objects::Objects;
 use millrace_operator::objects::scope::Inputs;
@@ -117,6 +118,8 @@ fn objects(resource: &StreamingPipeline) -> Result<Objects> {
         replicas,
         write_timestamp_bases: bases.collect(),
         replication_factor: 1,
+        has_repair_scheduler: is_switched_on(&pipeline, &Observed::default(), None),
+        nodes: String::new(),
         administration: administration(),
     };
     let Desired { shared, zookeeper, kafka, cassandra, producer, processor } = desire(&pipeline, &inputs);

@@ -17,7 +17,8 @@ use crate::world::PIPELINE;
 /// More passes than it takes to come to any object.
 const ENOUGH: usize = 60;
 
-fn by(manager: &str) -> PatchParams {
+/// Returns the parameters of a change by a field manager.
+pub fn by(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
@@ -29,12 +30,13 @@ async fn change_image(stage: &Stage, image: &str) -> Result<()> {
 }
 
 /// Returns the writes of objects, without what is told of them and without restarts of pods.
-fn of_objects(writes: &[Write]) -> Vec<String> {
+pub fn of_objects(writes: &[Write]) -> Vec<String> {
     let writes = writes.iter().map(Write::to_string);
     writes.filter(|write| !write.contains("events") && !write.contains("/status") && !write.contains("pods/")).collect()
 }
 
-async fn condition(stage: &Stage, type_: &str) -> Result<Option<Condition>> {
+/// Returns a condition of the pipeline.
+pub async fn condition(stage: &Stage, type_: &str) -> Result<Option<Condition>> {
     let status = stage.pipelines().get(PIPELINE).await?.status.context("there is a status")?;
     Ok(status.conditions.into_iter().find(|condition| condition.type_ == type_))
 }

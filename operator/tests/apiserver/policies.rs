@@ -7,7 +7,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::eventually;
-use crate::server::{SYSTEM, Who, apply_any, chart_objects, make_namespace, server};
+use crate::server::{SYSTEM, Who, apply_any, chart_objects, make_class, make_namespace, server};
 
 /// What the API server says to an object that nobody keeps: nothing, when it would take it.
 async fn refusal(client: &Client, path: &str, object: &Value) -> Result<Option<String>> {
@@ -257,6 +257,75 @@ async fn the_operators_account_deletes_no_claim_that_may_hold_data() -> Result<(
     Ok(())
 }
 
+/// Of a pipeline's claims the operator's account changes the labels and makes the size larger, and of others nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn the_operators_account_only_labels_and_grows_claims() -> Result<()> {
+    const NAMESPACE: &str = "policies-claims";
+    const CLAIMS: &str = "/api/v1/namespaces/policies-claims/persistentvolumeclaims";
+    let server = server().await?;
+    let (operator, admin) = (server.client(Who::Operator).await?, server.client(Who::Everybody).await?);
+    make_namespace(&admin, NAMESPACE).await?;
+    make_class(&admin, NAMESPACE, true).await?;
+    let patched = async |client: &Client, path: String, change: Value| {
+        let request = Request::patch(path).header("content-type", "application/merge-patch+json");
+        match client.request::<Value>(request.body(serde_json::to_vec(&change)?)?).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+            Err(error) => bail!("{error}"),
+        }
+    };
+    let asking_for = |size: &str| json!({"spec": {"resources": {"requests": {"storage": size}}}});
+    for (name, application) in [("ours", "millrace"), ("foreign", "postgres")] {
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/name": application}},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"], "storageClassName": NAMESPACE,
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        });
+        let request = Request::post(CLAIMS).header("content-type", "application/json");
+        admin.request::<Value>(request.body(serde_json::to_vec(&claim)?)?).await?;
+        let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+        let said = patched(&admin, format!("{CLAIMS}/{name}/status"), bound).await?;
+        ensure!(said.is_none(), "cannot bind a claim: {said:?}");
+    }
+    // From 3Gi, of which it has 1Gi so far, the API server itself would let it go back to 2Gi.
+    eventually("the class counts", async || {
+        let said = patched(&admin, format!("{CLAIMS}/ours"), asking_for("3Gi")).await?;
+        Ok(said.is_none().then_some(()))
+    })
+    .await?;
+    let tried = async |client: &Client, name: &str, change: &Value| {
+        patched(client, format!("{CLAIMS}/{name}?dryRun=All"), change.clone()).await
+    };
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone"}]);
+    let crimes = [
+        ("foreign", asking_for("4Gi"), "only claims of a pipeline"),
+        ("foreign", json!({"metadata": {"labels": {"team": "a"}}}), "only claims of a pipeline"),
+        ("ours", asking_for("2Gi"), "no claim smaller"),
+        ("ours", json!({"metadata": {"ownerReferences": owner}}), "nothing of a claim but"),
+        ("ours", json!({"metadata": {"finalizers": ["example.com/mine"]}}), "nothing of a claim but"),
+    ];
+    for (name, change, says) in crimes {
+        // A policy counts some moments after it was made.
+        eventually(says, async || {
+            let said = tried(&operator, name, &change).await?;
+            Ok(said.filter(|said| said.contains(says)).map(drop))
+        })
+        .await?;
+        // Negative control: it is who asks that matters.
+        let said = tried(&admin, name, &change).await?;
+        ensure!(said.is_none(), "{name} {change}: everybody is told {said:?}");
+    }
+    for change in [asking_for("4Gi"), json!({"metadata": {"labels": {"millrace.dev/pipeline": "users"}}})] {
+        let said = tried(&operator, "ours", &change).await?;
+        ensure!(said.is_none(), "{change}: {said:?}");
+    }
+    Ok(())
+}
+
 /// The smallest pipeline, with these sources.
 fn pipeline(sources: Value) -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/samples/accepted/one-of-each.yaml");
@@ -341,6 +410,7 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
             "producer",
             json!({"volumes": [{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "t"}}}]}),
         ),
+        ("cassandra", json!({"imagePullSecrets": [{}, {"name": "t"}]})),
     ];
     for (component, template) in templates {
         let said = refused(&with_template(component, template)).await?.unwrap_or_default();
@@ -350,6 +420,7 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
         "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "volumes": [{"name": "v", "configMap": {"name": "c"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Mi"}}],
         "labels": null,
+        "imagePullSecrets": [],
     });
     let said = refused(&with_template("cassandra", plain)).await?;
     ensure!(said.is_none(), "a template without Secrets is for anyone who may write pipelines: {said:?}");
@@ -357,6 +428,8 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
 
     grant(&admin, NAMESPACE, reads(json!(["a", "b"]))).await?;
     is_taken(&writer, PATH, &with_headers(&["a", "b"])).await.context("with the right to both")?;
+    let pulling = with_template("kafka", json!({"imagePullSecrets": [{"name": "a"}]}));
+    ensure!(refused(&pulling).await?.is_none(), "whoever may get a pull secret may name it");
     let said = refused(&with_headers(&["a", "b", "c"])).await?.unwrap_or_default();
     ensure!(said.contains("Secret 'c'") && said.contains("nobody"), "{said}");
     let sixteen = ["a"; 16];

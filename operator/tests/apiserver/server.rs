@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::client::ClientBuilder;
@@ -300,6 +301,18 @@ pub async fn apply_any(client: &Client, object: &Value) -> Result<()> {
         .body(serde_json::to_vec(object)?)?;
     client.request::<Value>(request).await.with_context(|| format!("cannot apply {kind} '{name}'"))?;
     Ok(())
+}
+
+/// Makes a StorageClass, whose volumes may grow or not; one that is there already will do.
+pub async fn make_class(client: &Client, name: &str, grows: bool) -> Result<()> {
+    let class: StorageClass = serde_json::from_value(json!({
+        "metadata": {"name": name}, "provisioner": "played.example", "allowVolumeExpansion": grows,
+    }))?;
+    match Api::all(client.clone()).create(&PostParams::default(), &class).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => bail!("cannot make StorageClass '{name}': {error}"),
+    }
 }
 
 /// Makes a namespace; one that is there already will do.

@@ -84,14 +84,18 @@ fn without_chance(mut object: Value, is_pipeline: bool, revisions: &BTreeMap<Str
 }
 
 /// Keys whose values differ from run to run.
-const CHANCE: [&str; 14] = [
+const CHANCE: [&str; 17] = [
+    "claim",
     "clusterIP",
     "clusterIPs",
     "creationTimestamp",
+    "hostId",
     "lastTransitionTime",
     "managedFields",
     "millrace.dev/config-checksum",
     "millrace.dev/desired-checksum",
+    // Names of hosts have the namespace in them.
+    "millrace.dev/template-checksum",
     "podIP",
     "podIPs",
     "resourceVersion",
@@ -106,6 +110,9 @@ fn strip(value: &mut Value) {
         Value::Object(fields) => {
             // A headless Service's "None" is no chance.
             fields.retain(|key, value| *value == json!("None") || !CHANCE.contains(&key.as_str()));
+            if let Some(Value::String(nodes)) = fields.get_mut("nodes") {
+                *nodes = nodes.lines().map(without_identity).collect::<Vec<_>>().join("\n");
+            }
             fields.values_mut().for_each(strip);
         }
         Value::Array(items) => items.iter_mut().for_each(strip),
@@ -115,6 +122,16 @@ fn strip(value: &mut Value) {
             *settings = settings.lines().filter(|line| !is_base(line)).collect::<Vec<_>>().join("\n");
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Takes the identity out of a line that tells pods of a node (a pod, its node, a word) or of the ring.
+fn without_identity(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words[..] {
+        [pod, _, word] => format!("{pod} {word}"),
+        [first, _] => first.to_owned(),
+        _ => line.to_owned(),
     }
 }
 

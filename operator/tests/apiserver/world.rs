@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use millrace_api::names::Component;
@@ -24,7 +25,8 @@ use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra, NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
-    self, AskKafka, GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, Position, TopicFacts, wanted_config,
+    self, ANY_REPLICA, AskKafka, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts, Position, Reassigned,
+    THROTTLED_REPLICAS, TopicFacts, wanted_config,
 };
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
@@ -56,6 +58,8 @@ pub struct World {
     weakness: Option<String>,
     /// Members that each StatefulSet is told to have.
     given: BTreeMap<String, i64>,
+    /// Storage that each claim asks for, and the template of each StatefulSet's claims.
+    sizes: BTreeMap<String, String>,
     /// Workloads that are there.
     begun: BTreeSet<String>,
     /// Template and number of pods that each Deployment was last seen with.
@@ -88,9 +92,39 @@ struct Node {
 #[derive(Clone)]
 struct Topic {
     id: Uuid,
-    /// Brokers of each partition.
-    partitions: Vec<Vec<u32>>,
+    partitions: Vec<Partition>,
     config: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Default)]
+struct Partition {
+    /// Brokers of its replicas, those that come and go included.
+    replicas: Vec<u32>,
+    adding: Vec<u32>,
+    removing: Vec<u32>,
+    /// Whether it was ordered since the last tick: copies take one more.
+    is_new: bool,
+}
+
+impl Partition {
+    fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// A step of its copies. Returns whether there was any.
+    fn step(&mut self, brokers: &BTreeMap<u32, bool>) -> bool {
+        if !self.is_moving() {
+            return false;
+        }
+        let arrived = !self.is_new && self.adding.iter().all(|broker| brokers.get(broker) == Some(&true));
+        self.is_new = false;
+        if arrived {
+            let removing = std::mem::take(&mut self.removing);
+            self.replicas.retain(|broker| !removing.contains(broker));
+            self.adding.clear();
+        }
+        true
+    }
 }
 
 impl World {
@@ -105,6 +139,7 @@ impl World {
             claims: BTreeMap::new(),
             weakness: None,
             given: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             begun: BTreeSet::new(),
             rollouts: BTreeMap::new(),
             addresses: 0,
@@ -138,8 +173,10 @@ impl World {
     /// Judges the writes that the operator made since the last tick. Unsafe is:
     ///
     /// - to delete a store's pod while any store is not at full strength by its own true state and its pods;
+    /// - to delete a StatefulSet with its pods, or before all its claims have grown;
     /// - to delete anything else;
-    /// - to take members from a store, or to add a Cassandra node before all that are there have joined;
+    /// - to take members from a store, but for one broker without a replica while all are at full strength, or to add a
+    ///   Cassandra node before all that are there have joined;
     /// - to start a workload before what it needs: brokers without a quorum, processors without topics and tables,
     ///   producers without processors.
     ///
@@ -148,7 +185,8 @@ impl World {
         for write in writes {
             let fault = match (write.verb.as_str(), write.resource.as_str()) {
                 ("DELETE", "pods") => self.deletion(&write.name),
-                ("DELETE", _) => Some("the operator deletes nothing but pods here".to_owned()),
+                ("DELETE", "statefulsets") => self.removal(write),
+                ("DELETE", _) => Some("the operator deletes nothing else here".to_owned()),
                 ("PATCH", "statefulsets") => self.scaling(write).or_else(|| self.beginning(write)),
                 ("PATCH", "deployments") => self.beginning(write),
                 _ => None,
@@ -163,6 +201,20 @@ impl World {
         weakness
     }
 
+    fn removal(&self, write: &Write) -> Option<String> {
+        let Write { name, body, .. } = write;
+        if body["propagationPolicy"] != json!("Orphan") || !body["preconditions"]["uid"].is_string() {
+            return Some("takes its pods with it, or is another by now".to_owned());
+        }
+        let template = self.sizes.get(name);
+        // A claim that a member left behind grows when there is such a member again.
+        let mut members = 0..self.given.get(name).copied().unwrap_or(0);
+        let size_of_member = |ordinal| self.sizes.get(&format!("data-{name}-{ordinal}"));
+        members
+            .any(|ordinal| size_of_member(ordinal).is_some_and(|size| Some(size) == template))
+            .then(|| "goes before all its claims have grown".to_owned())
+    }
+
     fn scaling(&mut self, write: &Write) -> Option<String> {
         let wanted = write.body.pointer("/spec/replicas").and_then(Value::as_i64)?;
         let component = component_of(&write.body)?;
@@ -171,7 +223,9 @@ impl World {
         }
         let before = self.given.insert(write.name.clone(), wanted).unwrap_or(0);
         if wanted < before {
-            return Some(format!("takes members away: {before} to {wanted}"));
+            let is_free = component == Component::Kafka.as_str() && wanted == before - 1 && !self.state().hosts(wanted);
+            let fault = || format!("takes members away: {before} to {wanted}, {:?}", self.weakness);
+            return (!is_free || self.weakness.is_some()).then(fault);
         }
         if component == Component::Cassandra.as_str() && wanted > before {
             let state = self.state();
@@ -208,12 +262,19 @@ impl World {
         let pipeline: Option<StreamingPipeline> = self.api().get_opt(PIPELINE).await?;
         let stateful_sets: Vec<StatefulSet> = self.list().await?;
         let deployments: Vec<Deployment> = self.list().await?;
+        let claims: Vec<PersistentVolumeClaim> = self.list().await?;
         let pods: Vec<Pod> = self.list().await?;
         self.pods = pods.into_iter().map(|pod| (pod.name_any(), pod)).collect();
 
         let mut moved = self.move_stores(&deployments);
         moved |= self.run_pods().await?;
+        moved |= self.keep_claims(&claims).await?;
         for stateful_set in &stateful_sets {
+            if self.orphan(stateful_set, &claims).await? {
+                moved = true;
+                continue;
+            }
+            moved |= self.adopt(stateful_set, &claims).await?;
             moved |= self.keep_stateful_set(stateful_set).await?;
         }
         for deployment in &deployments {
@@ -255,6 +316,10 @@ impl World {
             brokers.into_iter().map(|broker| (broker, state.brokers.contains_key(&broker))).collect();
         moved |= state.brokers != caught_up;
         state.brokers = caught_up;
+        let State { topics, offsets_topic, brokers, .. } = &mut *state;
+        for partition in topics.values_mut().chain(offsets_topic).flat_map(|topic| &mut topic.partitions) {
+            moved |= partition.step(brokers);
+        }
         let before = std::mem::take(&mut state.nodes);
         for (key, (address, host_id)) in nodes {
             let joined = before.get(&key).is_some_and(|node| node.address == address);
@@ -265,8 +330,8 @@ impl World {
         moved |= before.len() != state.nodes.len();
         if processors > 0 && state.offsets_topic.is_none() {
             let replicas: Vec<u32> = state.brokers.keys().copied().take(3).collect();
-            state.offsets_topic =
-                Some(Topic { id: Uuid::from_u128(8), partitions: vec![replicas], config: BTreeMap::new() });
+            let partitions = vec![Partition { replicas, ..Partition::default() }];
+            state.offsets_topic = Some(Topic { id: Uuid::from_u128(8), partitions, config: BTreeMap::new() });
             moved = true;
         }
         moved
@@ -296,6 +361,91 @@ impl World {
         Ok(moved)
     }
 
+    /// What binds claims and lets them grow: the volume, then its file system.
+    async fn keep_claims(&mut self, claims: &[PersistentVolumeClaim]) -> Result<bool> {
+        let api: Api<PersistentVolumeClaim> = self.api();
+        let mut moved = false;
+        for claim in claims {
+            let spec = claim.spec.clone().unwrap_or_default();
+            let status = claim.status.clone().unwrap_or_default();
+            let asked = size_of(spec.resources.and_then(|resources| resources.requests));
+            self.sizes.insert(claim.name_any(), asked.clone());
+            let has = size_of(status.capacity);
+            if has == asked {
+                continue;
+            }
+            let is_pending = status.conditions.is_some_and(|conditions| !conditions.is_empty());
+            let pending = json!({
+                "type": "FileSystemResizePending", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let next = match (has.is_empty(), is_pending) {
+                (true, _) => {
+                    json!({"phase": "Bound", "capacity": {"storage": asked}, "accessModes": spec.access_modes})
+                }
+                (false, false) => json!({"conditions": [pending]}),
+                (false, true) => json!({"capacity": {"storage": asked}, "conditions": null}),
+            };
+            let next = Patch::Merge(json!({"status": next}));
+            gone(api.patch_status(&claim.name_any(), &PatchParams::default(), &next).await.map(drop))?;
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// The garbage collector, at a StatefulSet that is deleted without what it holds. Returns whether it is one.
+    async fn orphan(&mut self, stateful_set: &StatefulSet, claims: &[PersistentVolumeClaim]) -> Result<bool> {
+        let is_orphaning = stateful_set.finalizers().iter().any(|finalizer| finalizer == "orphan");
+        if stateful_set.metadata.deletion_timestamp.is_none() || !is_orphaning {
+            return Ok(false);
+        }
+        let nobody = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+        let api: Api<Pod> = self.api();
+        for (name, pod) in self.pods.clone() {
+            if is_owned_by(&pod, &stateful_set.uid()) {
+                self.pods.insert(name.clone(), api.patch(&name, &PatchParams::default(), &nobody).await?);
+            }
+        }
+        let api: Api<PersistentVolumeClaim> = self.api();
+        for claim in claims.iter().filter(|claim| is_owned_by(*claim, &stateful_set.uid())) {
+            api.patch(&claim.name_any(), &PatchParams::default(), &nobody).await?;
+        }
+        let released = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        let api: Api<StatefulSet> = self.api();
+        gone(api.patch(&stateful_set.name_any(), &PatchParams::default(), &released).await.map(drop))?;
+        Ok(true)
+    }
+
+    /// The StatefulSet controller, for pods of its name that are nobody's, and claims that go with it or no more.
+    async fn adopt(&mut self, stateful_set: &StatefulSet, claims: &[PersistentVolumeClaim]) -> Result<bool> {
+        let (set, mut moved) = (stateful_set.name_any(), false);
+        let ours = json!([owner(stateful_set)]);
+        let owned_by = |owners: Value| Patch::Merge(json!({"metadata": {"ownerReferences": owners}}));
+        let api: Api<Pod> = self.api();
+        for (name, pod) in self.pods.clone() {
+            let is_ours = name.rsplit_once('-').is_some_and(|(of, _)| of == set);
+            if is_ours && pod.owner_references().is_empty() {
+                let adopted = api.patch(&name, &PatchParams::default(), &owned_by(ours.clone())).await?;
+                self.pods.insert(name, adopted);
+                moved = true;
+            }
+        }
+        let spec = stateful_set.spec.as_ref().context("a StatefulSet has a spec")?;
+        let policy = spec.persistent_volume_claim_retention_policy.as_ref();
+        let deletes = policy.and_then(|policy| policy.when_deleted.as_deref()) == Some("Delete");
+        let template = spec.volume_claim_templates.iter().flatten().next().and_then(|claim| claim.spec.clone());
+        let resources = template.and_then(|template| template.resources);
+        self.sizes.insert(set.clone(), size_of(resources.and_then(|resources| resources.requests)));
+        let api: Api<PersistentVolumeClaim> = self.api();
+        for claim in claims.iter().filter(|claim| claim.name_any().starts_with(&format!("data-{set}-"))) {
+            if is_owned_by(claim, &stateful_set.uid()) != deletes {
+                let owners = if deletes { ours.clone() } else { Value::Null };
+                api.patch(&claim.name_any(), &PatchParams::default(), &owned_by(owners)).await?;
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+
     /// The StatefulSet controller, for pods that are made at once.
     async fn keep_stateful_set(&mut self, stateful_set: &StatefulSet) -> Result<bool> {
         let name = stateful_set.name_any();
@@ -314,7 +464,7 @@ impl World {
                 moved = true;
             }
         }
-        let own: Vec<Pod> = self.pods.values().filter(|pod| is_owned_by(pod, &stateful_set.uid())).cloned().collect();
+        let own: Vec<Pod> = self.pods.values().filter(|pod| is_owned_by(*pod, &stateful_set.uid())).cloned().collect();
         let surplus = own.iter().find(|pod| ordinal(pod).is_some_and(|ordinal| ordinal as i32 >= replicas));
         let rolls =
             spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("RollingUpdate");
@@ -511,21 +661,74 @@ impl State {
         if self.brokers.values().filter(|caught_up| **caught_up).count() < of(Component::Kafka) {
             return Some("a broker is away or has not caught up".to_owned());
         }
+        if self.partitions().any(Partition::is_moving) {
+            return Some("partitions are being moved".to_owned());
+        }
         (joined < racks as usize).then(|| "a Cassandra node is away or has not joined".to_owned())
     }
 
-    fn topic_facts(&self, topic: &Topic, blind: bool) -> TopicFacts {
-        let in_sync = |replicas: &Vec<u32>| match blind {
-            true => replicas.len(),
-            false => replicas.iter().filter(|broker| self.brokers.get(broker) == Some(&true)).count(),
+    fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.topics.values().chain(&self.offsets_topic).flat_map(|topic| &topic.partitions)
+    }
+
+    /// Returns whether a broker has a replica, or is getting one.
+    fn hosts(&self, broker: i64) -> bool {
+        self.partitions().any(|partition| partition.replicas.iter().any(|replica| i64::from(*replica) == broker))
+    }
+
+    fn topic(&mut self, topic: &str) -> Result<&mut Topic> {
+        let topic = match topic {
+            OFFSETS_TOPIC => self.offsets_topic.as_mut(),
+            topic => self.topics.get_mut(topic),
         };
-        let leader =
-            |replicas: &Vec<u32>| replicas.iter().find(|broker| self.brokers.contains_key(broker)).map(|id| *id as i32);
-        let facts = |(index, replicas): (usize, &Vec<u32>)| PartitionFacts {
+        topic.context("there is no such topic")
+    }
+
+    /// Returns the brokers of a new partition, in turn on all that serve, those included that are to go.
+    fn placed(&self, index: u32, copies: u32) -> Partition {
+        let brokers: Vec<u32> = self.brokers.keys().copied().collect();
+        let replicas = (0..copies).map(|copy| brokers[(index + copy) as usize % brokers.len()]).collect();
+        Partition { replicas, ..Partition::default() }
+    }
+
+    /// Puts a partition's replicas elsewhere, as Kafka would. That it was elsewhere is a fault.
+    fn reassign(&mut self, moved: &Reassigned) -> Result<()> {
+        let to: Vec<u32> = moved.to.iter().map(|broker| broker.unsigned_abs()).collect();
+        ensure!(to.iter().all(|broker| self.brokers.contains_key(broker)), "a broker of {to:?} does not serve");
+        let topic = self.topic(&moved.topic)?;
+        topic.config.extend(THROTTLED_REPLICAS.map(|key| (key.to_owned(), ANY_REPLICA.to_owned())));
+        let partition = topic.partitions.get_mut(moved.partition as usize).context("there is no such partition")?;
+        let from: Vec<i32> = partition.replicas.iter().map(|broker| *broker as i32).collect();
+        ensure!(from == moved.from && !partition.is_moving(), "it is on {from:?}, not on {:?}", moved.from);
+        let different: BTreeSet<&u32> = to.iter().collect();
+        ensure!(different.len() == from.len() && to.len() == from.len(), "{from:?} to {to:?} changes the copies");
+        let adding = to.iter().copied().filter(|broker| !partition.replicas.contains(broker)).collect();
+        let removing: Vec<u32> = partition.replicas.iter().copied().filter(|broker| !to.contains(broker)).collect();
+        let replicas = to.iter().chain(&removing).copied().collect();
+        *partition = Partition { replicas, adding, removing, is_new: true };
+        Ok(())
+    }
+
+    fn topic_facts(&self, topic: &Topic, blind: bool) -> TopicFacts {
+        let ids = |brokers: &[u32]| brokers.iter().map(|broker| *broker as i32).collect::<Vec<i32>>();
+        let is_in_sync = |partition: &Partition, broker: &u32| {
+            self.brokers.get(broker) == Some(&true) && !partition.adding.contains(broker)
+        };
+        let in_sync = |partition: &Partition| match blind {
+            true => partition.replicas.len(),
+            false => partition.replicas.iter().filter(|broker| is_in_sync(partition, broker)).count(),
+        };
+        let leader = |partition: &Partition| {
+            let mut serving = partition.replicas.iter().filter(|broker| self.brokers.contains_key(broker));
+            serving.find(|broker| !partition.adding.contains(broker)).map(|id| *id as i32)
+        };
+        let facts = |(index, partition): (usize, &Partition)| PartitionFacts {
             index: index as i32,
-            leader: leader(replicas),
-            replicas: replicas.len(),
-            in_sync: in_sync(replicas),
+            leader: leader(partition),
+            replicas: ids(&partition.replicas),
+            in_sync: in_sync(partition),
+            adding: ids(&partition.adding),
+            removing: ids(&partition.removing),
         };
         let partitions = topic.partitions.iter().enumerate().map(facts).collect();
         TopicFacts { id: topic.id, partitions, config: topic.config.clone() }
@@ -541,11 +744,15 @@ impl State {
             self.topics.iter().map(|(name, topic)| (name.clone(), self.topic_facts(topic, blind))).collect();
         let offsets_topic = self.offsets_topic.as_ref().map(|topic| self.topic_facts(topic, blind));
         let partitions = topics.values().chain(&offsets_topic).flat_map(|topic| &topic.partitions);
-        let under_replicated = partitions.filter(|partition| partition.in_sync < partition.replicas).count();
+        let under_replicated = partitions.filter(|partition| partition.in_sync < partition.replicas.len()).count();
         let brokers: BTreeSet<i32> = self.brokers.keys().map(|id| *id as i32).collect();
         let kafka = KafkaFacts {
             controller: brokers.first().copied(),
+            log_dirs: Some(brokers.iter().map(|broker| (*broker, LogDirs::default())).collect()),
             brokers,
+            racks: BTreeMap::new(),
+            knows_reassignments: true,
+            internal_topics: BTreeMap::new(),
             under_replicated,
             group: (!topics.is_empty()).then_some(GroupFacts { stable: true, members: self.processors }),
             positions: (!topics.is_empty())
@@ -559,7 +766,10 @@ impl State {
             address: node.address,
             host_id: node.host_id,
             joined: node.joined,
+            release: "5.0.9".to_owned(),
             schema_version: Uuid::from_u128(1),
+            used_mebibytes: Some(100),
+            has_auto_repair: false,
             sees_normal: normal.clone(),
             ring: self.ring.iter().copied().filter(|id| *id != node.host_id).collect(),
         };
@@ -584,26 +794,46 @@ impl State {
                 ensure!(copies as usize <= self.brokers.len(), "there are only {} brokers", self.brokers.len());
                 if !self.topics.contains_key(&topic.name) {
                     let id = Uuid::from_u128(100 + self.topics.len() as u128);
-                    let partitions = (0..topic.partitions).map(|_| (0..copies).collect()).collect();
+                    let partitions = (0..topic.partitions).map(|index| self.placed(index, copies)).collect();
                     let created = Topic { id, partitions, config: wanted_config(topic, copies) };
                     self.topics.insert(topic.name.clone(), created);
                 }
             }
             kafka::Change::AddPartitions { topic, partitions } => {
-                let topic = self.topics.get_mut(topic).context("there is no such topic")?;
-                let wanted = *partitions as usize;
-                ensure!(wanted > topic.partitions.len(), "it has {} already", topic.partitions.len());
-                let replicas = topic.partitions.first().cloned().context("a topic has partitions")?;
-                topic.partitions.resize(wanted, replicas);
+                let found = &self.topic(topic)?.partitions;
+                ensure!(*partitions as usize > found.len(), "it has {} already", found.len());
+                ensure!(!found.iter().any(Partition::is_moving), "its partitions are being moved");
+                let copies = found.first().context("a topic has partitions")?.replicas.len() as u32;
+                let begin = found.len() as u32;
+                let added: Vec<Partition> = (begin..*partitions).map(|index| self.placed(index, copies)).collect();
+                self.topic(topic)?.partitions.extend(added);
             }
             kafka::Change::AlterTopic { topic, config: change } => {
-                let topic = match topic.as_str() {
-                    OFFSETS_TOPIC => self.offsets_topic.as_mut(),
-                    topic => self.topics.get_mut(topic),
-                };
-                let config = &mut topic.context("there is no such topic")?.config;
+                let config = &mut self.topic(topic)?.config;
                 config.retain(|key, _| !change.unset.contains(key));
                 config.extend(change.set.clone());
+            }
+            kafka::Change::Reassign { moves, .. } => {
+                for moved in moves {
+                    self.reassign(moved)?;
+                }
+            }
+            kafka::Change::CancelMoves { partitions } => {
+                for (topic, index) in partitions {
+                    let found = &mut self.topic(topic)?.partitions;
+                    let found = found.get_mut(*index as usize).context("there is no such partition")?;
+                    let was_there = |broker: &u32| !found.adding.contains(broker);
+                    let replicas = found.replicas.iter().copied().filter(was_there).collect();
+                    *found = Partition { replicas, ..Partition::default() };
+                }
+            }
+            // Those that prefer to lead do so at once here, and nothing has a pace.
+            kafka::Change::ElectLeaders { .. } | kafka::Change::Throttle { .. } => {}
+            kafka::Change::EndReassignment { topics } => {
+                ensure!(!self.partitions().any(Partition::is_moving), "partitions are being moved");
+                for topic in topics {
+                    self.topic(topic)?.config.retain(|key, _| !THROTTLED_REPLICAS.contains(&key.as_str()));
+                }
             }
         }
         Ok(())
@@ -637,6 +867,7 @@ impl State {
                     partition_key: table.partition_key.clone(),
                     clustering_key: table.clustering_key.clone(),
                     ttl_seconds: table.ttl_seconds,
+                    gc_grace_seconds: 864_000,
                 };
                 self.schema.tables.entry(table.name.clone()).or_insert(facts);
             }
@@ -765,8 +996,13 @@ fn ordinal(pod: &Pod) -> Option<u32> {
     pod.name_any().rsplit_once('-')?.1.parse().ok()
 }
 
-fn is_owned_by(pod: &Pod, owner: &Option<String>) -> bool {
-    pod.owner_references().iter().any(|reference| Some(&reference.uid) == owner.as_ref())
+fn is_owned_by(object: &impl ResourceExt, owner: &Option<String>) -> bool {
+    object.owner_references().iter().any(|reference| Some(&reference.uid) == owner.as_ref())
+}
+
+/// Returns the amount of storage among amounts; empty: there is none.
+fn size_of(amounts: Option<BTreeMap<String, Quantity>>) -> String {
+    amounts.and_then(|mut amounts| amounts.remove("storage")).map(|size| size.0).unwrap_or_default()
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use millrace_operator::act::Act;
 use millrace_operator::labels::ACCEPT_LOSS;
 use millrace_operator::link::{Link, Reason};
-use millrace_operator::observed::Claim;
+use millrace_operator::observed::{Claim, Growth};
 use rstest::rstest;
 
 use crate::world::{World, workloads};
@@ -326,12 +326,14 @@ fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size
         rack: rack.map(str::to_owned),
         is_unbound: false,
         is_leaving: false,
+        is_owned: false,
+        growth: Growth::default(),
     };
     world.observed.children.volumes.get_or_insert_default().insert(name.to_owned(), claim);
 }
 
 #[rstest]
-#[case("data-users-zookeeper-0", "zookeeper", None, "512Mi", Link::ZooKeeper, "create the pipeline with 512Mi")]
+#[case("data-users-zookeeper-0", "zookeeper", None, "512Mi", Link::ZooKeeper, "set that to 512Mi")]
 #[case("data-users-kafka-0", "kafka", None, "512Mi", Link::Kafka, "spec.kafka.storage.size asks for 1Gi")]
 #[case("data-users-kafka-1", "kafka", None, "1Gi", Link::Kafka, "set that to 2 or more")]
 #[case(

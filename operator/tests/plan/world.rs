@@ -17,14 +17,16 @@ use millrace_operator::act::Act;
 use millrace_operator::desire::{desire, inputs};
 use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::objects::Objects;
-use millrace_operator::objects::scope::Administration;
+use millrace_operator::objects::scope::{Administration, TEMPLATE_CHECKSUM};
 use millrace_operator::observed::{Children, Observed, Remembered, Stores, node_addresses};
+use millrace_operator::plan::drift::DESIRED_CHECKSUM;
 use millrace_operator::plan::{Plan, plan};
 use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
-    GroupFacts, KafkaFacts, OFFSETS_TOPIC, PartitionFacts, Position, TopicFacts, wanted_config,
+    ANY_REPLICA, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts, Position, Reassigned,
+    THROTTLED_REPLICAS, TopicFacts, wanted_config,
 };
 use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
@@ -33,6 +35,9 @@ use uuid::Uuid;
 /// Label by which a pod tells its template's revision.
 const REVISION: &str = "controller-revision-hash";
 
+/// Grace period of pods that another version of the operator made, in seconds.
+pub const OTHER_GRACE: i64 = 7;
+
 /// The world, and the resource in it.
 #[derive(Clone)]
 pub struct World {
@@ -40,6 +45,12 @@ pub struct World {
     pub observed: Observed,
     /// Where processors stand in each topic; nothing was written to one that is not there.
     pub read: BTreeMap<String, Position>,
+    /// Bytes that are free on each broker's disk.
+    pub usable: u64,
+    /// Pace of the brokers' moves.
+    pub rate: Option<u64>,
+    /// Brokers that do not answer: what is copied onto them never arrives.
+    pub away: BTreeSet<i32>,
     /// Topics and tables that were made so far.
     made: u128,
     topics: BTreeMap<String, TopicFacts>,
@@ -55,6 +66,9 @@ impl World {
             resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
             observed: Observed::default(),
             read: BTreeMap::new(),
+            usable: 64 << 30,
+            rate: None,
+            away: BTreeSet::new(),
             made: 1_000,
             topics: BTreeMap::new(),
             offsets_topic: None,
@@ -105,6 +119,29 @@ impl World {
         }
     }
 
+    /// Gives the resource an annotation.
+    pub fn annotate(&mut self, annotation: &str, value: &str) {
+        self.resource.annotations_mut().insert(annotation.to_owned(), value.to_owned());
+    }
+
+    /// Makes the stores those that another version of the operator made of the same spec: with other templates and files.
+    pub fn of_another_version(&mut self) {
+        let children = &mut self.observed.children;
+        for stateful_set in children.stateful_sets.values_mut().filter(|set| is_of_store(&**set)) {
+            let spec = stateful_set.spec.as_mut().expect("it has a spec");
+            spec.template.spec.get_or_insert_default().termination_grace_period_seconds = Some(OTHER_GRACE);
+            for note in [TEMPLATE_CHECKSUM, DESIRED_CHECKSUM] {
+                stateful_set.annotations_mut().insert(note.to_owned(), "another".to_owned());
+            }
+        }
+        for files in children.config_maps.values_mut().filter(|files| is_of_store(&**files)) {
+            files.data.get_or_insert_default().insert("start.sh".to_owned(), "another".to_owned());
+            files.annotations_mut().insert(DESIRED_CHECKSUM.to_owned(), "another".to_owned());
+        }
+        children.pods.clear();
+        self.settle();
+    }
+
     /// Has so many pods of every Deployment be of its current template.
     pub fn roll_out(&mut self, updated: i32) {
         for deployment in self.observed.children.deployments.values_mut() {
@@ -150,6 +187,7 @@ impl World {
 
     /// Carries a plan out, and lets the world settle.
     pub fn carry_out(&mut self, plan: &Plan) {
+        self.end_moves();
         let Objects {
             service_accounts,
             config_maps,
@@ -184,17 +222,38 @@ impl World {
                 self.partitions(&topic.name, topic.partitions, copies);
             }
             Act::Kafka(kafka::Change::AddPartitions { topic, partitions }) => {
-                let replicas = self.topics[topic].partitions[0].replicas as u32;
+                let replicas = self.topics[topic].partitions[0].replicas.len() as u32;
                 self.partitions(topic, *partitions, replicas);
             }
             Act::Kafka(kafka::Change::AlterTopic { topic, config: change }) => {
-                let topic = match topic.as_str() {
-                    OFFSETS_TOPIC => self.offsets_topic.as_mut(),
-                    topic => self.topics.get_mut(topic),
-                };
-                let config = &mut topic.expect("the topic is there").config;
+                let config = &mut self.topic(topic).config;
                 config.retain(|key, _| !change.unset.contains(key));
                 config.extend(change.set.clone());
+            }
+            Act::Kafka(kafka::Change::Reassign { moves, rate }) => {
+                self.rate = Some(*rate);
+                for moved in moves {
+                    self.reassign(moved);
+                }
+            }
+            Act::Kafka(kafka::Change::Throttle { rate }) => self.rate = Some(*rate),
+            Act::Kafka(kafka::Change::CancelMoves { partitions }) => {
+                for (topic, index) in partitions {
+                    let partition = &mut self.topic(topic).partitions[*index as usize];
+                    partition.replicas = partition.origin();
+                    (partition.adding, partition.removing) = (Vec::new(), Vec::new());
+                }
+            }
+            Act::Kafka(kafka::Change::ElectLeaders { partitions }) => {
+                for (topic, index) in partitions {
+                    let partition = &mut self.topic(topic).partitions[*index as usize];
+                    partition.leader = partition.replicas.first().copied();
+                }
+            }
+            Act::Kafka(kafka::Change::EndReassignment { topics }) => {
+                for topic in topics {
+                    self.topic(topic).config.retain(|key, _| !THROTTLED_REPLICAS.contains(&key.as_str()));
+                }
             }
             Act::Cassandra(cassandra::Change::CreateKeyspace) => {
                 let cassandra = self.pipeline().cassandra;
@@ -221,6 +280,7 @@ impl World {
                     partition_key: table.partition_key.clone(),
                     clustering_key: table.clustering_key.clone(),
                     ttl_seconds: table.ttl_seconds,
+                    gc_grace_seconds: 864_000,
                 };
                 self.schema.tables.insert(table.name.clone(), facts);
             }
@@ -234,8 +294,13 @@ impl World {
             Act::RestartPod(restart) => {
                 self.observed.children.pods.remove(&restart.pod);
             }
-            Act::RemoveSet(set) => {
+            Act::RemoveSet(set) | Act::RemakeSet(set) => {
                 self.observed.children.stateful_sets.remove(&set.name);
+            }
+            // That it asks for more does not give it more.
+            Act::GrowClaim(growth) => {
+                let claims = self.observed.children.volumes.as_mut().expect("claims are there");
+                claims.get_mut(&growth.name).expect("the claim is there").size = Some(growth.to.clone());
             }
             Act::RemoveClaim(claim) => {
                 self.observed.children.volumes.as_mut().expect("claims are there").remove(&claim.name);
@@ -243,9 +308,51 @@ impl World {
         }
     }
 
+    /// Gives a topic the partitions that it lacks, in turn on every broker.
     fn partitions(&mut self, topic: &str, partitions: u32, replicas: u32) {
-        let partitions = (0..partitions as i32).map(|index| partition(index, replicas as usize)).collect();
-        self.topics.get_mut(topic).expect("the topic is there").partitions = partitions;
+        let brokers = self.observed.addresses(Component::Kafka).len() as i32;
+        let found = &mut self.topic(topic).partitions;
+        for index in found.len() as i32..partitions as i32 {
+            found.push(partition(index, (0..replicas as i32).map(|copy| (index + copy) % brokers).collect()));
+        }
+    }
+
+    fn topic(&mut self, topic: &str) -> &mut TopicFacts {
+        let topic = match topic {
+            OFFSETS_TOPIC => self.offsets_topic.as_mut(),
+            topic => self.topics.get_mut(topic),
+        };
+        topic.expect("the topic is there")
+    }
+
+    /// Puts a partition's replicas elsewhere; they are copied until plans are carried out the next time.
+    fn reassign(&mut self, moved: &Reassigned) {
+        let topic = self.topic(&moved.topic);
+        topic.config.extend(THROTTLED_REPLICAS.map(|key| (key.to_owned(), ANY_REPLICA.to_owned())));
+        let partition = &mut topic.partitions[moved.partition as usize];
+        assert_eq!(partition.replicas, moved.from, "it is where it was");
+        assert_eq!(moved.from.len(), moved.to.len(), "no copy is lost, and none is added");
+        partition.adding = moved.added();
+        partition.removing = moved.from.iter().filter(|broker| !moved.to.contains(broker)).copied().collect();
+        partition.replicas = moved.to.iter().chain(&partition.removing).copied().collect();
+    }
+
+    fn end_moves(&mut self) {
+        let partitions =
+            self.topics.values_mut().chain(&mut self.offsets_topic).flat_map(|topic| &mut topic.partitions);
+        let arrives = |partition: &PartitionFacts| !partition.adding.iter().any(|broker| self.away.contains(broker));
+        for partition in partitions.filter(|partition| arrives(partition)) {
+            partition.replicas = partition.target();
+            partition.in_sync = partition.replicas.len();
+            (partition.adding, partition.removing) = (Vec::new(), Vec::new());
+            if partition.leader.is_none_or(|leader| !partition.replicas.contains(&leader)) {
+                partition.leader = partition.replicas.first().copied();
+            }
+        }
+    }
+
+    fn every_partition(&self) -> impl Iterator<Item = &PartitionFacts> {
+        self.topics.values().chain(&self.offsets_topic).flat_map(|topic| &topic.partitions)
     }
 
     /// Gives every workload its pods, ready, and every store the members that have pods.
@@ -253,6 +360,8 @@ impl World {
         let children = &mut self.observed.children;
         for stateful_set in children.stateful_sets.values_mut() {
             let revision = revision(stateful_set);
+            let uid = format!("uid-of-{}", stateful_set.name_any());
+            stateful_set.metadata.uid.get_or_insert(uid);
             let replicas = stateful_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             stateful_set.status = Some(StatefulSetStatus {
                 replicas,
@@ -269,6 +378,11 @@ impl World {
                 let count = children.pods.len() as u8;
                 children.pods.entry(name.clone()).or_insert_with(|| pod(&name, labels, &revision, rack, count));
             }
+            let set = stateful_set.name_any();
+            children.pods.retain(|name, _| match name.rsplit_once('-') {
+                Some((owner, ordinal)) if owner == set => ordinal.parse().is_ok_and(|ordinal: i32| ordinal < replicas),
+                _ => true,
+            });
         }
         for deployment in children.deployments.values_mut() {
             let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -287,7 +401,7 @@ impl World {
     fn commit_offsets(&mut self) {
         let brokers = self.observed.addresses(Component::Kafka).len();
         if self.offsets_topic.is_none() && processors(&self.observed.children.deployments) > 0 {
-            let partitions = vec![partition(0, brokers.min(3))];
+            let partitions = vec![partition(0, (0..brokers.min(3) as i32).collect())];
             self.offsets_topic = Some(TopicFacts { id: Uuid::from_u128(8), partitions, config: BTreeMap::new() });
         }
     }
@@ -328,6 +442,26 @@ impl World {
         self.settle();
     }
 
+    /// Every replica has a mebibyte, those that are being copied none.
+    fn log_dirs(&self) -> BTreeMap<i32, LogDirs> {
+        let mut dirs: BTreeMap<i32, LogDirs> = BTreeMap::new();
+        for ordinal in self.observed.addresses(Component::Kafka).into_keys() {
+            let usable = Some(self.usable);
+            let empty = LogDirs { total: Some(100 << 30), usable, sizes: BTreeMap::new(), rate: self.rate };
+            dirs.insert(ordinal as i32, empty);
+        }
+        let offsets = self.offsets_topic.iter().map(|topic| (OFFSETS_TOPIC, topic));
+        for (name, topic) in self.topics.iter().map(|(name, topic)| (name.as_str(), topic)).chain(offsets) {
+            for found in &topic.partitions {
+                for broker in found.replicas.iter().filter(|broker| !found.adding.contains(broker)) {
+                    let dir = dirs.entry(*broker).or_default();
+                    dir.sizes.insert((name.to_owned(), found.index), 1 << 20);
+                }
+            }
+        }
+        dirs
+    }
+
     fn stores(&self) -> Stores {
         let children = &self.observed.children;
         let ordinals = |component| self.observed.addresses(component).into_keys().collect::<Vec<_>>();
@@ -337,7 +471,8 @@ impl World {
             _ if *ordinal == 1 => Mode::Leader,
             _ => Mode::Follower,
         };
-        let brokers: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
+        let running: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
+        let brokers: BTreeSet<i32> = running.difference(&self.away).copied().collect();
         let processors: i32 = processors(&children.deployments);
         let kafka = KafkaFacts {
             controller: brokers.first().copied(),
@@ -346,16 +481,26 @@ impl World {
             offsets_topic: self.offsets_topic.clone(),
             group: Some(GroupFacts { stable: true, members: processors as usize }),
             positions: self.positions(),
-            under_replicated: 0,
+            under_replicated: self.every_partition().filter(|found| found.in_sync < found.replicas.len()).count(),
+            internal_topics: BTreeMap::new(),
+            racks: BTreeMap::new(),
+            knows_reassignments: true,
+            log_dirs: Some(self.log_dirs()),
         };
+        let gone: Vec<_> =
+            self.every_partition().flat_map(|found| &found.replicas).filter(|id| !running.contains(*id)).collect();
+        assert!(kafka.brokers.is_empty() || gone.is_empty(), "brokers {gone:?} went with their replicas");
         let addresses = node_addresses(children);
         let everybody: BTreeSet<_> = addresses.values().copied().collect();
-        let host_ids: BTreeMap<_, _> = addresses.keys().cloned().zip((1..).map(Uuid::from_u128)).collect();
+        let host_ids: BTreeMap<_, _> = addresses.keys().map(|key| (key.clone(), host_id(key))).collect();
         let node = |key: &NodeKey, address| NodeFacts {
             address,
             host_id: host_ids[key],
             joined: true,
+            release: self.resource.spec.cassandra.version.clone(),
             schema_version: Uuid::from_u128(1),
+            used_mebibytes: Some(100),
+            has_auto_repair: false,
             sees_normal: everybody.clone(),
             ring: host_ids.values().copied().filter(|id| *id != host_ids[key]).collect(),
         };
@@ -373,8 +518,28 @@ impl World {
     }
 }
 
-fn partition(index: i32, replicas: usize) -> PartitionFacts {
-    PartitionFacts { index, leader: Some(0), replicas, in_sync: replicas }
+/// Returns the identity that a node has for as long as it has its volume.
+pub fn host_id((rack, ordinal): &NodeKey) -> Uuid {
+    let text = format!("{rack}-{ordinal}");
+    Uuid::from_u128(text.bytes().fold(0, |number, byte| (number << 8) | u128::from(byte)))
+}
+
+fn is_of_store(object: &impl ResourceExt) -> bool {
+    object
+        .labels()
+        .get(COMPONENT_LABEL)
+        .is_some_and(|label| ["zookeeper", "kafka", "cassandra"].contains(&label.as_str()))
+}
+
+fn partition(index: i32, replicas: Vec<i32>) -> PartitionFacts {
+    PartitionFacts {
+        index,
+        leader: replicas.first().copied(),
+        in_sync: replicas.len(),
+        replicas,
+        adding: Vec::new(),
+        removing: Vec::new(),
+    }
 }
 
 fn processors(deployments: &BTreeMap<String, Deployment>) -> i32 {

@@ -155,6 +155,7 @@ mod tests {
             partition_key: vec!["tenant".to_owned(), "day".to_owned()],
             clustering_key: vec!["at".to_owned()],
             ttl_seconds: 0,
+            gc_grace_seconds: 864_000,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Changes to topics: creates and extends them, sets their configuration. Each can be repeated.
+//! Changes to topics: creates and extends them, sets their configuration, moves their partitions. Each can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,20 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest};
 use kafka_protocol::protocol::{Request, StrBytes};
+use millrace_api::crd::kafka::TOPIC_OWNED_KEYS;
 use millrace_api::pipeline::Topic;
 use snafu::OptionExt;
 
+use super::reassign::{self, Reassigned};
 use super::{AskKafka, FindControllerSnafu, Kafka, MIN_IN_SYNC, TOPIC_RESOURCE, refused_by, topic_name, version};
 
 /// How long a broker may work on a change before it answers that it took too long, in milliseconds.
-const CHANGE_TIMEOUT_MS: i32 = 10_000;
+pub(super) const CHANGE_TIMEOUT_MS: i32 = 10_000;
 
 /// `config_operation` that sets a value.
-const SET: i8 = 0;
+pub(super) const SET: i8 = 0;
 /// `config_operation` that returns a value to its default.
-const DELETE: i8 = 1;
+pub(super) const DELETE: i8 = 1;
 
 /// What has to change in a topic's configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +51,33 @@ pub enum Change {
         /// What to set and unset.
         config: ConfigChange,
     },
+    /// Begin to move partitions, or change the order of their replicas. They are on their way when it is done.
+    Reassign {
+        /// Partitions, each with the brokers that it shall have.
+        moves: Vec<Reassigned>,
+        /// Bytes that each broker may send and receive in a second for replicas that are not in sync.
+        rate: u64,
+    },
+    /// Change the pace of moves that go on.
+    Throttle {
+        /// Bytes that each broker may send and receive in a second for replicas that are not in sync.
+        rate: u64,
+    },
+    /// Take moves back: replicas stay where they were, and what was copied is deleted.
+    CancelMoves {
+        /// Topics with partitions.
+        partitions: Vec<(String, i32)>,
+    },
+    /// Have the preferred replicas lead.
+    ElectLeaders {
+        /// Topics with partitions.
+        partitions: Vec<(String, i32)>,
+    },
+    /// End the moves: take off what held down their pace, and the mark that they go on.
+    EndReassignment {
+        /// Topics with the mark.
+        topics: BTreeSet<String>,
+    },
 }
 
 impl Change {
@@ -58,6 +87,15 @@ impl Change {
             Self::CreateTopic(topic) => format!("create topic '{}'", topic.name),
             Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
             Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
+            Self::Reassign { moves, .. } => reassign::describe(moves),
+            Self::Throttle { rate } => format!("move partitions at {rate} bytes in a second"),
+            Self::CancelMoves { partitions } => {
+                format!("take back the moves of {}", reassign::partitions(partitions.len()))
+            }
+            Self::ElectLeaders { partitions } => {
+                format!("have the preferred replicas of {} lead", reassign::partitions(partitions.len()))
+            }
+            Self::EndReassignment { .. } => "end the move of partitions and its throttle".to_owned(),
         }
     }
 
@@ -67,13 +105,20 @@ impl Change {
             Self::CreateTopic(_) => "TopicCreated",
             Self::AddPartitions { .. } => "PartitionsAdded",
             Self::AlterTopic { .. } => "TopicConfigured",
+            Self::Reassign { .. } => "PartitionsMoving",
+            Self::Throttle { .. } => "PartitionsThrottled",
+            Self::CancelMoves { .. } => "MovesCancelled",
+            Self::ElectLeaders { .. } => "LeadersElected",
+            Self::EndReassignment { .. } => "PartitionsMoved",
         }
     }
 }
 
-/// Returns the configuration that a topic with this many copies shall have, as Kafka names it.
+/// Returns the configuration that a topic with this many copies shall have, as Kafka names it. What only the operator sets is
+/// left out, which a resource may have from a time when it was allowed: moves would set and end it for ever.
 pub fn wanted_config(topic: &Topic, copies: u32) -> BTreeMap<String, String> {
     let mut config = topic.config.clone();
+    config.retain(|key, _| !TOPIC_OWNED_KEYS.contains(&key.as_str()));
     config.insert(MIN_IN_SYNC.to_owned(), topic.min_in_sync(copies).to_string());
     config
 }
@@ -85,6 +130,11 @@ impl Kafka {
             Change::CreateTopic(topic) => self.create_topic(topic).await,
             Change::AddPartitions { topic, partitions } => self.add_partitions(topic, *partitions).await,
             Change::AlterTopic { topic, config } => self.alter_topic(topic, config).await,
+            Change::Reassign { moves, rate } => self.reassign(moves, *rate).await,
+            Change::Throttle { rate } => self.throttle_all(*rate).await,
+            Change::CancelMoves { partitions } => self.cancel_moves(partitions).await,
+            Change::ElectLeaders { partitions } => self.elect_leaders(partitions).await,
+            Change::EndReassignment { topics } => self.end_reassignment(topics).await,
         }
     }
 
@@ -143,13 +193,17 @@ impl Kafka {
         Ok(())
     }
 
-    async fn ask_controller<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, AskKafka> {
+    pub(super) async fn ask_controller<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, AskKafka> {
         let controller = self.agreed().await?.controller.context(FindControllerSnafu)?;
         self.ask_broker(controller, request, version).await
     }
 }
 
-fn alterable(name: &str, operation: i8, value: Option<&str>) -> AlterableConfig {
+pub(super) fn alterable(name: &str, operation: i8, value: Option<&str>) -> AlterableConfig {
     AlterableConfig::default()
         .with_name(StrBytes::from_string(name.to_owned()))
         .with_config_operation(operation)

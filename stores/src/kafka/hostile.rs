@@ -4,16 +4,23 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::list_partition_reassignments_response::{
+    OngoingPartitionReassignment, OngoingTopicReassignment,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsResponse, CreateTopicsResponse, DescribeConfigsResponse, DescribeGroupsResponse,
-    FetchResponse, FindCoordinatorResponse, IncrementalAlterConfigsResponse, ListOffsetsResponse, MetadataResponse,
-    OffsetFetchResponse, ResponseHeader,
+    AlterPartitionReassignmentsResponse, BrokerId, CreatePartitionsResponse, CreateTopicsResponse,
+    DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse, ElectLeadersResponse, FetchResponse,
+    FindCoordinatorResponse, IncrementalAlterConfigsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+    MetadataResponse, OffsetFetchResponse, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use kafka_protocol::records::Compression;
@@ -77,6 +84,18 @@ fn no_answer_breaks_its_reader() {
     feed_answers("created", &CreateTopicsResponse::default(), version::CREATE_TOPICS);
     feed_answers("partitions", &CreatePartitionsResponse::default(), version::CREATE_PARTITIONS);
     feed_answers("altered", &IncrementalAlterConfigsResponse::default(), version::ALTER_CONFIGS);
+    let moving = OngoingPartitionReassignment::default().with_replicas(vec![BrokerId(0); 4]);
+    let topic = OngoingTopicReassignment::default().with_name(name()).with_partitions(vec![moving; 3]);
+    let moving = ListPartitionReassignmentsResponse::default().with_topics(vec![topic]);
+    feed_answers("reassignments", &moving, version::LIST_REASSIGNMENTS);
+    let size = DescribeLogDirsPartition::default().with_partition_size(7);
+    let topic = DescribeLogDirsTopic::default().with_name(name()).with_partitions(vec![size; 3]);
+    let dir = DescribeLogDirsResult::default().with_log_dir(text("/data")).with_topics(vec![topic]);
+    let dirs = DescribeLogDirsResponse::default().with_results(vec![dir]);
+    feed_answers("log dirs", &dirs, version::DESCRIBE_LOG_DIRS);
+    feed_answers("moved", &AlterPartitionReassignmentsResponse::default(), version::ALTER_REASSIGNMENTS);
+    feed_answers("elected", &ElectLeadersResponse::default(), version::ELECT_LEADERS);
+
     feed_answers("head", &ResponseHeader::default(), 1);
 }
 

@@ -14,6 +14,7 @@ use super::{KafkaFacts, OFFSETS_TOPIC, PartitionFacts, TopicFacts};
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     brokers: BTreeSet<i32>,
+    racks: BTreeMap<i32, String>,
     controller: Option<i32>,
     /// Every topic, Kafka's own included.
     topics: BTreeMap<String, TopicFacts>,
@@ -25,6 +26,11 @@ impl View {
     pub(super) fn of(metadata: &MetadataResponse) -> Self {
         let mut view = Self {
             brokers: metadata.brokers.iter().map(|broker| broker.node_id.0).collect(),
+            racks: metadata
+                .brokers
+                .iter()
+                .filter_map(|broker| Some((broker.node_id.0, broker.rack.as_ref()?.to_string())))
+                .collect(),
             controller: Some(metadata.controller_id.0).filter(|id| *id >= 0),
             ..Self::default()
         };
@@ -43,8 +49,16 @@ impl View {
 
     /// Returns how many replicas of a partition it sees in sync; none of a partition that it does not know.
     fn in_sync(&self, topic: &str, index: i32) -> usize {
-        let mut partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
-        partitions.find(|partition| partition.index == index).map_or(0, |partition| partition.in_sync)
+        self.partition(topic, index).map_or(0, |partition| partition.in_sync)
+    }
+
+    /// Returns whether it sees a partition on other brokers; not so of a partition that it does not know.
+    fn differs(&self, topic: &str, index: i32, replicas: &[i32]) -> bool {
+        self.partition(topic, index).is_some_and(|partition| partition.replicas != replicas)
+    }
+
+    fn partition(&self, topic: &str, index: i32) -> Option<&PartitionFacts> {
+        self.topics.get(topic)?.partitions.iter().find(|partition| partition.index == index)
     }
 }
 
@@ -52,8 +66,10 @@ fn partition_facts(partition: &MetadataResponsePartition) -> PartitionFacts {
     PartitionFacts {
         index: partition.partition_index,
         leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
-        replicas: partition.replica_nodes.len(),
+        replicas: partition.replica_nodes.iter().map(|broker| broker.0).collect(),
         in_sync: partition.isr_nodes.len(),
+        adding: Vec::new(),
+        removing: Vec::new(),
     }
 }
 
@@ -63,7 +79,7 @@ fn partition_facts(partition: &MetadataResponsePartition) -> PartitionFacts {
 /// and replicas in sync are only those that every view has.
 pub(super) fn agreed_by(views: &BTreeMap<i32, View>) -> Option<KafkaFacts> {
     let fullest = views.values().max_by_key(|view| (view.brokers.len(), view.topics.len()))?;
-    let View { mut brokers, controller, mut topics, internal } = fullest.clone();
+    let View { mut brokers, racks, controller, mut topics, internal } = fullest.clone();
     brokers.retain(|id| views.contains_key(id) && views.values().all(|view| view.brokers.contains(id)));
     for (name, topic) in &mut topics {
         for partition in &mut topic.partitions {
@@ -71,11 +87,24 @@ pub(super) fn agreed_by(views: &BTreeMap<i32, View>) -> Option<KafkaFacts> {
             partition.in_sync = seen.min().unwrap_or(0);
         }
     }
-    let partitions = topics.values().flat_map(|topic| &topic.partitions);
-    let under_replicated = partitions.filter(|partition| partition.in_sync < partition.replicas).count();
+    let partitions = topics.iter().flat_map(|(name, topic)| topic.partitions.iter().map(move |found| (name, found)));
+    let is_settled = |(name, found): &(&String, &PartitionFacts)| {
+        let moved = views.values().any(|view| view.differs(name, found.index, &found.replicas));
+        found.in_sync >= found.replicas.len() && !moved
+    };
+    let under_replicated = partitions.filter(|partition| !is_settled(partition)).count();
     let offsets_topic = topics.remove(OFFSETS_TOPIC);
-    topics.retain(|name, _| !internal.contains(name));
-    Some(KafkaFacts { brokers, topics, offsets_topic, under_replicated, controller, ..KafkaFacts::default() })
+    let (internal_topics, topics) = topics.into_iter().partition(|(name, _)| internal.contains(name));
+    Some(KafkaFacts {
+        brokers,
+        racks,
+        topics,
+        offsets_topic,
+        internal_topics,
+        under_replicated,
+        controller,
+        ..KafkaFacts::default()
+    })
 }
 
 #[cfg(test)]
@@ -86,10 +115,18 @@ mod tests {
 
     /// Returns a view of these brokers, and of one topic of three copies with so many in sync.
     fn view(brokers: &[i32], in_sync: usize) -> View {
-        let partition = PartitionFacts { index: 0, leader: Some(0), replicas: 3, in_sync };
+        let partition = PartitionFacts {
+            index: 0,
+            leader: Some(0),
+            replicas: vec![0, 1, 2],
+            in_sync,
+            adding: Vec::new(),
+            removing: Vec::new(),
+        };
         let topic = TopicFacts { id: Uuid::nil(), partitions: vec![partition], config: BTreeMap::new() };
         View {
             brokers: brokers.iter().copied().collect(),
+            racks: BTreeMap::new(),
             controller: Some(0),
             topics: BTreeMap::from([("users".to_owned(), topic)]),
             internal: BTreeSet::new(),
@@ -111,6 +148,14 @@ mod tests {
     #[test]
     fn counts_a_broker_that_another_does_not_know_as_missing() {
         assert_eq!(judged([view(&[0, 1, 2], 3), view(&[0, 1], 2), view(&[0, 1, 2], 3)]), (vec![0, 1], 2, 1));
+    }
+
+    #[test]
+    fn takes_a_partition_that_brokers_see_elsewhere_for_one_that_is_not_settled() {
+        let whole = || view(&[0, 1, 2], 3);
+        let mut older = whole();
+        older.topics.get_mut("users").expect("it is there").partitions[0].replicas = vec![0, 1, 3];
+        assert_eq!(judged([whole(), older, whole()]), (vec![0, 1, 2], 3, 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use millrace_terms::SourceState;
+use millrace_terms::{SourcePhase, SourceState};
 use serde::Serialize;
 
 use super::{Health, Pulse, Readiness};
@@ -32,8 +32,8 @@ pub struct SourceReport {
     pub name: String,
     /// Its topic.
     pub topic: String,
-    /// `Starting`, `Running`, `Exhausted`, or the outcome of the last fetch that failed.
-    pub state: &'static str,
+    /// What it is doing, or why its last fetch failed.
+    pub state: SourcePhase,
     /// What is wrong. Empty when nothing is.
     pub message: String,
     /// Records that Kafka has acknowledged since the start.
@@ -51,7 +51,7 @@ impl ProduceHealth {
         let starting = |(name, topic)| SourceReport {
             name,
             topic,
-            state: "Starting",
+            state: SourcePhase::Starting,
             message: String::new(),
             acknowledged: 0,
             rejected: 0,
@@ -86,7 +86,7 @@ impl ProduceHealth {
     pub fn sources(&self) -> Vec<SourceState> {
         let state = |report: &SourceReport| SourceState {
             name: report.name.clone(),
-            state: report.state.to_owned(),
+            state: report.state,
             message: report.message.clone(),
             acknowledged: report.acknowledged,
             rejected: report.rejected,
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(health.readiness().reason, "KafkaUnavailable");
         assert!(health.kafka(None));
         health.source(0, |source| {
-            source.state = "BadAnswer";
+            source.state = SourcePhase::BadAnswer;
             source.message = "'example.com' answers 404 Not Found".to_owned();
         });
         insta::with_settings!({sort_maps => true}, { insta::assert_json_snapshot!(health.readiness()) });

@@ -138,6 +138,19 @@ fn rejections_name_field_and_expression() {
 }
 
 #[test]
+fn a_record_that_is_null_is_called_that_whatever_looks_into_it() {
+    for fields in [&[][..], &[("id", "record.login.uuid")], &[("id", "record.id"), ("b", "1")]] {
+        let rejection = encode_text(&mapping("id", fields), "null").expect_err("there is no record").to_string();
+        let says = "the record is null, which has no fields; send an object in its place, or leave it out";
+        assert_eq!(rejection, says, "{fields:?}");
+    }
+    // The negative controls: what makes something of it is taken, and a null within is called what it is.
+    assert_eq!(encode_text(&mapping("id", &[("id", "'x'")]), "null").as_deref(), Ok(r#"{"id":"x"}"#));
+    let within = encode_text(&mapping("id", &[("id", "record.a.b")]), r#"{"a":null}"#).expect_err("a null");
+    assert!(within.to_string().contains("it looks into null"), "{within}");
+}
+
+#[test]
 fn expressions_that_do_not_compile_are_refused_with_their_place() {
     let Err(error) = Mapping::compile(&source("id", &[("id", "record.")])) else {
         panic!("it compiled");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
+use millrace_terms::SourcePhase;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -211,7 +212,7 @@ impl<P: Publisher> Road<P> {
                     once.fail(&error.to_string());
                     self.exhausted = true;
                 }
-                (error.outcome(), error.to_string())
+                (error.state(), error.to_string())
             }
             Some(Ok(Batch { records, exhausted, more: _, marks, note })) => {
                 self.shared.telemetry.source_answered(&self.name);
@@ -225,13 +226,13 @@ impl<P: Publisher> Road<P> {
                 if exhausted {
                     self.shared.telemetry.source_exhausted(&self.name);
                 }
-                (if exhausted { "Exhausted" } else { "Running" }, note)
+                (if exhausted { SourcePhase::Exhausted } else { SourcePhase::Running }, note)
             }
         };
         self.shared.health.source(self.index, |report| {
             report.state = state;
             report.message = message;
-            if matches!(state, "Running" | "Exhausted") {
+            if !state.is_failing() {
                 report.last_success = Some(chrono::Utc::now().timestamp_millis());
             }
         });

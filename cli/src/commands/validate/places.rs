@@ -114,7 +114,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<(Value, Places)>, (Place, Stri
         if matches!(event, Event::DocumentStart(..)) {
             let value = reader.node("", None);
             if let Some((place, problem)) = reader.refused.take() {
-                return Err((place, format!("kubectl cannot read this: {problem}")));
+                return Err((place, problem));
             }
             documents.push((value, std::mem::take(&mut reader.places)));
         }
@@ -142,7 +142,7 @@ struct Reader<'a, I: Iterator<Item = (Event<'a>, Span)>> {
     anchors: HashMap<usize, Value>,
     /// How many values aliases have repeated.
     repeated: usize,
-    /// Where and why kubectl cannot read it.
+    /// Where and why kubectl cannot read it, or would leave a part out.
     refused: Option<(Place, String)>,
 }
 
@@ -170,9 +170,9 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
                 (Value::Array(items), anchor)
             }
             Event::MappingStart(_, anchor, _) => {
-                let mut fields = Map::new();
+                let (mut fields, mut lines) = (Map::new(), HashMap::new());
                 while !self.ends(|event| matches!(event, Event::MappingEnd)) {
-                    self.field(path, &mut fields);
+                    self.field(path, &mut fields, &mut lines);
                 }
                 (Value::Object(fields), anchor)
             }
@@ -185,14 +185,15 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
         value
     }
 
-    fn field(&mut self, path: &str, fields: &mut Map<String, Value>) {
+    /// Reads the next field of an object; `lines` are those in which its names stand so far.
+    fn field(&mut self, path: &str, fields: &mut Map<String, Value>, lines: &mut HashMap<String, usize>) {
         let Some((event, span)) = self.events.next() else {
             return;
         };
         let place = Place::of(&span);
         let (written, name) = match event {
             Event::Scalar(text, style, _, tag) if is_text(style, tag.as_deref()) => (None, Some(text.into_owned())),
-            Event::Scalar(text, ..) if text == MERGE => return self.merge(path, fields),
+            Event::Scalar(text, ..) if text == MERGE => return self.merge(path, place, fields),
             Event::Scalar(text, ..) => {
                 let name = scalars::name(&text);
                 (Some(text.into_owned()), name)
@@ -203,6 +204,14 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
             self.refuse(place, "a name must be a text, a number or a boolean; quote it".to_owned());
             return;
         };
+        if let Some(first) = lines.insert(name.clone(), place.line) {
+            let problem = format!(
+                "field '{name}' is here a second time, first in line {first}, and kubectl would take the last one in \
+                 silence; remove one"
+            );
+            self.refused.get_or_insert((place, problem));
+            return;
+        }
         let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         if let Some(written) = written.filter(|written| *written != name) {
             self.note(&below, &written, &name);
@@ -212,14 +221,18 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
     }
 
     /// Takes the fields of other objects in; those of the first of several count.
-    fn merge(&mut self, path: &str, fields: &mut Map<String, Value>) {
+    fn merge(&mut self, path: &str, place: Place, fields: &mut Map<String, Value>) {
         let merged = match self.node(&format!("{path}.{MERGE}"), None) {
             Value::Array(items) => items,
             other => vec![other],
         };
         for object in merged.into_iter().rev() {
-            if let Value::Object(object) = object {
-                fields.extend(object);
+            match object {
+                Value::Object(object) => fields.extend(object),
+                _ => {
+                    let problem = format!("{MERGE} takes in an object or a list of objects; name one, or remove it");
+                    return self.refuse(place, problem);
+                }
             }
         }
     }
@@ -260,7 +273,7 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
 
     /// Notes why kubectl cannot read the document; the first reason counts.
     fn refuse(&mut self, place: Place, problem: String) {
-        self.refused.get_or_insert((place, problem));
+        self.refused.get_or_insert_with(|| (place, format!("kubectl cannot read this: {problem}")));
     }
 
     /// Takes the end of a list or an object, if it is next; the end of all events counts as one.
@@ -348,6 +361,15 @@ mod tests {
         assert_eq!(value, expected);
     }
 
+    /// The negative control of what is refused: the same name in other objects, and one that takes the place of a
+    /// merged one.
+    #[test]
+    fn names_may_come_again_in_other_objects() {
+        let value = read("a: {b: 1}\nb: {b: [{b: 1}, {b: 2}]}\n'a.b': 3\nc: &c {b: 1}\nd: {<<: *c, b: 2}\n");
+        assert_eq!((&value["b"]["b"][1]["b"], &value["a.b"], &value["d"]["b"]), (&json!(2), &json!(3), &json!(2)));
+        assert_eq!(documents("a: 1\n---\na: 2\n").expect("YAML").len(), 2);
+    }
+
     #[test]
     fn what_is_read_otherwise_than_it_looks_is_noted() {
         let (_, places) =
@@ -367,6 +389,13 @@ mod tests {
             ("a: 1\nb: .nan\n", 2, ".nan is a number that JSON does not have"),
             ("a: 1\n~: 2\n", 2, "a name must be a text, a number or a boolean"),
             ("a: 1\n? [b]\n: 2\n", 2, "a name must be a text, a number or a boolean"),
+            ("a: 1\n<<: 5\n", 2, "kubectl cannot read this: << takes in an object or a list of objects"),
+            ("a: {b: 1}\nc:\n  <<: [{d: 1}, e]\n", 3, "<< takes in an object or a list of objects"),
+            ("a:\n  <<:\n", 2, "<< takes in an object or a list of objects"),
+            ("a: 1\nb: 2\na: 3\n", 3, "field 'a' is here a second time, first in line 1, and kubectl would take"),
+            ("a:\n- b: 1\n  \"b\": 2\n", 3, "field 'b' is here a second time, first in line 2"),
+            ("y: 1\ntrue: 2\n", 2, "field 'true' is here a second time, first in line 1"),
+            ("a: {b: 1, c: {b: 2}, b: 3}\n", 1, "field 'b' is here a second time, first in line 1"),
         ] {
             let (place, problem) = documents(text).expect_err(text);
             assert!(place.line == line && problem.contains(says), "{place:?} {problem}");

@@ -104,6 +104,41 @@ fn every_rule_can_be_evaluated_and_every_keyword_is_known() {
     }
 }
 
+/// What became of an older object only the cluster knows, but its rules can be tried here.
+#[test]
+fn sizes_and_releases_go_back_as_far_as_the_status_says() {
+    let kind = kind(&StreamingPipeline::crd());
+    let (_, text) =
+        samples("e2e/samples/accepted").into_iter().find(|(name, _)| name == "one-of-each").expect("a sample");
+    let resource: Value = serde_yaml::from_str(&text).expect("YAML");
+    let resource = kube_cel::apply_defaults(&kind.schema, &resource);
+    let with = |size: &str, version: &str| {
+        let mut resource = resource.clone();
+        resource["spec"]["kafka"]["storage"]["size"] = json!(size);
+        resource["spec"]["cassandra"]["version"] = json!(version);
+        resource
+    };
+    let refused = |before: &Value, after: Value| -> Vec<String> {
+        let errors = Validator::new().validate(&kind.schema, &after, Some(before)).err();
+        let errors = errors.map(|errors| errors.into_vec()).unwrap_or_default();
+        errors.into_iter().map(|error| error.field_path.trim_start_matches('.').to_owned()).collect()
+    };
+    let nothing: [&str; 0] = [];
+    let (size, version) = (["spec.kafka.storage.size"], ["spec.cassandra.version"]);
+
+    let new = with("2Gi", "5.0.9");
+    assert_eq!(refused(&new, with("3Gi", "5.0.8")), nothing, "nothing has run yet");
+    assert_eq!(refused(&new, with("1Gi", "5.0.9")), size);
+    let mut running = with("2Gi", "5.0.99");
+    running["status"] = json!({
+        "kafka": {"ready": "1/1", "storage": "1Gi"}, "cassandra": {"ready": "1/1", "version": "5.0.9"},
+    });
+    assert_eq!(refused(&running, with("1024Mi", "5.0.9")), nothing, "what no volume got and no node ran is taken back");
+    assert_eq!(refused(&running, with("2Gi", "5.0.12")), nothing, "by its numbers");
+    assert_eq!(refused(&running, with("1023Mi", "5.0.9")), size);
+    assert_eq!(refused(&running, with("2Gi", "5.0.8")), version);
+}
+
 fn walk(schema: &Value, visit: &mut impl FnMut(&Value)) {
     visit(schema);
     for property in schema["properties"].as_object().into_iter().flat_map(|properties| properties.values()) {
