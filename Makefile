@@ -28,9 +28,12 @@ cluster-doctor: ## shows what this machine lacks for it
 
 ##@ Images (docs/images.md)
 
-.PHONY: images test-images
+.PHONY: images push test-images
 images: ## builds our images, and puts them on the nodes if there is a cluster; tags in target/images.env
 	@cluster/build-images.sh
+
+push: ## builds and pushes our images to REGISTRY (host/path), and prints the helm command that uses them; TAG is optional
+	@release/push.sh "$(REGISTRY)" "$(TAG)"
 
 test-images: ## checks the store images against the contract that the operator relies on
 	@cluster/contract-test.sh
@@ -42,6 +45,12 @@ install-command: ## installs `millrace` where cargo installs, and links it as `k
 	@cargo build --release --locked --workspace --bin millrace
 	@install -D -m 755 "$${CARGO_TARGET_DIR:-target}/release/millrace" "$${CARGO_HOME:-$$HOME/.cargo}/bin/millrace"
 	@ln -sf millrace "$${CARGO_HOME:-$$HOME/.cargo}/bin/kubectl-millrace"
+
+##@ Release (docs/release.md)
+
+.PHONY: release
+release: ## tries a release of VERSION with the cluster's registry; with PUBLISH=host/path publishes it there
+	@release/release.sh "$(VERSION)" $(if $(PUBLISH),--publish "$(PUBLISH)")
 
 ##@ Demo
 
@@ -57,7 +66,7 @@ fresh: ## both of the README's commands from a clean clone with empty caches, an
 
 ##@ Benchmark (docs/benchmark.md)
 
-.PHONY: bench bench-quick bench-report bench-down
+.PHONY: bench bench-quick bench-report bench-operator bench-down
 bench: ## measures the worker, its peers and the ceiling on the cluster's stores, and writes the page; takes an hour and a half
 	@bench/bench.py run
 
@@ -67,12 +76,16 @@ bench-quick: ## the same with fewer records and peers, each once, in at most ten
 bench-report: ## makes page and plots anew from the last results
 	@bench/bench.py report
 
+bench-operator: ## measures the operator with PIPELINES (1000) idle pipelines for IDLE_SECONDS (600) and under EDITS (200); needs no cluster
+	@PATH=$$(cluster/cluster.sh tools kube-apiserver etcd helm):$$PATH \
+	  cargo test --package millrace-operator --locked --test apiserver -- --ignored --nocapture figures::
+
 bench-down: ## removes the benchmark's stores
 	@bench/bench.py down
 
 ##@ Tests
 
-.PHONY: test test-full fuzz real-world test-fast test-e2e chaos-data operator-local generate console-dev console-page
+.PHONY: test test-full seeded-bugs fuzz real-world test-fast test-e2e chaos-data operator-local generate console-dev console-page
 test: ## runs the tests, on the real cluster at the end, and says which scenarios it leaves out; what CI runs
 	@.ci/test
 
@@ -82,11 +95,14 @@ test-full: ## runs every test with the long waits, and notes it in docs/full-run
 fuzz: ## feeds each parser of foreign bytes for FUZZ_SECONDS (600) and prints how many inputs it took; takes hours
 	@.ci/fuzz
 
+seeded-bugs: ## plants each bug of operator/tests/seeded, one at a time, and prints which test caught it
+	@operator/tests/seeded/run.sh
+
 real-world: ## runs the tests that docs/real-world.md names, row by row; CLUSTER=1 runs those that need the cluster, too
 	@.ci/real-world $(if $(CLUSTER),--cluster)
 
 test-fast: ## runs the tests that need no cluster
-	@.ci/test format shell clippy docs generated unit
+	@.ci/test format shell release clippy docs generated unit
 
 test-e2e: ## runs the tests that need the cluster
 	@.ci/test cluster images chart e2e

@@ -4,6 +4,7 @@
 # same image, and an image whose tag is on the nodes already is left alone.
 #   build-images.sh            all of that
 #   build-images.sh programs   only compiles the programs
+#   build-images.sh build      compiles and builds, leaves the nodes as they are, and writes to target/built-images.env
 #
 # The profile is cargo's `dev`, the one that the tests compile too; CARGO_PROFILE=release for another.
 # MILLRACE_BINARIES names a directory with ready programs, to skip cargo.
@@ -21,9 +22,11 @@ readonly PROGRAMS=(operator worker console sample-source)
 # Beyond the base layer, which every node has anyway.
 readonly LARGEST=$((60 * 1000 * 1000))
 readonly TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}
-readonly NAMES=$TARGET/images.env
+NAMES=$TARGET/images.env
+[ "${1:-}" != build ] || NAMES=$TARGET/built-images.env
+readonly NAMES
 
-build_images() {
+build_images() { # all|build
   local program binaries loads=() names=()
   binaries=$(binary_directory)
   [ -n "${MILLRACE_BINARIES:-}" ] || step "cargo build" compile
@@ -31,9 +34,11 @@ build_images() {
     [ -x "$binaries/$program" ] || die "there is no program $binaries/$program" "let cargo build it: a [[bin]] of that name in the workspace"
     image_of "$program" "$binaries/$program"
     names+=("$(tr 'a-z-' 'A-Z_' <<<"$program")_IMAGE=$image")
-    on_all_nodes "$image" || loads+=("$image")
+    [ "$1" = build ] || on_all_nodes "$image" || loads+=("$image")
   done
-  if ! nodes_exist; then
+  if [ "$1" = build ]; then
+    note "the images are built; the nodes stay as they are"
+  elif ! nodes_exist; then
     note "there is no cluster: the images are built, and on no node"
   elif [ ${#loads[@]} -gt 0 ]; then
     step "${#loads[@]} images onto the nodes" load_images "${loads[@]}"
@@ -100,7 +105,8 @@ forget_old_images() { # PROGRAM
 }
 
 case ${1:-all} in
-  all) build_images ;;
+  all) build_images all ;;
+  build) build_images build ;;
   programs) step "cargo build" compile ;;
   *) sed -n '/^#   build-images.sh /s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -119,6 +119,20 @@ zookeeper_contract() { # IMAGE
     exec zkServer.sh start-foreground /other/zoo.cfg'
   holds "takes an absolute configuration file" answers 'exec 3<>/dev/tcp/127.0.0.1/2181; printf srvr >&3; grep -q Mode: <&3'
   holds "/conf of the image has logback.xml" inside 'test -r /conf/logback.xml'
+  # A quorum of one, as the operator founds it. The digest is that of the password `secretpw`.
+  serve "$1" 1000:1000 /data,/datalog,/logs,/tmp '
+    printf "%s\n" tickTime=2000 initLimit=10 syncLimit=5 dataDir=/data admin.enableServer=false reconfigEnabled=true standaloneEnabled=false \
+      4lw.commands.whitelist=conf,srvr dynamicConfigFile=/data/founding.list >/data/zoo.cfg
+    printf "%s\n" "server.1=127.0.0.1:2888:3888:participant;2181" >/data/founding.list
+    echo 1 >/data/myid
+    exec zkServer.sh start-foreground /data/zoo.cfg' \
+    --env "SERVER_JVMFLAGS=-Dzookeeper.DigestAuthenticationProvider.digestAlg=SHA-256 -Dzookeeper.DigestAuthenticationProvider.superDigest=super:+c0fmP9eAYNs6lQnDQ2unIL7LJ7xYUOCqsaruHJqnTw="
+  holds "says which servers vote, and the version" answers 'exec 3<>/dev/tcp/127.0.0.1/2181; printf conf >&3; grep -q ^version=1 <&3'
+  holds "keeps who votes beside its configuration" inside 'grep -q "^dynamicConfigFile=/data/zoo.cfg.dynamic.1" /data/zoo.cfg'
+  holds "lets only super change who votes" inside "
+    printf 'reconfig -remove 9\n' | zkCli.sh -server 127.0.0.1:2181 2>&1 | grep -q 'Insufficient permission'"
+  holds "knows super by its digest, and refuses an old view" inside "
+    printf 'addauth digest super:secretpw\nreconfig -remove 9 -v 1\n' | zkCli.sh -server 127.0.0.1:2181 2>&1 | grep -q 'version No is not valid'"
 }
 
 kafka_contract() { # IMAGE

@@ -100,23 +100,28 @@ use rules::names_declared;
     validation = rules::dead_letter_is_no_source()
 )]
 pub struct StreamingPipelineSpec {
-    /// What deletion of this resource does to the stores' volumes: Retain keeps every PersistentVolumeClaim, and a
-    /// pipeline of the same name adopts them again; Delete removes them with the pipeline. Changing it restarts nothing.
+    /// Suspends the pipeline if true: producers stop, no run begins, and processors write the records that are left and
+    /// stop, too. `status.drained` proves it. The stores stay up. Set to false, processors start first, then producers.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// What happens to the stores' volumes when this resource is deleted. Retain keeps every PersistentVolumeClaim, and
+    /// a new pipeline of the same name adopts them. Delete removes them with the pipeline. A change restarts nothing.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// Which changes restart pods of the stores: Automatic carries out all, also those that a new version of the operator
-    /// brings; OnChange carries out those of a store's spec, and what a new version brings waits for the next of them or
-    /// for approval; with Manual each plan in the status waits for approval.
+    /// Which changes may restart pods of the stores without approval. Automatic: all, including those of a new version
+    /// of the operator. OnChange: changes of a store's spec; those of a new version wait for the next one, or for
+    /// approval. Manual: none; each plan in the status waits for approval.
     #[serde(default)]
     pub update_policy: UpdatePolicy,
 
-    /// When pods of the stores that run may be restarted. Absent: at any time.
+    /// When running pods of the stores may be restarted. If absent, at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["schedule", "timeZone"]))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
 
-    /// The ZooKeeper ensemble that Kafka keeps its metadata in.
+    /// The ZooKeeper ensemble, which keeps Kafka's metadata.
     pub zookeeper: ZooKeeper,
 
     /// The Kafka brokers and the topics on them.
@@ -132,7 +137,7 @@ pub struct StreamingPipelineSpec {
     pub processor: Processor,
 }
 
-/// What deletion of a pipeline does to its volumes.
+/// What happens to a pipeline's volumes when it is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DeletionPolicy {
     /// Volumes stay.

@@ -21,6 +21,10 @@ pub const RACK_LABEL: &str = "millrace.dev/rack";
 /// pipeline, and tools that find what is theirs by that label, such as Argo CD, would delete it with its data.
 pub const PIPELINE_LABEL: &str = "millrace.dev/pipeline";
 
+/// Annotation of a ZooKeeper server's claim: with the value `true`, the server has left the ensemble, and the volume
+/// founds none.
+pub const HAS_LEFT: &str = "millrace.dev/left";
+
 /// Label of what belongs to a run: its name.
 pub const RUN_LABEL: &str = "millrace.dev/run";
 /// Label of an attempt's objects: its number.

@@ -88,6 +88,11 @@ impl Names {
         format!("{}-{component}", self.name)
     }
 
+    /// Returns the name of the ConfigMap that says which ZooKeeper servers vote.
+    pub fn zookeeper_members(&self) -> String {
+        format!("{}-members", self.component(Component::ZooKeeper))
+    }
+
     /// Returns the name of a component's headless Service, which gives each pod a DNS name.
     pub fn nodes_service(&self, component: Component) -> String {
         format!("{}-{component}-nodes", self.name)

@@ -1,4 +1,4 @@
-//! `Pipeline`: the validated model. Plain types; whoever holds one need not check anything again.
+//! `Pipeline`: the validated model. Plain types; code that holds one need not check anything again.
 //!
 //! Comes from [`crate::validate()`] alone, with what it rejects. Field names are those of the resource; optional values are filled in,
 //! durations, sizes and images are parsed.
@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub uid: String,
     /// Generation of the spec that this model was made from.
     pub generation: i64,
+    /// Whether it is to be drained and to stand still.
+    pub suspend: bool,
     /// What deletion does to the volumes.
     pub deletion_policy: DeletionPolicy,
     /// Which changes restart pods of the stores.
@@ -135,10 +137,10 @@ pub fn default_min_in_sync(replication_factor: u32) -> u32 {
     replication_factor.saturating_sub(1).max(1)
 }
 
-/// A replication factor, and whether it is the user's word.
+/// A replication factor, and whether the user chose it.
 ///
-/// One that nobody wrote holds for what is created now. What exists keeps the factor that it has: the default follows
-/// the number of members, and must not ask for another factor of old data when members are added.
+/// A default applies to what is created now. What exists keeps its factor: the default follows the number of members, and
+/// must not ask for another factor of old data when members are added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Factor {
     /// The resource says so.
@@ -394,8 +396,10 @@ pub struct Processor {
     pub buffer_memory: Bytes,
     /// Rows that a pod writes at once.
     pub max_in_flight: u32,
-    /// From which topic into which table.
+    /// From which topic into which table: the queries that can run.
     pub queries: Vec<Query>,
+    /// Names of the queries that cannot; their topics keep the records.
+    pub left_out: BTreeSet<String>,
     /// Topic of records that can never be written.
     pub dead_letter_topic: String,
 }

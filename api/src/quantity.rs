@@ -27,6 +27,11 @@ impl Quantity {
     pub fn whole(self) -> Option<u64> {
         self.0.div_ceil(1_000).try_into().ok()
     }
+
+    /// Returns the amount in thousandths: of CPUs, as `m` writes them.
+    pub fn thousandths(self) -> u128 {
+        self.0
+    }
 }
 
 /// Suffixes with what they stand for, as thousandths over a divisor.

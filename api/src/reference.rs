@@ -34,8 +34,8 @@ pub fn markdown(crd: &CustomResourceDefinition) -> String {
     );
     line(&mut page, &format!("- columns: {}; with `-o wide` also {}", columns(version, false), columns(version, true)));
     let short = names.short_names.iter().flatten().next().unwrap_or(&names.plural);
-    line(&mut page, &format!("- `kubectl explain {short}.spec --recursive` says the same in the terminal\n"));
-    page.push_str("A resource is refused, with the path of the field, where it breaks what is written here.\n");
+    line(&mut page, &format!("- `kubectl explain {short}.spec --recursive` prints the fields in the terminal\n"));
+    page.push_str("The API server refuses a resource that breaks a rule on this page, and names the field.\n");
     rules(&mut page, schema);
     for part in ["spec", "status"] {
         if let Some(schema) = schema.properties.as_ref().and_then(|properties| properties.get(part)) {
@@ -77,7 +77,7 @@ fn rules(page: &mut String, schema: &JSONSchemaProps) {
     if messages.is_empty() {
         return;
     }
-    line(page, "\nRules over more than one field:\n");
+    line(page, "\nRules that involve several fields:\n");
     for message in messages {
         line(page, &format!("- {message}"));
     }

@@ -184,8 +184,8 @@ pub const MAX_BACKFILL_RUNS: usize = 1000;
 /// Longest name of a backfill: it is the value of a label.
 const LONGEST_BACKFILL_NAME: usize = 40;
 
-/// Returns the name of a backfill that nobody has named: the same range has the same one again, so that a backfill that was
-/// broken off goes on where it was, whoever asks for it.
+/// Returns the name of a backfill without a name: the same range always has the same one, so that an interrupted backfill
+/// continues where it was, no matter who requests it.
 pub fn backfill_name(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     format!("{}-{}", from.format("%Y%m%d%H%M"), to.format("%Y%m%d%H%M"))
 }

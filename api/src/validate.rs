@@ -72,6 +72,7 @@ pub fn validate(resource: &StreamingPipeline, judge: impl FnMut(SqlQuestion) -> 
     pipeline.producer.runnable.retain(|source| !sources.contains(&source.settings.name));
     let held = queries::held(&pipeline, &faulty(&of_queries));
     pipeline.processor.queries.retain(|query| !held.contains(&query.name));
+    pipeline.processor.left_out = held;
     let of_parts = of_sources.into_iter().chain(of_queries).map(|fault| fault.rejected);
     Validated { pipeline: Some(pipeline), rejected: of_components.into_iter().chain(of_parts).collect() }
 }
@@ -100,7 +101,7 @@ const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 /// Of replicas that move: not half of what a link of 1 Gbit/s carries, so that clients keep the rest.
 const DEFAULT_BYTES_PER_SECOND: Bytes = Bytes(50 * MEBIBYTE);
 
-/// Collects errors while it parses; values after an error are stand-ins that nobody sees.
+/// Collects errors while it parses; values after an error are stand-ins that are never used.
 #[derive(Default)]
 struct Parse {
     rejected: Vec<Rejected>,
@@ -111,6 +112,7 @@ struct Parse {
 impl Parse {
     fn pipeline(&mut self, resource: &StreamingPipeline) -> Pipeline {
         let crd::StreamingPipelineSpec {
+            suspend,
             deletion_policy,
             update_policy,
             maintenance_windows,
@@ -122,12 +124,11 @@ impl Parse {
         } = &resource.spec;
         let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
         let processor = self.processor(processor, &names);
-        let mut kafka = self.kafka(kafka, own_topics(producer, &processor, &names));
-        // Brokers have a list of the servers.
-        kafka.member.inputs["zookeeperReplicas"] = zookeeper.replicas.into();
+        let kafka = self.kafka(kafka, own_topics(producer, &processor, &names));
         Pipeline {
             uid: resource.uid().unwrap_or_default(),
             generation: resource.metadata.generation.unwrap_or_default(),
+            suspend: *suspend,
             deletion_policy: *deletion_policy,
             update_policy: *update_policy,
             maintenance_windows: self.maintenance_windows(maintenance_windows),
@@ -461,6 +462,7 @@ impl Parse {
             buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
             max_in_flight: max_in_flight.map_or(DEFAULT_MAX_IN_FLIGHT, i32::unsigned_abs),
             queries: queries.iter().map(query_of).collect(),
+            left_out: BTreeSet::new(),
             dead_letter_topic: match dead_letter {
                 Some(dead_letter) => dead_letter.topic.clone(),
                 None => names.dead_letter_topic(),
@@ -627,7 +629,7 @@ fn oauth2_settings(written: &crd::OAuth2, secrets: &mut BTreeSet<SecretKey>) -> 
     }
 }
 
-/// A topic that a pipeline has although nobody declares it.
+/// A topic that a pipeline has although it is not declared.
 struct OwnTopic {
     name: String,
     config: &'static [(&'static str, &'static str)],
@@ -651,7 +653,7 @@ fn own_topics(producer: &crd::Producer, processor: &Processor, names: &Names) ->
     topics
 }
 
-/// Returns a topic of one partition: whoever reads it, reads it in order.
+/// Returns a topic of one partition, so that it is read in order.
 fn own_topic(name: String, config: &[(&str, &str)], brokers: u32) -> Topic {
     Topic {
         name,

@@ -145,6 +145,18 @@ fn finds_a_forbidden_right(#[case] field: &str, #[case] words: Value) {
 }
 
 #[rstest]
+#[case::all_of_them(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}))]
+#[case::another(json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["some"], "verbs": ["get"]}))]
+#[case::lists(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}))]
+#[ignore = "needs helm"]
+fn finds_a_right_to_more_secrets_than_the_key(#[case] rule: Value) {
+    for kind in ["ClusterRole", "Role"] {
+        let broken = RENDERED["defaults"].with_last(kind, |role| role["rules"][0] = rule.clone());
+        assert_eq!(rules::forbidden_rights(&broken).len(), 1, "{kind}");
+    }
+}
+
+#[rstest]
 #[case::deletes(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]}))]
 #[case::creates_pods(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}))]
 #[case::creates_pods_too(json!({"apiGroups": [""], "resources": ["tokenreviews", "pods"], "verbs": ["create"]}))]
@@ -245,8 +257,8 @@ fn the_defaults_are_one_operator_for_the_whole_cluster() {
         ("Deployment", 1),
         ("NetworkPolicy", 1),
         ("Pod", 1),
-        ("Role", 2),
-        ("RoleBinding", 2),
+        ("Role", 3),
+        ("RoleBinding", 3),
         ("Service", 1),
         ("ServiceAccount", 2),
         ("ValidatingAdmissionPolicy", 5),
@@ -296,10 +308,10 @@ fn watched_namespaces_have_a_role_each() {
     assert!(has_argument(&operator, "--watch-namespace=a") && has_argument(&operator, "--watch-namespace=b"));
     let test = &namespaces.all::<Pod>()[0].spec.clone().expect("a pod has a spec").containers[0];
     assert!(has_argument(test, "--namespace=a"));
-    // The operator's in each, the lease's, the test's.
-    assert_eq!(role_namespaces(namespaces), ["a", "a", "b", "home"]);
+    // The operator's in each, the key's and the lease's, the test's.
+    assert_eq!(role_namespaces(namespaces), ["a", "a", "b", "home", "home"]);
     // The console's in each besides.
-    assert_eq!(role_namespaces(&RENDERED["console-namespaces"]), ["a", "a", "a", "b", "b", "home"]);
+    assert_eq!(role_namespaces(&RENDERED["console-namespaces"]), ["a", "a", "a", "b", "b", "home", "home"]);
 }
 
 #[test]

@@ -7,14 +7,32 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use millrace_api::names;
 use millrace_terms::Duration;
 
 use crate::screen::Format;
 use params::with_params;
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 something wrong was found: a pipeline that is not ready, an \
-                          invalid file, a run that failed; 2 a mistake in what was typed, or no such thing; 3 cannot \
+                          invalid file, a run that failed, a check that failed; 2 a mistake in what was typed, or no such thing; 3 cannot \
                           be reached, or is forbidden.";
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  millrace explain users            why it is not ready or slow, and the command that helps
+  millrace explain users -o json    the same as fields: verdict, cause, since, evidence, fix";
+const CHECK_EXAMPLES: &str = "Examples:
+  millrace check                          before helm install, and after it
+  millrace check -n shop                  for pipelines in the namespace 'shop'
+  millrace check --storage-class fast     for pipelines whose volumes are of the class 'fast'";
+const HOLD_EXAMPLES: &str = "Examples:
+  millrace hold users       no pod of a store that serves is restarted
+  millrace release users    takes it back";
+const APPROVE_EXAMPLES: &str = "Examples:
+  millrace approve users                           shows the plan and asks
+  millrace approve users --yes --plan 0a1b2c3d     approves this plan and no other, without asking";
+const RESTART_EXAMPLES: &str = "Examples:
+  millrace restart users --component kafka        one broker at a time, at full strength only
+  millrace restart users --component processor    all by a rolling update";
 
 /// Looks at Millrace pipelines and runs their sources, with your own rights.
 #[derive(Clone, Debug, Parser)]
@@ -47,6 +65,12 @@ pub struct Common {
 pub enum Command {
     /// Show what is ready, and if not, why: the readiness chain as a tree.
     Status(Status),
+    /// Say why a pipeline is not ready or slow, what shows it, and the command that helps.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(OfPipeline),
+    /// Check whether the cluster can run Millrace, before it is installed and afterwards.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
     /// Show how far the processors are behind, by partition, in records and time.
     Lag(OfPipeline),
     /// Show records of a topic, the newest first.
@@ -69,6 +93,18 @@ pub enum Command {
     Pause(OneSource),
     /// Let a schedule make runs again.
     Resume(OneSource),
+    /// Hold restarts of the stores' pods; everything else goes on.
+    #[command(after_help = HOLD_EXAMPLES)]
+    Hold(OfPipeline),
+    /// Let the stores' pods be restarted again.
+    #[command(after_help = HOLD_EXAMPLES)]
+    Release(OfPipeline),
+    /// Approve the plan that waits in the status.
+    #[command(after_help = APPROVE_EXAMPLES)]
+    Approve(Approve),
+    /// Restart the pods of a component in order.
+    #[command(after_help = RESTART_EXAMPLES)]
+    Restart(Restart),
     /// Open the console through a port-forward, and print its address.
     Console(Console),
     /// Print the completion script of a shell.
@@ -93,6 +129,40 @@ pub struct Status {
 pub struct OfPipeline {
     /// The pipeline; may be left out where there is only one.
     pub pipeline: Option<String>,
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// Namespace that Millrace is installed in, or shall be.
+    #[arg(long, default_value = "millrace-system", value_name = "NAME")]
+    pub release_namespace: String,
+    /// StorageClass that pipelines name; the default class otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub storage_class: Option<String>,
+}
+
+/// Flags of `approve`.
+#[derive(Args, Clone, Debug)]
+pub struct Approve {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// Approve only the plan with this hash.
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Flags of `restart`.
+#[derive(Args, Clone, Debug)]
+pub struct Restart {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// Component whose pods are restarted: zookeeper, kafka, cassandra, processor or producer.
+    #[arg(long, value_name = "COMPONENT", value_parser = component)]
+    pub component: names::Component,
 }
 
 /// Which records are wanted.
@@ -367,4 +437,13 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Arguments, cla
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Parses a component that every pipeline has.
+fn component(text: &str) -> Result<names::Component, String> {
+    let found = names::Component::ALL.into_iter().find(|component| component.as_str() == text);
+    found.ok_or_else(|| {
+        let all = names::Component::ALL.map(names::Component::as_str).join(", ");
+        format!("there is no component '{text}'; there are {all}")
+    })
 }

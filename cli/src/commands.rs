@@ -1,13 +1,19 @@
 //! The commands: each reads what it needs, has a pure function draw it, and says how it ended.
 
+pub mod approve;
 pub mod backfill;
+pub mod change;
+pub mod check;
 pub mod console;
+pub mod explain;
 pub mod follow;
+pub mod hold;
 pub mod lag;
 pub mod logs;
 pub mod pause;
 pub mod peek;
 pub mod record;
+pub mod restart;
 pub mod rows;
 pub mod runs;
 pub mod source;
@@ -43,6 +49,8 @@ pub async fn run(arguments: &Arguments, screen: &Screen) -> Result<Outcome, Fail
     let context = Context { cluster: Cluster::connect(&arguments.common).await?, format, screen };
     match &arguments.command {
         Command::Status(flags) => status::run(&context, flags).await,
+        Command::Explain(flags) => explain::run(&context, flags).await,
+        Command::Check(flags) => check::run(&context, flags).await,
         Command::Lag(flags) => lag::run(&context, flags).await,
         Command::Peek(flags) => peek::run(&context, flags).await,
         Command::Tail(flags) => peek::tail(&context, flags).await,
@@ -53,6 +61,10 @@ pub async fn run(arguments: &Arguments, screen: &Screen) -> Result<Outcome, Fail
         Command::Backfill(flags) => backfill::run(&context, flags).await,
         Command::Pause(flags) => pause::run(&context, flags, true).await,
         Command::Resume(flags) => pause::run(&context, flags, false).await,
+        Command::Hold(flags) => hold::run(&context, flags, true).await,
+        Command::Release(flags) => hold::run(&context, flags, false).await,
+        Command::Approve(flags) => approve::run(&context, flags).await,
+        Command::Restart(flags) => restart::run(&context, flags).await,
         Command::Console(flags) => console::run(&context, flags).await,
         // Need no cluster.
         Command::Validate(_) | Command::Completion { .. } => Ok(Outcome::Fine),

@@ -12,6 +12,9 @@ use crate::sets::Kind;
 /// The rotating scenarios go round in so many commits.
 pub const ROUND: usize = 3;
 
+/// Why a scenario is in a run whose turn it merely is.
+pub const ROTATING: &str = "rotating";
+
 /// When a scenario runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tier {
@@ -139,6 +142,9 @@ pub enum Wanted<'a> {
     Changed {
         /// The paths that differ from what landed last. `None`: nobody knows.
         paths: Option<&'a [String]>,
+        /// The paths that differ from the commit with which a scenario has last passed in a full run, by its name. A
+        /// path that has not changed since then does not affect the scenario.
+        since_passed: &'a BTreeMap<String, BTreeSet<String>>,
         /// How many commits there are.
         commits: usize,
     },
@@ -157,15 +163,18 @@ pub fn select(entries: &[Entry], wanted: Wanted<'_>) -> Selection {
         let why = match wanted {
             Wanted::All => Some("full"),
             Wanted::Named(names) => names.iter().any(|name| entry.name.contains(name)).then_some("named"),
-            Wanted::Changed { paths, commits } => {
-                let is_touched = paths.is_none_or(|paths| {
-                    paths.iter().any(|path| entry.paths.iter().any(|pattern| matches(pattern, path)))
-                });
+            Wanted::Changed { paths, since_passed, commits } => {
+                let since_passed = since_passed.get(&entry.name);
+                let touches = |path: &String| {
+                    entry.paths.iter().any(|pattern| matches(pattern, path))
+                        && since_passed.is_none_or(|changed| changed.contains(path))
+                };
+                let is_touched = paths.is_none_or(|paths| paths.iter().any(touches));
                 let place = rotating.get(entry.name.as_str());
                 match entry.tier {
                     Tier::Core => Some("core"),
                     Tier::Rotating | Tier::Full if is_touched => Some("affected"),
-                    Tier::Rotating if place.is_some_and(|place| place % ROUND == commits % ROUND) => Some("rotating"),
+                    Tier::Rotating if place.is_some_and(|place| place % ROUND == commits % ROUND) => Some(ROTATING),
                     Tier::Rotating | Tier::Full => None,
                 }
             }
@@ -219,9 +228,17 @@ since = "abc"
 "#;
 
     fn run(paths: Option<&[&str]>, commits: usize) -> Vec<(String, &'static str)> {
+        run_since(paths, &BTreeMap::new(), commits)
+    }
+
+    fn run_since(
+        paths: Option<&[&str]>,
+        since_passed: &BTreeMap<String, BTreeSet<String>>,
+        commits: usize,
+    ) -> Vec<(String, &'static str)> {
         let paths: Option<Vec<String>> = paths.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect());
         let entries = parse(TOLD).expect("it is good");
-        select(&entries, Wanted::Changed { paths: paths.as_deref(), commits }).run
+        select(&entries, Wanted::Changed { paths: paths.as_deref(), since_passed, commits }).run
     }
 
     #[test]
@@ -236,6 +253,22 @@ since = "abc"
             of(&[("a", "core"), ("b", "affected"), ("d", "affected")])
         );
         assert_eq!(run(None, 5).len(), 4, "where nobody knows what was changed, all is touched");
+    }
+
+    #[test]
+    fn a_change_that_a_full_run_has_seen_affects_nothing() {
+        let names = |run: Vec<(String, &'static str)>| run.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let paths = ["sql/src/lib.rs", "charts/x.yaml"];
+        let since_passed = BTreeMap::from([
+            ("b".to_owned(), BTreeSet::from(["charts/x.yaml".to_owned()])),
+            ("d".to_owned(), BTreeSet::from(["charts/x.yaml".to_owned()])),
+        ]);
+        assert_eq!(
+            names(run_since(Some(&paths), &since_passed, 5)),
+            ["a", "d"],
+            "b has passed with this sql/src/lib.rs"
+        );
+        assert_eq!(names(run_since(Some(&paths), &BTreeMap::new(), 5)), ["a", "b", "d"]);
     }
 
     #[test]

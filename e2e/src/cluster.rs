@@ -71,6 +71,23 @@ impl Cluster {
         command.args(["exec", node, "sh", "-c", script, "sh"]).args(arguments);
         printed(command, &format!("docker exec {node} sh -c '{script}'")).await
     }
+
+    /// Stops all processes of a node, as a machine that hangs: its connections stay open, and nobody answers.
+    pub async fn pause(&self, node: &str) -> Result<()> {
+        engine(&["pause", node]).await
+    }
+
+    /// Lets the processes of a node go on.
+    pub async fn resume(&self, node: &str) -> Result<()> {
+        engine(&["unpause", node]).await
+    }
+}
+
+/// Runs the engine that the nodes are containers of.
+async fn engine(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    printed(command, &format!("docker {}", arguments.join(" "))).await.map(drop)
 }
 
 async fn printed(mut command: Command, told: &str) -> Result<String> {

@@ -53,6 +53,12 @@ pub fn parse(text: &str) -> Result<Vec<FullRun>> {
     Ok(runs)
 }
 
+/// Returns the newest run in which a scenario has passed.
+pub fn last_passed<'a>(runs: &'a [FullRun], name: &str) -> Option<&'a FullRun> {
+    let passes = runs.iter().filter(|run| run.verdicts.get(name).is_some_and(|verdict| verdict == "passed"));
+    passes.max_by_key(|run| run.at)
+}
+
 /// Returns what is wrong with the scenarios that `names` accepts: each has passed in a full run that is young, or is new
 /// itself. `now` is when the newest commit was made: an old checkout is judged as it was judged then.
 pub fn stale(
@@ -70,8 +76,7 @@ pub fn stale(
         let is_new = entry.since.as_deref().is_some_and(|since| {
             history.commits_since(since).is_some() && history.time_of(since).is_some_and(|at| is_young(since, at))
         });
-        let passes = runs.iter().filter(|run| run.verdicts.get(&entry.name).is_some_and(|verdict| verdict == "passed"));
-        match passes.max_by_key(|run| run.at) {
+        match last_passed(runs, &entry.name) {
             _ if is_new => {}
             Some(run) if is_young(&run.commit, run.at) => {}
             Some(run) => {

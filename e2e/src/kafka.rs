@@ -2,7 +2,7 @@
 //!
 //! By pod address and with the operator's own connection, so that no client library hides or repairs anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +20,7 @@ use kafka_protocol::records::{
     RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 use millrace_api::ports::KAFKA;
-use millrace_stores::kafka::{BROKER_PORT, Connection, Kafka, KafkaFacts};
+use millrace_stores::kafka::{BROKER_PORT, BrokerSettings, Connection, Kafka, KafkaFacts, SettingsQuestion};
 use millrace_stores::reach::Reach;
 
 use crate::spec::TOPIC;
@@ -86,7 +86,17 @@ impl KafkaClient {
     pub async fn facts(&mut self) -> Result<KafkaFacts> {
         let group = self.group.clone();
         let brokers = self.addresses.len() as u32;
-        self.asking.observe(&group, &[TOPIC.to_owned()], brokers).await.context("cannot ask Kafka")
+        self.asking.observe(&group, &[TOPIC.to_owned()], brokers, None).await.context("cannot ask Kafka")
+    }
+
+    /// Returns the value of a setting that each broker has in force, by broker.
+    pub async fn setting(&mut self, key: &str) -> Result<BTreeMap<i32, String>> {
+        let keys = BTreeSet::from([key.to_owned()]);
+        let question = SettingsQuestion { keys, may_differ: true, ..SettingsQuestion::default() };
+        let brokers: BTreeSet<i32> = self.addresses.keys().map(|ordinal| ordinal.cast_signed()).collect();
+        let facts = self.asking.settings(&question, &brokers).await.context("cannot ask Kafka")?;
+        let value = |settings: BrokerSettings| settings.settings.get(key)?.value.clone();
+        Ok(facts.brokers.into_iter().filter_map(|(broker, found)| Some((broker, value(found)?))).collect())
     }
 
     /// Returns how many records the group has not committed.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub scheduled_runs: usize,
     /// How long a store, or the API server, is away while a console's page is open.
     pub away: Duration,
+    /// How long a node stands still. Kubernetes gives its pods up after 340 seconds.
+    pub node_away: Duration,
     /// The namespace of a failed scenario stays.
     pub keep: bool,
     /// A namespace whose pipeline is used, and kept.
@@ -62,6 +64,7 @@ impl Settings {
             chaos_kills: usize::try_from(either("E2E_CHAOS_KILLS", 10, 50)?)?,
             scheduled_runs: usize::try_from(either("E2E_SCHEDULED_RUNS", 24, 60)?)?,
             away: Duration::from_secs(either("E2E_AWAY_SECONDS", 30, 60)?),
+            node_away: Duration::from_secs(either("E2E_NODE_AWAY_SECONDS", 60, 360)?),
             keep: variable("E2E_KEEP").is_some(),
             attach: variable("E2E_ATTACH"),
         })

@@ -1,13 +1,15 @@
 //! What the operator does that Kubernetes objects cannot express: changes to the stores, and restarts of their pods.
 
 use millrace_api::names::Component;
-use millrace_stores::{cassandra, kafka};
+use millrace_stores::{cassandra, kafka, zookeeper};
 use serde_json::{Value, json};
 
 /// Something to do. Each can be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// Change a topic.
+    /// Change which servers of the ensemble vote.
+    ZooKeeper(zookeeper::Reconfiguration),
+    /// Change a topic, or what the brokers are set to.
     Kafka(kafka::Change),
     /// Change keyspace, types or tables.
     Cassandra(cassandra::Change),
@@ -80,6 +82,7 @@ impl Act {
     /// Returns the act in words, for `.status.plannedActions` and events.
     pub fn describe(&self) -> String {
         match self {
+            Self::ZooKeeper(change) => change.describe(),
             Self::Kafka(change) => change.describe(),
             Self::Cassandra(change) => change.describe(),
             Self::RestartPod(restart) => format!("restart pod '{}': {}", restart.pod, restart.reason),
@@ -100,8 +103,10 @@ impl Act {
     pub fn is_disruptive(&self) -> bool {
         match self {
             Self::RestartPod(restart) => !restart.is_repair,
-            // What is removed has never held data, or lets its pods and claims be.
-            Self::Kafka(_)
+            // What is removed has never held data, or lets its pods and claims be. Who votes changes at the word of
+            // the spec.
+            Self::ZooKeeper(_)
+            | Self::Kafka(_)
             | Self::Cassandra(_)
             | Self::RemoveSet(_)
             | Self::RemoveClaim(_)
@@ -113,6 +118,7 @@ impl Act {
     /// Returns the reason of the act's event.
     pub fn event_reason(&self) -> &'static str {
         match self {
+            Self::ZooKeeper(change) => change.event_reason(),
             Self::Kafka(change) => change.event_reason(),
             Self::Cassandra(_) => "SchemaApplied",
             Self::RestartPod(_) => "RestartingPod",

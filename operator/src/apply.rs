@@ -3,6 +3,8 @@
 //! Objects go by server-side apply under our field manager; acts go to the stores over their own protocols. What failed
 //! is planned anew by the next reconcile, from what is there.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -18,15 +20,17 @@ use snafu::{ResultExt, Snafu, ensure};
 use crate::act::{Act, ClaimGrowth, ClaimRemoval, Restart, SetRemoval, asking_for};
 use crate::context::Context;
 use crate::difference::differences;
-use crate::labels::{INSTANCE_LABEL, PIPELINE_LABEL};
+use crate::labels::{HAS_LEFT, INSTANCE_LABEL, PIPELINE_LABEL};
 use crate::ledger::{ObjectKey, Written};
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::plan::drift::{Changed, DESIRED_CHECKSUM};
 use crate::write::{FIELD_MANAGER, Write, Writer};
+use crate::zookeeper::membership::asked;
 use millrace_stores::cassandra::AskCassandra;
 use millrace_stores::kafka::AskKafka;
+use millrace_stores::zookeeper::AskZooKeeper;
 
 /// Why a plan could not be carried out.
 #[derive(Debug, Snafu)]
@@ -38,6 +42,8 @@ pub enum Apply {
     RefuseForeign { objects: Vec<ObjectKey> },
     #[snafu(display("{kind} '{name}' of an earlier pipeline of this name has yet to go"))]
     AwaitRemoval { kind: String, name: String },
+    #[snafu(display("cannot {act}"))]
+    ActOnZooKeeper { act: String, source: AskZooKeeper },
     #[snafu(display("cannot {act}"))]
     ActOnKafka { act: String, source: AskKafka },
     #[snafu(display("cannot {act}"))]
@@ -62,7 +68,8 @@ impl Apply {
             // The right comes with a policy of the chart, and may be missing.
             Self::Remove { source, .. } => source.code() == Some(403),
             Self::RefuseForeign { .. } => true,
-            Self::ActOnKafka { .. }
+            Self::ActOnZooKeeper { .. }
+            | Self::ActOnKafka { .. }
             | Self::ActOnCassandra { .. }
             | Self::AwaitRemoval { .. }
             | Self::DeletePod { .. }
@@ -109,6 +116,7 @@ pub async fn apply(ctx: &Context, pipeline: &Pipeline, observed: &Observed, plan
         Err(error) => return (applied, Some(error)),
     }
     relabel_claims(ctx, pipeline, &plan.claims).await;
+    mark_claims(ctx, pipeline, &plan.marks).await;
     let mut failure = None;
     for act in &plan.acts {
         if !ctx.fence.is_open() {
@@ -212,6 +220,20 @@ async fn relabel_claims(ctx: &Context, pipeline: &Pipeline, claims: &[String]) {
     }
 }
 
+/// Marks the claims of ZooKeeper servers that have left, and takes the mark off those that vote again. What fails is
+/// tried again by the next pass, and holds up nothing: the volumes themselves have it, too.
+async fn mark_claims(ctx: &Context, pipeline: &Pipeline, marks: &BTreeMap<String, bool>) {
+    let writer = Writer::of::<PersistentVolumeClaim>(ctx, pipeline.names.namespace());
+    let ours = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    for (claim, has_left) in marks {
+        let value = has_left.then_some("true");
+        let change = Patch::Merge(json!({"metadata": {"annotations": {HAS_LEFT: value}}}));
+        if let Err(error) = writer.patch(claim, &ours, &change).await {
+            tracing::warn!(claim, error = %chain_of(&error), "cannot mark a claim");
+        }
+    }
+}
+
 fn noted_checksum(object: &Value) -> String {
     object["metadata"]["annotations"][DESIRED_CHECKSUM].as_str().unwrap_or_default().to_owned()
 }
@@ -260,6 +282,13 @@ async fn refuse_foreign<T>(ctx: &Context, pipeline: &Pipeline, objects: &[AnyObj
 
 async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act: &Act) -> Result<(), Apply> {
     match act {
+        Act::ZooKeeper(change) => {
+            let reach = observed.children.servers();
+            let server = asked(&observed.stores.zookeeper, change).and_then(|ordinal| reach.of(&ordinal));
+            let password = ctx.administration.key.zookeeper_password(&pipeline.uid);
+            let changed = ctx.hands.change_zookeeper(server, &password, change).await;
+            changed.with_context(|_| ActOnZooKeeperSnafu { act: act.describe() })
+        }
         Act::Kafka(change) => {
             let changed = ctx.hands.change_kafka(&observed.children.brokers(), change).await;
             changed.with_context(|_| ActOnKafkaSnafu { act: act.describe() })

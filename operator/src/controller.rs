@@ -155,7 +155,8 @@ async fn walk(
     publish(ctx, resource, &status, &applied).await?;
     let chain_met = plan.first_unmet().is_none();
     let is_valid = rejected.is_empty() && plan.refused.is_empty();
-    let is_ready = chain_met && plan.intact.first.is_none() && is_valid && ended == Ended::Done;
+    let flows = chain_met && plan.intact.first.is_none() && plan.suspension.is_none();
+    let is_ready = flows && is_valid && ended == Ended::Done;
     ctx.telemetry.pipeline_judged(&pipeline.names, is_ready);
     let wait = match ended {
         Ended::Rejected => REJECTED,

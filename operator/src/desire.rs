@@ -33,6 +33,7 @@ pub fn inputs(
             .unwrap_or_else(|| pipeline.cassandra.replication_factor.of_new()),
         has_repair_scheduler: is_switched_on(pipeline, observed, status),
         nodes: nodes::file(pipeline, observed),
+        ensemble: zookeeper::membership::ensemble(pipeline, observed),
         administration,
     }
 }

@@ -8,6 +8,16 @@
 use millrace_api::quantity::Quantity;
 use serde_json::Value;
 
+/// Most words that a message lists.
+const MAX_LISTED: usize = 3;
+
+/// Returns the first of some words, and how many more there are.
+pub fn listed(words: &[String], separator: &str) -> String {
+    let (first, more) = words.split_at(words.len().min(MAX_LISTED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", first.join(separator))
+}
+
 /// A value that we set and that is otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {

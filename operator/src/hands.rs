@@ -7,17 +7,21 @@ use std::net::SocketAddr;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
+use kube::ResourceExt;
 use millrace_api::Pipeline;
+use millrace_api::crd::kafka::is_refused;
 use millrace_api::names::Component;
 use millrace_api::pipeline::Cassandra;
 use millrace_api::pods::address;
 
 use crate::inquiry::ask as ask_worker;
+use crate::objects::properties::{SERVER_PROPERTIES, parse};
+use crate::objects::scope::CONFIG_CHECKSUM;
 use crate::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra};
-use millrace_stores::kafka::{self, AskKafka, Kafka};
+use millrace_stores::kafka::{self, AskKafka, Kafka, SettingsQuestion};
 use millrace_stores::reach::Reach;
-use millrace_stores::zookeeper;
+use millrace_stores::zookeeper::{self, AskZooKeeper, Reconfiguration};
 use millrace_terms::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
 
 /// Asks stores and changes them.
@@ -25,7 +29,16 @@ pub trait Hands: Send + Sync {
     /// Asks all stores of a pipeline what they say of themselves.
     fn ask<'a>(&'a self, pipeline: &'a Pipeline, children: &'a Children) -> BoxFuture<'a, Stores>;
 
-    /// Changes a topic, by the brokers that are reached so.
+    /// Changes which servers of the ensemble vote, by the server that is reached there, with the operator's password.
+    /// `None`: none can be asked.
+    fn change_zookeeper<'a>(
+        &'a self,
+        server: Option<SocketAddr>,
+        password: &'a str,
+        change: &'a Reconfiguration,
+    ) -> BoxFuture<'a, Result<(), AskZooKeeper>>;
+
+    /// Changes a topic, or what the brokers are set to, by the brokers that are reached so.
     fn change_kafka<'a>(
         &'a self,
         brokers: &'a Reach<u32>,
@@ -48,6 +61,15 @@ pub struct OverTheNetwork;
 impl Hands for OverTheNetwork {
     fn ask<'a>(&'a self, pipeline: &'a Pipeline, children: &'a Children) -> BoxFuture<'a, Stores> {
         ask(pipeline, children).boxed()
+    }
+
+    fn change_zookeeper<'a>(
+        &'a self,
+        server: Option<SocketAddr>,
+        password: &'a str,
+        change: &'a Reconfiguration,
+    ) -> BoxFuture<'a, Result<(), AskZooKeeper>> {
+        zookeeper::reconfigure(server, password, change).boxed()
     }
 
     fn change_kafka<'a>(
@@ -73,14 +95,27 @@ async fn ask(pipeline: &Pipeline, children: &Children) -> Stores {
     let group = pipeline.names.consumer_group();
     let topics: BTreeSet<String> = pipeline.processor.queries.iter().map(|query| query.from.clone()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
+    let settings = settings_question(pipeline, children);
     let mut kafka = Kafka::new(&brokers);
     let (zookeeper, kafka, cassandra, sources) = tokio::join!(
         zookeeper::observe(&servers),
-        kafka.observe(&group, &topics, pipeline.kafka.replicas),
+        kafka.observe(&group, &topics, pipeline.kafka.replicas, settings.as_ref()),
         cassandra::observe(&nodes, &pipeline.cassandra.keyspace),
         sources(children)
     );
     Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra, sources }
+}
+
+/// Returns what matters of the brokers' settings: those of their file, and what the user wants otherwise. `None`: there is no
+/// file yet, and nothing matters.
+pub fn settings_question(pipeline: &Pipeline, children: &Children) -> Option<SettingsQuestion> {
+    let files = children.config_maps.get(&pipeline.names.component(Component::Kafka))?;
+    let there = parse(files.data.as_ref()?.get(SERVER_PROPERTIES)?);
+    let wanted = pipeline.kafka.member.config.iter();
+    let differs = |(key, value): &(&String, &String)| !is_refused(key) && there.get(*key) != Some(*value);
+    let change = wanted.filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let may_differ = files.annotations().contains_key(CONFIG_CHECKSUM);
+    Some(SettingsQuestion { keys: there.into_keys().collect(), change, may_differ })
 }
 
 async fn sources(children: &Children) -> Vec<SourceState> {

@@ -14,14 +14,17 @@ use millrace_api::crd::status::{LossStatus, TableStatus, TopicStatus};
 use millrace_api::names::{Component, Names};
 
 use crate::causes::last_line;
-use crate::labels::{ACCEPT_LOSS, COMPONENT_LABEL};
+use crate::labels::ACCEPT_LOSS;
 use crate::observed::Observed;
+use crate::readiness::has_ended;
 use millrace_stores::kafka::{KafkaFacts, Position, TopicFacts};
 
 /// Fewer nodes than this are in the tree of an ensemble that no Kafka has used. Kafka makes more than twenty at once.
 const LEAST_OF_KAFKA: u64 = 10;
 /// Exit code of a broker whose volume belongs to another cluster than ZooKeeper knows (`kafka/files/start.sh`).
 const OF_ANOTHER_CLUSTER: i32 = 65;
+/// Exit code of a ZooKeeper server whose volume is gone, and no other has what was on it (`zookeeper/files/start.sh`).
+const WITHOUT_VOLUME: i32 = 66;
 /// Reasons of losses.
 const REASONS: [Reason; 4] =
     [Reason::TablesMissing, Reason::TableRecreated, Reason::TopicRecreated, Reason::RecordsMissing];
@@ -93,12 +96,7 @@ pub fn has_stale_base(pipeline: &Pipeline, observed: &Observed) -> bool {
 
 /// Returns whether a processor runs, be it on its way out.
 pub fn processors_run(observed: &Observed) -> bool {
-    observed.children.pods.values().any(|pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let is_processor =
-            pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == Component::Processor.as_str());
-        is_processor && !matches!(phase, Some("Succeeded" | "Failed"))
-    })
+    observed.children.all_pods_of(Component::Processor).any(|pod| !has_ended(pod))
 }
 
 /// Returns whether a topic that is the same one as before has lost records.
@@ -327,23 +325,28 @@ pub fn empty_zookeeper(pipeline: &Pipeline, observed: &Observed) -> Option<(Reas
     })
 }
 
-/// Returns which broker refuses its volume because ZooKeeper has another cluster, and what it says.
+/// Returns which broker refuses its volume because ZooKeeper has another cluster, or which ZooKeeper server its empty
+/// one, and what it says.
 fn other_cluster(observed: &Observed) -> Option<(Reason, String)> {
-    let said = |pod: &Pod| {
+    let said = |pod: &Pod, code: i32| {
         let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        let ended = containers.into_iter().filter(|container| !container.ready).find_map(refusal)?;
+        let mut waiting = containers.into_iter().filter(|container| !container.ready);
+        let ended = waiting.find_map(|container| refusal(container, code))?;
         Some(format!("pod '{}' does not start: {ended}", pod.name_any()))
     };
-    let message = observed.children.pods_of(Component::Kafka).find_map(said)?;
-    Some((Reason::ClusterIdDiffers, message))
+    let codes = [(Component::ZooKeeper, WITHOUT_VOLUME), (Component::Kafka, OF_ANOTHER_CLUSTER)];
+    let mut messages = codes
+        .into_iter()
+        .filter_map(|(component, code)| observed.children.pods_of(component).find_map(|pod| said(pod, code)));
+    Some((Reason::ClusterIdDiffers, messages.next()?))
 }
 
 /// Returns the last line of a container that ended because of its volume.
-fn refusal(container: &ContainerStatus) -> Option<String> {
+fn refusal(container: &ContainerStatus, code: i32) -> Option<String> {
     let states = [&container.state, &container.last_state];
     let mut ended = states.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
-    let ended = ended.find(|ended| ended.exit_code == OF_ANOTHER_CLUSTER)?;
-    Some(last_line(ended).unwrap_or("its volume belongs to another cluster").to_owned())
+    let ended = ended.find(|ended| ended.exit_code == code)?;
+    Some(last_line(ended).unwrap_or("its volume is another than it was").to_owned())
 }
 
 fn reason_of(loss: &LossStatus) -> Reason {

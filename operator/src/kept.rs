@@ -17,7 +17,9 @@ pub fn misfit(pipeline: &Pipeline, observed: &Observed, component: Component) ->
     let sets = sets(pipeline, component)?;
     let has_set = |set: &Set<'_>| observed.children.has_begun(&set.name);
     let has_begun = sets.iter().any(has_set);
-    let is_kept = |claim: &Claim| claim.component.as_deref() == Some(component.as_str()) && !claim.is_unbound;
+    // One whose server has left belongs to no member.
+    let is_of_member = |claim: &Claim| !claim.is_unbound && !claim.has_left;
+    let is_kept = |claim: &Claim| claim.component.as_deref() == Some(component.as_str()) && is_of_member(claim);
     let kept = observed.children.volumes.iter().flatten().filter(|(_, claim)| is_kept(claim));
     kept.into_iter().find_map(|(name, claim)| {
         let kept = Kept { name, claim, pipeline };

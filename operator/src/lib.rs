@@ -21,10 +21,10 @@
 //!
 //! ```text
 //! answer                                   what the API server answers, as a sentence
-//! telemetry lease events compiler server   what the process stands on
+//! telemetry lease key events compiler server  what the process stands on
 //! difference                               how an object as it is differs from one as it is wanted
 //! ledger                                   what was written of it
-//! act observed link readiness              what there is and what may be done, in words that all share
+//! act observed link readiness rounding     what there is and what may be done, in words that all share
 //! causes                                   what keeps pods from running, in sentences
 //! intact kept                              data that is gone, and volumes that do not fit
 //! objects                                  what objects are made with
@@ -66,6 +66,7 @@ pub mod inquiry;
 pub mod intact;
 pub mod kafka;
 pub mod kept;
+pub mod key;
 pub mod lease;
 pub mod ledger;
 pub mod link;
@@ -77,6 +78,7 @@ pub mod publish;
 pub mod readiness;
 pub mod report;
 pub mod road;
+pub mod rounding;
 pub mod runs;
 pub mod scale;
 pub mod schedules;

@@ -14,7 +14,7 @@ use millrace_operator::objects::scope::Administration;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
-use millrace_operator::{compiler, controller, runs, schedules};
+use millrace_operator::{compiler, controller, key, runs, schedules};
 use millrace_terms::causes::chain_of;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -56,6 +56,9 @@ struct RunFlags {
     /// Name of the Lease by which replicas choose their leader.
     #[arg(long, default_value = "millrace-operator")]
     lease_name: String,
+    /// Name of the Secret in the operator's namespace with its own key; made if there is none.
+    #[arg(long, default_value = "millrace-operator-key")]
+    key_secret: String,
     /// Image of producers and processors.
     #[arg(long, env = "WORKER_IMAGE")]
     worker_image: String,
@@ -127,14 +130,6 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
 
     let client = Client::try_default().await?;
     let leadership = Leadership::new(client.clone(), &flags.operator_namespace, &flags.lease_name, &flags.identity);
-    let administration = Administration {
-        worker_image: flags.worker_image,
-        allowed_source_hosts: flags.allowed_source_host,
-        operator_namespace: flags.operator_namespace,
-        image_pull_secrets: flags.image_pull_secret,
-        worker_env: flags.worker_env.into_iter().collect(),
-    };
-    let ctx = Context::new(client, flags.identity.clone(), administration, telemetry.clone(), leadership.fence());
 
     // A candidate is ready: it stands by.
     readiness.set();
@@ -143,6 +138,16 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
         () = leadership.acquire() => telemetry.leads(&flags.identity),
         _ = terminate.recv() => return Ok(()),
     }
+    let administration = Administration {
+        key: key::find(&client, &flags.operator_namespace, &flags.key_secret).await?,
+        worker_image: flags.worker_image,
+        allowed_source_hosts: flags.allowed_source_host,
+        operator_namespace: flags.operator_namespace,
+        image_pull_secrets: flags.image_pull_secret,
+        worker_env: flags.worker_env.into_iter().collect(),
+    };
+    let ctx = Context::new(client, flags.identity.clone(), administration, telemetry.clone(), leadership.fence());
+
     let namespaces: Vec<Option<String>> = match flags.watch_namespace.iter().filter(|name| !name.is_empty()).count() {
         0 => vec![None],
         _ => flags.watch_namespace.into_iter().filter(|name| !name.is_empty()).map(Some).collect(),

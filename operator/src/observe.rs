@@ -1,10 +1,11 @@
 //! Reads everything that a decision needs, once per reconcile, live: the resource itself, its children, and what the
 //! stores say of themselves. Nothing is cached, so that no decision rests on a stale view. Never writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::try_join;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     Event, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimStatus,
 };
@@ -19,7 +20,9 @@ use snafu::{ResultExt, Snafu};
 use crate::act::asking_for;
 use crate::answer::AskApi;
 use crate::context::Context;
-use crate::labels::{COMPONENT_LABEL, INSTANCE_LABEL, PIPELINE_LABEL, RACK_LABEL, STORE_CLAIMS, instance_selector};
+use crate::labels::{
+    COMPONENT_LABEL, HAS_LEFT, INSTANCE_LABEL, PIPELINE_LABEL, RACK_LABEL, RUN_LABEL, STORE_CLAIMS, instance_selector,
+};
 use crate::observed::{Children, Claim, Growth, Observed, Remembered, Warning};
 use crate::readiness;
 use crate::write::FIELD_MANAGER;
@@ -75,7 +78,12 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
         warnings: Vec::new(),
         claims: labelled,
         volumes: claims.map(|claims| claims.into_iter().map(|claim| (claim.name_any(), facts(claim))).collect()),
+        runs: BTreeSet::new(),
     };
+    // Before the stores are asked: what these have is then all that was written.
+    if pipeline.suspend {
+        children.runs = runs_under_way(list(ctx, names).await?);
+    }
     if !readiness::is_complete(&children) {
         children.warnings = warnings(ctx, names).await;
     }
@@ -83,6 +91,17 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     let stores = ctx.hands.ask(pipeline, &children).await;
     let remembered = Remembered::of(resource);
     Ok(Observed { now: Utc::now(), remembered, children, stores, writes: ctx.ledger.of(names) })
+}
+
+/// Returns the runs whose attempt has not ended.
+fn runs_under_way(attempts: BTreeMap<String, Job>) -> BTreeSet<String> {
+    let has_ended = |job: &Job| {
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let is_end = |kind: &str| ["Complete", "Failed"].contains(&kind);
+        conditions.into_iter().flatten().any(|condition| is_end(&condition.type_) && condition.status == "True")
+    };
+    let under_way = attempts.into_iter().filter(|(_, job)| !has_ended(job));
+    under_way.map(|(name, job)| job.labels().get(RUN_LABEL).cloned().unwrap_or(name)).collect()
 }
 
 /// Lists the claims of the pipeline's stores; `None`: they cannot be listed.
@@ -122,6 +141,7 @@ fn facts(claim: PersistentVolumeClaim) -> Claim {
         is_unbound: is_pending && !is_bound,
         is_leaving: claim.metadata.deletion_timestamp.is_some(),
         is_owned: claim.owner_references().iter().any(|owner| owner.kind == "StatefulSet"),
+        has_left: claim.annotations().get(HAS_LEFT).is_some_and(|value| value == "true"),
         growth: growth(claim.status.unwrap_or_default()),
     }
 }

@@ -99,6 +99,8 @@ pub struct Children {
     pub warnings: Vec<Warning>,
     pub claims: Vec<String>,
     pub volumes: Option<BTreeMap<String, Claim>>,
+    /// Runs with an attempt that has not ended; looked for only where the pipeline is to be suspended.
+    pub runs: BTreeSet<String>,
 }
 
 /// A claim of a store.
@@ -122,6 +124,8 @@ pub struct Claim {
     pub is_leaving: bool,
     /// Whether it belongs to a StatefulSet, and goes with it.
     pub is_owned: bool,
+    /// Whether its ZooKeeper server has left the ensemble.
+    pub has_left: bool,
     /// How its growth stands.
     pub growth: Growth,
 }
@@ -175,14 +179,27 @@ pub struct Warning {
 impl Children {
     /// Returns the pods of a component that are not being deleted.
     pub fn pods_of(&self, component: Component) -> impl Iterator<Item = &Pod> {
-        self.pods.values().filter(move |pod| {
-            pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
-                && pod.meta().deletion_timestamp.is_none()
-        })
+        self.all_pods_of(component).filter(|pod| pod.meta().deletion_timestamp.is_none())
     }
-}
 
-impl Children {
+    /// Returns all pods of a component, those that are being deleted included.
+    pub fn all_pods_of(&self, component: Component) -> impl Iterator<Item = &Pod> {
+        self.of_component(&self.pods, component)
+    }
+
+    /// Returns whether a component has exactly this many pods, and none that is being deleted.
+    pub fn has_pods(&self, component: Component, count: u32) -> bool {
+        let is_kept = |pod: &Pod| pod.meta().deletion_timestamp.is_none();
+        self.all_pods_of(component).count() == count as usize && self.all_pods_of(component).all(is_kept)
+    }
+
+    /// Returns the pods of a StatefulSet, those that are being deleted included.
+    pub fn pods_of_set(&self, stateful_set: &str) -> impl Iterator<Item = &Pod> {
+        self.pods
+            .values()
+            .filter(move |pod| pod.name_any().rsplit_once('-').is_some_and(|(set, _)| set == stateful_set))
+    }
+
     /// Returns the claims of a StatefulSet's members, in the order of their ordinals.
     pub fn claims_of(&self, stateful_set: &StatefulSet) -> Vec<(&str, &Claim)> {
         let prefix = format!("data-{}-", stateful_set.name_any());
@@ -218,10 +235,8 @@ impl Children {
     /// Returns the pods that a StatefulSet has left behind for the next one of its name. Those of one that was deleted with
     /// its pods still have it for an owner, and are on their way out.
     fn released(&self, stateful_set: &str) -> impl Iterator<Item = &Pod> {
-        self.pods.values().filter(move |pod| {
-            let is_free = pod.owner_references().is_empty() && pod.metadata.deletion_timestamp.is_none();
-            is_free && pod.name_any().rsplit_once('-').is_some_and(|(set, _)| set == stateful_set)
-        })
+        self.pods_of_set(stateful_set)
+            .filter(|pod| pod.owner_references().is_empty() && pod.metadata.deletion_timestamp.is_none())
     }
 
     /// Returns the objects of a component among those of a kind.

@@ -2,17 +2,21 @@
 //!
 //! Ordering and safety live only here. Objects that are already as desired are left alone, so planning the plan's own
 //! result gives an empty plan. What disturbs a store waits for the stores, and for the people who hold it. A hold delays
-//! the creation of a workload, never its update, but for one: producers get new settings only when the processors have
-//! theirs, since a new field is a dead letter to a processor that does not know its column. A component
-//! whose spec is invalid is left as it is with all its objects.
+//! the creation of a workload, never its update, but for the producers: those without a pod start only when the
+//! processors are there, and they get new settings only when the processors have theirs, since a new field is a dead
+//! letter to a processor that does not know its column. A component whose spec is invalid is left as it is with all its
+//! objects.
 
 pub mod disruption;
 pub mod drift;
 pub mod growth;
 pub mod roll;
+pub mod settings;
 pub mod storage;
 pub mod template;
 pub mod waiting;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Resource, ResourceExt};
@@ -28,11 +32,13 @@ use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState, Reason};
 use crate::objects::Objects;
 use crate::observed::Observed;
+use crate::workers::suspend::{self, Suspension};
+use crate::zookeeper::membership::{self, Membership};
 use crate::{cassandra, intact, kafka, readiness};
 use drift::{Changed, Drift, drift};
 use roll::Next;
 use template::{Approval, Kept};
-use waiting::{Waiting, held_by_people};
+use waiting::{Cause, Waiting, held_by_people};
 
 /// What one reconcile will do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +63,8 @@ pub struct Plan {
     pub intact: Intact,
     /// Claims to take the label off by which others would delete them.
     pub claims: Vec<String>,
+    /// Claims whose mark that their servers have left is to change, and to what.
+    pub marks: BTreeMap<String, bool>,
     /// Workloads that wait and are not there yet.
     pub held: Vec<ObjectKey>,
     /// What others changed of our objects, and what `apply` sets back.
@@ -65,10 +73,14 @@ pub struct Plan {
     pub contested: Vec<Changed>,
     /// Partitions that move between brokers.
     pub reassignment: Reassignment,
+    /// Servers on their way into the ensemble or out of it.
+    pub membership: Membership,
     /// What the resource asks for and cannot be, as things stand; the rest goes ahead.
     pub refused: Vec<Rejected>,
     /// What volumes that grow wait for, in sentences.
     pub growing: Vec<String>,
+    /// How far a pipeline that is to be suspended has come. Absent: it is not to be.
+    pub suspension: Option<Suspension>,
 }
 
 impl Plan {
@@ -77,10 +89,14 @@ impl Plan {
         self.apply.is_empty() && self.acts.is_empty()
     }
 
-    /// Returns whether volumes grow or partitions move, which goes on without a step of ours. What people hold does not.
+    /// Returns whether volumes grow, partitions move, the ensemble changes, brokers take other settings or topics are
+    /// drained, which goes on without a step of ours. What people hold does not.
     pub fn is_under_way(&self) -> bool {
-        let moves = self.reassignment.has_begun || self.reassignment.is_wanted && self.held_by_people().is_none();
-        moves || !self.growing.is_empty() && self.kept.is_empty()
+        let is_wanted = self.reassignment.is_wanted || self.membership.is_wanted;
+        let moves = self.reassignment.has_begun || is_wanted && self.held_by_people().is_none();
+        let takes_settings = self.waiting.iter().any(|waiting| matches!(waiting.act, Act::Kafka(_)));
+        let drains = self.suspension.as_ref().is_some_and(|suspension| !suspension.is_done);
+        moves || takes_settings || drains || !self.growing.is_empty() && self.kept.is_empty()
     }
 
     /// Returns how many objects and acts there are to change.
@@ -112,13 +128,26 @@ pub struct Hold {
 pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> Plan {
     let links = judge(pipeline, observed);
     let settings_wait = keeps_settings(pipeline, &desired, observed);
+    let of_brokers = settings::settle(pipeline, &mut desired.kafka, observed);
     leave_held(pipeline, &mut desired, observed);
     let met = |link: Link| links.iter().any(|state| state.link == link && state.met);
     let Desired { shared, mut zookeeper, mut kafka, mut cassandra, mut producer, processor } = desired;
     let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
     let intact = intact::judge(pipeline, observed);
     let reassignment = reassignment::judge(pipeline, observed);
-    let mut plan = Plan { links: links.clone(), outdated, claims, intact, reassignment, ..Plan::default() };
+    let (membership, marks) = (membership::judge(pipeline, observed), membership::marks(pipeline, observed));
+    let suspension = suspend::judge(pipeline, observed, &links);
+    let mut plan = Plan {
+        links: links.clone(),
+        outdated,
+        claims,
+        marks,
+        intact,
+        reassignment,
+        membership,
+        suspension,
+        ..Plan::default()
+    };
     // Nothing starts on kept volumes that do not fit.
     let fits = |link: Link| {
         let differs = links.iter().any(|state| state.link == link && state.reason == Reason::VolumesDiffer);
@@ -161,22 +190,48 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> P
     let processor_met = met(Link::Processor).then_some(()).ok_or(Link::Processor);
     plan.take_workload(producer, observed, Component::Producer, processor_met);
 
+    let is_kept = plan.kept.iter().any(|kept| kept.component == Component::Kafka);
+    let (steps, waiting) = of_brokers.steps(pipeline, observed, is_kept);
+    plan.acts.extend(steps);
+    plan.waiting.extend(waiting);
     plan.acts.extend(kafka::changes::topics(pipeline, observed).into_iter().map(Act::Kafka));
     plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
     // A pod whose StatefulSet is on its way out would not come back before the next one is there.
     let leaves = observed.children.stateful_sets.values().any(|set| set.metadata.deletion_timestamp.is_some());
-    match roll::next(pipeline, observed, &links) {
+    match roll::next(pipeline, observed, &links, &plan.reassignment) {
         // A restart is the last thing to do: only a pipeline with nothing else to change is disturbed.
         Next::Restart(restart) if plan.is_empty() && !leaves => plan.acts.push(Act::RestartPod(restart)),
         Next::Waits(waiting) => plan.waiting.push(waiting),
         Next::Restart(_) | Next::Nothing => {}
     }
     plan.hold_disruptive_acts(pipeline, observed);
+    plan.reconfigure(pipeline, observed);
     plan.reassign(pipeline, observed);
     plan
 }
 
 impl Plan {
+    /// Changes who votes. It is one of the last things to do: then all pods have their templates, so that no broker
+    /// has a session with a server that goes, and all stores are at full strength.
+    fn reconfigure(&mut self, pipeline: &Pipeline, observed: &Observed) {
+        let Some(change) = self.membership.next.clone() else { return };
+        let stores = [Component::ZooKeeper, Component::Kafka];
+        if !self.is_empty() || self.outdated > 0 || stores.iter().any(|store| pipeline.held.contains_key(store)) {
+            return;
+        }
+        let act = Act::ZooKeeper(change);
+        let shortfall = match self.kept.iter().find(|kept| stores.contains(&kept.component)) {
+            Some(kept) => {
+                Some(format!("the new template of StatefulSet '{}', which waits for approval", kept.stateful_set))
+            }
+            None => disruption::shortfall(pipeline, observed, &self.links, &self.reassignment),
+        };
+        match shortfall {
+            Some(shortfall) => self.waiting.push(Waiting { act, cause: Cause::of_stores(shortfall) }),
+            None => self.acts.push(act),
+        }
+    }
+
     /// Moves partitions. To begin is the very last thing to do; what has begun goes on whatever else there is to do, since
     /// restarts wait for its end.
     fn reassign(&mut self, pipeline: &Pipeline, observed: &Observed) {
@@ -184,8 +239,8 @@ impl Plan {
         self.refused.extend(refused.clone());
         // Restarts that people hold may be weeks away.
         let none_to_come = self.outdated == 0 || self.held_by_people().is_some();
-        let may_begin =
-            self.is_empty() && none_to_come && disruption::shortfall(pipeline, observed, &self.links).is_none();
+        let shortfall = || disruption::shortfall(pipeline, observed, &self.links, &self.reassignment);
+        let may_begin = self.is_empty() && none_to_come && shortfall().is_none();
         if let Some(next) = next.clone().filter(|_| *has_begun || may_begin) {
             self.acts.push(Act::Kafka(next));
         }
@@ -239,8 +294,10 @@ impl Plan {
         if let Err(link) = gate {
             let children = &observed.children;
             let before = self.held.len();
+            // Producers that have no pod begin anew, as after a suspension.
+            let rests = |name: &str| component == Component::Producer && children.given(name) == 0;
             // One that is made anew for its running pods waits for nothing.
-            self.hold_back(&mut objects.stateful_sets, |name| children.has_begun(name));
+            self.hold_back(&mut objects.stateful_sets, |name| children.has_begun(name) && !rests(name));
             self.hold_back(&mut objects.deployments, |name| children.deployments.contains_key(name));
             if self.held.len() > before {
                 self.holds.push(Hold { component, link });
@@ -262,7 +319,8 @@ fn members_move(pipeline: &Pipeline, component: Component, observed: &Observed) 
     match component {
         Component::Kafka => !stores.kafka.as_ref().is_ok_and(|facts| !kafka::reassignment::is_busy(facts)),
         Component::Cassandra => cassandra::leaving::leaver(pipeline, observed).is_some(),
-        Component::ZooKeeper | Component::Producer | Component::Processor | Component::Run => false,
+        Component::ZooKeeper => membership::is_moving(pipeline, observed),
+        Component::Producer | Component::Processor | Component::Run => false,
     }
 }
 

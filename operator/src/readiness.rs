@@ -64,6 +64,12 @@ pub fn is_rolling_out(workload: Option<&Deployment>) -> bool {
     !deployment(workload).current || status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0)
 }
 
+/// Returns whether no process of a pod runs any more.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// Returns a pod's name and what keeps it from running; `None` while it starts or runs as usual.
 pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     let status = pod.status.as_ref()?;

@@ -34,8 +34,11 @@ use crate::plan::drift::Changed;
 use crate::plan::template::Kept;
 use crate::plan::waiting::Waiting;
 use crate::readiness;
+use crate::rounding::two_digits;
 use crate::workers::sources;
+use crate::workers::suspend::{self, Suspension};
 use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::zookeeper::ZooKeeperFacts;
 
 /// Most actions that the status lists.
 const MAX_PLANNED: usize = 10;
@@ -132,7 +135,9 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             );
             conditions.intact(&plan.intact);
             conditions.repair(&repair::judge(pipeline, observed));
+            conditions.suspended(plan.suspension.as_ref());
             status.losses.clone_from(&plan.intact.losses);
+            status.drained = plan.suspension.as_ref().and_then(|suspension| suspension.drained.clone());
             let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref());
             if is_paused(resource) {
@@ -141,7 +146,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             } else {
                 let summary = summary.unless_changing(plan, conditions.is_news());
                 conditions.summary(&summary, plan);
-                status.phase = Some(phase(&summary, was_ready || old.phase.as_deref() == Some("Degraded")).to_owned());
+                status.phase = Some(phase(&summary, plan, was_ready, old.phase.as_deref()).to_owned());
             }
             conditions.contested(&plan.contested);
             conditions.updates(plan);
@@ -180,20 +185,14 @@ impl Summary {
         if !rejected.is_empty() {
             return Self { ready: false, stalled: true, reason: Reason::SpecInvalid, message: first_of(rejected) };
         }
-        let lost = plan.intact.first.clone();
-        match (plan.first_unmet(), lost) {
-            (Some(link), _) => Self {
-                ready: false,
-                stalled: false,
-                reason: link.reason,
-                message: format!("{}: {}", link.link.condition(), link.message),
-            },
-            (None, Some((reason, message))) => Self {
-                ready: false,
-                stalled: false,
-                reason,
-                message: format!("{}: {message}", ConditionType::DataIntact),
-            },
+        let unready = |reason, message| Self { ready: false, stalled: false, reason, message };
+        match (&plan.suspension, trouble(plan)) {
+            (Some(Suspension { is_done: false, message, .. }), _) => unready(Reason::Suspending, message.clone()),
+            (Some(suspension), None) => unready(Reason::Suspended, suspension.message.clone()),
+            (Some(suspension), Some((reason, trouble))) => {
+                unready(reason, format!("{trouble}; {}", suspension.message))
+            }
+            (None, Some((reason, trouble))) => unready(reason, trouble),
             (None, None) => {
                 let ready = "every link of the readiness chain is met";
                 let (reason, message) = match held(plan) {
@@ -204,6 +203,15 @@ impl Summary {
             }
         }
     }
+}
+
+/// Returns what keeps data from flowing: the first unmet link, or else data that is gone.
+fn trouble(plan: &Plan) -> Option<(Reason, String)> {
+    if let Some(link) = plan.first_unmet() {
+        return Some((link.reason, format!("{}: {}", link.link.condition(), link.message)));
+    }
+    let (reason, message) = plan.intact.first.clone()?;
+    Some((reason, format!("{}: {message}", ConditionType::DataIntact)))
 }
 
 /// Returns what people or a time hold although the pipeline is ready, and why.
@@ -249,6 +257,11 @@ fn names_of<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> String {
 }
 
 impl Summary {
+    /// Returns whether all is as the spec asks for: data flows, or everything is drained.
+    fn is_settled(&self) -> bool {
+        self.ready || self.reason == Reason::Suspended
+    }
+
     /// Links are judged before the plan is carried out. So a spec that was never Ready is not Ready by the facts of the
     /// one before it; a repair of the same spec lets Ready stand.
     fn unless_changing(self, plan: &Plan, spec_is_news: bool) -> Self {
@@ -263,7 +276,8 @@ impl Summary {
 }
 
 fn under_way(plan: &Plan) -> String {
-    match plan.acts.first().map(Act::describe).or_else(|| plan.growing.first().cloned()) {
+    let step = plan.acts.first().map(Act::describe).or_else(|| plan.growing.first().cloned());
+    match step.or_else(|| plan.membership.waits.clone()) {
         Some(step) => format!("under way: {step}"),
         None if !plan.waiting.is_empty() => {
             let Waiting { act, cause } = &plan.waiting[0];
@@ -273,6 +287,7 @@ fn under_way(plan: &Plan) -> String {
             format!("under way: {} pods with an outdated template are restarted one by one", plan.outdated)
         }
         None if plan.reassignment.is_wanted => "under way: partitions are moved to other brokers".to_owned(),
+        None if plan.membership.is_wanted => "under way: the ZooKeeper ensemble changes".to_owned(),
         None => "under way: changed objects are being applied".to_owned(),
     }
 }
@@ -289,7 +304,8 @@ fn waiting(plan: &Plan, old: &[WaitingStatus], now: DateTime<Utc>) -> Vec<Waitin
 
 /// Returns what is about to be done or waits, in words.
 fn planned(plan: &Plan, waiting: &[WaitingStatus], of_nodes: impl IntoIterator<Item = String>) -> Vec<String> {
-    let acts = plan.acts.iter().map(Act::describe).chain(plan.growing.iter().cloned());
+    let under_way = plan.growing.iter().chain(&plan.membership.waits).cloned();
+    let acts = plan.acts.iter().map(Act::describe).chain(under_way);
     let waits = waiting.iter().map(|WaitingStatus { action, cause, since }| {
         format!("held since {}: {action}; waits for {cause}", rfc3339(moment_of(since)))
     });
@@ -328,12 +344,15 @@ fn progress(progress: Progress) -> ReassignmentStatus {
     }
 }
 
-fn phase(summary: &Summary, had_been_ready: bool) -> &'static str {
-    match summary {
-        Summary { ready: true, .. } => "Running",
-        Summary { stalled: true, .. } => "Invalid",
-        Summary { .. } if had_been_ready => "Degraded",
-        Summary { .. } => "Creating",
+fn phase(summary: &Summary, plan: &Plan, was_ready: bool, before: Option<&str>) -> &'static str {
+    match (&plan.suspension, before) {
+        _ if summary.ready => "Running",
+        _ if summary.stalled => "Invalid",
+        (Some(Suspension { is_done: true, .. }), _) => "Suspended",
+        (Some(_), _) => "Suspending",
+        (None, Some("Suspended" | "Suspending" | "Resuming")) => "Resuming",
+        (None, before) if was_ready || before == Some("Degraded") => "Degraded",
+        (None, _) => "Creating",
     }
 }
 
@@ -342,6 +361,14 @@ fn first_of(rejected: &[Rejected]) -> String {
         [] => String::new(),
         [only] => only.to_string(),
         [first, rest @ ..] => format!("{first} (and {} more; see the condition SpecValid)", rest.len()),
+    }
+}
+
+/// Returns how many of the servers that are wanted vote and answer.
+fn voting(facts: &ZooKeeperFacts, wanted: u32) -> usize {
+    match facts.committed() {
+        Some(committed) => facts.answering(committed).filter(|ordinal| *ordinal < wanted).count(),
+        None => facts.servers.len(),
     }
 }
 
@@ -356,7 +383,7 @@ fn components(
     let (zookeeper, kafka, cassandra) =
         (pipeline.zookeeper.replicas, pipeline.kafka.replicas, pipeline.cassandra.nodes());
     status.zookeeper = Some(ComponentStatus {
-        ready: of(stores.zookeeper.servers.len(), zookeeper),
+        ready: of(voting(&stores.zookeeper, zookeeper), zookeeper),
         storage: storage(observed, Component::ZooKeeper),
     });
     status.cassandra = Some(CassandraStatus {
@@ -382,7 +409,7 @@ fn components(
     let deployment = children.deployments.get(&pipeline.names.component(Component::Processor));
     let existing = deployment.and_then(|workload| workload.status.as_ref()?.replicas).unwrap_or(0);
     status.processor = Some(ProcessorStatus {
-        ready: of(readiness::deployment(deployment).ready as usize, pipeline.processor.replicas),
+        ready: of(readiness::deployment(deployment).ready as usize, suspend::processors(pipeline, observed)),
         replicas: existing,
         selector: pod_selector(&pipeline.names, Component::Processor),
     });
@@ -400,7 +427,7 @@ fn storage(observed: &Observed, component: Component) -> Option<String> {
 fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> String {
     let name = pipeline.names.component(Component::Producer);
     let producer = readiness::stateful_set(observed.children.stateful_sets.get(&name));
-    format!("{}/{}", producer.ready, pipeline.producer.replicas)
+    format!("{}/{}", producer.ready, suspend::producers(pipeline, observed))
 }
 
 /// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions and
@@ -437,15 +464,6 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
         topics.insert(name.clone(), topic);
     }
     topics.into_values().collect()
-}
-
-/// Rounds down to two significant digits, so that a moving lag is not written at every pass.
-fn two_digits(lag: i64) -> i64 {
-    let mut scale = 1;
-    while lag / scale >= 100 {
-        scale *= 10;
-    }
-    lag / scale * scale
 }
 
 /// Builds conditions: the transition time moves only with the status, everything else is of now.
@@ -504,10 +522,11 @@ impl Conditions {
 
     fn summary(&mut self, summary: &Summary, plan: &Plan) {
         let Summary { ready, stalled, reason, message } = summary;
+        let is_settled = summary.is_settled();
         self.add(ConditionType::Ready, *ready, *reason, message);
-        match *ready && !plan.is_empty() {
+        match is_settled && !plan.is_empty() {
             true => self.add(ConditionType::Reconciling, true, Reason::ApplyingChanges, &under_way(plan)),
-            false => self.add(ConditionType::Reconciling, !ready && !stalled, *reason, message),
+            false => self.add(ConditionType::Reconciling, !is_settled && !stalled, *reason, message),
         }
         self.add(ConditionType::Stalled, *stalled, *reason, message);
     }
@@ -555,6 +574,13 @@ impl Conditions {
         }
     }
 
+    /// Says how far a pipeline that is to be suspended has come.
+    fn suspended(&mut self, suspension: Option<&Suspension>) {
+        if let Some(Suspension { is_done, reason, message, drained: _ }) = suspension {
+            self.add(ConditionType::Suspended, *is_done, *reason, message);
+        }
+    }
+
     /// Says what differs and is left alone, if anything is.
     fn contested(&mut self, contested: &[Changed]) {
         if contested.is_empty() {
@@ -588,6 +614,7 @@ impl Conditions {
             ConditionType::Contested,
             ConditionType::UpdatesHeld,
             ConditionType::RequiresUpdate,
+            ConditionType::Suspended,
         ];
         for condition in Link::ALL.map(Link::condition).into_iter().chain(others) {
             let Some(old) = self.old.get(condition.as_str()).cloned() else {
@@ -605,16 +632,5 @@ impl Conditions {
 
     fn was_true(&self, condition: ConditionType) -> bool {
         self.old.get(condition.as_str()).is_some_and(is_true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::two_digits;
-
-    #[test]
-    fn rounds_lag_down_to_two_digits() {
-        let rounded = [0, 7, 99, 100, 123, 4567, 999_999].map(two_digits);
-        assert_eq!(rounded, [0, 7, 99, 100, 120, 4500, 990_000]);
     }
 }

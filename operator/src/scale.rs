@@ -1,9 +1,10 @@
 //! How many members each workload shall have right now: pure.
 //!
-//! The user's numbers, but for two. Cassandra's nodes join and leave one at a time: the next one is added only when every
-//! node there is has joined, every node sees every other as normal, and all agree on the schema; one is taken away only when
-//! it has left the ring. Kafka's brokers go one at a time, when no broker that goes has a replica; none is added while
-//! partitions move.
+//! The user's numbers, but for four. ZooKeeper's servers are there before they vote, and until they know that they
+//! vote no more. Cassandra's nodes join and leave one at a time: the next one is added only when every node there is
+//! has joined, every node sees every other as normal, and all agree on the schema; one is taken away only when it has
+//! left the ring. Kafka's brokers go one at a time, when no broker that goes has a replica; none is added while
+//! partitions move. Of a pipeline that is suspended no producer runs, and no processor once all is drained.
 
 use millrace_api::Pipeline;
 
@@ -13,14 +14,16 @@ use crate::intact::has_stale_base;
 use crate::kafka::reassignment::brokers;
 use crate::objects::scope::Replicas;
 use crate::observed::Observed;
+use crate::workers::suspend;
+use crate::zookeeper::membership;
 
 /// Decides the members of each workload.
 pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
     Replicas {
-        zookeeper: pipeline.zookeeper.replicas,
+        zookeeper: membership::size(pipeline, observed),
         kafka: brokers(pipeline, observed),
         cassandra: leaving::racks(pipeline, observed).unwrap_or_else(|| racks(pipeline, observed)),
-        producer: pipeline.producer.replicas,
+        producer: suspend::producers(pipeline, observed),
         processor: processors(pipeline, observed),
     }
 }
@@ -30,6 +33,6 @@ pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Replicas {
 fn processors(pipeline: &Pipeline, observed: &Observed) -> u32 {
     match pipeline.processor.queries.is_empty() || has_stale_base(pipeline, observed) {
         true => 0,
-        false => pipeline.processor.replicas,
+        false => suspend::processors(pipeline, observed),
     }
 }

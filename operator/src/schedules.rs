@@ -137,6 +137,10 @@ pub fn plans(pipeline: &StreamingPipeline, runs: &[IngestionRun], now: DateTime<
     let mut plans = Vec::new();
     for source in pipeline.spec.producer.sources.iter().filter(|source| source.schedule.is_some()) {
         let old = statuses.iter().find(|status| status.source == source.name);
+        if pipeline.spec.suspend {
+            plans.extend(old.map(SourcePlan::suspended));
+            continue;
+        }
         let valid = model.producer.runnable.iter().find(|found| found.settings.name == source.name);
         match valid.and_then(|found| found.schedule.as_ref()) {
             Some(schedule) => {

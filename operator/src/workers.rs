@@ -1,5 +1,6 @@
-//! The room of producers and processors: their objects, their links, and how the sources are doing.
+//! The room of producers and processors: their objects, their links, how the sources are doing, how all are suspended.
 
 pub mod link;
 pub mod objects;
 pub mod sources;
+pub mod suspend;

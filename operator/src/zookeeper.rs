@@ -1,4 +1,5 @@
-//! The room of ZooKeeper: its objects and its link.
+//! The room of ZooKeeper: its objects, its link, and who votes.
 
 pub mod link;
+pub mod membership;
 pub mod objects;

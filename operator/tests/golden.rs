@@ -19,8 +19,11 @@ use millrace_api::pipeline::PushFrom;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::cassandra::repair::is_switched_on;
 use millrace_operator::desire::{Desired, desire};
+use millrace_operator::key::OperatorKey;
 use millrace_operator::objects::Objects;
-use millrace_operator::objects::scope::{Administration, CONFIG_CHECKSUM, Inputs, Replicas, component_selector};
+use millrace_operator::objects::scope::{
+    Administration, CONFIG_CHECKSUM, Ensemble, Inputs, Replicas, component_selector,
+};
 use millrace_operator::observed::Observed;
 use millrace_terms::metadata::METADATA;
 use rstest::rstest;
@@ -53,12 +56,14 @@ fn inputs(pipeline: &Pipeline) -> Inputs {
         replication_factor: pipeline.cassandra.replication_factor.of_new(),
         has_repair_scheduler: is_switched_on(pipeline, &Observed::default(), None),
         nodes: String::new(),
+        ensemble: Ensemble::of(pipeline.zookeeper.replicas),
         administration: Administration {
             worker_image: "ghcr.io/millrace/worker:0.1.0".to_owned(),
             allowed_source_hosts: vec!["sample-source.demo.svc".to_owned()],
             operator_namespace: "millrace-system".to_owned(),
             image_pull_secrets: vec!["registry".to_owned()],
             worker_env: BTreeMap::new(),
+            key: OperatorKey::of([7; 32]),
         },
     }
 }
@@ -462,6 +467,27 @@ fn stores_are_open_to_named_peers_only() -> Result<()> {
 }
 
 #[test]
+fn a_server_is_told_who_votes_and_restarts_for_none_of_it() -> Result<()> {
+    let pipeline = pipeline("three")?;
+    let founded = Ensemble { voters: [0, 2].into(), is_founded: true, connected: (0..3).collect() };
+    let inputs = |ensemble: Ensemble| Inputs { ensemble, ..inputs(&pipeline) };
+    let (before, after) = (desire(&pipeline, &inputs(Ensemble::of(3))), desire(&pipeline, &inputs(founded)));
+    assert_eq!(checksums(&before), checksums(&after));
+    let told = |desired: &Desired| desired.zookeeper.config_maps[1].data.clone().unwrap_or_default();
+    assert_eq!(told(&before)["servers"].lines().count(), 3);
+    assert_eq!(told(&before).get("founded"), None);
+    let host =
+        |ordinal: u32| format!("users-zookeeper-{ordinal}.users-zookeeper-nodes.{}.svc", pipeline.names.namespace());
+    let lines = [1, 3].map(|id| format!("server.{id}={}:2888:3888:participant;2181\n", host(id - 1))).concat();
+    assert_eq!(told(&after)["servers"], lines);
+    assert!(told(&after).contains_key("founded"));
+    // The control: brokers do restart for the servers that they connect to.
+    let fewer = inputs(Ensemble { connected: [0].into(), ..Ensemble::of(3) });
+    assert_ne!(checksums(&desire(&pipeline, &fewer)), checksums(&before));
+    Ok(())
+}
+
+#[test]
 fn jvm_options_reach_each_server() -> Result<()> {
     let mut pipeline = pipeline("one")?;
     let before = desire(&pipeline, &inputs(&pipeline));
@@ -474,8 +500,9 @@ fn jvm_options_reach_each_server() -> Result<()> {
         let spec = objects.stateful_sets[0].spec.clone().unwrap_or_default().template.spec.unwrap_or_default();
         spec.containers[0].env.iter().flatten().find(|variable| variable.name == name)?.value.clone()
     };
-    let flags = variable(&after.zookeeper, "SERVER_JVMFLAGS");
-    assert_eq!(flags.as_deref(), Some("-Djava.security.properties=/millrace/java.security -Xss1m -Da=b"));
+    let flags = variable(&after.zookeeper, "SERVER_JVMFLAGS").unwrap_or_default();
+    assert!(flags.starts_with("-Djava.security.properties=/millrace/java.security "), "{flags}");
+    assert!(flags.ends_with(" -Xss1m -Da=b"), "{flags}");
     assert_eq!(variable(&after.kafka, "BROKER_JVM_OPTIONS").as_deref(), Some("-Xss1m -Da=b"));
     assert_eq!(variable(&before.kafka, "BROKER_JVM_OPTIONS"), None);
     let files = after.cassandra.config_maps[0].data.clone().unwrap_or_default();

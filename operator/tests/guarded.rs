@@ -20,6 +20,7 @@ use millrace_api::{IngestionRun, StreamingPipeline, validate};
 use millrace_operator::act::{Act, Restart};
 use millrace_operator::apply::{Applied, apply};
 use millrace_operator::context::Context;
+use millrace_operator::key::OperatorKey;
 use millrace_operator::lease::Fence;
 use millrace_operator::objects::scope::Administration;
 use millrace_operator::observed::Observed;
@@ -73,6 +74,7 @@ fn context(client: Client, fence: Fence) -> Context {
         operator_namespace: "millrace-system".to_owned(),
         image_pull_secrets: Vec::new(),
         worker_env: Default::default(),
+        key: OperatorKey::of([7; 32]),
     };
     Context::new(client, "operator-0".to_owned(), administration, Telemetry::default(), fence)
 }

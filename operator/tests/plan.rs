@@ -12,6 +12,12 @@ mod held;
 mod intact;
 #[path = "plan/nodes.rs"]
 mod nodes;
+#[path = "plan/servers.rs"]
+mod servers_come_and_go;
+#[path = "plan/settings.rs"]
+mod settings;
+#[path = "plan/suspend.rs"]
+mod suspend;
 #[path = "plan/world.rs"]
 mod world;
 
@@ -39,7 +45,7 @@ fn converge(world: &mut World) -> Vec<String> {
     let mut created: Vec<String> = Vec::new();
     for _ in 0..ENOUGH {
         let plan = world.plan();
-        let rests = plan.is_empty() && !plan.reassignment.is_wanted;
+        let rests = plan.is_empty() && !plan.reassignment.is_wanted && !plan.membership.is_wanted;
         if rests && plan.first_unmet().is_none() {
             return created;
         }
@@ -67,7 +73,7 @@ fn restarts(world: &mut World) -> Vec<String> {
 
 /// Changes a setting of the brokers, and has the new template applied.
 fn outdate_brokers(world: &mut World) {
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     let plan = world.plan();
     world.carry_out(&plan);
 }
@@ -195,7 +201,7 @@ fn adds_no_node_while_one_is_not_seen_as_normal() {
 fn restarts_outdated_brokers_one_at_a_time_and_the_controller_last() {
     let mut world = World::of("three");
     converge(&mut world);
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     let mut restarted = Vec::new();
     for _ in 0..ENOUGH {
         let plan = world.plan();
@@ -765,7 +771,7 @@ fn a_paused_pipeline_says_so_first_and_what_waits() {
     converge(&mut world);
     let paused = [("millrace.dev/paused".to_owned(), "true".to_owned())];
     world.resource.metadata.annotations = Some(paused.into());
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     assert_eq!(said(&mut world, "Ready"), ("Unknown".to_owned(), "Paused".to_owned()));
     assert_eq!(said(&mut world, "Stalled"), ("False".to_owned(), "Paused".to_owned()));
     assert_eq!(said(&mut world, "KafkaReady"), ("True".to_owned(), "BrokersRegistered".to_owned()));
@@ -825,6 +831,7 @@ fn claim(world: &mut World, ordinal: u32, is_unbound: bool) {
         is_unbound,
         is_leaving: false,
         is_owned: false,
+        has_left: false,
         growth: Growth::default(),
     };
     children.volumes.get_or_insert_default().insert(name, claim);
@@ -931,7 +938,7 @@ fn a_component_with_an_invalid_pod_template_stays_as_it_is_and_the_others_go_ahe
     let mut world = World::of("three");
     converge(&mut world);
     world.resource.spec.kafka.pod_template = Some(json!({"nodeSelektor": {}}));
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
     let names = changed(&world.plan());
     assert!(!names.is_empty() && names.iter().all(|name| name.contains("cassandra")), "{names:?}");

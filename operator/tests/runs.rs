@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::run::{BACKFILL_LABEL, IngestionRunStatus, MAX_ACTIVE};
 use millrace_api::{IngestionRun, StreamingPipeline};
+use millrace_operator::key::OperatorKey;
 use millrace_operator::objects::scope::Administration;
 use millrace_operator::runs::endings::{PodSeen, Termination};
 use millrace_operator::runs::observe::RunWorld;
@@ -28,6 +29,7 @@ fn administration() -> Administration {
         operator_namespace: "millrace-system".to_owned(),
         image_pull_secrets: Vec::new(),
         worker_env: BTreeMap::new(),
+        key: OperatorKey::of([7; 32]),
     }
 }
 
@@ -135,6 +137,10 @@ impl World {
                 self.job(number).metadata.deletion_timestamp = Some(time(self.world.now));
             }
         }
+    }
+
+    fn suspend(&mut self, suspend: bool) {
+        self.world.pipeline.as_mut().expect("it is there").spec.suspend = suspend;
     }
 
     fn last(&self) -> u32 {
@@ -376,6 +382,29 @@ fn a_run_waits_for_its_pipeline_and_says_so() {
     world.pass();
     assert_eq!(world.reason(), "PipelineNotReady");
     assert_eq!(world.acts.len(), 0);
+}
+
+#[test]
+fn a_run_of_a_suspended_pipeline_begins_no_attempt_until_it_is_resumed() {
+    let mut world = World::new(http(), json!({"retries": {"limit": 3, "delay": "30s"}}));
+    world.suspend(true);
+    world.pass();
+    assert_eq!((world.status().phase, world.reason().as_str()), (Some(RunPhase::Pending), "Suspended"));
+    assert_eq!(world.acts.len(), 0);
+    world.suspend(false);
+    world.pass();
+    assert_eq!(world.acts.last().map(String::as_str), Some("begin 1"));
+
+    // One that is under way goes on, and no other follows it.
+    world.suspend(true);
+    world.pass();
+    assert_eq!(world.status().phase, Some(RunPhase::Running));
+    world.end(1, result(RunOutcome::Failed, 0, &[]));
+    world.wait(60);
+    assert_eq!((world.pass().acts, world.reason().as_str()), (vec![], "Suspended"));
+    world.suspend(false);
+    world.pass();
+    assert_eq!(world.acts.last().map(String::as_str), Some("begin 2"));
 }
 
 #[test]

@@ -255,6 +255,42 @@ fn a_paused_schedule_makes_no_run_and_counts_what_passes() {
     assert_eq!(world.due(), ["2026-01-01T03:00:00Z"]);
 }
 
+/// As if the operator had been down meanwhile: each schedule's own rules say what is caught up with.
+#[rstest]
+#[case::none(json!({"catchUp": "None"}), &[], &[("Late", 5)])]
+#[case::latest(json!({}), &["2026-01-01T05:00:00Z"], &[("Superseded", 4)])]
+#[case::all(json!({"catchUp": "All", "maxCatchUp": 2, "concurrencyPolicy": "Allow"}), &["2026-01-01T04:00:00Z", "2026-01-01T05:00:00Z"], &[("CatchUpLimit", 3)])]
+fn a_suspended_pipeline_makes_no_run_and_decides_when_it_is_resumed(
+    #[case] rules: Value,
+    #[case] made: &[&str],
+    #[case] missed: &[(&str, u64)],
+) {
+    let mut schedule = json!({"cron": HOURLY});
+    schedule.as_object_mut().expect("an object").extend(rules.as_object().cloned().unwrap_or_default());
+    let mut world = World::new("2026-01-01T00:30:00Z", schedule);
+    world.pass();
+    world.pipeline.spec.suspend = true;
+    world.pass();
+    let suspended = world.status();
+    assert_eq!(suspended.next_schedule_time, None);
+    assert!(suspended.message.as_deref().is_some_and(|message| message.contains("suspended")), "{suspended:?}");
+    for _ in 0..5 {
+        world.advance(60);
+        world.pass();
+    }
+    assert_eq!(
+        (world.made.len(), world.missed.len(), world.status()),
+        (0, 0, suspended),
+        "nothing is written meanwhile"
+    );
+    world.pipeline.spec.suspend = false;
+    world.advance(15);
+    world.pass();
+    world.pass();
+    assert_eq!(world.due(), made);
+    assert_eq!(world.missed, missed);
+}
+
 #[test]
 fn a_clock_that_jumps_either_way_doubles_nothing() {
     let mut world =

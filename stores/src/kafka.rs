@@ -1,4 +1,5 @@
-//! Asks Kafka for brokers, topics, replicas, consumer groups, lag and records; creates and extends topics, moves partitions.
+//! Asks Kafka for brokers, their settings, topics, replicas, consumer groups, lag and records; creates and extends topics, moves
+//! partitions, sets brokers.
 //!
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal; what brokers
 //! advertise is never followed. Versions are those that every 3.9 broker speaks. Nothing here retries.
@@ -18,6 +19,7 @@ mod lag;
 mod moves;
 mod offsets;
 mod reassign;
+mod settings;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,8 +43,9 @@ pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
 pub use lag::{PartitionLag, Position};
-pub use moves::{LogDirs, is_marked};
+pub use moves::{LogDirs, is_marked, stays};
 pub use reassign::{ANY_REPLICA, Reassigned, THROTTLED_REPLICAS};
+pub use settings::{BrokerSettings, Setting, SettingsFacts, SettingsQuestion};
 use view::{View, agreed_by};
 
 /// Port of the brokers' listener.
@@ -137,6 +140,8 @@ pub struct KafkaFacts {
     pub under_replicated: usize,
     /// The broker that is the controller; `None`: there is none right now.
     pub controller: Option<i32>,
+    /// What the brokers are set to. `None`: it was not asked, or is unknown.
+    pub settings: Option<SettingsFacts>,
 }
 
 impl KafkaFacts {
@@ -150,6 +155,21 @@ impl KafkaFacts {
         let own = self.internal_topics.iter().map(|(name, topic)| (name.as_str(), topic));
         let topics = self.topics.iter().map(|(name, topic)| (name.as_str(), topic));
         topics.chain(self.offsets_topic.iter().map(|topic| (OFFSETS_TOPIC, topic))).chain(own)
+    }
+
+    /// Returns every partition, those of Kafka's own topics included.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionFacts> {
+        self.all_topics().flat_map(|(_, topic)| &topic.partitions)
+    }
+
+    /// Returns the broker of each replica.
+    pub fn hosts(&self) -> impl Iterator<Item = i32> {
+        self.partitions().flat_map(|partition| partition.replicas.iter().copied())
+    }
+
+    /// Returns whether replicas are on their way, by anyone's order.
+    pub fn is_moving(&self) -> bool {
+        self.partitions().any(PartitionFacts::is_moving)
     }
 
     fn topic_mut(&mut self, name: &str) -> Option<&mut TopicFacts> {
@@ -249,13 +269,14 @@ impl Kafka {
     }
 
     /// Reads everything that the readiness chain needs. `group` reads `group_topics`; so many `brokers`, those from 0 on,
-    /// shall carry the partitions.
+    /// shall carry the partitions. `settings`: what is asked of the brokers' own; `None`: nothing.
     #[expect(clippy::disallowed_methods, reason = "observing has a deadline")]
     pub async fn observe(
         &mut self,
         group: &str,
         group_topics: &[String],
         brokers: u32,
+        settings: Option<&SettingsQuestion>,
     ) -> Result<KafkaFacts, AskKafka> {
         let deadline = Instant::now() + OBSERVATION_TIMEOUT;
         let mut facts = self.agreed().await?;
@@ -265,6 +286,11 @@ impl Kafka {
             facts.group = timeout_at(deadline, self.group(group)).await.ok().and_then(Result::ok);
             let asked = timeout_at(deadline, self.positions(group, group_topics, &facts)).await;
             facts.positions = asked.ok().and_then(Result::ok);
+        }
+        if let Some(question) = settings {
+            let registered = facts.brokers.clone();
+            let asked = timeout_at(deadline, self.settings(question, &registered)).await;
+            facts.settings = asked.ok().and_then(Result::ok);
         }
         // Last, since disks answer slowly, and nobody else waits for it.
         let read = timeout_at(deadline, self.read_moves(&mut facts, brokers)).await;
@@ -387,12 +413,16 @@ fn refused_by(code: i16, message: Option<StrBytes>, what: impl FnOnce() -> Strin
     if code == 0 {
         return Ok(());
     }
-    let reason = match (message, ResponseError::try_from_code(code)) {
+    ChangeSnafu { what: what(), reason: reason_of(code, message) }.fail()
+}
+
+/// Returns why Kafka refused, in its words.
+fn reason_of(code: i16, message: Option<StrBytes>) -> String {
+    match (message, ResponseError::try_from_code(code)) {
         (Some(message), _) => message.to_string(),
         (None, Some(error)) => error.to_string(),
         (None, None) => format!("error code {code}"),
-    };
-    ChangeSnafu { what: what(), reason }.fail()
+    }
 }
 
 #[cfg(test)]
@@ -405,7 +435,8 @@ mod tests {
         let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = frozen.local_addr().expect("it is bound");
         let mut kafka = Kafka::new(&Reach::at(BTreeMap::from([(0, address)])));
-        let asked = timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[], 1)).await.expect("it gives up in time");
+        let asked =
+            timeout(OBSERVATION_TIMEOUT, kafka.observe("group", &[], 1, None)).await.expect("it gives up in time");
         assert_eq!(asked.expect_err("nobody answers").to_string(), "no broker answers");
     }
 }

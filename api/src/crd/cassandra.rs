@@ -36,7 +36,7 @@ pub const OWNED_KEYS: [&str; 24] = [
     "allocate_tokens_for_local_replication_factor",
 ];
 
-/// `cassandra.yaml` keys that cannot work in this version: a node would not start, or nobody could ask it.
+/// `cassandra.yaml` keys that cannot work in this version: a node would not start, or its clients could not reach it.
 pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
     Unsupported {
         keys: &[
@@ -67,15 +67,15 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
     .field_path(".keyspace.replicationFactor"),
     validation = rules::memory_at_least("1Gi"))]
 pub struct Cassandra {
-    /// Cassandra version; a 5.0 release, and none older than one that a node has run. A change restarts the nodes one at a
-    /// time. From 5.0.8 on, nodes repair by themselves where there is more than one copy of each row.
+    /// Cassandra version, a 5.0 release. It cannot be older than a release that a node has run. A change restarts the
+    /// nodes one at a time. From 5.0.8 on, nodes repair automatically if there is more than one copy of each row.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^5[.]0[.][0-9]{1,3}$')").message("must be a Cassandra 5.0 release, such as 5.0.9"))]
     pub version: String,
 
-    /// Image to run instead of the official one of this version; it must keep the official image's contract
-    /// (docs/images.md). Absent: `cassandra:<version>`.
+    /// Image to run instead of the official one. It must keep the image contract (docs/images.md). Default:
+    /// `cassandra:<version>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = rules::image())]
@@ -90,8 +90,8 @@ pub struct Cassandra {
     )]
     pub datacenter: String,
 
-    /// The racks; replicas of a row are spread over them. Each is a StatefulSet. Racks can be neither added nor removed
-    /// in this version.
+    /// The racks, over which the copies of a row are spread. Each is a StatefulSet. This version cannot add or remove
+    /// racks.
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(
         validation = Rule::new("size(self) == size(oldSelf) && self.all(r, oldSelf.exists(o, o.name == r.name))")
@@ -103,27 +103,26 @@ pub struct Cassandra {
     /// The volume of each node.
     pub storage: Storage,
 
-    /// CPU and memory of each node. Absent: 250m and 2Gi.
+    /// CPU and memory of each node. Default: 250m and 2Gi.
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
-    /// (docs/pods.md). A change restarts the pods.
+    /// Additions to the pods, such as labels, tolerations, env and volumes (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
 
-    /// Who else may reach the nodes. Absent: nobody. A change restarts nothing.
+    /// Further clients that may reach the nodes. Default: none. A change restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 
-    /// Further JVM options (docs/pods.md). A change restarts the nodes one at a time.
+    /// Additional JVM options (docs/pods.md). A change restarts the nodes one at a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
     pub jvm_options: Vec<String>,
 
-    /// Further `cassandra.yaml` settings, one value per top-level key. Keys that the operator sets itself are refused.
-    /// A change restarts the nodes one at a time.
+    /// Additional `cassandra.yaml` settings, one value per top-level key. Keys that the operator sets are refused. A
+    /// change restarts the nodes one at a time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
@@ -137,13 +136,13 @@ pub struct Cassandra {
     /// The keyspace that holds the tables.
     pub keyspace: Keyspace,
 
-    /// User-defined types that columns and later types of the list use, created and extended by the operator before the
-    /// tables. A type that is taken off the list stays.
+    /// User-defined types for columns and for later types of the list. The operator creates and extends them before the
+    /// tables. Removing a type from the list does not drop it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub types: Vec<UserType>,
 
-    /// The tables, created and extended by the operator. A table or column that is taken off the list stays.
+    /// The tables, which the operator creates and extends. Removing a table or column from the list does not drop it.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tables: Vec<Table>,
 }
@@ -157,8 +156,8 @@ pub struct Rack {
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
 
-    /// Nodes in this rack. They join one at a time; where there are fewer than before, those of the highest numbers leave
-    /// the ring one at a time, and their volume claims stay.
+    /// Number of nodes in this rack. Nodes join one at a time. If lowered, the nodes with the highest numbers leave the
+    /// ring one at a time, and their volume claims stay.
     #[schemars(range(min = 1, max = 99))]
     pub replicas: i32,
 }
@@ -177,8 +176,8 @@ pub struct Keyspace {
     )]
     pub name: String,
 
-    /// Copies of each row, at most one per node. Absent: 3, or the number of nodes where that is less. Fixed at
-    /// creation in this version. Writes wait for a majority of the copies.
+    /// Copies of each row, at most one per node. Writes wait for a majority of them. Default: 3, or the number of nodes
+    /// if that is less. Fixed at creation in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9))]
     #[x_kube(validation = rules::immutable("the keyspace's replication factor", "create a new pipeline"))]
@@ -202,7 +201,7 @@ pub struct Table {
     #[x_kube(validation = rules::cql_name())]
     pub name: String,
 
-    /// The columns. New ones are added to the table; the type of an existing one cannot change.
+    /// The columns. New ones are added to the table. The type of an existing column cannot change.
     #[schemars(length(min = 1, max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub columns: Vec<Column>,
 
@@ -210,7 +209,7 @@ pub struct Table {
     #[x_kube(validation = rules::immutable("a table's primary key", "create a table of another name"))]
     pub primary_key: PrimaryKey,
 
-    /// Seconds after which a row disappears. 0 or absent: never. A change holds for rows written afterwards.
+    /// Seconds after which a row expires. Default: 0, never. A change applies to rows written afterwards.
     #[serde(default)]
     #[schemars(range(min = 0, max = 630720000))]
     pub ttl_seconds: i32,
@@ -220,17 +219,17 @@ pub struct Table {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Column {
-    /// Column name; also the name of the record's field that fills it.
+    /// Column name, and the name of the record's field that fills it.
     #[schemars(length(min = 1, max = 48))]
     #[x_kube(validation = rules::cql_name())]
     pub name: String,
 
     /// CQL type: one of `ascii`, `bigint`, `blob`, `boolean`, `date`, `decimal`, `double`, `duration`, `float`, `inet`,
-    /// `int`, `smallint`, `text`, `time`, `timestamp`, `timeuuid`, `tinyint`, `uuid`, `varint`; `set<type>`,
-    /// `map<type, type>`, `tuple<type, …>`, `vector<type, number>`; one of spec.cassandra.types by its name; or
-    /// `frozen<…>` of such, which `list<type>` must be. How a record carries a value of each: docs/types.md. An absent
-    /// column stays as it is, null clears it, and a collection replaces the whole of the old one. Whatever does not fit
-    /// exactly makes the record a dead letter that names column, place and reason.
+    /// `int`, `smallint`, `text`, `time`, `timestamp`, `timeuuid`, `tinyint`, `uuid`, `varint`; `set<type>`, `map<type,
+    /// type>`, `tuple<type, …>`, `vector<type, number>`; the name of one of spec.cassandra.types; or `frozen<…>` of
+    /// these, which is required for `list<type>`. docs/types.md says how a record carries a value of each. A field that
+    /// is absent leaves the column unchanged, null clears it, and a collection replaces the old one. A value that does
+    /// not fit exactly makes the record a dead letter that names column, place and reason.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(
@@ -251,7 +250,7 @@ pub struct UserType {
     #[x_kube(validation = rules::cql_name(), validation = rules::no_name_of_a_cql_type())]
     pub name: String,
 
-    /// The fields. New ones are added at the end; the others keep their type and their place.
+    /// The fields. New ones are added at the end. Existing fields keep their type and position.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::fields_stay())]
     pub fields: Vec<TypeField>,
@@ -261,12 +260,12 @@ pub struct UserType {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TypeField {
-    /// Field name; also its name in records.
+    /// Field name, also in records.
     #[schemars(length(min = 1, max = 48))]
     #[x_kube(validation = rules::cql_name())]
     pub name: String,
 
-    /// CQL type, as of a column; another user-defined type must stand before this one in the list, and be frozen here.
+    /// CQL type, as for a column. Another user-defined type must come earlier in the list, and be frozen here.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(
@@ -281,11 +280,11 @@ pub struct TypeField {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrimaryKey {
-    /// Columns that decide which nodes hold the row.
+    /// Columns that determine which nodes hold the row.
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 48)), extend("x-kubernetes-list-type" = "set"))]
     pub partition: Vec<String>,
 
-    /// Columns that order rows within a partition, ascending. Empty: one row per partition key.
+    /// Columns that order rows within a partition, ascending. If empty, there is one row per partition key.
     #[serde(default)]
     #[schemars(length(max = 8), inner(length(min = 1, max = 48)), extend("x-kubernetes-list-type" = "set"))]
     pub clustering: Vec<String>,

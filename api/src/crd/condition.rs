@@ -1,4 +1,4 @@
-//! Conditions: their types, what they say, and their reasons; and the readiness chain that most of them stand for.
+//! Conditions: their types, statuses and reasons, and the readiness chain that most of them represent.
 //!
 //! Everything that writes, reads or draws a condition takes its words from here. They are stable: scripts wait for them.
 
@@ -66,12 +66,14 @@ pub enum ConditionType {
     DataIntact,
     /// No Cassandra node's last full repair is too long ago. Absent: Cassandra does not repair by itself.
     RepairOnSchedule,
-    /// Somebody keeps changing what the operator sets, or the API server keeps it otherwise. Absent: nobody does.
+    /// Another client keeps changing what the operator sets, or the API server stores another value. Absent otherwise.
     Contested,
-    /// Restarts of store pods wait for their time or for people. Absent: none does.
+    /// Restarts of store pods wait for their time or for people. Absent otherwise.
     UpdatesHeld,
-    /// A new version of the operator renders another template of a store's pods, which waits. Absent: none does.
+    /// A new version of the operator renders another template of a store's pods, which waits. Absent otherwise.
     RequiresUpdate,
+    /// Everything is drained and no worker runs. Absent unless `spec.suspend` is set.
+    Suspended,
     /// A run has succeeded.
     Complete,
     /// A run has failed.
@@ -98,6 +100,7 @@ impl ConditionType {
             Self::Contested => "Contested",
             Self::UpdatesHeld => "UpdatesHeld",
             Self::RequiresUpdate => "RequiresUpdate",
+            Self::Suspended => "Suspended",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
         }
@@ -219,11 +222,18 @@ pub enum Reason {
     Valid,
     ChangedByOthers,
     Paused,
+    Suspending,
+    Suspended,
+    ClosingSources,
+    Draining,
+    StoppingProcessors,
+    Drained,
+    RecordsWaiting,
     WaitingForWindow,
     DisruptionsHeld,
     ApprovalRequired,
     OperatorUpgraded,
-    // Runs; `Rejected` is also the spec's.
+    // Runs; `Rejected` is also the spec's, `Paused` and `Suspended` are also the pipeline's.
     Rejected,
     PipelineNotFound,
     PipelineDeleted,
@@ -253,10 +263,10 @@ pub(crate) fn describe(conditions: &mut Schema) {
     for (field, description) in [
         ("lastTransitionTime", "When the status last changed."),
         ("message", "Why, in a sentence."),
-        ("observedGeneration", "Generation of the spec that this describes."),
+        ("observedGeneration", "Generation of the spec that this condition describes."),
         ("reason", "Why, in one word."),
         ("status", "True, False or Unknown."),
-        ("type", "What is true, false or unknown."),
+        ("type", "Name of the condition."),
     ] {
         fields[field]["description"] = description.into();
     }

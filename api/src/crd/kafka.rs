@@ -35,7 +35,7 @@ pub const OWNED_KEYS: [&str; 22] = [
     "zookeeper.connect",
 ];
 
-/// Topic settings that the operator sets itself: what an acknowledgement stands for, and what holds down moves.
+/// Topic settings that the operator sets itself: what an acknowledgement means, and what throttles moves.
 pub const TOPIC_OWNED_KEYS: [&str; 4] = [
     "min.insync.replicas",
     "unclean.leader.election.enable",
@@ -43,7 +43,8 @@ pub const TOPIC_OWNED_KEYS: [&str; 4] = [
     "leader.replication.throttled.replicas",
 ];
 
-/// `server.properties` keys that cannot work in this version: a broker would not start, or nobody could ask it.
+/// `server.properties` keys that cannot work in this version: a broker would not start, or its clients could not reach
+/// it.
 pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
     Unsupported {
         keys: &[
@@ -91,48 +92,47 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
     validation = rules::memory_at_least("512Mi")
 )]
 pub struct Kafka {
-    /// Kafka version; a 3.9 release, the last line with ZooKeeper. It may go back to an older one, since all of a line write
-    /// the same. A change restarts the brokers one at a time.
+    /// Kafka version, a 3.9 release, the last line with ZooKeeper. It can be lowered within the line, since all its
+    /// releases write the same format. A change restarts the brokers one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a Kafka 3.9 release, such as 3.9.2; later lines have no ZooKeeper mode"))]
     pub version: String,
 
-    /// Image to run instead of the official one of this version; it must keep the official image's contract
-    /// (docs/images.md). Absent: `apache/kafka:<version>`.
+    /// Image to run instead of the official one. It must keep the image contract (docs/images.md). Default:
+    /// `apache/kafka:<version>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = rules::image())]
     pub image: Option<String>,
 
-    /// Where Kafka keeps its metadata. Only ZooKeeper in this version.
+    /// Where Kafka keeps its metadata. This version supports ZooKeeper only.
     #[serde(default)]
     #[x_kube(validation = rules::immutable("the metadata manager", "create a new pipeline"))]
     pub metadata_manager: MetadataManager,
 
-    /// Number of brokers. New brokers get their share of the partitions; brokers leave once all their partitions have moved
-    /// to others, the highest ordinal first (docs/runbooks.md).
+    /// Number of brokers. New brokers receive their share of the partitions. If lowered, the brokers with the highest
+    /// ordinals leave, once their partitions have moved to the others (docs/runbooks.md).
     #[schemars(range(min = 1, max = 99))]
     pub replicas: i32,
 
     /// The volume of each broker.
     pub storage: Storage,
 
-    /// CPU and memory of each broker. Absent: 100m and 1Gi.
+    /// CPU and memory of each broker. Default: 100m and 1Gi.
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
-    /// (docs/pods.md). A change restarts the pods.
+    /// Additions to the pods, such as labels, tolerations, env and volumes (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
 
-    /// Who else may reach the brokers. Absent: nobody. A change restarts nothing.
+    /// Further clients that may reach the brokers. Default: none. A change restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 
-    /// The Service of Kafka's clients. A change restarts nothing.
+    /// The Service for Kafka clients. A change restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ClientService>,
 
@@ -140,13 +140,13 @@ pub struct Kafka {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reassignment: Option<Reassignment>,
 
-    /// Further JVM options (docs/pods.md). A change restarts the brokers one at a time.
+    /// Additional JVM options (docs/pods.md). A change restarts the brokers one at a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
     pub jvm_options: Vec<String>,
 
-    /// Further `server.properties` settings. Keys that the operator sets itself are refused. A change restarts the
-    /// brokers one at a time.
+    /// Additional `server.properties` settings. Keys that the operator sets are refused. A change restarts the brokers
+    /// one at a time, unless all of them accept it while they run (docs/pods.md).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
@@ -158,7 +158,7 @@ pub struct Kafka {
     )]
     pub config: BTreeMap<String, String>,
 
-    /// The topics, created and extended by the operator. A topic that is taken off the list stays in Kafka.
+    /// The topics, which the operator creates and extends. Removing a topic from the list does not delete it.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::topic_names_do_not_collide())]
     pub topics: Vec<Topic>,
@@ -168,8 +168,8 @@ pub struct Kafka {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reassignment {
-    /// Bytes that each broker sends, and receives, in a second for replicas that move: Kafka's replication throttle. It
-    /// holds for replicas that are out of sync only; below the pace of new records they never catch up. Absent: 50Mi.
+    /// Bytes per second that each broker sends, and receives, for replicas that move: Kafka's replication throttle. It
+    /// applies only to replicas out of sync; below the rate of new records they never catch up. Default: 50Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::amount_between("1Mi", "100Gi"))]
     pub bytes_per_second: Option<Amount>,
@@ -190,25 +190,25 @@ pub struct Topic {
     #[x_kube(validation = rules::topic_name())]
     pub name: String,
 
-    /// Number of partitions. It may grow, which moves keys to other partitions, and cannot be lowered.
+    /// Number of partitions. It can be raised, which moves keys to other partitions, but not lowered.
     #[schemars(range(min = 1, max = 1000))]
     #[x_kube(validation = rules::grows_only("the number of partitions", "Kafka cannot remove partitions; create a topic of another name instead"))]
     pub partitions: i32,
 
-    /// Copies of each partition, at most one per broker. Absent: 3, or the number of brokers where that is less.
-    /// Fixed at creation in this version.
+    /// Copies of each partition, at most one per broker. Default: 3, or the number of brokers if that is less. Fixed at
+    /// creation in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9))]
     #[x_kube(validation = rules::immutable("a topic's replication factor", "create a topic of another name"))]
     pub replication_factor: Option<i32>,
 
-    /// Copies that must have a record before it is acknowledged. Absent: one less than the replication factor,
-    /// at least 1.
+    /// Copies that must have a record before it is acknowledged. Default: one less than the replication factor, at
+    /// least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9))]
     pub min_in_sync_replicas: Option<i32>,
 
-    /// Further topic settings, such as retention.ms. A change restarts nothing.
+    /// Additional topic settings, such as retention.ms. A change restarts nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(

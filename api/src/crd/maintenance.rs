@@ -1,4 +1,4 @@
-//! When the operator may restart pods of the stores that run, and which changes it may restart them for.
+//! When the operator may restart running pods of the stores, and for which changes.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::rules;
 use super::schedule::utc;
 
-/// Which changes of a store's pods the operator carries out by itself.
+/// Which changes of a store's pods the operator carries out without approval.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum UpdatePolicy {
-    /// All of them, also those that a new version of the operator brings.
+    /// All changes, including those of a new version of the operator.
     Automatic,
-    /// Those of the store's spec. What a new version of the operator brings waits for the next of them, or for approval.
+    /// Changes of the store's spec. Those of a new version of the operator wait for the next one, or for approval.
     #[default]
     OnChange,
     /// None: each plan waits for approval.
     Manual,
 }
 
-/// A time in which pods of the stores may be restarted.
+/// A time when pods of the stores may be restarted.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceWindow {
@@ -28,7 +28,7 @@ pub struct MaintenanceWindow {
     #[x_kube(validation = rules::cron())]
     pub schedule: String,
 
-    /// How long it stays open. A restart that has begun is finished.
+    /// How long it stays open. A restart in progress is completed.
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("10m", "168h"))]
     pub duration: String,

@@ -14,45 +14,45 @@ use super::{Resources, producer::default_buffer, rules};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::memory_at_least("64Mi"))]
 pub struct Processor {
-    /// Number of processor pods; target of the scale subresource. More pods than partitions stand idle. 0 stops writing.
+    /// Number of processor pods, also for `kubectl scale`. Pods beyond the number of partitions are idle. 0 stops
+    /// writing.
     #[serde(default = "super::producer::one")]
     #[schemars(range(min = 0, max = 200))]
     pub replicas: i32,
 
-    /// CPU and memory of each processor pod. Absent: 50m and 256Mi.
+    /// CPU and memory of each processor pod. Default: 50m and 256Mi.
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
-    /// (docs/pods.md). A change restarts the pods.
+    /// Additions to the pods, such as labels, tolerations, env and volumes (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
 
-    /// Upper bound for the bytes of records that a processor holds in memory. A change restarts the processors.
+    /// Limit for the bytes of records that a processor holds in memory. A change restarts the processors.
     #[serde(default = "default_buffer")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
     pub buffer_memory: String,
 
-    /// Upper bound for rows that a processor writes at once; within it the window follows how soon Cassandra answers.
-    /// Absent: 1024.
+    /// Limit for the rows that a processor writes at once. Below it, the number adapts to Cassandra's response time.
+    /// Default: 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub max_in_flight: Option<i32>,
 
-    /// The queries. Several may read one topic: a record is done with when each of them has written its rows. One that is
-    /// added later begins where the others are.
+    /// The queries. Several may read one topic: the offset of a record is committed when each has written its rows. A
+    /// query that is added later begins where the others are.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::one_query_per_topic_and_table())]
     pub queries: Vec<Query>,
 
-    /// Where records go that can never be written. Absent: the topic `<pipeline>-dead-letters`.
+    /// Destination of records that can never be written. Default: the topic `<pipeline>-dead-letters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
 }
 
-/// One stream from a topic into a table: by SQL, or fields fill the columns of the same name.
+/// One stream from a topic into a table: by SQL, or by field names.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -77,32 +77,31 @@ pub struct Query {
     pub into: String,
 
     /// One SELECT over the stream, which has the name of the topic: `SELECT id, upper(name) AS name FROM users WHERE
-    /// age >= 18`. Each result goes to the column of its name. Absent: fields fill the columns of the same name.
-    /// A change restarts the processors.
+    /// age >= 18`. Each result fills the column of its name. If absent, each field fills the column of its name. A
+    /// change restarts the processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub sql: Option<String>,
 
-    /// The stream's columns: the fields of a record that the SQL may use. Other fields are ignored.
+    /// The stream's columns: the record's fields that the SQL can use. Other fields are ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub columns: Vec<StreamColumn>,
 
-    /// What becomes of a record without a value, a tombstone. Reject: it becomes a dead letter. Skip: it is counted as
-    /// filtered. Delete: it deletes the row whose primary key is the record's key; not with `sql` (docs/types.md).
-    /// A change restarts the processors.
+    /// What happens to a record without a value, a tombstone. Reject makes it a dead letter. Skip counts it as
+    /// filtered. Delete deletes the row whose primary key is the record's key; not with `sql` (docs/types.md). A change
+    /// restarts the processors.
     #[serde(default)]
     pub tombstones: Tombstones,
 
-    /// What becomes of a record with a field that the table has no column for. Refuse: it becomes a dead letter. Ignore:
-    /// the field is left out. Not with `sql`, which reads its own columns alone. Absent: Refuse. A change restarts the
+    /// What happens to a record with a field that has no column in the table. Refuse makes it a dead letter. Ignore
+    /// skips the field. Not with `sql`, which reads only its own columns. Default: Refuse. A change restarts the
     /// processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_fields: Option<UnknownFields>,
 
-    /// What integers in timestamp columns count since 1970, by column: s, ms, us or ns. A part of a millisecond is cut
-    /// off toward the past. Not with `sql`, which has to_timestamp_seconds() and the like. Absent: ms. A change restarts
-    /// the processors.
+    /// Unit of integers since 1970, by timestamp column: s, ms, us or ns. Fractions of a millisecond are rounded down.
+    /// Not with `sql`, which has to_timestamp_seconds() and the like. Default: ms. A change restarts the processors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         extend("maxProperties" = 128),
@@ -128,16 +127,16 @@ pub enum EpochUnit {
     Nanoseconds,
 }
 
-/// What becomes of a record with a field that the table has no column for.
+/// What happens to a record with a field that has no column in the table.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum UnknownFields {
     /// It becomes a dead letter.
     Refuse,
-    /// The field is left out.
+    /// The field is skipped.
     Ignore,
 }
 
-/// What becomes of a record without a value.
+/// What happens to a record without a value.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Tombstones {
     /// It becomes a dead letter.
@@ -153,13 +152,13 @@ pub enum Tombstones {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamColumn {
-    /// Field name, exactly as it stands in the record. In SQL, one with signs other than letters, digits and `_` is
-    /// written in double quotes.
+    /// Field name, exactly as in the record. In SQL, write a name with characters other than letters, digits and `_` in
+    /// double quotes.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
 
-    /// How the field is read; nothing is converted silently. A nested object or array is json, and `->` and `->>` lead
-    /// into it. A record whose field is of another type is a dead letter, if the SQL computes with the field.
+    /// Type of the field; nothing is converted silently. A nested object or array is json; `->` and `->>` select from
+    /// it. If the field has another type and the SQL computes with it, the record becomes a dead letter.
     #[serde(rename = "type")]
     #[schemars(schema_with = "stream_type_schema")]
     pub column_type: StreamType,
@@ -171,11 +170,11 @@ fn stream_type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "enum": names})
 }
 
-/// Where records go that can never be written.
+/// Destination of records that can never be written.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Topic for dead letters. Where spec.kafka.topics does not declare it, the operator creates it with one partition.
+    /// Topic for dead letters. If spec.kafka.topics does not declare it, the operator creates it with one partition.
     #[schemars(length(min = 1, max = 200))]
     #[x_kube(validation = rules::topic_name())]
     pub topic: String,

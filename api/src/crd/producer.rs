@@ -25,33 +25,32 @@ use super::{Files, KafkaTopic, Param, Push, PushFrom, PushService, Resources, Sc
     validation = rules::memory_at_least("48Mi")
 )]
 pub struct Producer {
-    /// Number of producer pods. Each takes in what is pushed; the other sources they share, each fetched by exactly one
-    /// pod. 0 stops fetching.
+    /// Number of producer pods. Every pod accepts pushed records; each other source is fetched by exactly one pod. 0
+    /// stops fetching.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 32))]
     pub replicas: i32,
 
-    /// CPU and memory of each producer pod. Absent: 50m and 128Mi.
+    /// CPU and memory of each producer pod. Default: 50m and 128Mi.
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
-    /// (docs/pods.md). A change restarts the pods.
+    /// Additions to the pods, such as labels, tolerations, env and volumes (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
 
-    /// Upper bound for the bytes of records that a producer holds in memory. A change restarts the producers.
+    /// Limit for the bytes of records that a producer holds in memory. A change restarts the producers.
     #[serde(default = "default_buffer")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Mi", "4Gi"))]
     pub buffer_memory: String,
 
-    /// Which pods may push records, to all sources with push. Absent: any pod of the pipeline's namespace.
+    /// Clients that may push records, to all sources with push. Default: any pod of the pipeline's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_from: Option<PushFrom>,
 
-    /// The Service that records are pushed to. Absent: one that is reached from within the cluster.
+    /// The Service that records are pushed to. Default: a ClusterIP Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_service: Option<PushService>,
 
@@ -80,46 +79,46 @@ pub struct Source {
     #[x_kube(validation = rules::dns_label())]
     pub name: String,
 
-    /// Topic that receives the records.
+    /// Topic that receives the records; one of spec.kafka.topics.
     #[schemars(length(min = 1, max = 200))]
     pub topic: String,
 
-    /// Records of an HTTP endpoint that is polled.
+    /// Polls an HTTP endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
 
-    /// Made-up user profiles from a seed, for trying out and for tests.
+    /// Generates user profiles from a seed, for trials and tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
 
-    /// Records that are sent to the producers over HTTP.
+    /// Accepts records that clients send to the producers over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<Push>,
 
-    /// Lines of JSON, or rows of CSV, in the files of a volume.
+    /// Reads lines of JSON or rows of CSV from the files of a volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
 
-    /// Records of a topic of another Kafka cluster.
+    /// Reads a topic of another Kafka cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaTopic>,
 
-    /// Values that a run of the source may be given; the expressions of `http` have them as `params.<name>`.
+    /// Parameters of the source's runs. The expressions of `http` read them as `params.<name>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub params: Vec<Param>,
 
-    /// When IngestionRuns of the source are made. Absent: the source is fetched continuously, and runs of it come on
-    /// top.
+    /// When the operator creates IngestionRuns of the source. If absent, the source is fetched continuously, and runs
+    /// come on top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 
-    /// Field of the record whose text is the Kafka key; records of one key stay in order.
+    /// Field of the record whose text is the Kafka key. Records with the same key stay in order.
     #[schemars(length(min = 1, max = 48))]
     pub key: String,
 
-    /// One CEL expression per field of the record, over the variable `record`, the source's own JSON object.
-    /// Absent: the source's object as it is. A change restarts the producers.
+    /// One CEL expression per field of the record, over `record`, the source's JSON object. If absent, the object is
+    /// passed on unchanged. A change restarts the producers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         extend("maxProperties" = 128),
@@ -131,27 +130,26 @@ pub struct Source {
 
 /// An HTTP endpoint that answers with JSON.
 ///
-/// Its expressions are CEL over `params`, the source's params, and in runs over `run`: `run.name`, and `run.time`, the
-/// due time or when the run was created.
+/// Its CEL expressions can use `params`, the source's params, and in runs `run.name` and `run.time`, the due time or
+/// the run's creation time.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.body) || (has(self.method) && self.method == 'POST')")
     .message("only a POST has a body; set method to POST or remove the body")
     .field_path(".body"))]
 pub struct Http {
-    /// Address of the endpoint. An expression in its path, such as `/days/${params.day}`, becomes one segment or a part
-    /// of one. Redirects are not followed, and private, loopback, link-local and metadata addresses
-    /// are refused unless the operator's administrator allows the host.
+    /// URL of the endpoint. An expression in its path, such as `/days/${params.day}`, becomes one segment or a part of
+    /// one. Redirects are not followed. Private, loopback, link-local and metadata addresses are refused unless the
+    /// operator's administrator allows the host.
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::http_url())]
     pub url: String,
 
-    /// Method of the request. Absent: GET.
+    /// Method of the request. Default: GET.
     #[serde(default)]
     pub method: Method,
 
-    /// Parameters that are added to the URL's query: a CEL expression for each name. null leaves it out, a list gives it
-    /// several times.
+    /// Query parameters to add to the URL: a CEL expression for each name. null omits the parameter; a list repeats it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         extend("maxProperties" = 32),
@@ -159,47 +157,47 @@ pub struct Http {
     )]
     pub query: BTreeMap<String, String>,
 
-    /// Body of a POST: a CEL expression. A text is sent as it is, all else as JSON. Absent: no body.
+    /// Body of a POST: a CEL expression. A string is sent as is, any other value as JSON. Default: no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub body: Option<String>,
 
-    /// From the start of one poll to the start of the next. Absent: 10s.
+    /// Time between the starts of two polls. Default: 10s.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("10ms", "24h"))]
     pub interval: String,
 
-    /// Longest that a request may take, from connecting to the last byte. Absent: 10s.
+    /// Time limit for a request, from connecting to the last byte. Default: 10s.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("10ms", "10m"))]
     pub timeout: String,
 
     /// JSON pointer (RFC 6901) to the array of records or to a single record in the answer, such as `/results`.
-    /// Absent: the whole answer.
+    /// Default: the whole answer.
     #[serde(default)]
     #[schemars(length(max = 256))]
     #[x_kube(validation = Rule::new("self == '' || self.startsWith('/')").message("must be a JSON pointer that begins with '/', such as /results"))]
     pub records: String,
 
-    /// What of the value there is a record. Elements: each element of an array, or an object as a whole. Entries: each
-    /// member of an object, as an object of its `key` and its `value`.
+    /// Which part of the value there is a record. Elements: each element of an array, or an object as a whole. Entries:
+    /// each member of an object, as an object with `key` and `value`.
     #[serde(default)]
     pub records_are: RecordsAre,
 
-    /// How the pages of an answer follow each other. Absent: an answer has one page.
+    /// How to find the next page of an answer. If absent, an answer has one page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pagination: Option<Pagination>,
 
-    /// A CEL expression over each `record` that gives a text or a number, such as `record.updated_at`. The greatest one is
-    /// kept durably, and is `since` in the expressions of the request; null before the first record. Absent: the endpoint
-    /// has no position.
+    /// A CEL expression over each `record` that returns a string or a number, such as `record.updated_at`. The greatest
+    /// value is stored durably and available as `since` in the expressions of the request; null before the first
+    /// record. If absent, the endpoint has no position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub since: Option<String>,
 
-    /// The bearer token of each request, by OAuth 2.0's client credentials grant. Absent: none.
+    /// Gets a bearer token for each request by OAuth 2.0's client credentials grant. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2>,
 
@@ -208,19 +206,19 @@ pub struct Http {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
 
-    /// Largest answer in bytes, after decompression; a larger one is refused whole. Absent: 16Mi.
+    /// Size limit of an answer in bytes, decompressed. A larger answer is refused as a whole. Default: 16Mi.
     #[serde(default = "default_max_response")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::bytes(), validation = rules::bytes_between("1Ki", "1Gi"))]
     pub max_response: String,
 
-    /// Upper bound of requests a minute, retries included. Absent: the interval alone sets the pace.
+    /// Limit of requests per minute, including retries. If absent, only the interval limits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600000))]
     pub max_requests_per_minute: Option<i32>,
 }
 
-/// What of the value at the pointer is a record.
+/// Which part of the value at the pointer is a record.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RecordsAre {
     /// Each element of an array, or an object as a whole.
@@ -230,7 +228,7 @@ pub enum RecordsAre {
     Entries,
 }
 
-/// How the pages of an answer follow each other. Pages of another host are not followed.
+/// How to find the next page of an answer. Pages of another host are not followed.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -243,12 +241,13 @@ pub enum RecordsAre {
         .field_path(".first")
 )]
 pub struct Pagination {
-    /// Link: the answer's header `Link` with the relation `next`. Cursor: a value in the answer, which
-    /// `parameter` is set to; without a parameter, the address of the next page. Page: the number of the page. Offset: the number of records before it. With Page
-    /// and Offset, an empty page is the last one.
+    /// Link: the answer's header `Link` with the relation `next`. Cursor: a value in the answer, which becomes the
+    /// value of `parameter`, or without `parameter` is the URL of the next page. Page: `parameter` is the page number.
+    /// Offset: `parameter` is the number of records before the page. With Page and Offset, an empty page is the last
+    /// one.
     pub by: PagesBy,
 
-    /// Parameter of the query.
+    /// Query parameter that selects the page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub parameter: Option<String>,
@@ -259,12 +258,12 @@ pub struct Pagination {
     #[x_kube(validation = Rule::new("self.startsWith('/')").message("must be a JSON pointer that begins with '/', such as /meta/next"))]
     pub pointer: Option<String>,
 
-    /// Number of the first page, or offset of the first record. Absent: 1 and 0.
+    /// Number of the first page (default: 1), or offset of the first record (default: 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub first: Option<i64>,
 
-    /// Most pages of one poll. Absent: 1000.
+    /// Limit of pages per poll. Default: 1000.
     #[serde(default = "default_max_pages")]
     #[schemars(range(min = 1, max = 100000))]
     pub max_pages: i32,
@@ -284,24 +283,24 @@ pub enum PagesBy {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
-    /// Where tokens are asked for; the same addresses are refused as for `url`.
+    /// URL of the token endpoint. The same addresses are refused as for `url`.
     #[serde(rename = "tokenURL")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''").message("must be an address that begins with https:// or http://"))]
     pub token_url: String,
 
-    /// The client's id.
+    /// The client ID.
     pub client_id_from: TokenFrom,
 
-    /// The client's secret.
+    /// The client secret.
     pub client_secret_from: TokenFrom,
 
-    /// What is asked for, separated by spaces. Absent: what the server gives without.
+    /// Scopes to request, separated by spaces. If absent, the server decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub scope: Option<String>,
 
-    /// Whom the token is for, where the server wants to be told.
+    /// Audience of the token, if the server requires one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub audience: Option<String>,
@@ -317,17 +316,17 @@ pub struct Header {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')").message("must be an HTTP header name, such as Authorization"))]
     pub name: String,
 
-    /// The value, in plain sight; put secrets in valueFrom.
+    /// The value, in plain text. Use valueFrom for secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("must be one line without control characters"))]
     pub value: Option<String>,
 
-    /// The value, from a Secret. A changed Secret is picked up without a restart.
+    /// The value, from a Secret. A change of the Secret takes effect without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<HeaderValueFrom>,
 
-    /// The value, as a CEL expression that gives a text.
+    /// The value, as a CEL expression that returns a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub expression: Option<String>,
@@ -366,21 +365,21 @@ pub struct SecretKeyReference {
     pub key: String,
 }
 
-/// Made-up user profiles: the same seed gives the same records.
+/// Generated user profiles: the same seed gives the same records.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Generator {
-    /// Seed of the sequence. Absent: 0.
+    /// Seed of the sequence. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub seed: i64,
 
-    /// How many records to make; a restarted producer makes the same ones again. Absent: no end.
+    /// Number of records to generate. A restarted producer generates the same ones again. Default: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub count: Option<i64>,
 
-    /// Records a second. Absent: as fast as Kafka acknowledges.
+    /// Records per second. Default: as fast as Kafka acknowledges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000000))]
     pub records_per_second: Option<i32>,

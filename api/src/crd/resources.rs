@@ -67,16 +67,16 @@ impl Visitor<'_> for AmountVisitor {
     }
 }
 
-/// What a container asks for and may use.
+/// CPU and memory that a container requests and may use.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::limit_covers_request("cpu"), validation = rules::limit_covers_request("memory"))]
 pub struct Resources {
-    /// What the scheduler sets aside. Absent: the component's default. A change restarts the pods.
+    /// What the scheduler reserves. Default: the component's own. A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ResourceList>,
-    /// The most that a container may use. Absent: no CPU limit, and memory as requested. A store's Java heap is half of
-    /// its memory limit. A change restarts the pods.
+    /// The most that a container may use. Default: no CPU limit, and memory as requested. A store's Java heap is half
+    /// of its memory limit. A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceList>,
 }
@@ -97,11 +97,11 @@ pub struct ResourceList {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of each pod's volume, such as 5Gi. It may grow where the StorageClass allows it (`allowVolumeExpansion`), which
-    /// restarts pods only where the driver needs it, and never shrinks.
+    /// Size of each pod's volume, such as 5Gi. It can grow if the StorageClass has `allowVolumeExpansion`, which
+    /// restarts pods only if the driver requires it. It cannot shrink.
     #[x_kube(validation = rules::amount_between("16Mi", "64Ti"))]
     pub size: Amount,
-    /// StorageClass of the volumes. Absent: the cluster's default class. It may change until the store has a volume.
+    /// StorageClass of the volumes. Default: the cluster's default class. It can change until the store has a volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub class_name: Option<String>,

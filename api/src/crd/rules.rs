@@ -558,7 +558,7 @@ pub fn time_zone() -> Rule {
     rule("self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')", "must be an IANA time zone, such as Europe/Berlin")
 }
 
-/// Refuses a schedule for what is pushed: nobody can be made to push.
+/// Refuses a schedule for a push source: the operator cannot make clients push.
 pub fn pushed_is_not_scheduled() -> Rule {
     rule(
         "!has(self.push) || (!has(self.schedule) && (!has(self.params) || size(self.params) == 0))",

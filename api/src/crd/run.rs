@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{condition, rules};
 
-/// Annotation with the user name of who asked for a run. Absent: unknown.
+/// Annotation with the name of the user who requested a run. Absent: unknown.
 pub const REQUESTED_BY: &str = "millrace.dev/requested-by";
 
 /// Label that the runs of one backfill share: its name.
@@ -62,19 +62,19 @@ pub const MAX_ACTIVE: &str = "millrace.dev/max-active";
     validation = rules::timeout_covers_duration()
 )]
 pub struct IngestionRunSpec {
-    /// The StreamingPipeline, in the same namespace. While it does not exist, the run waits.
+    /// Name of the StreamingPipeline, in the same namespace. While it does not exist, the run waits.
     #[schemars(length(min = 1, max = 28))]
     #[x_kube(validation = rules::dns_label(), validation = rules::immutable("the pipeline", "create another run"))]
     pub pipeline: String,
 
-    /// The source, by its name in the pipeline. One that records are pushed to cannot be run, and one that reads files
-    /// or a topic can only be run if it has a schedule, since the producers read it otherwise.
+    /// Name of the source in the pipeline. A push source cannot be run. A source that reads files or a topic needs a
+    /// schedule, since the producers read it otherwise.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = rules::dns_label(), validation = rules::immutable("the source", "create another run"))]
     pub source: String,
 
-    /// Values of the source's params, as text whatever their type. Absent ones have the default that the source
-    /// declares; what it does not declare, or does not allow, fails the run before anything is fetched.
+    /// Values of the source's params, written as strings. A param that is absent has the default that the source
+    /// declares. A value that the source does not declare or allow fails the run before anything is fetched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         extend("maxProperties" = 16),
@@ -83,14 +83,14 @@ pub struct IngestionRunSpec {
     #[x_kube(validation = rules::immutable("params", "create another run"))]
     pub params: BTreeMap<String, String>,
 
-    /// The run succeeds when so many records were read, those included that cannot be mapped. Absent: no such limit.
+    /// Ends the run successfully after this many records, including records that cannot be mapped. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     #[x_kube(validation = rules::immutable("maxRecords", "create another run"))]
     pub max_records: Option<i64>,
 
-    /// The run goes on for so long, and then succeeds. Absent: an HTTP endpoint is asked once, a generator goes on to
-    /// its count, and files are read to their end; what has no end of its own needs maxRecords or duration.
+    /// Runs for this long, then ends successfully. If absent, an HTTP endpoint is polled once, a generator runs to its
+    /// count, and files are read to their end. A source without an end of its own needs maxRecords or duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(
@@ -100,13 +100,14 @@ pub struct IngestionRunSpec {
     )]
     pub duration: Option<String>,
 
-    /// What follows a failed attempt. A repeated attempt sends the same records again, and their rows are written over
-    /// with the same.
+    /// What follows a failed attempt. A repeated attempt sends the same records again and overwrites their rows with
+    /// the same values.
     #[serde(default)]
     #[x_kube(validation = rules::immutable("retries", "create another run"))]
     pub retries: Retries,
 
-    /// Longest that one attempt may take; what is under way then is drained, and the attempt has failed. Absent: 1h.
+    /// Time limit for one attempt. When it is reached, records in flight are drained and the attempt fails. Default:
+    /// 1h.
     #[serde(default = "default_run_timeout")]
     #[schemars(length(max = 32))]
     #[x_kube(
@@ -116,13 +117,13 @@ pub struct IngestionRunSpec {
     )]
     pub timeout: String,
 
-    /// The due time that the run stands for, when a schedule or a backfill made it; expressions have it as `run.time`.
-    /// Absent: the run was asked for by itself, and `run.time` is when it was created.
+    /// Due time of the run, set by a schedule or a backfill. Expressions read it as `run.time`. If absent, the run was
+    /// requested on its own, and `run.time` is its creation time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::immutable("scheduledTime", "create another run"))]
     pub scheduled_time: Option<Time>,
 
-    /// Set to true, it ends the run: what is under way is drained, and no attempt follows. It cannot be set back.
+    /// Cancels the run if true: the current attempt drains, and no other starts. It cannot be undone.
     #[serde(default)]
     #[x_kube(validation = rules::one_way())]
     pub cancel: bool,
@@ -132,18 +133,18 @@ pub struct IngestionRunSpec {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retries {
-    /// Attempts after the first. 0: a failed attempt fails the run.
+    /// Attempts after the first. With 0, a failed attempt fails the run. Default: 3.
     #[serde(default = "default_retry_limit")]
     #[schemars(range(min = 0, max = 99))]
     pub limit: i32,
 
-    /// From the end of the first failed attempt to the next; doubled after each further one.
+    /// Delay before the first retry. It doubles after each further failure. Default: 30s.
     #[serde(default = "default_retry_delay")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("0s", "24h"))]
     pub delay: String,
 
-    /// Upper bound of the delay.
+    /// Limit of the delay. Default: 30m.
     #[serde(default = "default_retry_max_delay")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("0s", "24h"))]
@@ -159,15 +160,15 @@ impl Default for Retries {
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RunPhase {
-    /// No attempt is under way: the run waits for its pipeline, a free slot or the next attempt.
+    /// No attempt is running: the run waits for its pipeline, a free slot or the next attempt.
     Pending,
-    /// An attempt is under way.
+    /// An attempt is running.
     Running,
-    /// An attempt came to its end, and all its records are in Kafka.
+    /// An attempt completed, and all its records are in Kafka.
     Succeeded,
-    /// The last attempt has failed, or the run can never work.
+    /// The last attempt failed, or the run can never work.
     Failed,
-    /// The run was ended on demand.
+    /// The run was cancelled.
     Cancelled,
 }
 
@@ -192,11 +193,11 @@ impl RunPhase {
     }
 }
 
-/// What became of a run so far. Unknown is absent, never zero.
+/// State of a run. What is unknown is absent, never zero.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IngestionRunStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -212,23 +213,23 @@ pub struct IngestionRunStatus {
     )]
     pub conditions: Vec<Condition>,
 
-    /// What there is to say: what the run waits for, or why it failed.
+    /// What the run waits for, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// When the first attempt began. Absent: none has.
+    /// When the first attempt began. Absent before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When the run came to its end. Absent: it has not.
+    /// When the run ended. Absent before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// From the first attempt's begin to the run's end, such as `1m30s`. Absent: it has not ended.
+    /// Time from the start of the first attempt to the end of the run, such as `1m30s`. Absent until the run ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 
-    /// Attempts so far.
+    /// Number of attempts so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_count: Option<i32>,
 
@@ -237,82 +238,82 @@ pub struct IngestionRunStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub attempts: Vec<Attempt>,
 
-    /// When the next attempt begins. Absent: none is planned.
+    /// When the next attempt begins. Absent if none is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 
-    /// Records that the source gave so far, over all attempts; what a repeated attempt reads again counts again. While an
-    /// attempt is under way it is asked every few seconds. Absent: unknown, since nobody has counted yet or the result of
-    /// an attempt was lost.
+    /// Records read from the source so far, over all attempts; records that a repeated attempt reads count again.
+    /// Updated every few seconds while an attempt runs. Absent if unknown: nothing is counted yet, or the result of an
+    /// attempt was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_read: Option<i64>,
 
-    /// Records that Kafka has acknowledged so far, over all attempts. Absent: unknown.
+    /// Records that Kafka has acknowledged so far, over all attempts. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_produced: Option<i64>,
 
-    /// Records that could not be mapped, or that Kafka refused for good, over all attempts so far. Absent: unknown.
+    /// Records that could not be mapped or that Kafka refused for good, over all attempts so far. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_rejected: Option<i64>,
 
-    /// Bytes of keys and values of the records that Kafka has acknowledged so far, over all attempts. Absent: unknown.
+    /// Bytes of keys and values that Kafka has acknowledged so far, over all attempts. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 
-    /// Topic that the records went to. Absent: no attempt has begun.
+    /// Topic that receives the records. Absent until an attempt begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
 
-    /// Where the records stand in the topic, by partition, over all ended attempts. Records of others may lie between:
-    /// those of this run have its name in the header `millrace-run`.
+    /// Offsets of the records in the topic, by partition, over all ended attempts. Other records may lie between them;
+    /// the records of this run have its name in the header `millrace-run`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"]))]
     pub topic_ranges: Vec<TopicRange>,
 
-    /// Whether topicRanges is short of partitions, because the topic has too many for a worker to tell.
+    /// Whether topicRanges lacks partitions, because the topic has too many for a worker to report.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub topic_ranges_incomplete: bool,
 
-    /// W3C trace id that the run's records carry in the header `traceparent`. Absent: no attempt has begun.
+    /// W3C trace ID of the run's records, in the header `traceparent`. Absent until an attempt begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
-/// One attempt of a run: a Job of the name `<run>-<number>`.
+/// One attempt of a run: the Job `<run>-<number>`.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Number, from 1.
     pub number: i32,
 
-    /// When its Job was made.
+    /// When its Job was created.
     pub start_time: Time,
 
-    /// When it ended. Absent: it is under way.
+    /// When it ended. Absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
 
-    /// Its pod, whose logs tell more. Absent: there was none yet.
+    /// Its pod, whose logs have the details. Absent until it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
 
-    /// Why it failed. Absent: it has not.
+    /// Why it failed. Absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 
-    /// Records that the source gave. Absent: unknown.
+    /// Records read from the source. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_read: Option<i64>,
 
-    /// Records that Kafka has acknowledged. Absent: unknown.
+    /// Records that Kafka has acknowledged. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_produced: Option<i64>,
 
-    /// Records that could not be mapped, or that Kafka refused for good. Absent: unknown.
+    /// Records that could not be mapped or that Kafka refused for good. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_rejected: Option<i64>,
 
-    /// Bytes of keys and values that Kafka has acknowledged. Absent: unknown.
+    /// Bytes of keys and values that Kafka has acknowledged. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 }

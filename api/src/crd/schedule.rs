@@ -1,4 +1,4 @@
-//! What a source says of its runs: the params that they may be given, and when they are made by themselves.
+//! What a source declares about its runs: the params that they accept, and the schedule that creates them.
 
 use std::collections::BTreeMap;
 
@@ -12,44 +12,44 @@ use super::rules;
 use super::run::{IngestionRunSpec, Retries, default_run_timeout};
 use super::time::time_of;
 
-/// A value that runs of a source may be given; expressions have it as `params.<name>`.
+/// A parameter of a source's runs. Expressions read it as `params.<name>`.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Param {
-    /// Name, as expressions and runs write it.
+    /// Name, as in expressions and runs.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = rules::param_name())]
     pub name: String,
 
-    /// Type of the value. Absent: string.
+    /// Type of the value. Default: string.
     #[serde(rename = "type", default)]
     pub param_type: ParamType,
 
-    /// The value, as text, of a run that gives none. Absent: every run must give one, and the source cannot be fetched
+    /// Default value, written as a string. If absent, every run must give a value, and the source cannot be fetched
     /// continuously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub default: Option<String>,
 
-    /// What the value is for, for whoever fills in the form.
+    /// Purpose of the param, shown to anyone who starts a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub description: Option<String>,
 
-    /// Least value of an integer or a number. Absent: no bound.
+    /// Smallest value of an integer or a number. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
 
-    /// Largest value of an integer or a number. Absent: no bound.
+    /// Largest value of an integer or a number. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<i64>,
 
-    /// The only values that there are, as text. Absent: any.
+    /// Allowed values, written as strings. Default: any.
     #[serde(rename = "enum", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub choices: Vec<String>,
 
-    /// Regular expression that a string must match as a whole. Absent: any.
+    /// Regular expression that the whole string must match. Default: any string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub pattern: Option<String>,
@@ -85,7 +85,7 @@ impl ParamType {
     }
 }
 
-/// When runs of a source are made. A source with a schedule is not fetched continuously.
+/// When runs of a source are created. A source with a schedule is not fetched continuously.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -94,68 +94,68 @@ impl ParamType {
         .field_path(".catchUp")
 )]
 pub struct Schedule {
-    /// Due times as a cron expression of five fields: minute, hour, day of month, month, day of week. Absent: no run is
-    /// made by itself, only when somebody asks.
+    /// Due times as a cron expression of five fields: minute, hour, day of month, month, day of week. If absent, runs
+    /// are created on request only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = rules::cron())]
     pub cron: Option<String>,
 
-    /// IANA time zone that the due times are meant in. Of fixed times, one that clocks skip when they go forward is due
-    /// right after, and one that comes twice when they go back is due once; where minute or hour has a star or a step,
-    /// the due times are those that the clock shows.
+    /// IANA time zone of the due times. A fixed time that is skipped when clocks go forward is due right after; one
+    /// that occurs twice when they go back is due once. If minute or hour has a star or a step, due times follow the
+    /// clock.
     #[serde(default = "utc")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = rules::time_zone())]
     pub time_zone: String,
 
-    /// What happens at a due time while a run of this schedule is under way: Forbid waits for its end, Allow runs both,
+    /// What happens at a due time while a run of this schedule is active: Forbid waits for it to end, Allow runs both,
     /// Replace cancels the older one.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
 
-    /// How late a run may start after its due time; one that is later is missed. Absent: 1m with catchUp None, else any
-    /// time.
+    /// How long after its due time a run may still start; after that it is missed. Default: 1m with catchUp None,
+    /// otherwise no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("1s", "8760h"))]
     pub starting_deadline: Option<String>,
 
-    /// What becomes of several due times that passed while no run could start: None and Latest run the latest that is
-    /// not too late, All every one of them. The others are missed, which is told.
+    /// Which due times to run after several have passed without a run: None and Latest run the latest that is not too
+    /// late, All runs every one. The rest count as missed and are reported.
     #[serde(default)]
     pub catch_up: CatchUp,
 
-    /// Most due times that All catches up with; older ones are missed.
+    /// Number of due times that All catches up with; older ones are missed.
     #[serde(default = "default_max_catch_up")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_catch_up: i32,
 
-    /// Succeeded runs of this schedule that are kept; older ones are deleted.
+    /// Number of succeeded runs of this schedule to keep. Older ones are deleted.
     #[serde(default = "default_history")]
     #[schemars(range(min = 0, max = 1000))]
     pub successful_runs_history_limit: i32,
 
-    /// Failed and cancelled runs of this schedule that are kept; older ones are deleted.
+    /// Number of failed and cancelled runs of this schedule to keep. Older ones are deleted.
     #[serde(default = "default_history")]
     #[schemars(range(min = 0, max = 1000))]
     pub failed_runs_history_limit: i32,
 
-    /// Whether due times pass without a run; they count as missed. Runs that somebody asks for are made all the same.
+    /// Pauses the schedule if true: due times pass without a run and count as missed. Requested runs still start.
     #[serde(default)]
     pub paused: bool,
 
-    /// What the runs are like.
+    /// Template for the runs.
     #[serde(default)]
     pub run: RunTemplate,
 }
 
-/// What the runs of a schedule are like.
+/// Template for the runs of a schedule.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::timeout_covers_duration())]
 pub struct RunTemplate {
-    /// Values of the source's params, as text whatever their type. Absent ones have their default.
+    /// Values of the source's params, written as strings. A param that is absent has its default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         extend("maxProperties" = 16),
@@ -163,12 +163,12 @@ pub struct RunTemplate {
     )]
     pub params: BTreeMap<String, String>,
 
-    /// A run succeeds when so many records were read, those included that cannot be mapped. Absent: no such limit.
+    /// Ends a run successfully after this many records, including records that cannot be mapped. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_records: Option<i64>,
 
-    /// A run goes on for so long, and then succeeds. Absent: an HTTP endpoint is asked once, a generator goes on to its
+    /// Runs for this long, then ends successfully. If absent, an HTTP endpoint is polled once, a generator runs to its
     /// count, and files are read to their end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -179,7 +179,7 @@ pub struct RunTemplate {
     #[serde(default)]
     pub retries: Retries,
 
-    /// Longest that one attempt may take.
+    /// Time limit for one attempt. Default: 1h.
     #[serde(default = "default_run_timeout")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("1s", "169h"))]
@@ -216,7 +216,7 @@ impl Default for RunTemplate {
     }
 }
 
-/// What happens at a due time while a run is under way.
+/// What happens at a due time while a run is active.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ConcurrencyPolicy {
     /// Both run.
@@ -228,45 +228,45 @@ pub enum ConcurrencyPolicy {
     Replace,
 }
 
-/// What becomes of due times that passed.
+/// Which due times to run after several have passed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum CatchUp {
-    /// The latest is run if it is hardly late.
+    /// The latest runs if it is hardly late.
     None,
-    /// The latest is run, however late.
+    /// The latest runs, however late.
     #[default]
     Latest,
-    /// All are run, oldest first.
+    /// All run, oldest first.
     All,
 }
 
-/// Where the schedule of a source stands. Unknown is absent, never zero.
+/// State of a source's schedule. What is unknown is absent, never zero.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduleStatus {
     /// Name of the source.
     pub source: String,
 
-    /// Every due time up to this one has its run or is counted as missed; the first one is when the schedule was first
-    /// seen. It is what keeps a run that was deleted from being made again.
+    /// Every due time up to this one has its run or counts as missed. It starts when the schedule is first seen, and
+    /// prevents a deleted run from being created again.
     pub decided_until: Time,
 
-    /// Latest due time that a run was made for. Absent: none yet.
+    /// Latest due time with a run. Absent if there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
 
-    /// The run that was made last. Absent: none yet.
+    /// The run that was created last. Absent if there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<String>,
 
-    /// Next due time. Absent: there is none, or the schedule is paused.
+    /// Next due time. Absent if there is none, the schedule is paused or the pipeline is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
 
-    /// Due times that passed without a run since the schedule was first seen.
+    /// Number of missed due times since the schedule was first seen.
     pub missed: i64,
 
-    /// Latest due time that was missed. Absent: none yet.
+    /// Latest missed due time. Absent if there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_time: Option<Time>,
 
@@ -274,13 +274,13 @@ pub struct ScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_reason: Option<String>,
 
-    /// Runs of this schedule that have not ended.
+    /// Number of runs of this schedule that have not ended.
     pub active: i32,
 
     /// Whether the schedule is paused.
     pub paused: bool,
 
-    /// What is wrong, or what a due time waits for. Absent: nothing.
+    /// What is wrong, or what a due time waits for. Absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The Services that clients reach a pipeline by, as written. Those that give pods their names are the operator's alone.
+//! The Services by which clients reach a pipeline, as written. Those that give pods their names are the operator's alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::rules;
 
-/// The Service that leads clients to the brokers. Its address is the cluster's own: brokers advertise themselves by it.
+/// The Service that leads clients to the brokers, within the cluster only.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientService {
-    /// Annotations beside the operator's.
+    /// Annotations to add to the operator's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(validation = rules::annotations())]
@@ -24,26 +24,26 @@ pub struct ClientService {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PushService {
-    /// How it is reached. From outside of the cluster, pushFrom.addresses must let the clients in, too.
+    /// Type of the Service. pushFrom.addresses must also allow clients from outside the cluster.
     #[serde(rename = "type", default)]
     pub service_type: ServiceType,
 
-    /// Annotations beside the operator's, such as those that a cloud's load balancer is set by.
+    /// Annotations to add to the operator's, such as those that configure a cloud's load balancer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(validation = rules::annotations())]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How a Service is reached.
+/// Type of a Service.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ServiceType {
-    /// From within the cluster.
+    /// Reached from within the cluster.
     #[default]
     ClusterIP,
-    /// By a port of every node, too.
+    /// Also reached by a port of every node.
     NodePort,
-    /// By an address of the cloud's load balancer, too.
+    /// Also reached by an address of the cloud's load balancer.
     LoadBalancer,
 }
 

@@ -1,4 +1,4 @@
-//! What the operator reports. Unknown is absent, never zero.
+//! What the operator reports. What is unknown is absent, never zero.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::condition;
 use super::schedule::ScheduleStatus;
 
-/// What the operator last saw of a pipeline.
+/// State of a pipeline as the operator last observed it.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamingPipelineStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// One word: Creating, Running, Degraded or Invalid.
+    /// One word: Creating, Running, Degraded, Invalid, Paused, Suspending, Suspended or Resuming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
 
@@ -29,7 +29,7 @@ pub struct StreamingPipelineStatus {
     )]
     pub conditions: Vec<Condition>,
 
-    /// Records in the topics that the processors have not yet committed, rounded down to two digits. Absent: unknown.
+    /// Records in the topics that the processors have not committed yet, rounded down to two digits. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
 
@@ -49,7 +49,7 @@ pub struct StreamingPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producer: Option<ProducerStatus>,
 
-    /// The sources that the producers run, as those say that answer.
+    /// The sources that the producers run, as reported by the producers that answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub sources: Vec<SourceStatus>,
@@ -63,16 +63,21 @@ pub struct StreamingPipelineStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["source"]))]
     pub schedules: Option<Vec<ScheduleStatus>>,
 
-    /// Data that is gone and that nobody has accepted to be gone.
+    /// Proof that a suspended pipeline is drained; processors stop only after it is recorded. Absent before that, and
+    /// while the pipeline is not suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<DrainedStatus>,
+
+    /// Data losses that have not been accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub losses: Vec<LossStatus>,
 
-    /// What would disturb a store and waits for approval, or is approved and under way. Absent: nothing is.
+    /// Changes that would disturb a store, waiting for approval or approved and in progress. Absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
 
-    /// Restarts that wait, and what for.
+    /// Restarts that wait, and what they wait for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]
     pub waiting: Vec<WaitingStatus>,
@@ -82,17 +87,17 @@ pub struct StreamingPipelineStatus {
     pub planned_actions: Vec<String>,
 }
 
-/// What would disturb a store.
+/// Changes that would disturb a store.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
-    /// Identifies what the plan leads to; the annotation `millrace.dev/approve-plan` names it.
+    /// Identifies the result of the plan. The annotation `millrace.dev/approve-plan` with this value approves it.
     pub hash: String,
 
-    /// Whether the annotation names it.
+    /// Whether the plan is approved.
     pub approved: bool,
 
-    /// Since when it waits, or is under way.
+    /// When it began to wait, or to be carried out.
     pub since: Time,
 
     /// What it changes.
@@ -109,19 +114,19 @@ pub struct WaitingStatus {
     /// What it waits for.
     pub cause: String,
 
-    /// Since when it waits for that.
+    /// When it began to wait for that.
     pub since: Time,
 }
 
-/// How many members of a component are ready by their data-plane facts.
+/// How many members of a component are ready, by data-plane facts.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
-    /// Ready and wanted members, such as `3/3`.
+    /// Ready and desired members, such as `3/3`.
     pub ready: String,
 
-    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
-    /// there is no volume, or the operator may not list claims.
+    /// Smallest size of the volumes; the spec's `storage.size` cannot be lower. Absent if there is no volume or the
+    /// operator may not list claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
@@ -131,15 +136,15 @@ pub struct ComponentStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProducerStatus {
-    /// Ready and wanted pods, such as `2/2`.
+    /// Ready and desired pods, such as `2/2`.
     pub ready: String,
 
-    /// Sources that are well and all of them, such as `12/15`.
+    /// Healthy sources and all sources, such as `12/15`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<String>,
 }
 
-/// A source, as its producer says.
+/// A source, as its producer reports it.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
@@ -159,26 +164,37 @@ pub struct SourceStatus {
     /// Records that could not be read or mapped, rounded down to two digits.
     pub rejected: i64,
 
-    /// When a source that fails last answered.
+    /// When a failing source last answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Time>,
 }
 
-/// Data that is gone.
+/// A completed drain: no source was writing any more, and the processors had committed all records.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainedStatus {
+    /// When the drain was complete.
+    pub at: Time,
+
+    /// End offsets of the topics that queries read, summed over the partitions of each topic.
+    pub offsets: BTreeMap<String, i64>,
+}
+
+/// Data that was lost.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LossStatus {
-    /// Identifies it; the annotation `millrace.dev/accept-loss` names it.
+    /// Identifies the loss. The annotation `millrace.dev/accept-loss` with this value accepts it.
     pub id: String,
 
     /// Why, in one word.
     pub reason: String,
 
-    /// What is gone, and what to do.
+    /// What was lost, and what to do.
     pub message: String,
 
-    /// Offsets that processors had committed by then, summed over the partitions of each topic. The loss ends when
-    /// the topics are read again from earlier offsets.
+    /// Offsets that processors had committed when the loss was noticed, summed over the partitions of each topic. The
+    /// loss ends when the topics are read again from earlier offsets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub committed: BTreeMap<String, i64>,
 }
@@ -187,11 +203,11 @@ pub struct LossStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaStatus {
-    /// Registered and wanted brokers, such as `3/3`.
+    /// Registered and desired brokers, such as `3/3`.
     pub ready: String,
 
-    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
-    /// there is no volume, or the operator may not list claims.
+    /// Smallest size of the volumes; the spec's `storage.size` cannot be lower. Absent if there is no volume or the
+    /// operator may not list claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
@@ -201,7 +217,7 @@ pub struct KafkaStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topics: Vec<TopicStatus>,
 
-    /// The partitions that move between brokers. Absent: none does, and none is to.
+    /// The partitions that move between brokers. Absent if none moves or has to move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reassignment: Option<ReassignmentStatus>,
 }
@@ -210,13 +226,13 @@ pub struct KafkaStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReassignmentStatus {
-    /// Partitions that are being copied right now.
+    /// Partitions that are being copied.
     pub partitions_moving: i32,
 
-    /// Partitions that are not where they shall be yet, those that are being copied included.
+    /// Partitions that have to move, including those that are being copied.
     pub partitions_left: i32,
 
-    /// Bytes that are left to copy, rounded down to two digits. Absent: unknown.
+    /// Bytes left to copy, rounded down to two digits. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_left: Option<i64>,
 }
@@ -228,7 +244,7 @@ pub struct TopicStatus {
     /// Topic name.
     pub name: String,
 
-    /// Kafka's own id of this topic; a re-created topic has another.
+    /// Kafka's ID of this topic. A topic that is created anew has another.
     pub id: String,
 
     /// Number of partitions.
@@ -237,15 +253,16 @@ pub struct TopicStatus {
     /// Base of the write timestamps of this topic's records, in microseconds since the Unix epoch.
     pub write_timestamp_base: i64,
 
-    /// Records ever written to a topic that a query reads, rounded down to two digits. Absent: unknown.
+    /// Records ever written to a topic that a query reads, rounded down to two digits. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<i64>,
 
-    /// Records of these that the processors have not yet committed, rounded down to two digits. Absent: unknown.
+    /// Records that the processors have not committed yet, rounded down to two digits. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
 
-    /// Offsets that the processors had committed beyond the ends of partitions; more of them are a new loss. Absent: none.
+    /// Offsets that the processors committed beyond the ends of partitions. A higher number is a new loss. Absent if
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beyond: Option<i64>,
 }
@@ -254,21 +271,21 @@ pub struct TopicStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CassandraStatus {
-    /// Nodes that are up and normal, and wanted ones, such as `3/3`.
+    /// Nodes that are up and normal, and desired nodes, such as `3/3`.
     pub ready: String,
 
-    /// Size that every volume was given at least; `storage.size` of the spec can be lowered to it, and no further. Absent:
-    /// there is no volume, or the operator may not list claims.
+    /// Smallest size of the volumes; the spec's `storage.size` cannot be lower. Absent if there is no volume or the
+    /// operator may not list claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
 
-    /// Newest release that a node has run; `spec.cassandra.version` cannot be set to an older one. Absent: none is known.
+    /// Newest release that a node has run. `spec.cassandra.version` cannot be older. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub version: Option<String>,
 
-    /// Copies of each row, as the keyspace last had them. Absent: there was no keyspace yet.
+    /// Copies of each row, as last observed in the keyspace. Absent before the keyspace exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<i32>,
 
@@ -282,7 +299,7 @@ pub struct CassandraStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub nodes: Vec<NodeStatus>,
 
-    /// The repairs that Cassandra makes by itself. Absent: it makes none, or they are unknown.
+    /// Cassandra's automatic repairs. Absent if there are none or they are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<RepairStatus>,
 }
@@ -294,26 +311,27 @@ pub struct NodeStatus {
     /// Name of its pod.
     pub name: String,
 
-    /// Cassandra's own id of the node; it is on the node's volume.
+    /// Cassandra's ID of the node, which is stored on the node's volume.
     pub host_id: String,
 
-    /// UID of the claim that it joined with; under another, its volume is gone. Absent: claims cannot be listed.
+    /// UID of the claim that it joined with; if the claim's UID differs, the volume is gone. Absent if claims cannot be
+    /// listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
 
-    /// When its last full repair ended. Absent: it had none, or that is unknown.
+    /// When its last full repair ended. Absent if it had none or that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_repair: Option<Time>,
 }
 
-/// The repairs that Cassandra makes by itself.
+/// Cassandra's automatic repairs.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepairStatus {
-    /// Nodes that have had a full repair, and all, such as `2/3`.
+    /// Nodes that have had a full repair, and all nodes, such as `2/3`.
     pub nodes: String,
 
-    /// When the last full repair ended of the node for which that is the longest ago. Absent: not every node had one.
+    /// End of the last full repair of the node whose repair is the longest ago. Absent until every node has had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Time>,
 
@@ -329,7 +347,7 @@ pub struct TableStatus {
     /// Table name.
     pub name: String,
 
-    /// Cassandra's own id of this table; a re-created table has another.
+    /// Cassandra's ID of this table. A table that is created anew has another.
     pub id: String,
 }
 
@@ -337,12 +355,12 @@ pub struct TableStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessorStatus {
-    /// Ready and wanted pods, such as `2/2`.
+    /// Ready and desired pods, such as `2/2`.
     pub ready: String,
 
-    /// Pods that exist; the scale subresource reads it.
+    /// Number of pods that exist, for the scale subresource.
     pub replicas: i32,
 
-    /// Label selector of the pods; the scale subresource reads it.
+    /// Label selector of the pods, for the scale subresource.
     pub selector: String,
 }

@@ -23,7 +23,7 @@ pub const OWNED_KEYS: [&str; 11] = [
     "quorumListenOnAllIPs",
 ];
 
-/// `zoo.cfg` keys that cannot work in this version: a server would not start, or nobody could ask it.
+/// `zoo.cfg` keys that cannot work in this version: a server would not start, or its clients could not reach it.
 pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
     Unsupported {
         keys: &[
@@ -59,48 +59,51 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
 /// The ZooKeeper ensemble.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::memory_at_least("192Mi"))]
+#[x_kube(
+    validation = rules::memory_at_least("192Mi"),
+    // ZOOKEEPER-4394 and ZOOKEEPER-4785: before it, a server that syncs may end or lose transactions.
+    validation = Rule::new("self.replicas == oldSelf.replicas || self.version.matches('^3[.]9[.]([3-9]|[1-9][0-9]+)$')").message("the number of ZooKeeper servers can change from version 3.9.3 on: raise spec.zookeeper.version first")
+)]
 pub struct ZooKeeper {
-    /// ZooKeeper version; a 3.9 release. A change restarts the servers one at a time.
+    /// ZooKeeper version, a 3.9 release. A change restarts the servers one at a time.
     #[serde(default = "default_version")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^3[.]9[.][0-9]{1,3}$')").message("must be a ZooKeeper 3.9 release, such as 3.9.5"))]
     pub version: String,
 
-    /// Image to run instead of the official one of this version; it must keep the official image's contract
-    /// (docs/images.md). Absent: `zookeeper:<version>`.
+    /// Image to run instead of the official one. It must keep the image contract (docs/images.md). Default:
+    /// `zookeeper:<version>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = rules::image())]
     pub image: Option<String>,
 
-    /// Number of servers: 1, 3, 5 or 7. Fixed at creation in this version.
+    /// Number of servers: 1, 3, 5 or 7. It may change while records arrive, from version 3.9.3 on
+    /// (docs/runbooks.md).
     #[schemars(range(min = 1, max = 7))]
     #[x_kube(
-        validation = Rule::new("self % 2 == 1").message("must be odd (1, 3, 5 or 7): an even ensemble survives no more failures than the odd one below it"),
-        validation = rules::immutable("the size of the ZooKeeper ensemble", "create a new pipeline")
+        validation = Rule::new("self % 2 == 1").message("must be odd (1, 3, 5 or 7): an even ensemble survives no more failures than the odd one below it")
     )]
     pub replicas: i32,
 
     /// The volume of each server.
     pub storage: Storage,
 
-    /// CPU and memory of each server. Absent: 50m and 512Mi.
+    /// CPU and memory of each server. Default: 50m and 512Mi.
     #[serde(default)]
     pub resources: Resources,
 
-    /// What the pods have beside what the operator gives them, such as labels, tolerations, env and volumes
-    /// (docs/pods.md). A change restarts the pods.
+    /// Additions to the pods, such as labels, tolerations, env and volumes (docs/pods.md). A change restarts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::pod_template::schema")]
     pub pod_template: Option<serde_json::Value>,
 
-    /// Further JVM options (docs/pods.md). A change restarts the servers one at a time.
+    /// Additional JVM options (docs/pods.md). A change restarts the servers one at a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("items" = {"type": "string", "maxLength": 256, "pattern": "^-[A-Za-z0-9_.,:;=+@%/*^~#-]+$"}))]
     pub jvm_options: Vec<String>,
 
-    /// Further `zoo.cfg` settings. Keys that the operator sets itself are refused. A change restarts the servers.
+    /// Additional `zoo.cfg` settings. Keys that the operator sets are refused. A change restarts the servers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(

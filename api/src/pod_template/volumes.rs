@@ -26,7 +26,7 @@ const FILES_PREFIX: &str = "files-";
 /// Returns the names of the volumes that the operator gives a component's pods, but for those of sources' files.
 pub fn owned_volumes(component: Component) -> &'static [&'static str] {
     match component {
-        Component::ZooKeeper => &["data", "files", "datalog", "logs", "tmp"],
+        Component::ZooKeeper => &["data", "files", "members", "datalog", "logs", "tmp"],
         Component::Kafka => &["data", "files", "config", "logs", "secrets", "tmp"],
         Component::Cassandra => &["data", "files", "config", "logs", "tmp"],
         Component::Producer | Component::Processor | Component::Run => &["settings", "secrets"],
@@ -36,7 +36,7 @@ pub fn owned_volumes(component: Component) -> &'static [&'static str] {
 /// Returns the directories at which the operator mounts them.
 pub fn owned_mounts(component: Component) -> &'static [&'static str] {
     match component {
-        Component::ZooKeeper => &["/data", "/millrace", "/datalog", "/logs", "/tmp"],
+        Component::ZooKeeper => &["/data", "/millrace", "/members", "/datalog", "/logs", "/tmp"],
         Component::Kafka => {
             &["/var/lib/kafka/data", "/millrace", "/mnt/shared/config", "/var/log/kafka", "/etc/kafka/secrets", "/tmp"]
         }

@@ -1,8 +1,8 @@
 //! Judges each query: are its topic and table declared, and does its SQL compile, over the columns of its stream and
 //! for those of its table? The caller brings the judge of SQL, so that this crate links no compiler.
 //!
-//! Admission sees the names, too; whoever asks without a cluster shall hear the same. A fault takes
-//! the query out, and those of the same topic with it, so that the topic keeps the records; everything else goes on.
+//! Admission checks the names, too; a check without a cluster must report the same. A fault takes the query out, and
+//! those of the same topic with it, so that the topic keeps the records; everything else continues.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ pub(super) fn check(pipeline: &Pipeline, mut judge: impl FnMut(SqlQuestion) -> V
 }
 
 /// Returns the queries that cannot run: the faulty ones and those of the same topics, since the records that they write
-/// would be done with when the faulty ones are mended.
+/// would be done with when the faulty ones are fixed.
 pub(super) fn held(pipeline: &Pipeline, faulty: &BTreeSet<String>) -> BTreeSet<String> {
     let queries = &pipeline.processor.queries;
     let topics: BTreeSet<&String> =

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
-use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link};
+use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason};
 use millrace_api::names::Names;
 
 use super::moment;
@@ -91,9 +91,18 @@ pub fn state(resource: &StreamingPipeline, error_rate: Option<f64>) -> State {
         Some(ConditionStatus::True) if error_rate.is_some_and(|rate| rate > 0.0) => State::Degraded,
         Some(ConditionStatus::True) => State::Ok,
         Some(ConditionStatus::False) if ConditionType::Stalled.is_true(&status.conditions) => State::Failed,
-        Some(ConditionStatus::False) if status.phase.as_deref() == Some("Creating") => State::Waiting,
+        Some(ConditionStatus::False) if is_suspended(status) => State::Paused,
+        Some(ConditionStatus::False) if matches!(status.phase.as_deref(), Some("Creating" | "Resuming")) => {
+            State::Waiting
+        }
         Some(ConditionStatus::False) => State::Degraded,
     }
+}
+
+/// Returns whether nothing flows because that is what the spec asks for.
+fn is_suspended(status: &StreamingPipelineStatus) -> bool {
+    let reasons = [Reason::Suspending, Reason::Suspended].map(|reason| reason.to_string());
+    ConditionType::Ready.of(&status.conditions).is_some_and(|ready| reasons.contains(&ready.reason))
 }
 
 /// Returns how a component is.
@@ -196,6 +205,16 @@ mod tests {
         assert_eq!(state(&pipeline(Value::Null), None), State::Waiting);
         assert_eq!(state(&pipeline(status("True", "Running")), Some(0.5)), State::Degraded);
         assert_eq!(state(&pipeline(status("True", "Running")), None), State::Ok);
+    }
+
+    #[test]
+    fn a_suspended_pipeline_is_paused_and_one_that_resumes_waits() {
+        let mut suspended = pipeline(status("False", "Suspended"));
+        suspended.status.as_mut().expect("a status").conditions[0].reason = "Suspended".to_owned();
+        assert_eq!(state(&suspended, Some(0.0)), State::Paused);
+        // The control: a store that fails meanwhile is the reason then.
+        assert_eq!(state(&pipeline(status("False", "Suspended")), Some(0.0)), State::Degraded);
+        assert_eq!(state(&pipeline(status("False", "Resuming")), Some(0.0)), State::Waiting);
     }
 
     #[test]

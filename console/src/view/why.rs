@@ -213,7 +213,10 @@ fn sentence(facts: &Facts, state: State, bottlenecks: &[Bottleneck]) -> String {
         (State::Waiting, None) => "The pipeline is being created: the operator has not reported yet.".to_owned(),
         (State::Failed, Some(worst)) => format!("The pipeline cannot work: {worst}."),
         (State::Empty, _) => format!("No rows are written: {}.", worst.unwrap_or("processor.replicas is 0")),
-        (State::Paused, _) => "All sources are paused; records already in Kafka are still written.".to_owned(),
+        (State::Paused, _) => match &facts.unready {
+            Some((_, message)) => format!("The pipeline is suspended: {message}."),
+            None => "All sources are paused; records already in Kafka are still written.".to_owned(),
+        },
         (State::Degraded, Some(worst)) if facts.unready.is_some() => format!("Some parts do not work: {worst}."),
         (_, Some(worst)) => format!("Records flow, but {worst}."),
         (_, None) => flowing(facts),
@@ -382,6 +385,9 @@ mod tests {
         let paused = Facts { state: Some(State::Paused), paused: vec!["users".to_owned()], ..good() };
         assert_eq!(why(&paused).sentence, "All sources are paused; records already in Kafka are still written.");
         assert_eq!(why(&paused).bottlenecks[0].node.as_deref(), Some("source/users"));
+        let unready = Some(("Suspended".to_owned(), "drained".to_owned()));
+        let suspended = Facts { state: Some(State::Paused), unready, ..good() };
+        assert_eq!(why(&suspended).sentence, "The pipeline is suspended: drained.");
         let empty = Facts { state: Some(State::Empty), no_processor: true, ..good() };
         assert_eq!(why(&empty).sentence, "No rows are written: processor.replicas is 0: records stay in Kafka.");
     }

@@ -24,6 +24,8 @@ pub async fn the_command_shows_what_is_there(turn: Turn) -> Result<()> {
         let millrace = Millrace::new(namespace)?;
         files_are_judged_without_a_cluster(&millrace).await?;
         the_chain_is_told(&live, &millrace).await?;
+        why_and_whether_are_told(&live, &millrace).await?;
+        restarts_are_held_and_released(&live, &millrace).await?;
         let id = a_run_is_followed_to_its_row(&millrace).await?;
         namespace.say(format!("followed the record {id} to its row"));
         runs_fail_and_are_refused(&millrace).await?;
@@ -92,6 +94,40 @@ async fn the_chain_is_told(live: &Live, millrace: &Millrace) -> Result<()> {
     ensure!(report["ready"] == "met" && report["chain"].as_array().is_some_and(|chain| chain.len() == 6), "{report}");
     millrace.says(&["logs", pipeline, "--component", "kafka"], 0, "-kafka-0 ").await?;
     millrace.says(&["logs", pipeline, "--component", "zookeeper", "--previous"], 2, "no previous log").await.map(drop)
+}
+
+/// A pipeline that is well is explained by its figures, and the cluster that it runs in passes every check.
+async fn why_and_whether_are_told(live: &Live, millrace: &Millrace) -> Result<()> {
+    let pipeline = live.names.pipeline();
+    millrace.says(&["explain", pipeline], 0, "is well since").await?;
+    let explanation = millrace.json(&["explain", pipeline]).await?;
+    let is_well = explanation["verdict"] == "well" && explanation["cause"].is_null() && explanation["fix"].is_null();
+    ensure!(is_well && explanation["unread"] == json!([]), "{explanation}");
+    ensure!(explanation["figures"].to_string().contains("brokers 1/1"), "{explanation}");
+    // Another test may be starting an operator of its own.
+    let passed = async || Ok(Some(millrace.run(&["check", "-o", "json"]).await?).filter(|said| said.code == 0));
+    let (said, _) = eventually("every check passes", ARRIVED_WITHIN, passed).await?;
+    let checked: Value = serde_json::from_str(&said.out).context("no JSON")?;
+    let states: Vec<&str> =
+        checked["checks"].as_array().into_iter().flatten().filter_map(|check| check["state"].as_str()).collect();
+    // Volumes of the test cluster may not grow, and another test may have a webhook: those are warnings.
+    let is_fine = states.len() >= 11 && states.iter().all(|state| ["ok", "warning"].contains(state));
+    ensure!(checked["passed"] == true && is_fine, "{checked}");
+    // Control: what is not there does fail.
+    millrace.says(&["check", "--storage-class", "nobody"], 1, "there is no 'nobody'").await.map(drop)
+}
+
+/// Restarts are held by name and released again; there is no plan to approve, and nothing is restarted by mistake.
+async fn restarts_are_held_and_released(live: &Live, millrace: &Millrace) -> Result<()> {
+    let pipeline = live.names.pipeline();
+    let told = millrace.says(&["hold", pipeline], 0, "are held").await?;
+    ensure!(told.contains(&format!("to take it back: millrace release {pipeline}")), "{told}");
+    millrace.says(&["hold", pipeline], 0, "are held already").await?;
+    let released = millrace.json(&["release", pipeline]).await?;
+    ensure!(released["changed"] == true, "{released}");
+    millrace.says(&["release", pipeline], 0, "are not held already").await?;
+    millrace.says(&["approve", pipeline, "--yes"], 2, "there is nothing to approve").await?;
+    millrace.says(&["restart", pipeline, "--component", "run"], 2, "there is no component 'run'").await.map(drop)
 }
 
 /// Follows a run, finds its record in the topic by its header, and the row of that. Returns the row's key.
@@ -264,6 +300,9 @@ async fn a_stranger_is_told_what_is_missing(namespace: &TestNamespace, millrace:
     stranger.says(&["peek", TOPIC], 3, "cannot list pods").await?;
     stranger.says(&["pause", "made"], 3, "forbidden").await?;
     stranger.says(&["trigger", "made"], 3, "forbidden").await?;
+    stranger.says(&["hold"], 3, "forbidden").await?;
+    stranger.says(&["check"], 1, "not checked: no right to list nodes").await?;
+    stranger.says(&["explain"], 0, "not read: events: cannot list events").await?;
     // Control: the pipeline's own user may.
     millrace.says(&["peek", TOPIC], 0, "").await?;
     fs::remove_file(file).context("cannot remove a kubeconfig")

@@ -1,5 +1,6 @@
-//! A running pipeline gets more brokers, another Cassandra node and another topic configuration, and loses a broker again,
-//! while records go on arriving; nothing is lost.
+//! A running pipeline gets more brokers, more ZooKeeper servers, another Cassandra node, another topic configuration
+//! and other settings of its brokers, and loses brokers and servers again, while records go on arriving; nothing is
+//! lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +8,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use millrace_api::names::Component;
+use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
+use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, TOPIC};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace};
 use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::reach::Reach;
+use millrace_stores::zookeeper::{self, ZooKeeperFacts};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -55,14 +60,15 @@ pub async fn a_pipeline_grows_while_records_arrive(turn: Turn) -> Result<()> {
 }
 
 /// Three brokers become four and three again. A fourth gets its share of every copy, leads some, and stops when it has none.
+/// Then the three take other settings. None of them is restarted.
 pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> {
     in_namespace(&turn, "brokers", async |namespace| {
         let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
-        let live = Live::start(namespace, &Spec::three(), GROWN_WITHIN).await?;
+        let three = three_brokers();
+        let live = Live::start(namespace, &three, GROWN_WITHIN).await?;
         let before = uids(&live).await?;
-        let spec = Spec::three().sources([source]);
 
-        let spec = spec.with("/spec/kafka/replicas", json!(4));
+        let spec = three.sources([source]).with("/spec/kafka/replicas", json!(4));
         live.change(&spec).await?;
         // The negative control: a broker that has only just come has nothing.
         let came = async || {
@@ -87,6 +93,17 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
         let three = replicas(&facts);
         same("the brokers with replicas", &format!("{:?}", three.keys().collect::<Vec<_>>()), "[0, 1, 2]")?;
         ensure!(facts.under_replicated == 0, "{} partitions are out of sync", facts.under_replicated);
+
+        // One is of the logs, the other of a pool of threads, of which Kafka makes at most twice as many at once.
+        let settings = [("message.max.bytes", "2097152"), ("num.io.threads", "12")];
+        let spec = spec.with("/spec/kafka/config", json!(BTreeMap::from(settings)));
+        live.change(&spec).await?;
+        let took = live.await_ready(READY_WITHIN).await?;
+        namespace.say(format!("the brokers took other settings in {took:?}"));
+        for (key, value) in settings {
+            let found = live.kafka().await?.setting(key).await?;
+            ensure!(found.len() == 3 && found.values().all(|found| found == value), "{key} is {found:?}");
+        }
         ensure!(uids(&live).await? == before, "a broker was restarted");
 
         live.await_produced(COUNT, GROWN_WITHIN).await?;
@@ -98,6 +115,63 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
     .await
 }
 
+/// One ZooKeeper server becomes three and one again, and at the end the leader of the three is among those that go.
+pub async fn zookeeper_grows_and_shrinks_while_records_arrive(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "ensemble", async |namespace| {
+        let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
+        let live = Live::start(namespace, &Spec::one(), READY_WITHIN).await?;
+        // The negative control: at first one votes.
+        same("the voters", &voters(&live).await?, "{0}")?;
+
+        let spec = Spec::one().sources([source]).with("/spec/zookeeper/replicas", json!(3));
+        live.change(&spec).await?;
+        let took = live.await_ready(GROWN_WITHIN).await?;
+        namespace.time("one_to_three_servers", took)?;
+        same("the voters", &voters(&live).await?, "{0, 1, 2}")?;
+
+        let first = live.pod(&format!("{}-0", live.names.component(Component::ZooKeeper))).await?;
+        signal(&namespace.cluster, &first, Signal::Kill).await?;
+        live.await_recovery(&first, READY_WITHIN).await?;
+        let leader = ensemble(&live).await?.leader();
+        ensure!(leader.is_some_and(|leader| leader > 0), "server {leader:?} leads");
+
+        let spec = spec.with("/spec/zookeeper/replicas", json!(1));
+        live.change(&spec).await?;
+        let took = live.await_ready(GROWN_WITHIN).await?;
+        namespace.time("three_to_one_servers", took)?;
+        let gone = async || Ok((live.pods(Component::ZooKeeper).await?.len() == 1).then_some(()));
+        eventually("two servers go", READY_WITHIN, gone).await?;
+        same("the voters", &voters(&live).await?, "{0}")?;
+
+        live.await_produced(COUNT, GROWN_WITHIN).await?;
+        live.await_caught_up(GROWN_WITHIN).await?;
+        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
+        namespace.say(format!("past the three servers: {found}"));
+        found.ensure_exact()
+    })
+    .await
+}
+
+/// Returns what the ZooKeeper servers say.
+async fn ensemble(live: &Live) -> Result<ZooKeeperFacts> {
+    let addresses = live.addresses(Component::ZooKeeper).await?;
+    Ok(zookeeper::observe(&Reach::of_pods(&addresses, ZOOKEEPER_CLIENT)).await)
+}
+
+/// Returns the servers that vote, as the leader says.
+async fn voters(live: &Live) -> Result<String> {
+    let facts = ensemble(live).await?;
+    Ok(facts.committed().map_or_else(|| "nobody leads".to_owned(), |committed| format!("{:?}", committed.voters)))
+}
+
+/// Three of each, but for the stores that this is not about: they have one server.
+fn three_brokers() -> Spec {
+    Spec::three()
+        .with("/spec/zookeeper/replicas", json!(1))
+        .with("/spec/cassandra/racks/0/replicas", json!(1))
+        .with("/spec/cassandra/keyspace/replicationFactor", json!(1))
+}
+
 /// Returns how many replicas each broker has; those without any are left out.
 fn replicas(facts: &KafkaFacts) -> BTreeMap<i32, usize> {
     let mut counts = BTreeMap::new();
@@ -107,10 +181,10 @@ fn replicas(facts: &KafkaFacts) -> BTreeMap<i32, usize> {
     counts
 }
 
-/// Returns the UIDs of the brokers' pods, by name.
-async fn uids(live: &Live) -> Result<BTreeMap<String, Option<String>>> {
+/// Returns the UIDs of the brokers' pods, each with the restarts of its containers, by name.
+async fn uids(live: &Live) -> Result<BTreeMap<String, (Option<String>, i32)>> {
     let pods = live.pods(Component::Kafka).await?;
-    Ok(pods.into_iter().map(|pod| (pod.name_any(), pod.uid())).collect())
+    Ok(pods.into_iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(&pod)))).collect())
 }
 
 /// Waits until the topic has these settings of its own and no others but what the operator sets.

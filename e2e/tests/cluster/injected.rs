@@ -65,7 +65,7 @@ fn spec(threads: Option<&str>) -> Spec {
         None => spec,
         Some(threads) => spec
             .with("/spec/zookeeper/config", json!({"autopurge.snapRetainCount": threads}))
-            .with("/spec/kafka/config", json!({"num.io.threads": threads}))
+            .with("/spec/kafka/config", json!({"num.partitions": threads}))
             .with("/spec/cassandra/config", json!({"concurrent_writes": threads})),
     }
 }

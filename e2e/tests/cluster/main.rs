@@ -28,6 +28,7 @@ mod harness;
 mod idle;
 mod injected;
 mod lost;
+mod nodes;
 mod one;
 mod recreated;
 mod runs;
@@ -76,6 +77,9 @@ const SCENARIOS: &[Scenario] = &[
     ("brokers_come_and_go_while_records_arrive", |turn| {
         grown::brokers_come_and_go_while_records_arrive(turn).boxed_local()
     }),
+    ("zookeeper_grows_and_shrinks_while_records_arrive", |turn| {
+        grown::zookeeper_grows_and_shrinks_while_records_arrive(turn).boxed_local()
+    }),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {
         harness::a_failure_is_dumped_and_its_namespace_deleted(turn).boxed_local()
@@ -96,6 +100,9 @@ const SCENARIOS: &[Scenario] = &[
     ("faults_at_random_lose_nothing", |turn| chaos::faults_at_random_lose_nothing(turn).boxed_local()),
     ("three_of_each_survive_a_kill_of_every_kind", |turn| {
         three::three_of_each_survive_a_kill_of_every_kind(turn).boxed_local()
+    }),
+    ("a_drained_node_and_one_that_stands_still_lose_nothing", |turn| {
+        nodes::a_drained_node_and_one_that_stands_still_lose_nothing(turn).boxed_local()
     }),
     ("a_cut_off_leader_takes_nothing_with_it", |turn| {
         chaos::a_cut_off_leader_takes_nothing_with_it(turn).boxed_local()

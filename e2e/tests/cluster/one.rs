@@ -37,6 +37,7 @@ pub async fn one_of_each_takes_rows_and_changes(turn: Turn) -> Result<()> {
         columns_are_as_promised(&live, "1/1").await?;
         a_broken_source_stops_no_other(&live, &spec).await?;
         scale_works(&live).await?;
+        a_suspended_pipeline_is_drained_and_goes_on(&live).await?;
         let early = records_of_a_column_to_come(&live).await?;
         let spec = topic_and_table_are_extended(&live, &spec).await?;
         dead_letters_are_redriven(&live, &early).await?;
@@ -118,6 +119,53 @@ async fn scale_works(live: &Live) -> Result<()> {
     });
     joined.await?;
     namespace.say("kubectl scale: two processors share the topic");
+    Ok(())
+}
+
+/// Suspended, what the sources had sent is rows, by the word of another client, and no worker runs; a record that comes from
+/// elsewhere meanwhile waits. Resumed, it is a row, and more rows arrive.
+async fn a_suspended_pipeline_is_drained_and_goes_on(live: &Live) -> Result<()> {
+    live.patch(json!({"spec": {"suspend": true}})).await?;
+    let took = live.await_condition("Suspended", "True", "Drained", CHANGED_WITHIN).await?;
+    live.await_condition("Ready", "False", "Suspended", CHANGED_WITHIN).await?;
+    no_worker_runs(live).await?;
+    let drained = live.resource().await?.status.and_then(|status| status.drained).context("no drain is recorded")?;
+    let mut kafka = live.kafka().await?;
+    let end: i64 = kafka.ends(TOPIC).await?.values().sum();
+    let facts = kafka.facts().await?;
+    let committed = facts.position(TOPIC).context("the group's offsets are unknown")?.committed;
+    let recorded = drained.offsets.get(TOPIC).copied();
+    ensure!(
+        recorded == Some(end) && committed == end,
+        "{recorded:?} is recorded, {committed} is committed, and the topic ends at {end}"
+    );
+    rows_are_those_of_the_topic(live).await?;
+    live.namespace.say(format!("drained in {took:?}: {end} records, each of them a row"));
+
+    let person = profile(seed_of("millrace"), PEOPLE - EARLY - 1);
+    let id: Uuid = person.id.parse()?;
+    let value = Bytes::from(serde_json::to_string(&person)?);
+    kafka.produce(0, &[(Bytes::from(person.id), value)]).await?;
+    live.await_condition("Suspended", "True", "RecordsWaiting", CHANGED_WITHIN).await?;
+    no_worker_runs(live).await?;
+    ensure!(!live.table().await?.ids().await?.contains(&id), "a record is a row although no processor runs");
+
+    let before = live.table().await?.count().await?;
+    live.patch(json!({"spec": {"suspend": false}})).await?;
+    live.await_ready(CHANGED_WITHIN).await?;
+    let is_row = async || Ok(live.table().await?.ids().await?.contains(&id).then_some(()));
+    eventually("the record that waited is a row", CHANGED_WITHIN, is_row).await?;
+    ensure!(live.resource().await?.status.is_some_and(|status| status.drained.is_none()), "the old drain still stands");
+    let after = more_rows(live, before + 50).await?;
+    live.namespace.say(format!("resumed, rows went from {before} to {after}"));
+    Ok(())
+}
+
+async fn no_worker_runs(live: &Live) -> Result<()> {
+    for component in [Component::Producer, Component::Processor] {
+        let pods = live.pods(component).await?;
+        ensure!(pods.is_empty(), "{} pods of {component} are there", pods.len());
+    }
     Ok(())
 }
 
@@ -219,6 +267,12 @@ async fn every_row_is_right(live: &Live) -> Result<()> {
     let stopped = async || Ok(live.pods(Component::Producer).await?.is_empty().then_some(()));
     eventually("the producer has stopped", CHANGED_WITHIN, stopped).await?;
     live.await_caught_up(CHANGED_WITHIN).await?;
+    let people = rows_are_those_of_the_topic(live).await?;
+    a_lost_row_is_noticed(live, people).await
+}
+
+/// Compares the table with what the topic holds; returns whose records these are.
+async fn rows_are_those_of_the_topic(live: &Live) -> Result<Ledger> {
     let mut sent = HashSet::new();
     for record in live.kafka().await?.read(TOPIC).await? {
         sent.insert(std::str::from_utf8(&record.key)?.parse::<Uuid>().context("a key is no UUID")?);
@@ -228,7 +282,7 @@ async fn every_row_is_right(live: &Live) -> Result<()> {
     let found = live.table().await?.compare(people.clone()).await?;
     live.namespace.say(format!("{} records in the topic: {found}", sent.len()));
     found.ensure_exact()?;
-    a_lost_row_is_noticed(live, people).await
+    Ok(people)
 }
 
 /// Negative control: one row fewer, and the comparison says so.

@@ -1,14 +1,14 @@
 //! What a run does: the catalogue, what was changed and what was asked for → the scenarios in their order. And what can be
 //! checked without a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use millrace_e2e::catalogue::{self, Entry, Selection, Wanted, matches};
 use millrace_e2e::cluster::repository;
-use millrace_e2e::full_runs::{self, History};
+use millrace_e2e::full_runs::{self, FullRun, History};
 use millrace_e2e::git::Checkout;
 use millrace_e2e::settings::Settings;
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub selection: Selection,
     /// How long and how much.
     pub settings: Settings,
+    /// The commit that is tried. `None`: the working tree is no commit.
+    pub commit: Option<String>,
     /// What the selection stands on, in words.
     why: String,
     /// Only some scenarios were asked for.
@@ -39,6 +41,7 @@ impl Plan {
         let settings = Settings::read(commits as u64)?;
         let base = Checkout.base();
         let paths = base.as_deref().and_then(|base| Checkout.changed_since(base));
+        let since_passed = since_passed(&entries)?;
         let (wanted, why) = if !names.is_empty() {
             (Wanted::Named(names), "those that were asked for".to_owned())
         } else if settings.full {
@@ -49,11 +52,11 @@ impl Plan {
                 _ => "the changes are unknown, so everything is affected".to_owned(),
             };
             let why = format!("core, affected and rotating: commit {commits}, {changed}");
-            (Wanted::Changed { paths: paths.as_deref(), commits }, why)
+            (Wanted::Changed { paths: paths.as_deref(), since_passed: &since_passed, commits }, why)
         };
         let selection = catalogue::select(&entries, wanted);
         ensure!(!selection.run.is_empty(), "no scenario is called like {}", names.join(", "));
-        Ok(Self { entries, selection, settings, why, is_partial: !names.is_empty() })
+        Ok(Self { entries, selection, settings, commit: clean_commit(), why, is_partial: !names.is_empty() })
     }
 
     /// Prints it.
@@ -73,16 +76,47 @@ impl Plan {
     }
 
     /// Returns what is wrong with the scenarios that do not run: when they have last passed.
-    pub fn stale(&self) -> Result<Vec<String>> {
-        let text = fs::read_to_string(repository().join(RECORD)).unwrap_or_default();
-        let runs = full_runs::parse(&text)?;
-        let left_out = |name: &str| self.selection.left_out.iter().any(|left| left == name);
+    /// `put_off`: those of the selection that did not run after all.
+    pub fn stale(&self, put_off: &BTreeSet<String>) -> Result<Vec<String>> {
+        let runs = recorded()?;
+        let left_out = |name: &str| self.selection.left_out.iter().chain(put_off).any(|left| left == name);
         Ok(full_runs::stale(&self.entries, left_out, &runs, &Checkout, newest()))
     }
 }
 
+/// Reads the record of full runs.
+fn recorded() -> Result<Vec<FullRun>> {
+    full_runs::parse(&fs::read_to_string(repository().join(RECORD)).unwrap_or_default())
+}
+
+/// Returns the paths that differ from the commit with which each scenario has last passed in a full run, by its name.
+/// Those whose commit is not in this history are left out.
+fn since_passed(entries: &[Entry]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let runs = recorded()?;
+    let mut changed: BTreeMap<&str, Option<BTreeSet<String>>> = BTreeMap::new();
+    let mut since = BTreeMap::new();
+    for entry in entries {
+        let Some(run) = full_runs::last_passed(&runs, &entry.name) else { continue };
+        let differ = changed.entry(&run.commit).or_insert_with(|| {
+            Checkout.commits_since(&run.commit)?;
+            Some(Checkout.changed_since(&run.commit)?.into_iter().collect())
+        });
+        if let Some(differ) = differ {
+            since.insert(entry.name.clone(), differ.clone());
+        }
+    }
+    Ok(since)
+}
+
+/// Returns the commit that is checked out. `None`: the working tree differs from it, but for what records runs.
+fn clean_commit() -> Option<String> {
+    let commit = Checkout.commit()?;
+    let changed = Checkout.changed_since(&commit)?;
+    changed.iter().all(|path| path == RECORD).then_some(commit)
+}
+
 /// Adds a full run to the record.
-pub fn record(run: &full_runs::FullRun) -> Result<()> {
+pub fn record(run: &FullRun) -> Result<()> {
     let path = repository().join(RECORD);
     let text = fs::read_to_string(&path).unwrap_or_default();
     let line = serde_json::to_string(run).context("a run is JSON")?;

@@ -76,7 +76,7 @@ async fn install(watched: &TestNamespace, release: &Release) -> Result<()> {
     Ok(())
 }
 
-/// The operator's account may read pods here and nowhere else, and Secrets nowhere.
+/// The operator's account may read pods here and nowhere else, and list Secrets nowhere.
 async fn rights_end_at_the_namespace(watched: &TestNamespace) -> Result<()> {
     let account = format!("system:serviceaccount:{}:{NARROW}-millrace", watched.name);
     for (resource, namespace, wanted) in [

@@ -25,9 +25,9 @@ use crate::one::columns_are_as_promised;
 use crate::scenario::account::{Account, Made};
 
 /// Cassandra nodes join one at a time, each with its own wait for gossip.
-const READY_WITHIN: Duration = Duration::from_secs(900);
+pub const READY_WITHIN: Duration = Duration::from_secs(900);
 /// Longest that a killed pod may take to be back, with everything around it.
-const RECOVERED_WITHIN: Duration = Duration::from_secs(240);
+pub const RECOVERED_WITHIN: Duration = Duration::from_secs(240);
 /// Longest that the restart of all brokers may take, each with its replicas in sync again.
 const RESTARTED_WITHIN: Duration = Duration::from_secs(420);
 /// Longest until another operator leads when one that led stands still; the time itself is written down.
@@ -60,7 +60,8 @@ pub async fn three_of_each_survive_a_kill_of_every_kind(turn: Turn) -> Result<()
     .await
 }
 
-async fn stores_are_spread(live: &Live) -> Result<()> {
+/// Checks that each store has one pod on each node.
+pub async fn stores_are_spread(live: &Live) -> Result<()> {
     for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
         let pods = live.pods(component).await?;
         let nodes: BTreeSet<String> = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
@@ -101,11 +102,11 @@ async fn victim(live: &Live, component: Component) -> Result<Pod> {
     pods.iter().find(is_it).cloned().with_context(|| format!("{component} has no pod to kill"))
 }
 
-/// A changed configuration reaches every broker by a restart in order, while records go on arriving.
+/// A setting that brokers read only when they start reaches every one by a restart in order, while records go on arriving.
 async fn brokers_are_restarted_one_at_a_time(live: &Live) -> Result<()> {
     let uids = |pods: &[Pod]| pods.iter().filter_map(ResourceExt::uid).collect::<BTreeSet<_>>();
     let before = uids(&live.pods(Component::Kafka).await?);
-    live.patch(json!({"spec": {"kafka": {"config": {"log.cleaner.backoff.ms": "20000"}}}})).await?;
+    live.patch(json!({"spec": {"kafka": {"config": {"log.retention.check.interval.ms": "200000"}}}})).await?;
     let mut most_away = 0;
     let (_, took) = eventually("every broker has been restarted", RESTARTED_WITHIN, async || {
         let pods = live.pods(Component::Kafka).await?;

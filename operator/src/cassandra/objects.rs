@@ -154,6 +154,7 @@ fn store<'a>(scope: &Scope<'_>, cassandra: &'a Cassandra, files: &'a Files) -> S
         user: User(999),
         files,
         copies: None,
+        told: Vec::new(),
         env: vec![
             variable("CASSANDRA_CONF", "/config"),
             variable("CASSANDRA_HEAPDUMP_DIR", "/tmp"),

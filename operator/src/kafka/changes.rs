@@ -74,7 +74,7 @@ fn topic_changes(topic: &Topic, facts: &KafkaFacts) -> Vec<Change> {
         wanted.extend(found.config.get_key_value(MIN_IN_SYNC).map(clone_pair));
     }
     let is_set = |key: &str, wanted: &str| found.config.get(key).is_some_and(|found| is_same_value(wanted, found));
-    // Those of a move are set for its time, by tools or by the operator, and removed by whoever set them.
+    // Those of a move are set for its time, by tools or by the operator, and removed again by the same.
     let is_extra = |key: &str| !wanted.contains_key(key) && !THROTTLED_REPLICAS.contains(&key);
     let config = ConfigChange {
         set: wanted.iter().filter(|(key, value)| !is_set(key, value)).map(clone_pair).collect(),
@@ -87,7 +87,7 @@ fn topic_changes(topic: &Topic, facts: &KafkaFacts) -> Vec<Change> {
 }
 
 /// Returns whether Kafka tells `found` of a setting that was written as `wanted`: it tells the value, not the text.
-fn is_same_value(wanted: &str, found: &str) -> bool {
+pub fn is_same_value(wanted: &str, found: &str) -> bool {
     let (wanted, found) = (wanted.trim(), found.trim());
     if let (Ok(wanted), Ok(found)) = (wanted.parse::<i64>(), found.parse::<i64>()) {
         return wanted == found;

@@ -1,5 +1,7 @@
 //! The Kafka brokers, which keep their metadata in the pipeline's ZooKeeper.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use millrace_api::crd::kafka::is_refused;
@@ -8,8 +10,9 @@ use millrace_api::pipeline::{Kafka, Member, default_min_in_sync, default_replica
 use millrace_api::ports::{KAFKA, Port, ZOOKEEPER_CLIENT};
 
 use crate::objects::pod::{Members, Probes, Rhythm, Store, User, command_probe, script, stateful_set, variable};
+use crate::objects::properties::{self, SERVER_PROPERTIES};
 use crate::objects::scope::{Files, Inputs, Labels, Scope, annotated, files, heap_mebibytes, layered};
-use crate::objects::{Objects, network, properties};
+use crate::objects::{Objects, network};
 use millrace_stores::kafka::BROKER_MIN_IN_SYNC;
 
 const PORTS: &[Port] = &[KAFKA];
@@ -18,7 +21,11 @@ const PORTS: &[Port] = &[KAFKA];
 pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let kafka = &scope.pipeline.kafka;
     let brokers = inputs.replicas.kafka;
-    let files = config(scope, kafka, brokers);
+    let connected = &inputs.ensemble.connected;
+    let files = config(scope, kafka, brokers, connected);
+    let mut member = kafka.member.clone();
+    // Which servers brokers connect to is what people asked for, once they may.
+    member.inputs["zookeeperReplicas"] = connected.len().into();
     let copies = Some(default_replication_factor(brokers));
     Objects {
         config_maps: vec![scope.config_map(&files)],
@@ -27,30 +34,33 @@ pub fn objects(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![stateful_set(
             scope,
-            &Store { copies, ..store(scope, kafka, &files) },
+            &Store { copies, member: &member, ..store(scope, kafka, &files) },
             Members { name: scope.name(), replicas: brokers, labels: Labels::new(), env: Vec::new() },
         )],
         ..Objects::default()
     }
 }
 
-fn config(scope: &Scope<'_>, kafka: &Kafka, brokers: u32) -> Files {
+fn config(scope: &Scope<'_>, kafka: &Kafka, brokers: u32, connected: &BTreeSet<u32>) -> Files {
     files([
         ("answers.sh", include_str!("files/answers.sh").to_owned()),
         ("java.security", include_str!("../objects/files/java.security").to_owned()),
         ("log4j.properties", include_str!("files/log4j.properties").to_owned()),
-        ("server.properties", server_properties(scope, kafka, brokers)),
+        (SERVER_PROPERTIES, server_properties(scope, kafka, brokers, connected)),
         ("start.sh", include_str!("files/start.sh").to_owned()),
     ])
 }
 
-/// Returns the settings of all brokers, of which there are so many; `start.sh` adds what differs: the id and the advertised
-/// address.
-fn server_properties(scope: &Scope<'_>, kafka: &Kafka, brokers: u32) -> String {
+/// Returns the settings of all brokers, of which there are so many, with the ZooKeeper servers that they connect to;
+/// `start.sh` adds what differs: the id and the advertised address.
+fn server_properties(scope: &Scope<'_>, kafka: &Kafka, brokers: u32, connected: &BTreeSet<u32>) -> String {
     let replication = default_replication_factor(brokers);
     let in_sync = default_min_in_sync(replication);
+    let names = &scope.pipeline.names;
+    let set = names.component(Component::ZooKeeper);
+    let host = |ordinal: &u32| names.pod_host(&set, Component::ZooKeeper, *ordinal);
     let servers: Vec<String> =
-        scope.ensemble().into_iter().map(|host| format!("{host}:{}", ZOOKEEPER_CLIENT.number)).collect();
+        connected.iter().map(|ordinal| format!("{}:{}", host(ordinal), ZOOKEEPER_CLIENT.number)).collect();
     let defaults = [
         // A stop with the controller gone gives up after two tries of 8 s, and the leaders move by themselves.
         ("controlled.shutdown.max.retries", "2".to_owned()),
@@ -103,6 +113,7 @@ fn store<'a>(scope: &Scope<'_>, kafka: &'a Kafka, files: &'a Files) -> Store<'a>
         user: User(1000),
         files,
         copies: None,
+        told: Vec::new(),
         env: environment(kafka, nodes_host),
         ports: PORTS,
         data: "/var/lib/kafka/data",

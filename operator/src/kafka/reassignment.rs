@@ -9,15 +9,13 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_api::pods::{is_ready, ordinal};
 use millrace_api::{Pipeline, Rejected};
-use millrace_stores::kafka::{Change, KafkaFacts, LogDirs, PartitionFacts, Reassigned, TopicFacts, is_marked};
+use millrace_stores::kafka::{Change, KafkaFacts, LogDirs, PartitionFacts, Reassigned, TopicFacts, is_marked, stays};
 
 use super::assignment::{Brokers, Placement, balanced, led};
 use crate::intact::lists_topics;
-use crate::labels::COMPONENT_LABEL;
 use crate::observed::Observed;
 
 /// Partitions that are copied at once.
@@ -45,7 +43,7 @@ pub struct Reassignment {
 /// How far moves are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
-    /// Partitions that are being copied, whoever ordered it.
+    /// Partitions that are being copied, by anyone's order.
     pub moving: usize,
     /// Partitions that are not where they shall be, those that are being copied included.
     pub left: usize,
@@ -70,47 +68,43 @@ pub fn brokers(pipeline: &Pipeline, observed: &Observed) -> u32 {
 /// Returns whether brokers are added only when the moves have ended. Some would never end without them: those that are refused
 /// for want of room, and those of a replica on a broker that the StatefulSet no longer has.
 fn adds_later(pipeline: &Pipeline, observed: &Observed, facts: &KafkaFacts, given: u32) -> bool {
-    is_busy(facts) && hosts(facts).all(|host| stays(host, given)) && judge(pipeline, observed).refused.is_none()
+    is_busy(facts) && facts.hosts().all(|host| stays(host, given)) && judge(pipeline, observed).refused.is_none()
 }
 
 /// Returns whether the last broker may go.
 fn may_go(pipeline: &Pipeline, observed: &Observed, facts: &KafkaFacts, given: u32) -> bool {
     let is_whole = facts.knows_reassignments && facts.under_replicated == 0 && all_answer(observed, facts);
-    is_whole && has_moved_off(pipeline, facts) && !is_busy(facts) && pods_are(observed, given)
+    is_whole && has_moved_off(pipeline, facts) && !is_busy(facts) && observed.children.has_pods(Component::Kafka, given)
 }
 
 /// Returns whether every broker whose pod is ready answers. One that cannot run, such as one for which no node has room, is
 /// not waited for: that is when people take it back.
 fn all_answer(observed: &Observed, facts: &KafkaFacts) -> bool {
     let answers = |pod: &Pod| ordinal(pod).is_some_and(|broker| facts.brokers.contains(&broker.cast_signed()));
-    pods(observed).all(|pod| answers(pod) || !is_ready(pod))
+    observed.children.all_pods_of(Component::Kafka).all(|pod| answers(pod) || !is_ready(pod))
 }
 
 /// Returns whether brokers are about to stop, or are stopping, that have no replica: a new one must not come to them.
 pub fn are_going(pipeline: &Pipeline, observed: &Observed, facts: &KafkaFacts) -> bool {
     let goes = |ordinal: u32| ordinal >= pipeline.kafka.replicas;
-    has_moved_off(pipeline, facts) && pods(observed).any(|pod| ordinal(pod).is_some_and(goes))
+    has_moved_off(pipeline, facts)
+        && observed.children.all_pods_of(Component::Kafka).any(|pod| ordinal(pod).is_some_and(goes))
 }
 
 /// Returns whether the topics are known, and all of their replicas are on brokers that stay. A controller that has just begun
 /// lists none, and so no replica.
 fn has_moved_off(pipeline: &Pipeline, facts: &KafkaFacts) -> bool {
-    lists_topics(pipeline, facts) && hosts(facts).all(|host| stays(host, pipeline.kafka.replicas))
+    lists_topics(pipeline, facts) && facts.hosts().all(|host| stays(host, pipeline.kafka.replicas))
 }
 
 /// Returns whether replicas are on their way, or our moves have begun and not ended.
 pub fn is_busy(facts: &KafkaFacts) -> bool {
-    is_moving(facts) || facts.all_topics().any(|(_, topic)| is_marked(topic))
-}
-
-/// Returns whether replicas are on their way, whoever ordered it.
-pub fn is_moving(facts: &KafkaFacts) -> bool {
-    partitions(facts).any(PartitionFacts::is_moving)
+    facts.is_moving() || facts.all_topics().any(|(_, topic)| is_marked(topic))
 }
 
 /// Returns what goes on, to end a sentence with, such as `; 4 partitions are being moved`.
 pub fn in_words(facts: &KafkaFacts) -> String {
-    match partitions(facts).filter(|partition| partition.is_moving()).count() {
+    match facts.partitions().filter(|partition| partition.is_moving()).count() {
         0 if is_busy(facts) => "; partitions are being moved".to_owned(),
         0 => String::new(),
         1 => "; 1 partition is being moved".to_owned(),
@@ -127,7 +121,7 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Reassignment {
     judged.refused = too_many_copies(facts, wanted, given(pipeline, observed));
     // Brokers that wait to be added, until what moves now has moved, have no part in it.
     let stay = wanted.min(given(pipeline, observed));
-    let is_uneven = hosts(facts).any(|host| !stays(host, stay)) || is_empty(facts, stay);
+    let is_uneven = facts.hosts().any(|host| !stays(host, stay)) || is_empty(facts, stay);
     judged.is_wanted = (is_uneven || judged.has_begun) && judged.refused.is_none();
     if !judged.is_wanted || !facts.knows_reassignments {
         return judged;
@@ -151,13 +145,13 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Reassignment {
         return judged;
     }
     let rate = pipeline.kafka.bytes_per_second.0;
-    if judged.has_begun && is_moving(facts) && runs_at_another(facts, rate) {
+    if judged.has_begun && facts.is_moving() && runs_at_another(facts, rate) {
         // Copies at a pace below that of new records would never end, and so never come to the next batch.
         judged.next = Some(Change::Throttle { rate });
         return judged;
     }
     let is_settled = facts.under_replicated == 0 && stay.keys().all(|broker| facts.brokers.contains(broker));
-    if judged.refused.is_some() || is_moving(facts) || !is_settled || facts.log_dirs.is_none() {
+    if judged.refused.is_some() || facts.is_moving() || !is_settled || facts.log_dirs.is_none() {
         return judged;
     }
     judged.next = match moves.is_empty() {
@@ -208,36 +202,11 @@ fn given(pipeline: &Pipeline, observed: &Observed) -> u32 {
     observed.children.given(&pipeline.names.component(Component::Kafka))
 }
 
-/// Returns the brokers' pods, those that are being deleted included.
-fn pods(observed: &Observed) -> impl Iterator<Item = &Pod> {
-    let is_broker =
-        |pod: &&Pod| pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == Component::Kafka.as_str());
-    observed.children.pods.values().filter(is_broker)
-}
-
-/// Returns whether there are exactly this many pods, and none that is being deleted.
-fn pods_are(observed: &Observed, count: u32) -> bool {
-    pods(observed).count() == count as usize && pods(observed).all(|pod| pod.metadata.deletion_timestamp.is_none())
-}
-
-fn stays(broker: i32, wanted: u32) -> bool {
-    (0..wanted.cast_signed()).contains(&broker)
-}
-
-fn partitions(facts: &KafkaFacts) -> impl Iterator<Item = &PartitionFacts> {
-    facts.all_topics().flat_map(|(_, topic)| &topic.partitions)
-}
-
-/// Returns the broker of each replica.
-fn hosts(facts: &KafkaFacts) -> impl Iterator<Item = i32> {
-    partitions(facts).flat_map(|partition| partition.replicas.iter().copied())
-}
-
 /// Returns whether a broker that stays has no replica, although there is one for each.
 fn is_empty(facts: &KafkaFacts, stay: u32) -> bool {
-    let used: BTreeSet<i32> = hosts(facts).collect();
+    let used: BTreeSet<i32> = facts.hosts().collect();
     let mut brokers = facts.brokers.iter().filter(|broker| stays(**broker, stay));
-    hosts(facts).count() >= stay as usize && brokers.any(|broker| !used.contains(broker))
+    facts.hosts().count() >= stay as usize && brokers.any(|broker| !used.contains(broker))
 }
 
 /// Returns each partition as it is once nothing moves, and the moves of some are taken back.
@@ -269,7 +238,7 @@ type Sizes<'a> = BTreeMap<(&'a str, i32), u64>;
 
 /// Returns how far the moves are. `None`: nothing is left to copy.
 fn progress(facts: &KafkaFacts, sizes: &Sizes<'_>, moves: &[Reassigned]) -> Option<Progress> {
-    let moving = partitions(facts).filter(|partition| partition.is_moving()).count();
+    let moving = facts.partitions().filter(|partition| partition.is_moving()).count();
     let copied: Vec<&Reassigned> = moves.iter().filter(|moved| !moved.added().is_empty()).collect();
     let left = copied.len() + moving;
     let size = |moved: &Reassigned| sizes.get(&(moved.topic.as_str(), moved.partition)).copied().unwrap_or(0);

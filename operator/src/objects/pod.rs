@@ -64,12 +64,26 @@ pub struct Store<'a> {
     pub ports: &'static [Port],
     /// Where the volume goes.
     pub data: &'static str,
+    /// Directories with ConfigMaps beside its own, and their volumes. What they say is for pods that start, and no
+    /// setting.
+    pub told: Vec<Told>,
     /// Directories that the server writes, beside the volume; their contents go with the pod.
     pub scratch: &'static [(&'static str, &'static str)],
     /// When the pod has started, lives and is ready.
     pub probes: Probes,
     /// Run before the server is told to stop.
     pub before_stop: Option<Vec<String>>,
+}
+
+/// A ConfigMap beside that of a store's files.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Name of the volume.
+    pub volume: &'static str,
+    /// Name of the ConfigMap.
+    pub config_map: String,
+    /// Where it is mounted.
+    pub path: &'static str,
 }
 
 /// The three questions of the kubelet.
@@ -155,10 +169,13 @@ fn inputs_checksum(scope: &Scope<'_>, store: &Store<'_>) -> String {
 }
 
 fn store_template(scope: &Scope<'_>, store: &Store<'_>, env: Vec<EnvVar>) -> PodTemplateSpec {
-    let Store { member, user, files, copies: _, env: shared_env, ports, data, scratch, probes, before_stop } = store;
+    let Store { member, user, files, copies: _, env: shared_env, ports, data, told, scratch, probes, before_stop } =
+        store;
     let mut mounts = vec![mount(DATA, data), read_only_mount("files", FILES)];
+    mounts.extend(told.iter().map(|told| read_only_mount(told.volume, told.path)));
     mounts.extend(scratch.iter().map(|(name, path)| mount(name, path)));
     let mut volumes = vec![config_map_volume("files", scope.name())];
+    volumes.extend(told.iter().map(|told| config_map_volume(told.volume, told.config_map.clone())));
     volumes.extend(scratch.iter().map(|(name, _)| scratch_volume(name)));
 
     let container = Container {

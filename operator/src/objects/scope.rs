@@ -3,7 +3,7 @@
 //! A [`Scope`] is one component of one pipeline; every object is made through one, so that no label can be forgotten.
 //! [`Inputs`] are what the objects depend on beside the pipeline itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
@@ -21,9 +21,11 @@ use millrace_terms::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::key::OperatorKey;
 use crate::labels::{APPLICATION, COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 
-/// Annotation of a pod: digest of the configuration that it started with, so that a change makes a new revision.
+/// Annotation of a pod: digest of the configuration that it started with, so that a change makes a new revision. Annotation of
+/// the brokers' files, too: the digest that they stand for, where it is not their own.
 pub const CONFIG_CHECKSUM: &str = "millrace.dev/config-checksum";
 
 /// Annotation of a store's StatefulSet: digest of the pod template as it was rendered.
@@ -56,6 +58,24 @@ pub struct Replicas {
     pub processor: u32,
 }
 
+/// What ZooKeeper servers and brokers are told of the ensemble.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ensemble {
+    /// Ordinals of the servers that vote; of a new ensemble those that found it.
+    pub voters: BTreeSet<u32>,
+    /// Whether the servers have agreed upon that once.
+    pub is_founded: bool,
+    /// Ordinals of the servers that brokers connect to.
+    pub connected: BTreeSet<u32>,
+}
+
+impl Ensemble {
+    /// Makes a new ensemble of so many servers.
+    pub fn of(servers: u32) -> Self {
+        Self { voters: (0..servers).collect(), is_founded: false, connected: (0..servers).collect() }
+    }
+}
+
 /// What the objects depend on beside the pipeline itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inputs {
@@ -68,8 +88,10 @@ pub struct Inputs {
     pub replication_factor: u32,
     /// Whether the Cassandra nodes have Cassandra's own scheduler of repairs.
     pub has_repair_scheduler: bool,
-    /// What the Cassandra pods are told of the nodes (`cassandra/nodes.rs`). Not a setting: a change restarts nothing.
+    /// What the Cassandra pods read about the nodes (`cassandra/nodes.rs`). Not a setting: a change restarts nothing.
     pub nodes: String,
+    /// What ZooKeeper servers and brokers are told of the ensemble.
+    pub ensemble: Ensemble,
     /// What the administrator set for all pipelines.
     pub administration: Administration,
 }
@@ -87,6 +109,8 @@ pub struct Administration {
     pub image_pull_secrets: Vec<String>,
     /// Further environment of the workers, such as the faults that negative controls switch on.
     pub worker_env: BTreeMap<String, String>,
+    /// What the passwords of ensembles are derived from.
+    pub key: OperatorKey,
 }
 
 /// Annotation of a pipeline: faults for its workers, by name, with commas between them. It is for the negative controls of
@@ -123,14 +147,6 @@ impl Scope<'_> {
     /// Returns the name of most of the component's objects.
     pub fn name(&self) -> String {
         self.pipeline.names.component(self.component)
-    }
-
-    /// Returns the host names of the ZooKeeper servers, which they and the brokers find the ensemble by.
-    pub fn ensemble(&self) -> Vec<String> {
-        let names = &self.pipeline.names;
-        let set = names.component(Component::ZooKeeper);
-        let host = |ordinal| names.pod_host(&set, Component::ZooKeeper, ordinal);
-        (0..self.pipeline.zookeeper.replicas).map(host).collect()
     }
 
     /// Returns what the user adds to the component's pods. Those of runs are as the producers'.

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 
+use crate::cassandra::memory::pod_name;
 use crate::cassandra::ring::{current_racks, is_uniform, releases, ring_is_whole};
-use crate::kafka::reassignment::{is_busy, is_moving, judge};
+use crate::kafka::reassignment::{Reassignment, is_busy};
 use crate::labels::COMPONENT_LABEL;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
+use crate::zookeeper::membership;
 use millrace_stores::cassandra::NodeKey;
 use millrace_stores::kafka::{KafkaFacts, OFFSETS_TOPIC};
 
@@ -20,30 +21,35 @@ use millrace_stores::kafka::{KafkaFacts, OFFSETS_TOPIC};
 /// members, all replicas are in sync and the ring is whole.
 ///
 /// What the stores say is not enough: for a moment after a pod was deleted they still speak of it as of a member.
-pub fn shortfall(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<String> {
+pub fn shortfall(
+    pipeline: &Pipeline,
+    observed: &Observed,
+    links: &[LinkState],
+    reassignment: &Reassignment,
+) -> Option<String> {
     pods_short(pipeline, observed)
         .or_else(|| servers_short(pipeline, observed))
-        .or_else(|| replicas_short(pipeline, observed))
+        .or_else(|| replicas_short(pipeline, observed, reassignment))
         .or_else(|| link_short(pipeline, observed, links))
 }
 
 /// Returns which pod of the stores is missing or not ready.
 fn pods_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
     let wanted = [
-        (Component::ZooKeeper, pipeline.zookeeper.replicas),
+        (Component::ZooKeeper, membership::size(pipeline, observed)),
         (Component::Kafka, brokers(pipeline, observed)),
         (Component::Cassandra, nodes(pipeline, observed)),
     ];
     wanted.into_iter().find_map(|(component, members)| {
-        let leaving = pods(observed, component).find(|pod| pod.metadata.deletion_timestamp.is_some());
+        let leaving = observed.children.all_pods_of(component).find(|pod| pod.metadata.deletion_timestamp.is_some());
         if let Some(pod) = leaving {
             return Some(format!("pod '{}', which is being deleted", pod.name_any()));
         }
-        if !is_complete(observed, component, members) {
-            let count = pods(observed, component).count();
+        if !observed.children.has_pods(component, members) {
+            let count = observed.children.all_pods_of(component).count();
             return Some(format!("all pods of {component:?}, which has {count} of {members}"));
         }
-        let unready = pods(observed, component).find(|pod| !is_ready(pod))?;
+        let unready = observed.children.all_pods_of(component).find(|pod| !is_ready(pod))?;
         Some(format!("pod '{}', which is not ready", unready.name_any()))
     })
 }
@@ -62,7 +68,7 @@ fn nodes(pipeline: &Pipeline, observed: &Observed) -> u32 {
 
 /// Returns which ZooKeeper server does not answer.
 fn servers_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
-    let (servers, wanted) = (&observed.stores.zookeeper.servers, pipeline.zookeeper.replicas);
+    let (servers, wanted) = (&observed.stores.zookeeper.servers, membership::size(pipeline, observed));
     if servers.len() as u32 == wanted {
         return None;
     }
@@ -74,7 +80,7 @@ fn servers_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
 }
 
 /// Returns which partition has replicas that are not in sync or are on their way, or which broker is not registered.
-fn replicas_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+fn replicas_short(pipeline: &Pipeline, observed: &Observed, reassignment: &Reassignment) -> Option<String> {
     let facts = match &observed.stores.kafka {
         Ok(facts) => facts,
         Err(error) => return Some(format!("the brokers, of which none can be asked: {error}")),
@@ -88,7 +94,7 @@ fn replicas_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
         return Some(format!("broker {missing}, which is not registered"));
     }
     // Moves that are refused may be so for want of room, which a restart can bring.
-    let goes_on = is_moving(facts) || is_busy(facts) && judge(pipeline, observed).refused.is_none();
+    let goes_on = facts.is_moving() || is_busy(facts) && reassignment.refused.is_none();
     goes_on.then(|| "partitions, which are being moved".to_owned())
 }
 
@@ -114,7 +120,7 @@ fn link_short(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> 
 /// Returns which Cassandra node is silent, joining or not Up/Normal for another.
 fn node_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
     let nodes = &observed.stores.cassandra.nodes;
-    let name = |(rack, ordinal): &NodeKey| format!("{}-{ordinal}", pipeline.names.rack(rack));
+    let name = |key: &NodeKey| pod_name(pipeline, key);
     let racks = pipeline.cassandra.racks.iter();
     let mut wanted = racks.flat_map(|rack| (0..rack.replicas).map(move |ordinal| (rack.name.clone(), ordinal)));
     if let Some(silent) = wanted.find(|key| !nodes.contains_key(key)) {
@@ -143,17 +149,6 @@ fn is_strong(pipeline: &Pipeline, observed: &Observed, state: &LinkState) -> boo
         _ => false,
     };
     state.met || waits_for_restarts
-}
-
-/// Returns whether a store has exactly this many pods, and none that is being deleted.
-pub fn is_complete(observed: &Observed, component: Component, members: u32) -> bool {
-    pods(observed, component).count() == members as usize
-        && pods(observed, component).all(|pod| pod.metadata.deletion_timestamp.is_none())
-}
-
-/// Returns all pods of a component, those that are being deleted included.
-fn pods(observed: &Observed, component: Component) -> impl Iterator<Item = &Pod> {
-    observed.children.pods.values().filter(move |pod| is_of(*pod, component))
 }
 
 /// Returns how many pods a component's StatefulSets are told to have right now.

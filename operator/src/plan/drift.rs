@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::difference::{Difference, differences};
+use crate::difference::{Difference, differences, listed};
 use crate::ledger::{ObjectKey, Written};
 use crate::objects::Objects;
 use crate::observed::Observed;
@@ -43,20 +43,13 @@ pub struct Changed {
     pub by: Option<String>,
 }
 
-/// Most differences that a message lists.
-const MAX_LISTED: usize = 3;
-
 impl Changed {
     /// Returns what was changed and by whom, in words.
     pub fn describe(&self) -> String {
         let Self { object: ObjectKey { kind, name }, differences, by } = self;
-        let listed: Vec<String> = differences.iter().take(MAX_LISTED).map(Difference::describe).collect();
-        let more = match differences.len().saturating_sub(MAX_LISTED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let changes: Vec<String> = differences.iter().map(Difference::describe).collect();
         let by = by.as_ref().map(|manager| format!(", by field manager '{manager}'")).unwrap_or_default();
-        format!("{kind} '{name}': {}{more}{by}", listed.join("; "))
+        format!("{kind} '{name}': {}{by}", listed(&changes, "; "))
     }
 }
 

@@ -147,8 +147,7 @@ impl Growing {
 /// many it has is told by its pods.
 fn has_all_pods(found: &StatefulSet, observed: &Observed) -> bool {
     let name = found.name_any();
-    let is_of_set = |pod: &&Pod| pod.name_any().rsplit_once('-').is_some_and(|(set, _)| set == name);
-    let pods: Vec<&Pod> = observed.children.pods.values().filter(is_of_set).collect();
+    let pods: Vec<&Pod> = observed.children.pods_of_set(&name).collect();
     let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     pods.len() as i32 == wanted && pods.iter().all(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none())
 }

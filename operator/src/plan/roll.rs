@@ -16,9 +16,10 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pods::{is_ready, ordinal};
 
-use super::disruption::{given, is_complete, shortfall};
+use super::disruption::{given, shortfall};
 use super::waiting::{Cause, Waiting};
 use crate::act::{Act, Restart};
+use crate::kafka::reassignment::Reassignment;
 use crate::labels::RACK_LABEL;
 use crate::link::LinkState;
 use crate::observed::Observed;
@@ -46,10 +47,10 @@ pub enum Next {
 }
 
 /// Returns the pod to restart next.
-pub fn next(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Next {
+pub fn next(pipeline: &Pipeline, observed: &Observed, links: &[LinkState], reassignment: &Reassignment) -> Next {
     match next_broken(observed).or_else(|| next_silent(observed)) {
         Some(repair) => Next::Restart(Restart { is_repair: true, ..repair }),
-        None => next_in_order(pipeline, observed, links),
+        None => next_in_order(pipeline, observed, links, reassignment),
     }
 }
 
@@ -61,12 +62,10 @@ pub fn outdated(observed: &Observed) -> usize {
 /// Returns an outdated pod that cannot run, of whichever store: a later store's would otherwise keep an earlier store's
 /// orderly restart waiting for ever. It waits itself while a sibling is away, since what it holds may be needed then.
 fn next_broken(observed: &Observed) -> Option<Restart> {
-    STORES.into_iter().filter(|component| is_complete(observed, *component, given(observed, *component))).find_map(
-        |component| {
-            let broken = outdated_pods(&observed.children, component).into_iter().find(|pod| trouble(pod).is_some())?;
-            restart(broken, component, "it does not work and its template is outdated")
-        },
-    )
+    STORES.into_iter().filter(|component| is_complete(observed, *component)).find_map(|component| {
+        let broken = outdated_pods(&observed.children, component).into_iter().find(|pod| trouble(pod).is_some())?;
+        restart(broken, component, "it does not work and its template is outdated")
+    })
 }
 
 /// Returns an outdated pod that has run for long and cannot be asked, as with settings that shut the operator out: its
@@ -79,18 +78,20 @@ fn next_silent(observed: &Observed) -> Option<Restart> {
     if !STORES.iter().any(heard) {
         return None;
     }
-    STORES.into_iter().filter(|component| is_complete(observed, *component, given(observed, *component))).find_map(
-        |component| {
-            let outdated = outdated_pods(&observed.children, component);
-            let is_outdated = |pod: &Pod| outdated.iter().any(|known| known.name_any() == pod.name_any());
-            if !observed.children.pods_of(component).all(|pod| is_outdated(pod) || is_ready(pod)) {
-                return None;
-            }
-            let mut silent =
-                outdated.iter().filter(|pod| !is_heard(observed, component, pod) && runs_long(observed, pod));
-            restart(silent.next()?, component, "it cannot be asked and its template is outdated")
-        },
-    )
+    STORES.into_iter().filter(|component| is_complete(observed, *component)).find_map(|component| {
+        let outdated = outdated_pods(&observed.children, component);
+        let is_outdated = |pod: &Pod| outdated.iter().any(|known| known.name_any() == pod.name_any());
+        if !observed.children.pods_of(component).all(|pod| is_outdated(pod) || is_ready(pod)) {
+            return None;
+        }
+        let mut silent = outdated.iter().filter(|pod| !is_heard(observed, component, pod) && runs_long(observed, pod));
+        restart(silent.next()?, component, "it cannot be asked and its template is outdated")
+    })
+}
+
+/// Returns whether a store has as many pods as its StatefulSets are told to have, and none that is being deleted.
+fn is_complete(observed: &Observed, component: Component) -> bool {
+    observed.children.has_pods(component, given(observed, component))
 }
 
 fn is_heard(observed: &Observed, component: Component, pod: &Pod) -> bool {
@@ -128,9 +129,9 @@ fn awaits_file_system(observed: &Observed, pod: &Pod) -> bool {
 }
 
 /// Returns the next pod in the order of stores and members. It waits until every store can spare one.
-fn next_in_order(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Next {
+fn next_in_order(pipeline: &Pipeline, observed: &Observed, links: &[LinkState], reassignment: &Reassignment) -> Next {
     let Some(restart) = first_in_order(observed) else { return Next::Nothing };
-    match shortfall(pipeline, observed, links) {
+    match shortfall(pipeline, observed, links, reassignment) {
         Some(shortfall) => Next::Waits(Waiting { act: Act::RestartPod(restart), cause: Cause::of_stores(shortfall) }),
         None => Next::Restart(restart),
     }

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::drift::{DESIRED_CHECKSUM, as_json, checksum};
 use super::storage::is_of;
 use crate::cassandra::nodes;
-use crate::difference::differences;
+use crate::difference::{differences, listed};
 use crate::labels::APPROVE_PLAN;
 use crate::link::Reason;
 use crate::objects::Objects;
@@ -27,9 +27,6 @@ use crate::objects::scope::{
     CONFIG_CHECKSUM, Files, INPUTS_CHECKSUM, TEMPLATE_CHECKSUM, checksum as checksum_of, short_digest,
 };
 use crate::observed::Observed;
-
-/// Most fields that a description lists.
-const MAX_LISTED: usize = 3;
 
 /// The plan for the stores' templates as a whole, and whether people approve it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -84,12 +81,7 @@ impl Kept {
     /// Returns what waits, in words.
     pub fn describe(&self) -> String {
         let Self { stateful_set, pods, from, to, fields, .. } = self;
-        let listed: Vec<&str> = fields.iter().take(MAX_LISTED).map(String::as_str).collect();
-        let more = match fields.len().saturating_sub(MAX_LISTED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let changed = if listed.is_empty() { String::new() } else { format!(": {}{more}", listed.join(", ")) };
+        let changed = if fields.is_empty() { String::new() } else { format!(": {}", listed(fields, ", ")) };
         let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods one by one") };
         format!("change the template of StatefulSet '{stateful_set}' from {from} to {to} and restart {pods}{changed}")
     }
@@ -139,12 +131,14 @@ pub fn keep_back(
         for wanted in objects.stateful_sets.iter_mut().filter(|wanted| !live.contains_key(&wanted.name_any())) {
             follow_files(files.get(&pipeline.names.component(component)), wanted);
         }
+        let own = pipeline.names.component(component);
+        // What is told to pods that start is no setting, and waits for nobody.
         objects.config_maps.retain_mut(|wanted| match files.get(&wanted.name_any()) {
-            Some(found) => {
+            Some(found) if found.name_any() == own => {
                 keep_files(found, wanted);
                 order_in(found) != order_in(wanted)
             }
-            None => true,
+            Some(_) | None => true,
         });
     }
     kept
@@ -195,14 +189,37 @@ fn fields_changed(found: &StatefulSet, wanted: &StatefulSet) -> Vec<String> {
 
 /// Has a StatefulSet that is made beside others that keep their files start its pods as outdated ones: they get the same files.
 fn follow_files(files: Option<&ConfigMap>, wanted: &mut StatefulSet) {
-    let Some(files) = files else { return };
-    let Some(spec) = wanted.spec.as_mut() else { return };
+    if let Some(files) = files {
+        note_files(&stood_for(files), wanted);
+    }
+}
+
+/// Returns the checksum that the files of a store stand for: their own, unless brokers have taken what changed as they ran.
+pub(super) fn stood_for(files: &ConfigMap) -> String {
+    if let Some(noted) = files.annotations().get(CONFIG_CHECKSUM) {
+        return noted.clone();
+    }
     let started_with: Files =
         files.data.clone().into_iter().flatten().filter(|(name, _)| name != nodes::FILE).collect();
+    checksum_of(&started_with)
+}
+
+/// Has a StatefulSet's pods start as with files of a checksum.
+pub(super) fn note_files(stands_for: &str, wanted: &mut StatefulSet) {
+    let Some(spec) = wanted.spec.as_mut() else { return };
     let annotations = spec.template.metadata.get_or_insert_default().annotations.get_or_insert_default();
-    annotations.insert(CONFIG_CHECKSUM.to_owned(), checksum_of(&started_with));
+    annotations.insert(CONFIG_CHECKSUM.to_owned(), stands_for.to_owned());
     let rendered = short_digest(json!(spec.template));
     wanted.annotations_mut().insert(TEMPLATE_CHECKSUM.to_owned(), rendered);
+}
+
+/// Has a StatefulSet go on noting the inputs of before, as long as nothing else of its template changes. A change that is
+/// noted before it reaches the template would later be taken for one that the operator makes by itself.
+pub(super) fn keep_inputs(found: &StatefulSet, wanted: &mut StatefulSet) {
+    let noted = found.annotations().get(INPUTS_CHECKSUM).filter(|_| is_current(found, wanted));
+    if let Some(noted) = noted.cloned() {
+        wanted.annotations_mut().insert(INPUTS_CHECKSUM.to_owned(), noted);
+    }
 }
 
 /// Returns what running pods are told. `None`: nothing.

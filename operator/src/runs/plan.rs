@@ -1,8 +1,8 @@
 //! The world of a run → what to do next and the status. Pure.
 //!
 //! At most one attempt is under way; `progress` has its end, from what its pod said last or from the Job.
-//! A run waits until its pipeline can take records, until no other run holds its source's position, and until its
-//! backfill has a slot; by rank, so that two runs that look at the same moment never both take the last one.
+//! A run waits until its pipeline can take records and is not suspended, until no other run holds its source's position,
+//! and until its backfill has a slot; by rank, so that two runs that look at the same moment never both take the last one.
 
 use std::time::Duration;
 
@@ -174,6 +174,9 @@ fn prepare(world: &RunWorld) -> Result<(&StreamingPipeline, Pipeline, Run), Judg
     })?;
     if is_paused(pipeline) {
         return Err(waiting(Reason::Paused, format!("'{name}' is paused by the annotation {PAUSED}")));
+    }
+    if pipeline.spec.suspend {
+        return Err(waiting(Reason::Suspended, format!("'{name}' is suspended by spec.suspend")));
     }
     let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
     if !Link::Topics.condition().is_true(conditions) {

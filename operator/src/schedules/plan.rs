@@ -69,6 +69,13 @@ impl SourcePlan {
         let status = ScheduleStatus { message: Some(format!("no run is made: {why}")), ..old.clone() };
         Self { cancel: Vec::new(), create: Vec::new(), status, missed: Vec::new(), delete: Vec::new(), next: None }
     }
+
+    /// Leaves a schedule as it is while its pipeline is suspended. What comes due meanwhile is decided afterwards, by the
+    /// rules for what is late.
+    pub fn suspended(old: &ScheduleStatus) -> Self {
+        let old = ScheduleStatus { next_schedule_time: None, ..old.clone() };
+        Self::held(&old, "the pipeline is suspended; what comes due meanwhile is decided when it is resumed")
+    }
 }
 
 /// Due times that pass without a run.

@@ -7,12 +7,20 @@ use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use crate::readiness;
+use crate::workers::suspend;
 
 /// Judges whether the processors have joined their group. They wait for topics and tables.
 pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassandra: &LinkState) -> LinkState {
     let wanted = pipeline.processor.replicas;
     let name = pipeline.names.component(Component::Processor);
     let deployment = observed.children.deployments.get(&name);
+    if suspend::is_drained(pipeline, observed) {
+        return LinkState::met(
+            Link::Processor,
+            Reason::Suspended,
+            "the pipeline is suspended; nothing is left to write",
+        );
+    }
     if wanted == 0 {
         return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are wanted; nothing is written");
     }
@@ -64,6 +72,9 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
 /// Judges whether the producers run. They wait for the processors.
 pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -> LinkState {
     let wanted = pipeline.producer.replicas;
+    if pipeline.suspend {
+        return LinkState::met(Link::Producer, Reason::Suspended, "the pipeline is suspended; nothing is fetched");
+    }
     if wanted == 0 {
         return LinkState::met(Link::Producer, Reason::ScaledToZero, "no producers are wanted; nothing is fetched");
     }
@@ -71,7 +82,8 @@ pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -
         return LinkState::unmet(Link::Producer, Reason::NoSource, "no source can run; see the condition SpecValid");
     }
     let stateful_set = observed.children.stateful_sets.get(&pipeline.names.component(Component::Producer));
-    if stateful_set.is_none() && !processor_met {
+    let rests = stateful_set.is_none_or(|set| set.spec.as_ref().and_then(|spec| spec.replicas) == Some(0));
+    if rests && !processor_met {
         return LinkState::unmet(
             Link::Producer,
             Reason::WaitingForProcessors,

@@ -35,7 +35,7 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
     let failing: Vec<&SourceState> = states.iter().filter(|state| state.is_failing() || rejects_all(state)).collect();
     let column = format!("{}/{wanted}", states.len() - failing.len());
     let health = |status, reason, message: String| Health { status, reason, message, column: column.clone() };
-    if wanted == 0 || pipeline.producer.replicas == 0 {
+    if wanted == 0 || pipeline.producer.replicas == 0 || pipeline.suspend {
         return health(ConditionStatus::True, Reason::NoSource, "no source is fetched continuously".to_owned());
     }
     if let Some(first) = failing.first() {

@@ -9,10 +9,12 @@ use crate::observed::Observed;
 
 /// Judges whether a quorum of the ensemble answers.
 pub fn zookeeper(pipeline: &Pipeline, observed: &Observed) -> LinkState {
-    let size = pipeline.zookeeper.replicas;
     let facts = &observed.stores.zookeeper;
-    let answering = facts.servers.len();
-    if facts.has_quorum(size) {
+    let (answering, size) = match facts.committed() {
+        Some(committed) => (facts.answering(committed).count(), committed.voters.len()),
+        None => (facts.servers.len(), pipeline.zookeeper.replicas as usize),
+    };
+    if facts.has_quorum(pipeline.zookeeper.replicas) {
         return LinkState::met(
             Link::ZooKeeper,
             Reason::QuorumEstablished,

@@ -134,6 +134,8 @@ pub enum Hold {
     Get(&'static str),
     /// The write of this number, from 0: before it is sent.
     Write(usize),
+    /// The first deletion: before it is sent.
+    Deletion,
 }
 
 impl Gate {
@@ -181,7 +183,12 @@ impl Gate {
         self.unless_killed().await;
         let (number, kills) = self.count();
         let moment = kills.as_ref().and_then(|kills| kills.moment_of(&write));
-        self.unless_held(|hold| matches!(hold, Hold::Write(held) if *held == number)).await;
+        let is_here = |hold: &Hold| match hold {
+            Hold::Write(held) => *held == number,
+            Hold::Deletion => write.verb == "DELETE",
+            Hold::Get(_) => false,
+        };
+        self.unless_held(is_here).await;
         if moment == Some(Moment::Before) {
             self.end().await;
         }

@@ -104,7 +104,7 @@ async fn a_class_that_cannot_grow_is_named_and_all_else_goes_ahead() -> Result<(
     stage.create("one", json!({"spec": {"kafka": {"storage": {"className": CLASS}}}})).await?;
     stage.settle().await?;
     let before = pods(&stage).await?;
-    stage.change(json!({"kafka": {"storage": {"size": "2Gi"}, "config": {"num.io.threads": "4"}}})).await?;
+    stage.change(json!({"kafka": {"storage": {"size": "2Gi"}, "config": {"num.partitions": "4"}}})).await?;
     exhaust(&mut stage).await?;
     let (status, message) = spec_valid(&stage).await?;
     let says =

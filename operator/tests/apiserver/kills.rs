@@ -1,5 +1,6 @@
-//! The operator killed at every single write of a pipeline's creation, change, scaling and growth, before and after the commit
-//! of that write: the end is that of an undisturbed run, and nothing unsafe happens on the way. (`deletion` has the rest.)
+//! The operator killed at every single write of a pipeline's creation, change, scaling, growth and suspension, before and
+//! after the commit of that write: the end is that of an undisturbed run, and nothing unsafe happens on the way.
+//! (`deletion` has the rest.)
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::gate::{Gate, Kills, Moment, Target, Write, targets};
 use crate::server::{Who, make_class};
 use crate::snapshot::{Snapshot, differences};
 use crate::stage::{Phase, Stage, leader};
+use crate::world::DYNAMIC;
 
 /// Namespaces at once.
 const CONCURRENCY: usize = 8;
@@ -33,9 +35,12 @@ pub enum Step {
     Scale,
     Shrink,
     Grow,
+    Suspend,
+    Resume,
 }
 
-pub const STEPS: [Step; 5] = [Step::Create, Step::Change, Step::Scale, Step::Shrink, Step::Grow];
+pub const STEPS: [Step; 7] =
+    [Step::Create, Step::Change, Step::Scale, Step::Shrink, Step::Grow, Step::Suspend, Step::Resume];
 
 impl Step {
     pub async fn begin(self, stage: &Stage) -> Result<()> {
@@ -54,26 +59,35 @@ impl Step {
                     "name": "users_created", "partitions": 8, "replicationFactor": 3, "minInSyncReplicas": 2,
                     "config": {"retention.ms": "43200000"},
                 });
-                let kafka = json!({"config": {"num.io.threads": "4"}, "topics": [topic]});
+                let kafka = json!({"config": {"num.partitions": "4"}, "topics": [topic]});
                 let cassandra = json!({"config": {"concurrent_reads": "8"}, "tables": tables});
                 stage.change(json!({"kafka": kafka, "cassandra": cassandra})).await
             }
-            // A broker gets its share of the partitions, and in the next step gives it back before it stops.
+            // A broker gets its share of the partitions, and in the next step gives it back before it stops. All take a
+            // setting while they run. Two ZooKeeper servers vote, and in the next step vote no more before they go.
             Self::Scale => {
                 let racks = json!([
                     {"name": "a", "replicas": 2}, {"name": "b", "replicas": 1}, {"name": "c", "replicas": 1},
                 ]);
                 let processor = json!({"replicas": 4});
                 stage
-                    .change(json!({"kafka": {"replicas": 4}, "cassandra": {"racks": racks}, "processor": processor}))
+                    .change(json!({
+                        "zookeeper": {"replicas": 5},
+                        "kafka": {"replicas": 4, "config": {DYNAMIC: "2097152"}},
+                        "cassandra": {"racks": racks},
+                        "processor": processor,
+                    }))
                     .await
             }
-            Self::Shrink => stage.change(json!({"kafka": {"replicas": 3}})).await,
+            Self::Shrink => stage.change(json!({"zookeeper": {"replicas": 3}, "kafka": {"replicas": 3}})).await,
             // Claims grow one after the other, and four StatefulSets are made anew around their pods.
             Self::Grow => {
                 let storage = |size: &str| json!({"storage": {"size": size}});
                 stage.change(json!({"kafka": storage("11Gi"), "cassandra": storage("21Gi")})).await
             }
+            // Producers stop, the proof of the drain is written, processors stop; and all in the other direction.
+            Self::Suspend => stage.change(json!({"suspend": true})).await,
+            Self::Resume => stage.change(json!({"suspend": false})).await,
         }
     }
 }
@@ -97,6 +111,15 @@ async fn undisturbed(namespace: &str, fence: &Fence) -> Result<Undisturbed> {
         let Phase { writes, passes, .. } = stage.settle().await.with_context(|| format!("{step:?}"))?;
         stage.world.ensure_safe()?;
         println!("{step:?}: {} writes in {passes} passes", writes.len());
+        if matches!(step, Step::Scale) {
+            // Once two more servers vote, the brokers are restarted to connect to them.
+            let before: Vec<&Write> =
+                writes.iter().take_while(|write| write.resource != "ZooKeeperReconfigured").collect();
+            ensure!(before.len() < writes.len(), "no more servers vote");
+            let restarted = before.iter().any(|write| write.verb == "DELETE" && write.resource == "pods");
+            let is_set = before.iter().any(|write| write.resource == "BrokersConfigured");
+            ensure!(is_set && !restarted, "a setting that all take was set: {is_set}, with restarts: {restarted}");
+        }
         run.writes.push(writes);
         run.ends.push(stage.snapshot().await?);
     }

@@ -1,13 +1,14 @@
 //! The operator on a real API server, with everything else of a cluster played: between the unit tests, in which there is
 //! no API server, and the end-to-end tests, in which all is real (docs/tests.md).
 //!
-//! `.ci/test apiserver` runs it: it needs `kube-apiserver`, `etcd`, `helm` and `openssl` on PATH.
+//! `.ci/test apiserver` runs it, but for `figures`: it needs `kube-apiserver`, `etcd`, `helm` and `openssl` on PATH.
 
 #![expect(clippy::disallowed_methods, reason = "it starts programs, reads files and waits for both")]
 
 mod admission;
 mod deletion;
 mod fencing;
+mod figures;
 mod foreign;
 mod gate;
 mod growth;
@@ -20,8 +21,10 @@ mod rights;
 mod server;
 mod snapshot;
 mod stage;
+mod stale;
 mod upgrade;
 mod versions;
+mod wire;
 mod world;
 
 use std::time::{Duration, Instant};

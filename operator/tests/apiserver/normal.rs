@@ -12,7 +12,7 @@ use millrace_api::{StreamingPipeline, validate_sources};
 use millrace_operator::cassandra::repair::is_switched_on;
 use millrace_operator::desire::{Desired, desire};
 use millrace_operator::objects::Objects;
-use millrace_operator::objects::scope::Inputs;
+use millrace_operator::objects::scope::{Ensemble, Inputs};
 use millrace_operator::observed::{Children, Observed};
 use millrace_operator::plan::drift::drift;
 use millrace_operator::scale::scale;
@@ -120,6 +120,7 @@ fn objects(resource: &StreamingPipeline) -> Result<Objects> {
         replication_factor: 1,
         has_repair_scheduler: is_switched_on(&pipeline, &Observed::default(), None),
         nodes: String::new(),
+        ensemble: Ensemble::of(pipeline.zookeeper.replicas),
         administration: administration(),
     };
     let Desired { shared, zookeeper, kafka, cassandra, producer, processor } = desire(&pipeline, &inputs);

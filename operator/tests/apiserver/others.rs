@@ -79,7 +79,7 @@ async fn what_others_add_costs_no_write() -> Result<()> {
     ensure!(template.spec.is_some_and(|spec| spec.containers.len() == 2), "the sidecar is gone");
 
     // A change of ours goes through beside it, and takes nothing of it away.
-    stage.change(json!({"kafka": {"config": {"num.io.threads": "4"}}})).await?;
+    stage.change(json!({"kafka": {"config": {"num.partitions": "4"}}})).await?;
     stage.settle().await?;
     let template = sets.get("users-kafka").await?.spec.context("it has a spec")?.template;
     ensure!(template.spec.is_some_and(|spec| spec.containers.len() == 2), "the sidecar is gone");

@@ -429,7 +429,7 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
     grant(&admin, NAMESPACE, reads(json!(["a", "b"]))).await?;
     is_taken(&writer, PATH, &with_headers(&["a", "b"])).await.context("with the right to both")?;
     let pulling = with_template("kafka", json!({"imagePullSecrets": [{"name": "a"}]}));
-    ensure!(refused(&pulling).await?.is_none(), "whoever may get a pull secret may name it");
+    ensure!(refused(&pulling).await?.is_none(), "anyone who may get a pull secret may name it");
     let said = refused(&with_headers(&["a", "b", "c"])).await?.unwrap_or_default();
     ensure!(said.contains("Secret 'c'") && said.contains("nobody"), "{said}");
     let sixteen = ["a"; 16];

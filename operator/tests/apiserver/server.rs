@@ -36,12 +36,17 @@ const OPERATOR: &str = "token-of-the-operator";
 /// A service account that no role is bound to.
 const NOBODY: &str = "token-of-nobody";
 
+/// What the API server notes: what the operator's account writes, and nothing else.
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+const AUDIT_LOG: &str = "audit.log";
+
 /// Once standard input ends, kills the processes `$@` and takes the directory `$0` away.
 const CLEAN_UP: &str = r#"trap '' INT TERM HUP; cat >/dev/null; kill -9 "$@"; rm -rf "$0""#;
 
 /// The API server.
 pub struct Server {
     url: String,
+    directory: PathBuf,
     certificate: PathBuf,
     /// Never read from: it ends the programs when it is gone.
     _clean_up: Child,
@@ -97,6 +102,7 @@ impl Server {
         let file = |name: &str| directory.join(name);
         let path = |name: &str| file(name).display().to_string();
         std::fs::write(file("tokens.csv"), tokens())?;
+        std::fs::write(file(AUDIT_POLICY), audit_policy().to_string())?;
         let key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &path("service-accounts.key")];
         let made = Command::new("openssl").args(key).output().context("cannot run openssl")?;
         ensure!(made.status.success(), "openssl made no key: {}", String::from_utf8_lossy(&made.stderr));
@@ -130,6 +136,10 @@ impl Server {
             // Both wait for controllers that are not here: one for each namespace's default account, the other takes
             // away the finalizer that it puts on claims.
             "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection".to_owned(),
+            format!("--audit-policy-file={}", path(AUDIT_POLICY)),
+            format!("--audit-log-path={}", path(AUDIT_LOG)),
+            // In one file, however much it is.
+            "--audit-log-maxsize=4000".to_owned(),
             // Who asks much waits long otherwise, and here a few ask for hundreds.
             "--enable-priority-and-fairness=false".to_owned(),
             "--v=1".to_owned(),
@@ -141,7 +151,7 @@ impl Server {
         let clean_up = shell.spawn().context("cannot run sh")?;
         let certificate = file("certificates").join("apiserver.crt");
         await_port(port, &mut programs).with_context(|| end_of(&file("kube-apiserver.log")))?;
-        Ok(Self { url: format!("https://127.0.0.1:{port}"), certificate, _clean_up: clean_up })
+        Ok(Self { url: format!("https://127.0.0.1:{port}"), directory, certificate, _clean_up: clean_up })
     }
 
     /// Waits until the server is ready, and gives it our resource definitions and the chart's rights.
@@ -184,6 +194,27 @@ impl Server {
         Ok(builder.with_layer(&GateLayer(gate.clone())).build())
     }
 
+    /// Writes a file by which a program reaches the server, and returns where it is.
+    pub fn kubeconfig(&self, who: Who) -> Result<PathBuf> {
+        let named = "tests";
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": named,
+            "clusters": [{"name": named, "cluster": {
+                "server": self.url, "certificate-authority": self.certificate.display().to_string(),
+            }}],
+            "users": [{"name": named, "user": {"token": who.token()}}],
+            "contexts": [{"name": named, "context": {"cluster": named, "user": named}}],
+        });
+        let file = self.directory.join(format!("{}.kubeconfig", who.token()));
+        std::fs::write(&file, config.to_string())?;
+        Ok(file)
+    }
+
+    /// Returns where the server notes what the operator writes: one JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.directory.join(AUDIT_LOG)
+    }
+
     async fn config(&self, who: Who) -> Result<Config> {
         let named = "tests".to_owned();
         let cluster = config::Cluster {
@@ -205,8 +236,19 @@ impl Server {
     }
 }
 
+fn account(name: &str) -> String {
+    format!("system:serviceaccount:{SYSTEM}:{name}")
+}
+
+fn audit_policy() -> Value {
+    let verbs = ["create", "update", "patch", "delete", "deletecollection"];
+    json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": [account(RELEASE)], "verbs": verbs}, {"level": "None"}],
+    })
+}
+
 fn tokens() -> String {
-    let account = |name: &str| format!("system:serviceaccount:{SYSTEM}:{name}");
     let groups = format!("system:serviceaccounts,system:serviceaccounts:{SYSTEM},system:authenticated");
     [
         format!("{EVERYBODY},everybody,1,system:masters"),
@@ -235,7 +277,8 @@ fn await_port(port: u16, programs: &mut [Child]) -> Result<()> {
     Ok(())
 }
 
-fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
+/// Returns ports of the loopback that are free now.
+pub fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
     let listeners: Vec<TcpListener> =
         (0..COUNT).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
     let ports: Vec<u16> =

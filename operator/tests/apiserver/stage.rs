@@ -15,6 +15,7 @@ use millrace_api::names::Names;
 use millrace_operator::compiler::Compiler;
 use millrace_operator::context::Context;
 use millrace_operator::hands::Hands;
+use millrace_operator::key::OperatorKey;
 use millrace_operator::lease::{Fence, Leadership};
 use millrace_operator::objects::scope::Administration;
 use millrace_operator::server::Readiness;
@@ -172,13 +173,14 @@ impl Stage {
         }
     }
 
-    /// Returns whether the current spec is Ready.
+    /// Returns whether the current spec is Ready, or suspended as it asks for.
     pub async fn is_ready(&self) -> Result<bool> {
         let Some(pipeline) = self.pipelines().get_opt(PIPELINE).await? else { return Ok(false) };
         let conditions = pipeline.status.map(|status| status.conditions).unwrap_or_default();
-        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
         let generation = pipeline.metadata.generation;
-        Ok(ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == generation))
+        let mut current =
+            conditions.iter().filter(|found| found.status == "True" && found.observed_generation == generation);
+        Ok(current.any(|found| ["Ready", "Suspended"].contains(&found.type_.as_str())))
     }
 
     /// Returns the objects as they are, after a look at what a snapshot leaves out.
@@ -269,6 +271,7 @@ pub fn administration() -> Administration {
         operator_namespace: "millrace-system".to_owned(),
         image_pull_secrets: Vec::new(),
         worker_env: BTreeMap::new(),
+        key: OperatorKey::of([7; 32]),
     }
 }
 

@@ -5,14 +5,14 @@
 //! one above all in which a pod is gone and the stores still speak of it as of a member. Between two ticks nothing moves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -20,16 +20,18 @@ use millrace_api::names::Component;
 use millrace_api::pipeline::Cassandra;
 use millrace_api::{Pipeline, StreamingPipeline};
 use millrace_operator::act::Act;
-use millrace_operator::hands::Hands;
+use millrace_operator::hands::{Hands, settings_question};
 use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
+use millrace_operator::objects::properties::{SERVER_PROPERTIES, parse};
 use millrace_operator::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra, NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
-    self, ANY_REPLICA, AskKafka, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts, Position, Reassigned,
-    THROTTLED_REPLICAS, TopicFacts, wanted_config,
+    self, ANY_REPLICA, AskKafka, BrokerSettings, ConfigChange, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC,
+    PartitionFacts, Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, THROTTLED_REPLICAS, TopicFacts,
+    wanted_config,
 };
 use millrace_stores::reach::Reach;
-use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
+use millrace_stores::zookeeper::{AskZooKeeper, Configuration, Mode, Reconfiguration, ZooKeeperFacts};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -42,6 +44,8 @@ use crate::snapshot::{self, KINDS};
 pub const REVISION: &str = "controller-revision-hash";
 /// The pipeline of every fixture.
 pub const PIPELINE: &str = "users";
+/// The setting that brokers take while they run; all others come with a start.
+pub const DYNAMIC: &str = "message.max.bytes";
 
 /// The world of one namespace.
 pub struct World {
@@ -64,6 +68,8 @@ pub struct World {
     begun: BTreeSet<String>,
     /// Template and number of pods that each Deployment was last seen with.
     rollouts: BTreeMap<String, String>,
+    /// The pods' addresses are those behind it, in their order.
+    network: Ipv4Addr,
     addresses: u32,
     faults: Vec<String>,
 }
@@ -72,12 +78,18 @@ pub struct World {
 #[derive(Default)]
 struct State {
     servers: BTreeSet<u32>,
+    /// Who votes, as all servers know; nobody until the ensemble was founded.
+    voting: Configuration,
     /// Brokers that are registered, and whether they have caught up.
     brokers: BTreeMap<u32, bool>,
     nodes: BTreeMap<NodeKey, Node>,
     ring: BTreeSet<Uuid>,
     topics: BTreeMap<String, Topic>,
     offsets_topic: Option<Topic>,
+    /// Values that were set for all brokers.
+    for_all: BTreeMap<String, String>,
+    /// The settings in the file with which each broker's pod began, by its UID.
+    began: BTreeMap<String, BTreeMap<String, String>>,
     schema: SchemaFacts,
     processors: usize,
     faults: Vec<String>,
@@ -142,9 +154,15 @@ impl World {
             sizes: BTreeMap::new(),
             begun: BTreeSet::new(),
             rollouts: BTreeMap::new(),
+            network: Ipv4Addr::new(10, 244, 0, 0),
             addresses: 0,
             faults: Vec::new(),
         }
+    }
+
+    /// Gives its pods addresses elsewhere.
+    pub fn at(self, network: Ipv4Addr) -> Self {
+        Self { network, ..self }
     }
 
     /// Returns an operator's hands on these stores.
@@ -175,8 +193,8 @@ impl World {
     /// - to delete a store's pod while any store is not at full strength by its own true state and its pods;
     /// - to delete a StatefulSet with its pods, or before all its claims have grown;
     /// - to delete anything else;
-    /// - to take members from a store, but for one broker without a replica while all are at full strength, or to add a
-    ///   Cassandra node before all that are there have joined;
+    /// - to take members from a store, but for ZooKeeper servers that vote no more, and for one broker without a replica
+    ///   while all are at full strength, or to add a Cassandra node before all that are there have joined;
     /// - to start a workload before what it needs: brokers without a quorum, processors without topics and tables,
     ///   producers without processors.
     ///
@@ -223,8 +241,12 @@ impl World {
         }
         let before = self.given.insert(write.name.clone(), wanted).unwrap_or(0);
         if wanted < before {
-            let is_free = component == Component::Kafka.as_str() && wanted == before - 1 && !self.state().hosts(wanted);
             let fault = || format!("takes members away: {before} to {wanted}, {:?}", self.weakness);
+            if component == Component::ZooKeeper.as_str() {
+                let votes = self.state().voting.voters.last().is_some_and(|last| i64::from(*last) >= wanted);
+                return votes.then(fault);
+            }
+            let is_free = component == Component::Kafka.as_str() && wanted == before - 1 && !self.state().hosts(wanted);
             return (!is_free || self.weakness.is_some()).then(fault);
         }
         if component == Component::Cassandra.as_str() && wanted > before {
@@ -247,7 +269,7 @@ impl World {
         let component = component_of(&write.body)?;
         let begins = write.body.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0);
         let lacks = match component.as_str() {
-            "kafka" if !state.has_quorum(&self.given) => Some("a quorum"),
+            "kafka" if !state.has_quorum() => Some("a quorum"),
             "processor" if self.rollouts.contains_key(&write.name) => None,
             "processor" if state.topics.is_empty() => Some("topics"),
             "processor" if state.schema.tables.is_empty() => Some("tables"),
@@ -266,7 +288,9 @@ impl World {
         let pods: Vec<Pod> = self.list().await?;
         self.pods = pods.into_iter().map(|pod| (pod.name_any(), pod)).collect();
 
-        let mut moved = self.move_stores(&deployments);
+        let members: Option<ConfigMap> = self.api().get_opt(&format!("{PIPELINE}-zookeeper-members")).await?;
+        let told = members.and_then(|members| members.data?.remove("servers")).unwrap_or_default();
+        let mut moved = self.move_stores(&deployments, told.lines().count() as u32);
         moved |= self.run_pods().await?;
         moved |= self.keep_claims(&claims).await?;
         for stateful_set in &stateful_sets {
@@ -290,8 +314,9 @@ impl World {
         Ok(moved)
     }
 
-    /// The stores notice what pods there are: a step behind, since they are moved before the pods.
-    fn move_stores(&self, deployments: &[Deployment]) -> bool {
+    /// The stores notice what pods there are: a step behind, since they are moved before the pods. `told`: how many
+    /// servers a new ensemble is told to have.
+    fn move_stores(&self, deployments: &[Deployment], told: u32) -> bool {
         let serving = |component: Component| {
             let of = move |pod: &&Pod| label(*pod, COMPONENT_LABEL) == component.as_str() && is_ready(pod);
             self.pods.values().filter(of).filter_map(|pod| Some((pod, ordinal(pod)?)))
@@ -310,6 +335,9 @@ impl World {
 
         let mut state = self.state();
         let mut moved = state.servers != servers || state.processors != processors;
+        if state.voting.voters.is_empty() && !servers.is_empty() {
+            state.voting = Configuration { version: 1, voters: (0..told).collect() };
+        }
         state.servers = servers;
         state.processors = processors;
         let caught_up: BTreeMap<u32, bool> =
@@ -348,7 +376,7 @@ impl World {
                 moved = true;
             } else if !is_ready(&pod) {
                 self.addresses += 1;
-                let address = format!("10.244.{}.{}", self.addresses / 250, self.addresses % 250 + 1);
+                let address = Ipv4Addr::from_bits(self.network.to_bits() + self.addresses).to_string();
                 let status = json!({"status": {
                     "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
                     "conditions": [{"type": "Ready", "status": "True"}],
@@ -645,9 +673,39 @@ impl World {
 }
 
 impl State {
-    fn has_quorum(&self, given: &BTreeMap<String, i64>) -> bool {
-        let size = given.get(&format!("{PIPELINE}-{}", Component::ZooKeeper)).copied().unwrap_or(0);
-        self.servers.len() as i64 > size / 2
+    fn has_quorum(&self) -> bool {
+        let voters = &self.voting.voters;
+        voters.intersection(&self.servers).count() > voters.len() / 2
+    }
+
+    fn ensemble(&self) -> ZooKeeperFacts {
+        if !self.has_quorum() {
+            return ZooKeeperFacts::default();
+        }
+        let leader = self.voting.voters.intersection(&self.servers).next();
+        let mode = |ordinal: &u32| if Some(ordinal) == leader { Mode::Leader } else { Mode::Follower };
+        ZooKeeperFacts {
+            servers: self.servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect(),
+            znodes: Some(72),
+            configurations: self.servers.iter().map(|ordinal| (*ordinal, self.voting.clone())).collect(),
+        }
+    }
+
+    /// Changes who votes, and refuses what ZooKeeper refuses.
+    fn reconfigure(&mut self, change: &Reconfiguration) -> Result<()> {
+        let Reconfiguration { joining, leaving, version } = change;
+        // Who has planned it from an older view is told so, and looks again.
+        if *version != self.voting.version {
+            return Ok(());
+        }
+        ensure!(joining.values().all(|line| line.ends_with(":2888:3888:participant;2181")), "{joining:?} lack ports");
+        let mut voters = self.voting.voters.clone();
+        voters.retain(|ordinal| !leaving.contains(ordinal));
+        voters.extend(joining.keys());
+        let there = voters.intersection(&self.servers).count();
+        ensure!(there > voters.len() / 2, "of the new voters {voters:?} only {:?} are there", self.servers);
+        self.voting = Configuration { version: version + 1, voters };
+        Ok(())
     }
 
     fn weakness<'a>(&self, given: impl Iterator<Item = (&'a String, &'a i64)>) -> Option<String> {
@@ -658,7 +716,9 @@ impl State {
         if self.servers.len() < of(Component::ZooKeeper) {
             return Some("a ZooKeeper server is away".to_owned());
         }
-        if self.brokers.values().filter(|caught_up| **caught_up).count() < of(Component::Kafka) {
+        // One that has only just come has nothing to catch up with.
+        let serves = |(broker, caught_up): &(&u32, &bool)| **caught_up || !self.hosts(i64::from(**broker));
+        if self.brokers.iter().filter(serves).count() < of(Component::Kafka) {
             return Some("a broker is away or has not caught up".to_owned());
         }
         if self.partitions().any(Partition::is_moving) {
@@ -735,11 +795,6 @@ impl State {
     }
 
     fn stores(&self, blind: bool) -> Stores {
-        let mode = |ordinal: &u32| match (self.servers.len(), self.servers.first() == Some(ordinal)) {
-            (1, _) => Mode::Standalone,
-            (_, true) => Mode::Leader,
-            (_, false) => Mode::Follower,
-        };
         let topics: BTreeMap<String, TopicFacts> =
             self.topics.iter().map(|(name, topic)| (name.clone(), self.topic_facts(topic, blind))).collect();
         let offsets_topic = self.offsets_topic.as_ref().map(|topic| self.topic_facts(topic, blind));
@@ -759,6 +814,7 @@ impl State {
                 .then(|| topics.keys().map(|topic| (topic.clone(), Position::default())).collect()),
             topics,
             offsets_topic,
+            settings: None,
         };
         let normal: BTreeSet<IpAddr> =
             self.nodes.values().filter(|node| node.joined).map(|node| node.address).collect();
@@ -774,16 +830,39 @@ impl State {
             ring: self.ring.iter().copied().filter(|id| *id != node.host_id).collect(),
         };
         let mut stores = Stores {
-            zookeeper: ZooKeeperFacts {
-                servers: self.servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect(),
-                znodes: Some(72),
-            },
+            zookeeper: self.ensemble(),
             kafka: if self.brokers.is_empty() { Err("no broker answers".to_owned()) } else { Ok(kafka) },
             ..Stores::default()
         };
         stores.cassandra.nodes = self.nodes.iter().map(|(key, node)| (key.clone(), facts(node))).collect();
         stores.cassandra.schema = (!self.nodes.is_empty()).then(|| self.schema.clone());
         stores
+    }
+
+    /// Says what the brokers are set to. A pod that is seen for the first time has begun with the file that is there.
+    fn settings(&mut self, question: &SettingsQuestion, children: &Children) -> SettingsFacts {
+        let files = children.config_maps.get(&format!("{PIPELINE}-{}", Component::Kafka));
+        let file = files.and_then(|files| files.data.as_ref()?.get(SERVER_PROPERTIES));
+        let file = file.map(|file| parse(file)).unwrap_or_default();
+        let mut facts = SettingsFacts { for_all: self.for_all.clone(), ..SettingsFacts::default() };
+        for pod in children.pods_of(Component::Kafka) {
+            let began = self.began.entry(pod.uid().unwrap_or_default()).or_insert_with(|| file.clone());
+            let Some(broker) = ordinal(pod).filter(|broker| self.brokers.contains_key(broker)) else { continue };
+            let begun_with = |key: &String| began.get(key).cloned().unwrap_or_default();
+            let setting = |key: &String| Setting {
+                value: Some(self.for_all.get(key).cloned().unwrap_or_else(|| begun_with(key))),
+                begun_with: Some(begun_with(key)),
+                is_read_only: key != DYNAMIC,
+                is_own: false,
+            };
+            let keys = question.keys.iter().chain(question.change.keys()).chain(self.for_all.keys());
+            let settings = keys.map(|key| (key.clone(), setting(key))).collect();
+            let is_taken = question.change.keys().all(|key| key == DYNAMIC);
+            let answer = is_taken.then_some(()).ok_or_else(|| "it comes with a start".to_owned());
+            let answer = (!question.change.is_empty()).then_some(answer);
+            facts.brokers.insert(broker.cast_signed(), BrokerSettings { settings, answer });
+        }
+        facts
     }
 
     /// Does what Kafka is told, as Kafka would.
@@ -829,6 +908,14 @@ impl State {
             }
             // Those that prefer to lead do so at once here, and nothing has a pace.
             kafka::Change::ElectLeaders { .. } | kafka::Change::Throttle { .. } => {}
+            kafka::Change::AlterBrokers { config: ConfigChange { set, unset }, .. } => {
+                ensure!(
+                    set.keys().chain(unset).all(|key| key == DYNAMIC),
+                    "not all of it is taken while a broker runs"
+                );
+                self.for_all.retain(|key, _| !unset.contains(key));
+                self.for_all.extend(set.clone());
+            }
             kafka::Change::EndReassignment { topics } => {
                 ensure!(!self.partitions().any(Partition::is_moving), "partitions are being moved");
                 for topic in topics {
@@ -912,9 +999,30 @@ impl PlayedHands {
 }
 
 impl Hands for PlayedHands {
-    fn ask<'a>(&'a self, _: &'a Pipeline, _: &'a Children) -> BoxFuture<'a, Stores> {
-        let stores = self.state().stores(self.blind);
+    fn ask<'a>(&'a self, pipeline: &'a Pipeline, children: &'a Children) -> BoxFuture<'a, Stores> {
+        let mut state = self.state();
+        let mut stores = state.stores(self.blind);
+        let settings = settings_question(pipeline, children).map(|question| state.settings(&question, children));
+        if let Ok(kafka) = &mut stores.kafka {
+            kafka.settings = settings;
+        }
         async move { stores }.boxed()
+    }
+
+    fn change_zookeeper<'a>(
+        &'a self,
+        server: Option<SocketAddr>,
+        _: &'a str,
+        change: &'a Reconfiguration,
+    ) -> BoxFuture<'a, Result<(), AskZooKeeper>> {
+        async move {
+            if server.is_none() {
+                return Err(AskZooKeeper::FindAddress);
+            }
+            self.commit(&Act::ZooKeeper(change.clone()), |state| state.reconfigure(change)).await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn change_kafka<'a>(

@@ -33,6 +33,7 @@ fn brokers() -> World {
         is_unbound: false,
         is_leaving: false,
         is_owned: false,
+        has_left: false,
         growth: Growth { capacity: Some("10Gi".to_owned()), answer: Some(Ok(())), ..Growth::default() },
     };
     let names = (0..3).map(|ordinal| format!("data-users-kafka-{ordinal}"));

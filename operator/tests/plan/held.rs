@@ -38,16 +38,16 @@ fn outdated() -> World {
     world
 }
 
-fn status(world: &World) -> StreamingPipelineStatus {
+pub fn status(world: &World) -> StreamingPipelineStatus {
     world.resource.status.clone().expect("a status was reported")
 }
 
-fn condition(world: &World, kind: &str) -> Option<Condition> {
+pub fn condition(world: &World, kind: &str) -> Option<Condition> {
     status(world).conditions.into_iter().find(|condition| condition.type_ == kind)
 }
 
 /// Returns status and reason of `Ready`, and its message.
-fn ready(world: &World) -> (String, String) {
+pub fn ready(world: &World) -> (String, String) {
     let ready = condition(world, "Ready").expect("it is always reported");
     (format!("{} {}", ready.status, ready.reason), ready.message)
 }
@@ -254,7 +254,7 @@ fn control_a_policy_that_lets_everything_through_does() {
 fn a_change_of_a_stores_spec_takes_the_new_template_of_that_store_along() {
     let mut world = complete();
     world.of_another_version();
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     assert_eq!(roll(&mut world), ["users-kafka-2", "users-kafka-1", "users-kafka-0"]);
     let required = condition(&world, "RequiresUpdate").expect("it is reported");
     assert!(required.message.contains("the pods of ZooKeeper, Cassandra,"), "{}", required.message);
@@ -289,7 +289,7 @@ fn what_has_no_notes_is_taken_for_what_people_want_now() {
     assert!(noted.annotations().contains_key(INPUTS_CHECKSUM), "{:?}", noted.annotations());
     assert!(condition(&world, "RequiresUpdate").is_some());
     // The negative control: a change after that is one.
-    world.resource.spec.kafka.config.insert("num.io.threads".to_owned(), "4".to_owned());
+    world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
     assert_eq!(roll(&mut world).len(), 3);
 }
 

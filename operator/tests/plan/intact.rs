@@ -327,6 +327,7 @@ fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size
         is_unbound: false,
         is_leaving: false,
         is_owned: false,
+        has_left: false,
         growth: Growth::default(),
     };
     world.observed.children.volumes.get_or_insert_default().insert(name.to_owned(), claim);

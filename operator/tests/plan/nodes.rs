@@ -35,6 +35,7 @@ fn claim(uid: &str) -> Claim {
         is_unbound: false,
         is_leaving: false,
         is_owned: false,
+        has_left: false,
         growth: Growth::default(),
     }
 }

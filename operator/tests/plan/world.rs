@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+    ConfigMap, ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -15,8 +15,11 @@ use millrace_api::names::Component;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::act::Act;
 use millrace_operator::desire::{desire, inputs};
+use millrace_operator::hands::settings_question;
+use millrace_operator::key::OperatorKey;
 use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::objects::Objects;
+use millrace_operator::objects::properties::{SERVER_PROPERTIES, parse};
 use millrace_operator::objects::scope::{Administration, TEMPLATE_CHECKSUM};
 use millrace_operator::observed::{Children, Observed, Remembered, Stores, node_addresses};
 use millrace_operator::plan::drift::DESIRED_CHECKSUM;
@@ -25,15 +28,18 @@ use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
-    ANY_REPLICA, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts, Position, Reassigned,
-    THROTTLED_REPLICAS, TopicFacts, wanted_config,
+    ANY_REPLICA, BrokerSettings, ConfigChange, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts,
+    Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, THROTTLED_REPLICAS, TopicFacts, wanted_config,
 };
-use millrace_stores::zookeeper::{Mode, ZooKeeperFacts};
+use millrace_stores::zookeeper::{Configuration, Mode, Reconfiguration, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
 use uuid::Uuid;
 
 /// Label by which a pod tells its template's revision.
 const REVISION: &str = "controller-revision-hash";
+
+/// Settings that the brokers here take while they run; of Kafka's own, some.
+const DYNAMIC: [&str; 4] = ["log.retention.ms", "message.max.bytes", "num.io.threads", "num.network.threads"];
 
 /// Grace period of pods that another version of the operator made, in seconds.
 pub const OTHER_GRACE: i64 = 7;
@@ -51,6 +57,24 @@ pub struct World {
     pub rate: Option<u64>,
     /// Brokers that do not answer: what is copied onto them never arrives.
     pub away: BTreeSet<i32>,
+    /// Who votes in the ensemble. Nobody until it was founded.
+    pub voting: Configuration,
+    /// The server that leads, if it votes and is there; else it is another.
+    pub leader: u32,
+    /// Servers that have yet to hear of the last change of who votes, with what they have heard.
+    pub behind: BTreeMap<u32, Configuration>,
+    /// Values that were set for all brokers.
+    pub for_all: BTreeMap<String, String>,
+    /// Brokers that refuse every change of their settings, with what they say.
+    pub refuse: BTreeMap<i32, String>,
+    /// Brokers that would take a change and never do.
+    pub deaf: BTreeSet<i32>,
+    /// Brokers that do not tell their settings.
+    pub mute: BTreeSet<i32>,
+    /// Values that a broker was given alone.
+    pub own: BTreeMap<(i32, String), String>,
+    /// The settings in the file with which each broker's pod began.
+    began: BTreeMap<String, BTreeMap<String, String>>,
     /// Topics and tables that were made so far.
     made: u128,
     topics: BTreeMap<String, TopicFacts>,
@@ -69,6 +93,15 @@ impl World {
             usable: 64 << 30,
             rate: None,
             away: BTreeSet::new(),
+            voting: Configuration::default(),
+            leader: 1,
+            behind: BTreeMap::new(),
+            for_all: BTreeMap::new(),
+            refuse: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            own: BTreeMap::new(),
+            began: BTreeMap::new(),
             made: 1_000,
             topics: BTreeMap::new(),
             offsets_topic: None,
@@ -134,7 +167,8 @@ impl World {
                 stateful_set.annotations_mut().insert(note.to_owned(), "another".to_owned());
             }
         }
-        for files in children.config_maps.values_mut().filter(|files| is_of_store(&**files)) {
+        let has_scripts = |files: &ConfigMap| files.data.as_ref().is_some_and(|data| data.contains_key("start.sh"));
+        for files in children.config_maps.values_mut().filter(|files| is_of_store(&**files) && has_scripts(files)) {
             files.data.get_or_insert_default().insert("start.sh".to_owned(), "another".to_owned());
             files.annotations_mut().insert(DESIRED_CHECKSUM.to_owned(), "another".to_owned());
         }
@@ -165,12 +199,18 @@ impl World {
     pub fn plan(&mut self) -> Plan {
         let pipeline = self.pipeline();
         self.observed.remembered = Remembered::of(&self.resource);
+        if let Ok(facts) = &self.observed.stores.kafka {
+            let question = settings_question(&pipeline, &self.observed.children);
+            let settings = question.map(|question| self.settings(&question, &facts.brokers));
+            self.observed.stores.kafka.as_mut().expect("they answer").settings = settings;
+        }
         let administration = Administration {
             worker_image: "worker:1".to_owned(),
             allowed_source_hosts: Vec::new(),
             operator_namespace: "millrace-system".to_owned(),
             image_pull_secrets: Vec::new(),
             worker_env: BTreeMap::new(),
+            key: OperatorKey::of([7; 32]),
         };
         let replicas = scale(&pipeline, &self.observed);
         let status = self.resource.status.as_ref();
@@ -213,6 +253,7 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         match act {
+            Act::ZooKeeper(change) => self.reconfigure(change),
             Act::Kafka(kafka::Change::CreateTopic(topic)) => {
                 let copies = topic.replication_factor.of_new();
                 self.made += 1;
@@ -254,6 +295,13 @@ impl World {
                 for topic in topics {
                     self.topic(topic).config.retain(|key, _| !THROTTLED_REPLICAS.contains(&key.as_str()));
                 }
+            }
+            Act::Kafka(kafka::Change::AlterBrokers { config, otherwise }) => {
+                let is_taken = config.set.iter().all(|(key, value)| self.is_within_reach(key, Some(value)))
+                    && config.unset.iter().all(|key| self.is_within_reach(key, None));
+                let ConfigChange { set, unset } = if is_taken { config } else { otherwise };
+                self.for_all.retain(|key, _| !unset.contains(key));
+                self.for_all.extend(set.clone());
             }
             Act::Cassandra(cassandra::Change::CreateKeyspace) => {
                 let cassandra = self.pipeline().cassandra;
@@ -308,6 +356,62 @@ impl World {
         }
     }
 
+    /// Changes who votes, as ZooKeeper would. What it would refuse, and what would cost brokers their sessions, is a
+    /// fault.
+    fn reconfigure(&mut self, change: &Reconfiguration) {
+        let Reconfiguration { joining, leaving, version } = change;
+        assert_eq!(*version, self.voting.version, "it was planned for another configuration");
+        let servers = self.observed.addresses(Component::ZooKeeper);
+        assert!(joining.keys().all(|ordinal| servers.contains_key(ordinal)), "{joining:?} are not there");
+        assert!(leaving.is_subset(&self.voting.voters), "{leaving:?} do not vote");
+        assert!(!leaving.contains(&self.leader) || leaving.len() == 1, "the leader leaves with others: {leaving:?}");
+        let files = self.observed.children.config_maps["users-kafka"].data.as_ref().expect("it has files");
+        let settings = &files["server.properties"];
+        let sets = &self.observed.children.stateful_sets;
+        let current = revision(&sets["users-kafka"]);
+        for pod in self.observed.children.pods_of(Component::Kafka) {
+            assert_eq!(pod.labels()[REVISION], current, "a broker has yet to get its settings");
+        }
+        for ordinal in leaving {
+            assert!(!settings.contains(&format!("users-zookeeper-{ordinal}.")), "brokers connect to server {ordinal}");
+        }
+        self.voting.voters.retain(|ordinal| !leaving.contains(ordinal));
+        self.voting.voters.extend(joining.keys());
+        self.voting.version += 1;
+    }
+
+    /// Has the servers that found the ensemble agree on it once they are there, and another lead where the leader is
+    /// gone.
+    fn vote(&mut self) {
+        let servers = self.observed.addresses(Component::ZooKeeper);
+        if self.voting.voters.is_empty() && !servers.is_empty() {
+            let told = self.observed.children.config_maps.get("users-zookeeper-members");
+            let told = told.and_then(|told| told.data.as_ref());
+            let lines = told.map(|told| told["servers"].lines().count()).unwrap_or_default();
+            self.voting = Configuration { version: 1, voters: (0..lines as u32).collect() };
+        }
+        let is_there = |ordinal: &u32| servers.contains_key(ordinal) && self.voting.voters.contains(ordinal);
+        if !is_there(&self.leader) {
+            self.leader = self.voting.voters.iter().copied().find(is_there).unwrap_or_default();
+        }
+    }
+
+    fn ensemble(&self) -> ZooKeeperFacts {
+        let servers = self.observed.addresses(Component::ZooKeeper);
+        let voters = &self.voting.voters;
+        let there = voters.iter().filter(|ordinal| servers.contains_key(ordinal)).count();
+        if there <= voters.len() / 2 {
+            return ZooKeeperFacts::default();
+        }
+        let mode = |ordinal: u32| if ordinal == self.leader { Mode::Leader } else { Mode::Follower };
+        let knows = |ordinal: u32| self.behind.get(&ordinal).unwrap_or(&self.voting).clone();
+        ZooKeeperFacts {
+            servers: servers.keys().map(|ordinal| (*ordinal, mode(*ordinal))).collect(),
+            znodes: Some(72),
+            configurations: servers.keys().map(|ordinal| (*ordinal, knows(*ordinal))).collect(),
+        }
+    }
+
     /// Gives a topic the partitions that it lacks, in turn on every broker.
     fn partitions(&mut self, topic: &str, partitions: u32, replicas: u32) {
         let brokers = self.observed.addresses(Component::Kafka).len() as i32;
@@ -355,14 +459,77 @@ impl World {
         self.topics.values().chain(&self.offsets_topic).flat_map(|topic| &topic.partitions)
     }
 
+    /// Returns the value with which a broker began: of its file, or Kafka's default, which is 8 for all here.
+    fn begun_with(&self, broker: i32, key: &str) -> String {
+        let file = self.began.get(&format!("users-kafka-{broker}"));
+        file.and_then(|file| file.get(key)).cloned().unwrap_or_else(|| "8".to_owned())
+    }
+
+    /// Returns the value that a broker has in force.
+    pub fn in_force(&self, broker: i32, key: &str) -> String {
+        let own = self.own.get(&(broker, key.to_owned()));
+        let for_all = self.for_all.get(key).filter(|_| !self.deaf.contains(&broker));
+        own.or(for_all).cloned().unwrap_or_else(|| self.begun_with(broker, key))
+    }
+
+    /// Returns whether the first broker takes a value for all at once. Kafka lets no pool of threads more than double, nor fall
+    /// below half. `None`: none for all.
+    fn is_within_reach(&self, key: &str, value: Option<&String>) -> bool {
+        let value = value.cloned().unwrap_or_else(|| self.begun_with(0, key));
+        match (self.in_force(0, key).parse::<i64>(), value.parse::<i64>()) {
+            (Ok(now), Ok(then)) if key.ends_with(".threads") => (now / 2..=now * 2).contains(&then),
+            _ => true,
+        }
+    }
+
+    fn settings(&self, question: &SettingsQuestion, brokers: &BTreeSet<i32>) -> SettingsFacts {
+        let mut facts = SettingsFacts { for_all: self.for_all.clone(), ..SettingsFacts::default() };
+        if facts.for_all.is_empty() && question.change.is_empty() && !question.may_differ {
+            return facts;
+        }
+        let keys: BTreeSet<&String> =
+            question.keys.iter().chain(question.change.keys()).chain(self.for_all.keys()).collect();
+        for broker in brokers.difference(&self.mute) {
+            let setting = |key: &&String| Setting {
+                value: Some(self.in_force(*broker, key)),
+                begun_with: Some(self.begun_with(*broker, key)),
+                is_read_only: !DYNAMIC.contains(&key.as_str()),
+                is_own: self.own.contains_key(&(*broker, (*key).clone())),
+            };
+            let settings = keys.iter().map(|key| ((*key).clone(), setting(key))).collect();
+            let answer = (!question.change.is_empty()).then(|| self.would_take(*broker, &question.change));
+            facts.brokers.insert(*broker, BrokerSettings { settings, answer });
+        }
+        facts
+    }
+
+    fn would_take(&self, broker: i32, change: &BTreeMap<String, String>) -> Result<(), String> {
+        if let Some(says) = self.refuse.get(&broker) {
+            return Err(says.clone());
+        }
+        if !change.keys().all(|key| DYNAMIC.contains(&key.as_str())) {
+            return Err("Cannot update these configs dynamically".to_owned());
+        }
+        let is_near = change.iter().all(|(key, value)| self.is_within_reach(key, Some(value)));
+        is_near.then_some(()).ok_or_else(|| "Dynamic thread count update validation failed".to_owned())
+    }
+
     /// Gives every workload its pods, ready, and every store the members that have pods.
     pub fn settle(&mut self) {
         let children = &mut self.observed.children;
+        self.began.retain(|pod, _| children.pods.contains_key(pod));
+        let file =
+            children.config_maps.get("users-kafka").and_then(|files| files.data.as_ref()?.get(SERVER_PROPERTIES));
+        let file = file.map(|file| parse(file)).unwrap_or_default();
         for stateful_set in children.stateful_sets.values_mut() {
             let revision = revision(stateful_set);
             let uid = format!("uid-of-{}", stateful_set.name_any());
             stateful_set.metadata.uid.get_or_insert(uid);
             let replicas = stateful_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+            if stateful_set.name_any() == "users-zookeeper" {
+                let last = self.voting.voters.last().copied().unwrap_or_default();
+                assert!(last.cast_signed() < replicas, "server {last} goes, and votes");
+            }
             stateful_set.status = Some(StatefulSetStatus {
                 replicas,
                 ready_replicas: Some(replicas),
@@ -373,10 +540,17 @@ impl World {
             });
             for ordinal in 0..replicas {
                 let name = format!("{}-{ordinal}", stateful_set.name_any());
+                if stateful_set.name_any() == "users-kafka" {
+                    self.began.entry(name.clone()).or_insert_with(|| file.clone());
+                }
                 let labels = stateful_set.labels().clone();
+                let template = stateful_set.spec.as_ref().and_then(|spec| spec.template.metadata.clone());
+                let annotations = template.and_then(|metadata| metadata.annotations);
                 let rack = stateful_set.name_any().rsplit_once('-').map(|(_, rack)| rack.to_owned());
                 let count = children.pods.len() as u8;
-                children.pods.entry(name.clone()).or_insert_with(|| pod(&name, labels, &revision, rack, count));
+                let made =
+                    children.pods.entry(name.clone()).or_insert_with(|| pod(&name, labels, &revision, rack, count));
+                made.metadata.annotations.get_or_insert(annotations.unwrap_or_default());
             }
             let set = stateful_set.name_any();
             children.pods.retain(|name, _| match name.rsplit_once('-') {
@@ -394,6 +568,7 @@ impl World {
             });
         }
         self.commit_offsets();
+        self.vote();
         self.observed.stores = self.stores();
     }
 
@@ -408,7 +583,7 @@ impl World {
 
     /// As the stores' client does, nothing is said before every topic that queries read is there.
     fn positions(&self) -> Option<BTreeMap<String, Position>> {
-        let position = |topic: &String| self.read.get(topic).copied().unwrap_or_default();
+        let position = |topic: &String| self.read.get(topic).cloned().unwrap_or_default();
         let queries = &self.resource.spec.processor.queries;
         let topics = queries.iter().map(|query| &query.from);
         topics.map(|topic| self.topics.contains_key(topic).then(|| (topic.clone(), position(topic)))).collect()
@@ -435,10 +610,10 @@ impl World {
 
     /// Processors have read so many of a topic's records.
     pub fn read(&mut self, topic: &str, end: i64, committed: i64) {
-        self.read.insert(
-            topic.to_owned(),
-            Position { end, committed, beyond: (committed - end).max(0), lag: (end - committed).max(0) },
-        );
+        let lag = (end - committed).max(0);
+        let behind = (lag > 0).then_some((0, lag)).into_iter().collect();
+        let position = Position { end, committed, beyond: (committed - end).max(0), lag, behind };
+        self.read.insert(topic.to_owned(), position);
         self.settle();
     }
 
@@ -465,12 +640,6 @@ impl World {
     fn stores(&self) -> Stores {
         let children = &self.observed.children;
         let ordinals = |component| self.observed.addresses(component).into_keys().collect::<Vec<_>>();
-        let servers = ordinals(Component::ZooKeeper);
-        let mode = |ordinal: &u32| match servers.len() {
-            1 => Mode::Standalone,
-            _ if *ordinal == 1 => Mode::Leader,
-            _ => Mode::Follower,
-        };
         let running: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
         let brokers: BTreeSet<i32> = running.difference(&self.away).copied().collect();
         let processors: i32 = processors(&children.deployments);
@@ -486,6 +655,8 @@ impl World {
             racks: BTreeMap::new(),
             knows_reassignments: true,
             log_dirs: Some(self.log_dirs()),
+            // Asked anew before each pass, as the spec is then.
+            settings: None,
         };
         let gone: Vec<_> =
             self.every_partition().flat_map(|found| &found.replicas).filter(|id| !running.contains(*id)).collect();
@@ -505,10 +676,7 @@ impl World {
             ring: host_ids.values().copied().filter(|id| *id != host_ids[key]).collect(),
         };
         let mut stores = Stores {
-            zookeeper: ZooKeeperFacts {
-                servers: servers.iter().map(|ordinal| (*ordinal, mode(ordinal))).collect(),
-                znodes: Some(72),
-            },
+            zookeeper: self.ensemble(),
             kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
             ..Stores::default()
         };

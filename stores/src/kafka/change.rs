@@ -1,4 +1,5 @@
-//! Changes to topics: creates and extends them, sets their configuration, moves their partitions. Each can be repeated.
+//! Changes to topics: creates and extends them, sets their configuration, moves their partitions; and to what brokers are set
+//! to. Each can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,9 @@ use millrace_api::pipeline::Topic;
 use snafu::OptionExt;
 
 use super::reassign::{self, Reassigned};
-use super::{AskKafka, FindControllerSnafu, Kafka, MIN_IN_SYNC, TOPIC_RESOURCE, refused_by, topic_name, version};
+use super::{
+    AskKafka, FindControllerSnafu, Kafka, MIN_IN_SYNC, TOPIC_RESOURCE, refused_by, settings, topic_name, version,
+};
 
 /// How long a broker may work on a change before it answers that it took too long, in milliseconds.
 pub(super) const CHANGE_TIMEOUT_MS: i32 = 10_000;
@@ -23,7 +26,7 @@ pub(super) const SET: i8 = 0;
 /// `config_operation` that returns a value to its default.
 pub(super) const DELETE: i8 = 1;
 
-/// What has to change in a topic's configuration.
+/// What has to change in the configuration of a topic, or of all brokers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigChange {
     /// Values to set.
@@ -32,7 +35,14 @@ pub struct ConfigChange {
     pub unset: BTreeSet<String>,
 }
 
-/// A change to a topic. Each can be repeated.
+impl ConfigChange {
+    /// Returns whether nothing has to change.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.unset.is_empty()
+    }
+}
+
+/// A change to a topic, or to all brokers. Each can be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Create a topic.
@@ -78,6 +88,13 @@ pub enum Change {
         /// Topics with the mark.
         topics: BTreeSet<String>,
     },
+    /// Set and unset values of all brokers while they run.
+    AlterBrokers {
+        /// What to set and unset.
+        config: ConfigChange,
+        /// What to do instead, if Kafka refuses that at once: a step on the way. Empty: nothing.
+        otherwise: ConfigChange,
+    },
 }
 
 impl Change {
@@ -96,6 +113,7 @@ impl Change {
                 format!("have the preferred replicas of {} lead", reassign::partitions(partitions.len()))
             }
             Self::EndReassignment { .. } => "end the move of partitions and its throttle".to_owned(),
+            Self::AlterBrokers { config, .. } => settings::describe(config),
         }
     }
 
@@ -110,6 +128,7 @@ impl Change {
             Self::CancelMoves { .. } => "MovesCancelled",
             Self::ElectLeaders { .. } => "LeadersElected",
             Self::EndReassignment { .. } => "PartitionsMoved",
+            Self::AlterBrokers { .. } => "BrokersConfigured",
         }
     }
 }
@@ -135,6 +154,7 @@ impl Kafka {
             Change::CancelMoves { partitions } => self.cancel_moves(partitions).await,
             Change::ElectLeaders { partitions } => self.elect_leaders(partitions).await,
             Change::EndReassignment { topics } => self.end_reassignment(topics).await,
+            Change::AlterBrokers { config, otherwise } => self.alter_brokers(config, otherwise).await,
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fetch::{Bounds, Fetched, Isolation};
 use super::offsets::{EARLIEST, LATEST};
-use super::{AskKafka, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name, version};
+use super::{AskKafka, ChangeSnafu, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name, version};
 
 /// Longest that rests of topics are looked at in one observation, all topics together.
 const LOOKING: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub struct PartitionLag {
 }
 
 /// Where a group stands in a topic: sums over its partitions.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Position {
     /// Offsets behind the last records: as many records as were ever written, control records included.
     pub end: i64,
@@ -56,6 +56,8 @@ pub struct Position {
     pub beyond: i64,
     /// Records that are still there and not committed.
     pub lag: i64,
+    /// These records by partition, where there are any.
+    pub behind: BTreeMap<i32, i64>,
 }
 
 impl PartitionLag {
@@ -185,8 +187,11 @@ impl Kafka {
             let ends = self.offsets(facts, topic, LATEST).await?;
             let mut position = Position::default();
             let mut rests = BTreeMap::new();
-            for (index, end) in ends {
-                let start = starts.get(&index).copied().unwrap_or(0);
+            let partitions = facts.topics.get(topic).map_or(&[][..], |topic| &topic.partitions);
+            for index in partitions.iter().map(|partition| partition.index) {
+                // A partition that an answer leaves out would pass for one without records.
+                let end = *ends.get(&index).with_context(|| left_out(topic, index))?;
+                let start = *starts.get(&index).with_context(|| left_out(topic, index))?;
                 let committed = committed.get(&(topic.clone(), index)).copied();
                 position.end += end;
                 position.committed += committed.unwrap_or(0);
@@ -196,8 +201,9 @@ impl Kafka {
             // What cannot be looked at, or not in time, counts.
             let looked = timeout_at(looking, self.nothing_left(topic, &rests)).await;
             let nothing_left = looked.ok().and_then(Result::ok).unwrap_or_default();
-            rests.retain(|index, _| !nothing_left.contains(index));
-            position.lag = rests.values().map(|rest| (rest.end - rest.start).max(0)).sum();
+            rests.retain(|index, rest| rest.end > rest.start && !nothing_left.contains(index));
+            position.behind = rests.iter().map(|(index, rest)| (*index, rest.end - rest.start)).collect();
+            position.lag = position.behind.values().sum();
             positions.insert(topic.clone(), position);
         }
         Ok(positions)
@@ -238,6 +244,12 @@ impl Kafka {
         refused_by(answer.error_code, answer.error_message, || "to name the group's coordinator".to_owned())?;
         Ok(answer.node_id.0)
     }
+}
+
+/// Says that a broker has not answered for a partition.
+fn left_out(topic: &str, partition: i32) -> ChangeSnafu<String, &'static str> {
+    let what = format!("to tell where partition {partition} of topic '{topic}' begins and ends");
+    ChangeSnafu { what, reason: "the answer leaves it out" }
 }
 
 /// What a look at a rest has found.

@@ -34,15 +34,18 @@ pub fn is_marked(topic: &TopicFacts) -> bool {
     THROTTLED_REPLICAS.iter().any(|key| topic.config.get(*key).is_some_and(|value| value == ANY_REPLICA))
 }
 
+/// Returns whether a broker is one of those from 0 on, so many, that stay.
+pub fn stays(broker: i32, brokers: u32) -> bool {
+    (0..brokers.cast_signed()).contains(&broker)
+}
+
 /// Returns whether partitions are to be moved: one is marked, is on a broker that shall go, or a broker that shall stay has
 /// none.
 fn are_wanted(facts: &KafkaFacts, brokers: u32) -> bool {
-    let partitions = facts.all_topics().flat_map(|(_, topic)| &topic.partitions);
-    let hosts: BTreeSet<i32> = partitions.flat_map(|partition| partition.replicas.iter().copied()).collect();
-    let shall_stay = |broker: &i32| (0..brokers.cast_signed()).contains(broker);
+    let hosts: BTreeSet<i32> = facts.hosts().collect();
     facts.all_topics().any(|(_, topic)| is_marked(topic))
-        || hosts.iter().any(|host| !shall_stay(host))
-        || facts.brokers.iter().any(|broker| shall_stay(broker) && !hosts.contains(broker))
+        || hosts.iter().any(|host| !stays(*host, brokers))
+        || facts.brokers.iter().any(|broker| stays(*broker, brokers) && !hosts.contains(broker))
 }
 
 impl Kafka {
@@ -62,8 +65,7 @@ impl Kafka {
         ensure!(has_same_topics(facts, &now), FindControllerSnafu);
         take_partitions(facts, &now);
         note(facts, &answer.topics);
-        let are_moving = facts.all_topics().any(|(_, topic)| topic.partitions.iter().any(|found| found.is_moving()));
-        if are_wanted || are_moving {
+        if are_wanted || facts.is_moving() {
             // While a broker cannot say what its disk holds, nothing is begun.
             facts.log_dirs = self.log_dirs(&facts.brokers.clone()).await.ok();
         }

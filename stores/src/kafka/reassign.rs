@@ -119,10 +119,7 @@ impl Kafka {
 
     /// Has the preferred replicas lead; one that leads already counts as elected.
     pub(super) async fn elect_leaders(&mut self, partitions: &[(String, i32)]) -> Result<(), AskKafka> {
-        let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in partitions {
-            by_topic.entry(topic).or_default().push(*partition);
-        }
+        let by_topic = grouped(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition)));
         let topics = by_topic.into_iter().map(|(topic, partitions)| {
             TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(partitions)
         });
@@ -207,16 +204,23 @@ impl Kafka {
 
 /// Returns partitions by topic, each with the brokers that it shall have. `None`: those that it had before it was moved.
 fn by_topic<'a>(wanted: impl Iterator<Item = (&'a str, i32, Option<&'a [i32]>)>) -> Vec<ReassignableTopic> {
-    let mut by_topic: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
-    for (topic, partition, brokers) in wanted {
+    let partition = |(topic, partition, brokers): (&'a str, i32, Option<&[i32]>)| {
         let replicas = brokers.map(|brokers| brokers.iter().map(|broker| BrokerId(*broker)).collect());
-        let partition = ReassignablePartition::default().with_partition_index(partition).with_replicas(replicas);
-        by_topic.entry(topic).or_default().push(partition);
-    }
+        (topic, ReassignablePartition::default().with_partition_index(partition).with_replicas(replicas))
+    };
     let topic = |(name, partitions): (&str, Vec<ReassignablePartition>)| {
         ReassignableTopic::default().with_name(topic_name(name)).with_partitions(partitions)
     };
-    by_topic.into_iter().map(topic).collect()
+    grouped(wanted.map(partition)).into_iter().map(topic).collect()
+}
+
+/// Returns what belongs to each topic.
+fn grouped<'a, T>(items: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<&'a str, Vec<T>> {
+    let mut by_topic: BTreeMap<&str, Vec<T>> = BTreeMap::new();
+    for (topic, item) in items {
+        by_topic.entry(topic).or_default().push(item);
+    }
+    by_topic
 }
 
 /// Returns whether a partition is where it was when its move was decided: not a replica more or fewer.

@@ -1,6 +1,9 @@
 #!/bin/bash
-# Gives the server its id, makes sure that its volume was written by an ensemble of the same size, then becomes the
-# server. A smaller ensemble on old volumes would have a majority that an acknowledged write may never have reached.
+# Gives the server its id and the list of servers that it starts with, then becomes the server.
+#
+# Who votes is agreed upon by the servers, and each keeps it on its volume. A server whose volume has no such list, or one
+# that it is not in, asks those that vote to take it in: it is an observer of its own list, so that it can found nothing
+# with others of its kind (docs/decisions/0026-zookeeper-membership.md).
 set -euo pipefail
 
 id=$((${HOSTNAME##*-} + 1))
@@ -13,18 +16,42 @@ if [[ -s /data/myid ]]; then
 else
   echo "$id" >/data/myid
 fi
+# Of versions in which the number of servers could not change.
+rm -f /data/ensemble-size
 
-# A single server is not listed.
-size=$(grep -c '^server\.' "$ZOOCFGDIR/zoo.cfg" || true)
-((size > 0)) || size=1
-if [[ -s /data/ensemble-size ]]; then
-  found=$(</data/ensemble-size)
-  if [[ $found != "$size" ]]; then
-    echo "this volume belongs to an ensemble of $found servers, and the pipeline asks for $size;" \
-      "create it with spec.zookeeper.replicas: $found, or delete the volume claims of all stores to start empty" >&2
-    exit 1
-  fi
+# ZooKeeper rewrites its configuration file, and names in it the list that was agreed upon last.
+mkdir -p /data/conf
+list=$(sed -n 's/^dynamicConfigFile=//p' /data/conf/zoo.cfg 2>/dev/null || true)
+[[ -n $list && -s $list ]] || list=
+
+votes_in() { # FILE
+  grep -q "^server\.$id=.*:participant" "$1"
+}
+
+# Succeeds if the volume is empty, although the ensemble had founded itself.
+is_lost() {
+  [[ ! -e /data/version-2 && -e /members/founded ]]
+}
+
+if [[ -n $list ]] && votes_in "$list"; then
+  echo "server $id votes, as its volume says"
+elif [[ -z $list ]] && votes_in /members/servers && ! is_lost; then
+  echo "server $id is one of those that found the ensemble, or takes its own over from an earlier version"
+  # What follows the last dot would be taken for a version if it were a hexadecimal number.
+  list=/data/conf/founding.list
+  cp /members/servers "$list"
 else
-  echo "$size" >/data/ensemble-size
+  echo "server $id asks those that vote to take it in"
+  list=/data/conf/joining.list
+  if ! grep -v "^server\.$id=" /members/servers >"$list"; then
+    echo "this volume is empty, and no other server has what was on it: ZooKeeper lost its volume, and with it the names of" \
+      "all topics; the runbook \"ZooKeeper lost its volume\" says what can be kept" >&2
+    exit 66
+  fi
+  echo "server.$id=$HOSTNAME.$NODES_HOST:2888:3888:observer;2181" >>"$list"
 fi
-exec zkServer.sh start-foreground
+
+# Renamed, so that a crash leaves the whole of the one or of the other.
+{ cat "$ZOOCFGDIR/zoo.cfg" && echo "dynamicConfigFile=$list"; } >/data/conf/zoo.cfg.new
+mv /data/conf/zoo.cfg.new /data/conf/zoo.cfg
+exec zkServer.sh start-foreground /data/conf/zoo.cfg

@@ -1,0 +1,33 @@
+//! `explain`: why a pipeline is not ready or slow, what shows it, and the command that helps.
+//!
+//! ```text
+//! facts  the resource, the warnings about its objects, and how long records wait → Facts; the only part that asks
+//! judge  Facts → Explanation: what is the matter first, with its evidence   pure
+//! fixes  a reason and a message → what to do, and the command                pure
+//! tell   an Explanation as a paragraph                                       pure
+//! ```
+
+mod facts;
+mod fixes;
+mod judge;
+mod tell;
+
+use super::Context;
+use crate::arguments::OfPipeline;
+use crate::screen::{Format, document, write};
+use crate::{Failure, Outcome};
+use judge::{Verdict, judge};
+use tell::paragraph;
+
+/// Explains a pipeline.
+pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, Failure> {
+    let pipeline = context.cluster.pipeline(flags.pipeline.as_deref()).await?;
+    let facts = facts::read(context, &pipeline).await;
+    let explanation = judge(&facts);
+    let text = match context.format {
+        Format::Table => paragraph(&explanation, facts.now, context.screen),
+        format => document(format, &explanation),
+    };
+    write(&text)?;
+    Ok(Outcome::wrong_if(!matches!(explanation.verdict, Verdict::Well | Verdict::Held)))
+}
