@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -149,8 +150,18 @@ pub fn restarts(pod: &Pod) -> i32 {
     statuses.map(|status| status.restart_count).sum()
 }
 
+/// Returns when a process of a pod last ended. The kubelet may start it again much later: after several ends in a row,
+/// minutes.
+pub fn last_end(pod: &Pod) -> Option<Timestamp> {
+    let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
+    let states = statuses.flat_map(|status| [&status.state, &status.last_state]).flatten();
+    states.filter_map(|state| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0)).max()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -165,5 +176,22 @@ mod tests {
         let listed = parse("4242\t4242\t1\n4300\t4300\t57\n");
         let found: Vec<(&str, bool)> = listed.iter().map(|process| (process.number, process.main)).collect();
         assert_eq!(found, [("4242", true), ("4300", false)]);
+    }
+
+    #[test]
+    fn the_last_end_is_seen_before_the_next_start() {
+        let pod = |status: serde_json::Value| {
+            serde_json::from_value::<Pod>(json!({"status": {"containerStatuses": [status]}}))
+        };
+        let at = |moment: &str| json!({"terminated": {"exitCode": 1, "finishedAt": moment}});
+        let running = pod(json!({"name": "operator", "image": "", "imageID": "", "ready": true, "restartCount": 3,
+            "state": {"running": {}}, "lastState": at("2026-11-30T07:00:00Z")}));
+        let waits = pod(json!({"name": "operator", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": at("2026-11-30T07:20:00Z")}));
+        let ended = pod(json!({"name": "operator", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": at("2026-11-30T07:20:00Z"), "lastState": at("2026-11-30T07:00:00Z")}));
+        let [running, waits, ended] = [running, waits, ended].map(Result::unwrap);
+        assert!(last_end(&Pod::default()) < last_end(&running) && last_end(&running) < last_end(&waits));
+        assert_eq!(last_end(&waits), last_end(&ended));
     }
 }

@@ -13,7 +13,7 @@ use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::ledger::{Ledger, Person};
-use millrace_e2e::process::{Signal, restarts, signal};
+use millrace_e2e::process::{Signal, last_end, signal};
 use millrace_e2e::spec::{Generator, Spec, http_source};
 use millrace_e2e::{Live, TestNamespace, Turn, eventually, in_shared, operator};
 use millrace_profile::seed_of;
@@ -138,7 +138,7 @@ async fn the_leader_is_replaced(namespace: &TestNamespace, live: &Live) -> Resul
     namespace.say(format!("'{successor}' leads instead of '{}'", leader.name_any()));
     namespace.time("failover", took)?;
     let api: kube::Api<Pod> = kube::Api::namespaced(cluster.client.clone(), operator::NAMESPACE);
-    let ended = async || Ok((restarts(&api.get(&leader.name_any()).await?) > restarts(&leader)).then_some(()));
+    let ended = async || Ok((last_end(&api.get(&leader.name_any()).await?) > last_end(&leader)).then_some(()));
     eventually("the deposed operator ends itself", Duration::from_secs(60), ended).await?;
     live.await_ready(RECOVERED_WITHIN).await?;
 
