@@ -38,10 +38,33 @@ impl Container {
         }
         fs::write(container.at("files/zoo.cfg"), "dataDir=/data\n")?;
         fs::write(container.at("members/servers"), members)?;
-        let server = container.at("bin/zkServer.sh");
-        fs::write(&server, "#!/bin/bash\necho \"server $*\"\n")?;
-        fs::set_permissions(&server, fs::Permissions::from_mode(0o755))?;
+        container.program("zkServer.sh", "echo \"server $*\"")?;
+        container.program("getent", "echo \"10.0.0.7 STREAM $2\"")?;
         Ok(container)
+    }
+
+    fn program(&self, name: &str, body: &str) -> Result<()> {
+        let file = self.at("bin").join(name);
+        fs::write(&file, format!("#!/bin/bash\n{body}\n"))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).map_err(Into::into)
+    }
+
+    /// Has the name service give these answers for the server's name, one after the other, and the last for ever.
+    fn resolving(self, answers: &[&str]) -> Result<Self> {
+        let (file, asked) = (self.at("answers"), self.at("asked"));
+        fs::write(&file, answers.iter().map(|answer| format!("{answer}\n")).collect::<String>())?;
+        self.program(
+            "getent",
+            &format!(
+                "[[ $2 == {POD} ]] && echo \"10.0.0.7 STREAM $2\" && exit\n\
+                 echo >>{asked}; at=$(wc -l <{asked}); all=$(wc -l <{answers})\n\
+                 answer=$(sed -n \"$((at < all ? at : all))p\" {answers})\n\
+                 [[ -n $answer ]] && echo \"$answer STREAM $2\"",
+                asked = asked.display(),
+                answers = file.display(),
+            ),
+        )?;
+        Ok(self)
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -69,10 +92,16 @@ impl Container {
     }
 
     fn start(self) -> Result<Ended> {
+        self.start_within(60)
+    }
+
+    /// Starts the container, which waits this many seconds for its name.
+    fn start_within(self, seconds: u32) -> Result<Ended> {
         let root = self.root.path().display().to_string();
         let script = include_str!("../src/zookeeper/files/start.sh")
             .replace("/data/", &format!("{root}/data/"))
-            .replace("/members/", &format!("{root}/members/"));
+            .replace("/members/", &format!("{root}/members/"))
+            .replace("SECONDS > 60", &format!("SECONDS > {seconds}"));
         fs::write(self.at("start.sh"), script)?;
         let path = format!("{root}/bin:{}", std::env::var("PATH")?);
         let output = Command::new("bash")
@@ -119,6 +148,25 @@ fn an_empty_volume_founds_an_ensemble_with_the_others() -> Result<()> {
     // A second start goes on with the same, whatever the ConfigMap says by now.
     fs::write(ended.root.path().join("members/servers"), ONE)?;
     ended.again()?.assert_list("founding.list", &both);
+    Ok(())
+}
+
+#[test]
+fn a_server_starts_once_its_name_is_known_everywhere() -> Result<()> {
+    // Not known yet; known to one server of the name service and not to the next; that of the pod before.
+    let ended = Container::told(TWO)?.resolving(&["", "10.0.0.7", "", "10.0.0.6", "10.0.0.7"])?.start()?;
+    ended.assert_list("founding.list", TWO);
+    assert_eq!(fs::read_to_string(ended.root.path().join("asked"))?.len(), 7, "three answers in a row");
+    Ok(())
+}
+
+#[test]
+fn a_server_whose_name_leads_elsewhere_does_not_start() -> Result<()> {
+    for answer in ["10.0.0.6", "10.0.0.70", ""] {
+        let ended = Container::told(TWO)?.resolving(&[answer])?.start_within(1)?;
+        assert_eq!((ended.code, ended.list), (Some(1), None), "{}", ended.said);
+        assert!(ended.said.contains("users-zookeeper-1.nodes.data.svc does not resolve to this pod"), "{}", ended.said);
+    }
     Ok(())
 }
 

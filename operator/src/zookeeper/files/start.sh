@@ -51,6 +51,26 @@ else
   echo "server.$id=$HOSTNAME.$NODES_HOST:2888:3888:observer;2181" >>"$list"
 fi
 
+# Succeeds if the name that others know this server by leads to this pod.
+resolves() {
+  local address _
+  read -r address _ < <(getent ahosts "$HOSTNAME.$NODES_HOST") &&
+    [[ $'\n'$(getent ahosts "$HOSTNAME") == *$'\n'"$address "* ]]
+}
+
+# A leader compares the address that its name had when it started with the one that it has now. If they differ, it can never
+# lead, and ends every election that it wins (`Leader.getDesignatedLeader`). A pod's name is known some time after the pod has
+# started, to one server of the name service earlier than to another: hence three answers in a row.
+in_a_row=0
+until ((in_a_row == 3)); do
+  if resolves; then in_a_row=$((in_a_row + 1)); else in_a_row=0; fi
+  if ((SECONDS > 60)); then
+    echo "$HOSTNAME.$NODES_HOST does not resolve to this pod; check the cluster's DNS" >&2
+    exit 1
+  fi
+  sleep 0.2
+done
+
 # Renamed, so that a crash leaves the whole of the one or of the other.
 { cat "$ZOOCFGDIR/zoo.cfg" && echo "dynamicConfigFile=$list"; } >/data/conf/zoo.cfg.new
 mv /data/conf/zoo.cfg.new /data/conf/zoo.cfg
