@@ -9,7 +9,13 @@ export PATH := $(CACHE)/bin:$(PATH)
 
 .PHONY: help
 help: ## lists these commands
-	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z0-9-]*:.*## / { \
+	    line = sprintf("  make %-17s", $$1); words = split($$2, word, " "); \
+	    for (i = 1; i <= words; i++) { \
+	      if (length(line " " word[i]) > 80) { print line; line = sprintf("%24s", "") } \
+	      line = line " " word[i] } \
+	    print line }' $(MAKEFILE_LIST)
 
 ##@ Cluster (docs/cluster.md)
 
@@ -85,7 +91,7 @@ bench-down: ## removes the benchmark's stores
 
 ##@ Tests
 
-.PHONY: test test-full seeded-bugs fuzz real-world test-fast test-e2e chaos-data operator-local generate console-dev console-page
+.PHONY: test test-full seeded-bugs fuzz real-world test-fast test-e2e test-memtables chaos-data operator-local generate console-dev console-page
 test: ## runs the tests, on the real cluster at the end, and says which scenarios it leaves out; what CI runs
 	@.ci/test
 
@@ -106,6 +112,9 @@ test-fast: ## runs the tests that need no cluster
 
 test-e2e: ## runs the tests that need the cluster
 	@.ci/test cluster images chart e2e
+
+test-memtables: ## compares trie memtables with skip lists on a real node, and whether writes go on at their limit; minutes
+	@bench/memtables.py run
 
 chaos-data: ## 500 faults under ten million records, another seed each day, every record compared; then a cut-off leader
 	@E2E_CHAOS_FAULTS=$${E2E_CHAOS_FAULTS:-500} E2E_CHAOS_RECORDS=$${E2E_CHAOS_RECORDS:-10000000} \

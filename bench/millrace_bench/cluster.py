@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .plan import BENCH, NAMESPACE, PIPELINE, REPOSITORY
+from .plan import BENCH, MEMTABLES, NAMESPACE, PIPELINE, REPOSITORY
 
 OPERATOR = ("millrace-system", "millrace")
 READY_WITHIN = 600
@@ -42,11 +42,14 @@ def operator_up() -> None:
                     "--set", ",".join(tags), "--wait", "--timeout", "3m"], check=True)
 
 
-def stores_up() -> None:
-    """Applies pipeline.yaml and waits until the stores, topics and tables are there."""
+def stores_up(memtable: str | None) -> None:
+    """Applies pipeline.yaml with a kind of memtables, and waits until the stores, topics and tables are there."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     kubectl("apply", "-f", "-", text=json.dumps(namespace))
     kubectl("apply", "-n", NAMESPACE, "-f", str(BENCH / "host.yaml"), "-f", str(BENCH / "pipeline.yaml"))
+    # What pipeline.yaml does not name stays when it is applied again. Another kind than before restarts the node.
+    chosen = {"spec": {"cassandra": {"config": MEMTABLES[memtable]}}}
+    kubectl("patch", f"spl/{PIPELINE}", "-n", NAMESPACE, "--type", "merge", "--patch", json.dumps(chosen))
     kubectl("wait", "--for=condition=Ready", f"spl/{PIPELINE}", "-n", NAMESPACE, f"--timeout={READY_WITHIN}s")
 
 

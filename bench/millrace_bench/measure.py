@@ -10,7 +10,7 @@ from statistics import median
 from . import cluster
 from .drain import Bench, drain, probe
 from .latency import paced
-from .plan import DRAINED, FAULTS, Peer, Plan, cache, peer_cache, read_peers
+from .plan import DRAINED, FAULTS, MEMTABLES, Peer, Plan, cache, peer_cache, read_peers
 from .stores import Cassandra, Expected, Kafka, fill
 
 STARTED = time.time()
@@ -69,6 +69,10 @@ def measure(plan: Plan, path: Path, resume: bool) -> None:
               "configuration": cluster.configuration()}
     bench = Bench(Kafka(broker.address), Cassandra(node.address), broker, node, os.cpu_count() or 1,
                   cache() / "bench" / "logs")
+    setting = "memtable_allocation_type"
+    wanted, there = MEMTABLES[plan.memtable][setting], bench.cassandra.setting(setting)
+    if wanted not in (None, there):
+        raise SystemExit(f"the node runs with {setting} {there}, and not yet with {wanted}: run this again")
     result = Result(path, plan, peers, stores, resume)
     say(f"filling topic {DRAINED} with {plan.records} records")
     fill(bench.kafka, plan.records)

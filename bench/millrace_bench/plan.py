@@ -19,6 +19,16 @@ MOMENTS = ("dob", "registered_date")
 # What a row can be other than right, as a drain's comparison counts it.
 FAULTS = ("lost", "mixed", "foreign", "twice")
 
+# Settings of Cassandra for each kind of memtables. None: no setting.
+MEMTABLES = {
+    None: {"memtable": None, "memtable_allocation_type": None},
+    # As Cassandra has them where nobody chooses.
+    "skiplist": {"memtable": "{configurations: {default: {inherits: skiplist}}}",
+                 "memtable_allocation_type": "heap_buffers"},
+    "trie": {"memtable": "{configurations: {trie: {class_name: TrieMemtable}, default: {inherits: trie}}}",
+             "memtable_allocation_type": "offheap_objects"},
+}
+
 # Seed of the records that are drained; paced runs count on from here, so that no two share an id.
 SEED = 4
 
@@ -43,6 +53,8 @@ class Plan:
     shares: tuple[float, ...] = (0.5, 0.8)
     # Peers that run, in order. Empty: all that there are.
     peers: tuple[str, ...] = ()
+    # Kind of memtables, one of MEMTABLES. None: what the operator sets.
+    memtable: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -84,6 +84,16 @@ def rows_of(result: dict) -> list[dict]:
     return sorted(lines_, key=lambda line: -line["rate"]["median"])
 
 
+def compared(results: dict[str, dict]) -> str:
+    """Returns a line for each peer of each result, by name, in the order of the results."""
+    header = ["result", "memtables", "peer", "rows/s", "least–most", "of the ceiling", "CPU µs: client", "Cassandra"]
+    return table(header, [
+        [name, result["plan"].get("memtable") or "the operator's", line["title"], f"{line['rate']['median']:,.0f}",
+         f"{line['rate']['least']:,.0f}–{line['rate']['most']:,.0f}", percent(line["of_ceiling"]).strip(" ()"),
+         f"{line['client']:.1f}", f"{line['cassandra']:.1f}"]
+        for name, result in results.items() for line in rows_of(result)])
+
+
 def at(run: dict, path: tuple[str, ...]):
     for key in path:
         run = run.get(key) if run else None

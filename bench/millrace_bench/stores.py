@@ -139,6 +139,11 @@ class Cassandra:
     def by_id(self):
         return self.session.prepare(f"SELECT id FROM {FULL_TABLE} WHERE id = ?")
 
+    def setting(self, name: str) -> str | None:
+        """Returns a setting that the node runs with."""
+        row = self.session.execute("SELECT value FROM system_views.settings WHERE name = %s", (name,)).one()
+        return row[0] if row else None
+
     def truncate(self) -> None:
         self.session.execute(f"TRUNCATE {FULL_TABLE}")
 

@@ -2,7 +2,7 @@ import unittest
 import xml.etree.ElementTree as xml
 
 from millrace_bench.plots import steps
-from millrace_bench.report import page, plots_of, rows_of
+from millrace_bench.report import compared, page, plots_of, rows_of
 
 
 def run(peer, rate, **more):
@@ -45,6 +45,17 @@ class Report(unittest.TestCase):
         ours, ceiling = rows_of(RESULT)
         self.assertEqual((ours["name"], ours["rate"]["median"], ours["of_ceiling"]), ("millrace", 125.0, 1.25))
         self.assertEqual((ours["mixed"], ceiling["resting"]), (3, None))
+
+    def test_results_are_compared_with_their_own_ceiling(self):
+        other = {**RESULT, "plan": {"memtable": "trie"}, "drains": [run("latte", 200.0), run("millrace", 220.0)]}
+        header, _, *lines = compared({"before": RESULT, "after": other}).splitlines()
+        self.assertIn("| memtables |", header)
+        self.assertEqual([line.split(" | ")[:6] for line in lines], [
+            ["| before", "the operator's", "Ours & <more>", "125", "120–140", "125%"],
+            ["| before", "the operator's", "latte", "100", "100–100", "100%"],
+            ["| after", "trie", "Ours & <more>", "220", "220–220", "110%"],
+            ["| after", "trie", "latte", "200", "200–200", "100%"],
+        ])
 
     def test_every_plot_is_well_formed_and_on_the_page(self):
         plots = plots_of(RESULT)
