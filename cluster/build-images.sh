@@ -29,6 +29,8 @@ readonly NAMES
 build_images() { # all|build
   local program binaries loads=() names=()
   binaries=$(binary_directory)
+  engine_answers || die "no Docker engine answers, and images are built by one" "make cluster"
+  [ "$1" = build ] || need_cluster_up
   [ -n "${MILLRACE_BINARIES:-}" ] || step "cargo build" compile
   for program in "${PROGRAMS[@]}"; do
     [ -x "$binaries/$program" ] || die "there is no program $binaries/$program" "let cargo build it: a [[bin]] of that name in the workspace"
@@ -49,6 +51,13 @@ build_images() { # all|build
   cat "$NAMES"
 }
 
+# A cluster takes no images while it is stopped: said before minutes of cargo.
+need_cluster_up() {
+  if ! nodes_exist; then return; fi
+  nodes_run && registry_answers ||
+    die "there is a cluster, but its nodes or its registry do not run" "make cluster" "cluster/build-images.sh build   (leaves the cluster out)"
+}
+
 binary_directory() {
   local profile=${CARGO_PROFILE:-dev}
   [ "$profile" != dev ] || profile=debug
@@ -61,7 +70,7 @@ compile() {
   local program wanted=() log=$LOGS/cargo.log
   for program in "${PROGRAMS[@]}"; do wanted+=(--bin "$program"); done
   need_rust
-  have_compilers >/dev/null || need_packages gcc g++ make
+  have_compilers || need_packages gcc g++ make
   cd "$REPOSITORY" || return
   # cargo says how far it is only in the bar that it draws.
   with_progress "cargo build" crates "cargo_progress $log" env CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 \
@@ -80,7 +89,7 @@ image_of() { # PROGRAM BINARY
     build_image "$image" 1 "$directory" -q -f "$dockerfile" >"$LOGS/image-$1.log" 2>&1 ||
     die "the image of $1 does not build: $(tail -n 3 "$LOGS/image-$1.log")" "cluster/cluster.sh status"
   size=$(stat -c %s "$directory/$1")
-  note "$(printf '%s: %d MB beyond the base layer' "$image" $((size / 1000000)))"
+  note "$(printf '%s: %d MB + base' "$image" $((size / 1000000)))"
   [ "$size" -le $LARGEST ] ||
     die "the image of $1 is larger than $((LARGEST / 1000000)) MB beyond its base layer" "look at what it links: cargo tree, cargo bloat"
 }

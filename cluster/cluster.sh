@@ -40,6 +40,7 @@ up() {
   step "Docker engine" engine_up
   supplier=$(choose_supplier)
   note "supplier of node and store images: $supplier"
+  step "port, kubeconfig and disk" need_surroundings "$supplier"
   images "$supplier"
   step "three nodes" kind_up "$supplier"
   step "local registry" registry_up "$supplier"
@@ -51,6 +52,7 @@ up() {
 
 # All that can be made beforehand, each part only if its recipe has changed.
 images() { # SUPPLIER
+  [ "$1" = official ] || step "Debian packages" packages_up
   step "programs" tools_up "$1"
   [ "$1" = official ] || step "node image" node_image_up
   step "registry image" registry_image_up "$1"
@@ -61,7 +63,8 @@ images() { # SUPPLIER
 down() {
   alone
   if ! engine_answers; then
-    note "the Docker engine does not run: nothing to remove"
+    is_root || need_engine_or_rights
+    note "the Docker engine does not run, nor does anything in it"
     return
   fi
   step "nodes" nodes_down
@@ -82,10 +85,14 @@ stop() {
 # One run at a time: a second one waits.
 alone() {
   exec 9>"$CACHE/lock"
-  flock -n 9 && return
-  note "another run is at work, or what a killed one left running: waiting for it"
-  note "  fuser -v $CACHE/lock names its processes"
-  flock 9
+  take_lock 9 "$CACHE/lock"
+}
+
+# What would otherwise end the last steps, after minutes of builds.
+need_surroundings() { # SUPPLIER
+  need_registry_port
+  need_kubeconfig
+  [ "$1" = official ] || nodes_exist || need_disk 12 "$(docker info -f '{{.DockerRootDir}}')"
 }
 
 main() {

@@ -4,30 +4,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . release/lib.sh
+. cluster/tests/checks.sh
 
 readonly SHA=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
-passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-is() { # NAME EXPECTED ACTUAL
-  if [ "$2" = "$3" ]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$1"
-    diff <(printf '%s\n' "$2") <(printf '%s\n' "$3") || true
-  fi
-}
-# The same for text that must be in the actual one.
-has() { # NAME PART ACTUAL
-  case $3 in *"$2"*) is "$1" "" "" ;; *) is "$1" "...$2..." "$3" ;; esac
-}
-fails() { # NAME COMMAND...
-  local name=$1
-  shift
-  if "$@" >/dev/null 2>&1; then is "$name" "a failure" "success"; else is "$name" "" ""; fi
-}
 
 registries() {
   local good bad
@@ -172,5 +153,4 @@ notes
 krew
 charts
 dockerfiles
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" = 0 ]
+verdict

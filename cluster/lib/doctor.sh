@@ -23,14 +23,21 @@ status() {
   fi
   echo "supplier: $(choose_supplier)"
   for node in "${NODES[@]}"; do
-    echo "node $node: $(docker inspect -f '{{.State.Status}}' "$node" 2>/dev/null || echo missing)"
+    echo "node $node: $(docker container inspect -f '{{.State.Status}}' "$node" 2>/dev/null || echo missing)"
   done
   if registry_answers 2>/dev/null; then echo "registry $REGISTRY: answers"; else echo "registry $REGISTRY: does not answer"; fi
   for image in "${STORE_IMAGES[@]}"; do
     echo "image $image: on $(nodes_with "$(on_node "$image")") of ${#NODES[@]} nodes"
   done
+  if ! kubectl config get-contexts "$CONTEXT" >/dev/null 2>&1; then
+    echo "kubeconfig: has no context $CONTEXT (make cluster writes it)"
+    return 1
+  fi
+  if ! kube get nodes; then
+    echo "cluster: does not answer (make cluster brings it back)"
+    return 1
+  fi
   echo "NetworkPolicy: $(network_policy)"
-  kube get nodes -o wide
   if system_ready >/dev/null 2>&1; then echo "cluster: ready"; else echo "cluster: not ready"; return 1; fi
 }
 
@@ -42,37 +49,50 @@ nodes_with() { # IMAGE
   echo $count
 }
 
-# One line for each need: met, or how to fix it.
+# One line for each need that is met; for the others what is wrong, and how to fix it.
 doctor() {
   local failed=0
-  check "Docker answers, or we are root on Debian and can install it" engine_possible "start Docker and let this user reach it (sudo usermod -aG docker $(id -un), then log in again), or run as root"
-  check "Rust $(rust_version) or newer" need_rust "install it with rustup, and put its bin directory on PATH"
-  check "C and C++ compilers and make, or apt-get to install them" compilers_or_root "apt-get install gcc g++ make"
-  check "Go 1.24 or newer" need_go "install Go and put its bin directory on PATH"
-  check "Maven, or apt-get to install it (built supplier only)" command_or_root mvn "apt-get install maven"
-  check "Python's pip, or apt-get to install it (built supplier only)" command_or_root pip3 "apt-get install python3-pip"
-  check "port $REGISTRY_PORT is free, or our registry has it" registry_port_usable "stop the process that holds it: ss -ltnp"
-  check "$(disk_needed) GiB free for $CACHE" enough_disk "free some, or set MILLRACE_CACHE to a larger disk"
-  check "8 GiB of memory free" enough_memory "three of each store need 4 GiB; end something large"
+  check "a Docker engine, or rights to install and start one" need_engine_or_rights
+  check "Rust $(rust_version) or newer" need_rust
+  check "C and C++ compilers and make" need_compilers
+  check "Go 1.24 or newer" need_go
+  # An engine is asked who supplies the images. Where there is none, only root comes so far, and root installs packages.
+  if engine_answers && [ "$(choose_supplier)" = built ]; then
+    check "Debian packages for the images that are built" may_build_images
+  fi
+  check "port $REGISTRY_PORT for the local registry" need_registry_port
+  check "a kubeconfig that this user can write" need_kubeconfig
+  check "free disk space" need_room
+  check "8 GiB of memory, in addition to a running cluster" need_memory
   return $failed
 }
 
-check() { # WHAT FUNCTION [ARGUMENT] FIX
-  local what=$1 fix=${!#}
-  shift
-  if ("${@:1:$#-1}") >/dev/null 2>&1; then
-    printf 'ok       %s\n' "$what"
+check() { # WHAT FUNCTION
+  local said
+  if said=$( ("$2") 2>&1 >/dev/null); then
+    printf 'ok       %s\n' "$1"
   else
-    printf 'missing  %s\n           fix: %s\n' "$what" "$fix"
+    printf 'missing  %s\n' "$1"
+    sed -n '/^error: /,$ { s/^error: /       /; p }' <<<"$said"
     failed=1
   fi
 }
 
-engine_possible() { engine_answers || { is_root && command -v apt-get; }; }
-compilers_or_root() { have_compilers || { is_root && command -v apt-get; }; }
-command_or_root() { command -v "$1" || { is_root && command -v apt-get; }; }
-registry_port_usable() { docker inspect "$REGISTRY_NAME" || need_port "$REGISTRY_PORT"; }
-enough_disk() { need_disk "$(disk_needed)" "$CACHE"; }
+need_compilers() { have_compilers || may_install gcc g++ make; }
+
 # All that is built and fetched takes up to 20 GiB once; what is there needs no more room.
-disk_needed() { if [ -e "$CACHE/cluster-made" ]; then echo 4; else echo 20; fi; }
-enough_memory() { [ "$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 8 ]; }
+need_room() {
+  local built=20
+  [ ! -e "$MADE" ] || built=4
+  need_disk $built "$CACHE"
+  need_disk 4 "${CARGO_TARGET_DIR:-$REPOSITORY/target}"
+  if engine_answers; then need_disk 4 "$(docker info -f '{{.DockerRootDir}}')"; fi
+}
+
+need_memory() {
+  local free
+  if nodes_run; then return; fi
+  free=$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)
+  [ "$free" -ge 8 ] ||
+    die "only $free GiB of memory are free, and three of each store need 8" "ps -eo rss,pid,comm --sort -rss | head   (shows the largest processes)"
+}

@@ -8,16 +8,21 @@ readonly ENGINE=$CACHE/engine
 
 engine_answers() { timeout 10 docker info >/dev/null 2>&1; }
 
-# Prints when a process began (clock ticks since boot), or fails.
+# Prints when a process began (clock ticks since boot); nothing if it has ended, also where nobody has asked how, as in
+# containers.
 process_began() { # PID
-  [ -r "/proc/$1/stat" ] && sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
+  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
+}
+
+runs_as() { # PID COMMAND
+  [ -n "$(process_began "$1")" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]
 }
 
 # Prints the process id of the dockerd that we started and that still runs.
 our_dockerd() {
   local pid began
   read -r pid began 2>/dev/null <"$ENGINE/started" || return 1
-  [ "$(process_began "$pid")" = "$began" ] && echo "$pid"
+  [ -n "$began" ] && [ "$(process_began "$pid")" = "$began" ] && echo "$pid"
 }
 
 # Where root lacks CAP_SYS_RESOURCE (bit 24), no container may ask for it, as privileged ones do.
@@ -29,20 +34,44 @@ lacks_sys_resource() {
 
 engine_up() {
   if engine_answers; then return; fi
-  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
-    is_root || die "Docker is not installed, and we are not root" "install Docker, or run: sudo make cluster"
-    need_packages docker.io iptables
-  fi
+  need_engine_or_rights
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then need_packages docker.io iptables; fi
   if [ -d /run/systemd/system ]; then
-    is_root || die "Docker does not answer" "sudo systemctl start docker; and let this user reach it: sudo usermod -aG docker $(id -un)"
     systemctl start docker || true
+    wait_for 60 engine_answers || die "the Docker engine does not start" "journalctl -u docker -n 50   (shows why)" "systemctl restart docker"
   else
-    is_root || die "Docker does not answer, and we are not root" "start it, or run: sudo make cluster"
     start_dockerd
+    wait_for 60 engine_answers && return
+    die "the Docker engine does not answer; the end of $ENGINE/dockerd.log:"$'\n'"$(tail -n 5 "$ENGINE/dockerd.log" 2>/dev/null)" \
+      "df -h /var/lib/docker   (if a full disk is the cause: free some)" \
+      "mv /var/lib/docker /var/lib/docker.old   (if its store is corrupt)"
   fi
-  wait_for 60 engine_answers && return
-  die "the Docker engine does not answer; the end of $ENGINE/dockerd.log: $(tail -n 5 "$ENGINE/dockerd.log" 2>/dev/null)" \
-    "if it names a full disk or a corrupt database, free space or move /var/lib/docker away, and run this again"
+}
+
+# Dies where no engine answers and this user cannot start one.
+need_engine_or_rights() {
+  local user join said
+  if engine_answers; then return; fi
+  # One that we start would be on this machine, and nobody would ask it.
+  [ -z "${DOCKER_HOST:-}" ] || die "DOCKER_HOST is '$DOCKER_HOST', and no Docker engine answers there" "unset DOCKER_HOST"
+  if is_root; then
+    command -v dockerd >/dev/null || may_install docker.io iptables
+    return
+  fi
+  user=$(id -un)
+  join="sudo usermod -aG docker $user && newgrp docker"
+  if ! command -v docker >/dev/null; then
+    command -v apt-get >/dev/null || die "Docker is not installed, and only root can install it" "install Docker and start it, then:"$'\n'"       $join"
+    die "Docker is not installed, and only root can install it" "sudo apt-get install -y docker.io"$'\n'"       $join"
+  fi
+  said=$(timeout 10 docker info 2>&1 || true)
+  case $said in
+    *"permission denied"*) die "user $user may not use the Docker engine" "$join" ;;
+  esac
+  if [ -d /run/systemd/system ]; then
+    die "the Docker engine does not run, and only root can start it" "sudo systemctl start docker"
+  fi
+  die "the Docker engine does not run, and only root can start it" "sudo service docker start"
 }
 
 start_dockerd() {
@@ -51,8 +80,8 @@ start_dockerd() {
   if pid=$(our_dockerd); then
     note "our dockerd ($pid) runs but does not answer: stopping it"
     stop_process "$pid"
-  elif pid=$(cat /run/docker.pid 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
-    die "a dockerd that this script did not start (process $pid) runs but does not answer" "stop or restart it, then run this again"
+  elif pid=$(cat /run/docker.pid 2>/dev/null) && runs_as "$pid" dockerd; then
+    die "a dockerd that this script did not start (process $pid) runs but does not answer" "kill $pid   (then run this again; kill -9 if it does not end)"
   fi
   drop_stale_pid_file /run/docker.pid dockerd
   drop_stale_pid_file /run/docker/containerd/containerd.pid containerd
@@ -66,7 +95,7 @@ start_dockerd() {
   raise_limit /proc/sys/fs/inotify/max_user_instances 1024
   raise_limit /proc/sys/fs/inotify/max_user_watches 524288
   # Its own session, and none of our descriptors: it must outlive this script and hold none of its locks.
-  setsid dockerd "${options[@]}" --log-opt max-size=10m >"$ENGINE/dockerd.log" 2>&1 </dev/null 3>&- 9>&- &
+  setsid dockerd "${options[@]}" --log-opt max-size=10m >"$ENGINE/dockerd.log" 2>&1 </dev/null 3>&- 8>&- 9>&- &
   if wait_for 30 test -s /run/docker.pid; then
     pid=$(cat /run/docker.pid)
     echo "$pid $(process_began "$pid")" >"$ENGINE/started"
@@ -77,7 +106,7 @@ start_dockerd() {
 drop_stale_pid_file() { # FILE COMMAND
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 0
-  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] || rm -f "$1"
+  runs_as "$pid" "$2" || rm -f "$1"
 }
 
 raise_limit() { # FILE MINIMUM

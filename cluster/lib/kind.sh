@@ -14,7 +14,7 @@ choose_supplier() {
   case ${MILLRACE_SUPPLIER:-} in
     official | built) echo "$MILLRACE_SUPPLIER"; return ;;
     '') ;;
-    *) die "MILLRACE_SUPPLIER is '$MILLRACE_SUPPLIER'" "set it to official or built, or leave it out" ;;
+    *) die "MILLRACE_SUPPLIER is '$MILLRACE_SUPPLIER'" "set it to official or built, or unset it" ;;
   esac
   local image
   image=$(docker inspect -f '{{.Config.Image}}' "${NODES[0]}" 2>/dev/null || true)
@@ -65,15 +65,37 @@ nodes_found() { docker ps -a --filter "label=io.x-k8s.kind.cluster=$CLUSTER_NAME
 
 nodes_exist() { [ -n "$(nodes_found)" ]; }
 
+nodes_run() {
+  local node
+  for node in "${NODES[@]}"; do
+    [ "$(docker container inspect -f '{{.State.Status}}' "$node" 2>/dev/null)" = running ] || return 1
+  done
+}
+
+# kind writes the cluster's context when all else is made: into the first file of KUBECONFIG that is there, or else its
+# last, and beside it a lock.
+need_kubeconfig() {
+  local file files directory
+  IFS=: read -ra files <<<"${KUBECONFIG:-$HOME/.kube/config}"
+  for file in "${files[@]}"; do
+    [ ! -e "$file" ] || break
+  done
+  directory=$(existing "$(dirname "$file")")
+  if [ ! -d "$directory" ] || [ ! -w "$directory" ] || { [ -e "$file" ] && [ ! -w "$file" ]; }; then
+    die "this user cannot write the kubeconfig, $file" "sudo chown -R $(id -un) $(dirname "$file")" \
+      "export KUBECONFIG=FILE   (a file that you can write)"
+  fi
+}
+
 # Whether the nodes there are can serve, once those that are stopped or paused run again.
 nodes_usable() { # RECIPE
   local node state
   if [ "$(nodes_found)" != "$(printf '%s\n' "${NODES[@]}" | sort)" ]; then
-    note "only some of the three nodes are there: making the cluster again"
+    note "only some of the three nodes exist: recreating the cluster"
     return 1
   fi
   if [ "$(cat "$MADE" 2>/dev/null)" != "$(container_id "${NODES[0]}") $1" ]; then
-    note "the cluster was made half, or from another recipe: making it again"
+    note "the cluster is incomplete or from another recipe: recreating it"
     return 1
   fi
   for node in "${NODES[@]}"; do
@@ -81,14 +103,19 @@ nodes_usable() { # RECIPE
     case $state in
       running) continue ;;
       paused) docker unpause "$node" ;;
-      *) docker start "$node" || return 1 ;;
+      *)
+        if ! docker start "$node"; then
+          note "$node was $state and does not start: recreating the cluster"
+          return 1
+        fi
+        ;;
     esac
     note "$node was $state: started"
   done
   kind export kubeconfig --name "$CLUSTER_NAME" || return 1
   # Long, for a machine that is busy: to make the cluster again loses all that is in it.
   wait_for 240 nodes_ready && return
-  note "the nodes do not become Ready within 240 s: making the cluster again"
+  note "the nodes do not become Ready within 240 s: recreating the cluster"
   return 1
 }
 
@@ -116,14 +143,14 @@ system_ready() {
 }
 
 cluster_ready() {
-  wait_for 120 system_ready || die "the cluster's own pods do not become ready" "kubectl --context $CONTEXT get pods -A; or begin anew: make cluster-down cluster"
+  wait_for 120 system_ready || die "the cluster's own pods do not become ready" "kubectl --context $CONTEXT get pods -A" "make cluster-down cluster   (starts over)"
 }
 
 # Lets the host reach pods and services, as the tests do. Other hosts than Linux have no use for it.
 routes_up() {
   local node cidr address
   [ "$(uname)" = Linux ] || return 0
-  command -v ip >/dev/null || need_packages iproute2
+  command -v ip >/dev/null || ! is_root || need_packages iproute2
   while read -r node cidr address; do
     add_route "$cidr" "$address"
     [ "$node" != "${NODES[0]}" ] || add_route "$SERVICE_CIDR" "$address"
@@ -133,7 +160,10 @@ routes_up() {
 add_route() { # CIDR ADDRESS
   local route=(ip route replace "$1" via "$2")
   is_root || route=(sudo -n "${route[@]}")
-  "${route[@]}" || note "no route to $1: tests that reach pods from the host will fail; as root: ip route replace $1 via $2"
+  if ! "${route[@]}"; then
+    note "no route to $1: tests that reach pods from the host will fail"
+    note "  sudo ip route replace $1 via $2"
+  fi
 }
 
 nodes_stop() { nodes_found | xargs -r docker stop; }

@@ -16,17 +16,23 @@ with_progress() { # WHAT PARTS HOW-FAR COMMAND [ARGUMENT...]
 }
 
 # Reports until the process that builds is gone. HOW-FAR prints `DONE TOTAL SHARE`, where SHARE is the part of the time,
-# in percent, that this much takes; while it prints nothing, only the time is reported.
+# in percent, that this much takes, or in words what it waits for; while it prints nothing, only the time is reported.
 report_progress() { # WHAT PARTS HOW-FAR PID
-  local began=$SECONDS parts total share spent line pause
+  local began=$SECONDS parts total share spent line pause=''
+  # Where the build is killed, this goes on until its next line, and must not hold the locks until then.
+  exec 8>&- 9>&-
   # A pause that outlived us would keep the log open.
   trap 'kill "$pause" 2>/dev/null; exit' TERM
   while sleep "$REPORT_EVERY" & pause=$!; wait "$pause" && kill -0 "$4" 2>/dev/null; do
     spent=$((SECONDS - began)) parts='' total='' share=''
     read -r parts total share < <($3 2>/dev/null) || true
     line="$1: $(printf '%d:%02d' $((spent / 60)) $((spent % 60)))"
-    [ -z "$total" ] || line+=", $parts of $total $2"
-    [ "${share:-0}" -lt 5 ] || line+=", about $(minutes $((spent * (100 - share) / share))) left"
+    if [[ $parts == [0-9]* ]]; then
+      line+=", $parts of $total $2"
+      [ "$share" -lt 5 ] || line+=", about $(minutes $((spent * (100 - share) / share))) left"
+    elif [ -n "$parts" ]; then
+      line+=", $parts $total $share"
+    fi
     note "$line"
   done
 }
@@ -39,7 +45,11 @@ minutes() { # SECONDS
 cargo_progress() { # LOG
   local parts total
   read -r parts total < <(tr '\r' '\n' <"$1" | grep -oE '\] [0-9]+/[0-9]+' | tail -n 1 | tr -c '0-9\n' ' ')
-  [ -z "$total" ] || echo "$parts $total $(cargo_share $((100 * parts / total)))"
+  if [ -n "$total" ]; then
+    echo "$parts $total $(cargo_share $((100 * parts / total)))"
+  elif tail -n 1 "$1" | grep -q 'Blocking waiting for file lock'; then
+    echo "waiting for another cargo in this directory"
+  fi
 }
 
 # The share of cargo's time that a share of its units takes, both in percent: the first units are small, the last

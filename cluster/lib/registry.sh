@@ -23,11 +23,20 @@ registry_up() { # SUPPLIER
   wait_for 30 registry_answers || die "the registry at $REGISTRY does not answer" "docker logs $REGISTRY_NAME"
 }
 
+# Nobody else has the port of our registry, even while ours is stopped.
+need_registry_port() {
+  [ "$(docker container inspect -f '{{.State.Running}}' "$REGISTRY_NAME" 2>/dev/null)" = true ] || need_port "$REGISTRY_PORT"
+}
+
 need_port() { # PORT
-  local owner
+  local container name pid why="image names contain the port, so it cannot change"
   timeout 1 bash -c "</dev/tcp/127.0.0.1/$1" 2>/dev/null || return 0
-  owner=$(ss -Hltnp "sport = :$1" 2>/dev/null | awk '{ print $NF }' | head -1 || true)
-  die "port $1 is taken${owner:+ by $owner}" "stop that process; image names carry this port, so it cannot be another"
+  container=$(docker ps --filter "publish=$1" --format '{{.Names}}' 2>/dev/null || true)
+  [ -z "$container" ] || die "port $1 is taken by container $container; $why" "docker stop $container"
+  # Of another user's process neither name nor number is shown.
+  read -r name pid < <(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\),.*/\1 \2/p') || true
+  [ -z "$pid" ] || die "port $1 is taken by $name (process $pid); $why" "kill $pid"
+  die "port $1 is taken by another user's process; $why" "sudo ss -ltnp 'sport = :$1'   (shows it), then: sudo kill PID"
 }
 
 # The name under which an image stands in the registry: docker.io's library/ is implied in short names.

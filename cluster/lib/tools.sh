@@ -45,7 +45,7 @@ link_tools() { # SUPPLIER PROGRAM...
   shift
   mkdir -p "$CACHE/tools"
   exec 8>"$CACHE/tools/lock"
-  flock 8
+  take_lock 8 "$CACHE/tools/lock"
   for program; do
     [ -x "$(path_of "$supplier" "$program")" ] || missing+=("$program")
   done
@@ -135,14 +135,14 @@ need_rust() {
   local version
   version=$(cd "$REPOSITORY" && cargo --version 2>/dev/null | cut -d' ' -f2)
   [ -n "$version" ] && printf '%s\n' "$(rust_version)" "$version" | sort -VC && return
-  die "Rust $(rust_version) or newer is needed, and there is ${version:-none}" "install it with rustup, and put its bin directory on PATH"
+  die "Rust $(rust_version) or newer is needed; found: ${version:-none}" "install it with rustup, and put its bin directory on PATH"
 }
 
-have_compilers() { command -v cc && command -v c++ && command -v make; }
+have_compilers() { command -v cc && command -v c++ && command -v make; } >/dev/null
 
 need_go() {
   local version
   version=$(go env GOVERSION 2>/dev/null | sed 's/^go//')
   [ -n "$version" ] && printf '1.24\n%s\n' "$version" | sort -VC && return
-  die "Go 1.24 or newer is needed, and there is ${version:-none}" "install it and put its bin directory on PATH"
+  die "Go 1.24 or newer is needed; found: ${version:-none}" "install it and put its bin directory on PATH"
 }
