@@ -14,6 +14,7 @@ pub mod producer;
 pub mod resources;
 pub mod rules;
 pub mod run;
+pub mod scaling;
 pub mod schedule;
 pub mod service;
 pub mod source;
@@ -36,6 +37,7 @@ pub use producer::{
 };
 pub use resources::{Amount, ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
+pub use scaling::{Scaling, ScalingMode};
 pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
 pub use service::{ClientService, PushService, ServiceType};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};

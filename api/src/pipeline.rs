@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use millrace_terms::{
-    Bytes, ColumnSettings, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
+    Bytes, ColumnSettings, Duration, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
 };
 
 use crate::crd::{DeletionPolicy, Param, PushService, UpdatePolicy};
@@ -386,8 +386,10 @@ impl SecretKey {
 /// The processors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Processor {
-    /// Number of pods; 0 stops writing.
+    /// Number of pods; 0 stops writing. Where the number follows the load, that to begin with.
     pub replicas: u32,
+    /// How the number follows the load. `None`: it does not.
+    pub scaling: Option<Scaling>,
     /// CPU and memory of each.
     pub resources: Resources,
     /// What the user adds to each.
@@ -402,6 +404,23 @@ pub struct Processor {
     pub left_out: BTreeSet<String>,
     /// Topic of records that can never be written.
     pub dead_letter_topic: String,
+}
+
+/// How the number of processors follows the load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// Whether the number is set; otherwise it is recommended.
+    pub is_automatic: bool,
+    /// Fewest processors, at least 1.
+    pub min: u32,
+    /// Most processors.
+    pub max: u32,
+    /// Percentage of their time that processors work after a change.
+    pub target_utilisation: u32,
+    /// How long it may take to process what waits.
+    pub catch_up: Duration,
+    /// How long the input must have needed no more than fewer processors.
+    pub down_window: Duration,
 }
 
 /// From which topic into which table.

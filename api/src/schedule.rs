@@ -51,7 +51,7 @@ pub type WrongTimetable = (&'static str, String);
 impl Timetable {
     /// Parses a cron expression of five fields and the name of a time zone.
     pub fn parse(cron: &str, time_zone: &str) -> Result<Self, WrongTimetable> {
-        // The parser takes `,` for a list of nothing, and whoever looks for its due times looks through 3,000 years.
+        // The parser takes `,` for a list of nothing, and a search for its due times goes through 3,000 years.
         if cron.split_whitespace().flat_map(|field| field.split(',')).any(str::is_empty) {
             return Err(("cron", format!("'{cron}' has a list with nothing between its commas; correct it")));
         }
@@ -112,7 +112,7 @@ pub(crate) fn parse(path: &str, written: &crd::Schedule, declared: &[Param]) -> 
             None
         }
     });
-    // Without due times nobody fills in what has no default: whoever asks for a run does.
+    // Without due times, values without a default come with each run that is requested.
     if timetable.is_some()
         && let Err(wrong) = params::values(declared, &run.params, &format!("{path}.run.params"))
     {

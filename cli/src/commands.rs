@@ -6,6 +6,8 @@ pub mod change;
 pub mod check;
 pub mod console;
 pub mod explain;
+#[cfg(test)]
+mod fixtures;
 pub mod follow;
 pub mod hold;
 pub mod lag;

@@ -132,7 +132,7 @@ impl Failure {
         text
     }
 
-    /// Returns whether whoever read the output has closed it, which is no failure.
+    /// Returns whether the reader of the output has closed it, which is no failure.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }

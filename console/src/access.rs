@@ -62,7 +62,7 @@ impl Right {
             Self::Cancel => ("patch", "ingestionruns", None),
             Self::Pause => ("patch", "streamingpipelines", None),
             // The WebSocket of an execution begins as a GET. Before 1.35, the API server therefore asks for `get` alone,
-            // which whoever may read everything has; from then on for `create` too:
+            // which every user with the right to read everything has; from then on for `create` too:
             // https://github.com/kubernetes/kubernetes/pull/134577. Here `create` is asked for with every version, and
             // `get` is left to the API server. The built-in role edit has both.
             Self::Redrive => ("create", "pods", Some("exec")),

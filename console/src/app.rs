@@ -104,7 +104,7 @@ fn client_within(config: Config, longest: Duration) -> Result<Client, kube::Erro
     Ok(ClientBuilder::try_from(config)?.with_layer(&bounded).build())
 }
 
-/// Returns a configuration without the credentials of whoever it was made for.
+/// Returns a configuration without the credentials of the user or account that it was made for.
 pub fn without_credentials(config: &Config) -> Config {
     let mut bare = config.clone();
     bare.auth_info = AuthInfo::default();

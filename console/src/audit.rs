@@ -1,5 +1,5 @@
-//! One line for each action and each reading of records, whoever asked for it and however it ended. No line has anything
-//! of a record.
+//! One line for each action and each reading of records, for every user and every outcome. No line has anything of a
+//! record.
 
 use millrace_api::names::Names;
 use tracing::info;

@@ -1,6 +1,6 @@
 //! What the console watches with its own account: pipelines and their pods, for the history and for pods' addresses.
 //!
-//! Nothing of this is shown to a viewer who may not read it: whoever asks goes through `access`.
+//! Nothing of this is shown to a viewer who may not read it: every request goes through `access`.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::{page, routes};
 /// Largest request: a form.
 const LARGEST_BODY: usize = 64 << 10;
 
-/// Longest that answers may take once the console is told to stop; whoever serves ends it before.
+/// Longest that answers may take once the console is told to stop; requests end before.
 const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// What every answer says about itself: nothing is loaded from elsewhere, framed, guessed or told to others. Styles are set

@@ -3,7 +3,7 @@
 //! ```text
 //! json      the text of a value: its members, its elements, its strings; numbers stay text
 //! record    a record as a value of CEL, read as far as an expression asks
-//! number    a number that neither int nor uint holds: a double to whoever computes, its text to everyone else
+//! number    a number that neither int nor uint holds: a double to operators, its text to everything else
 //! encode    what an expression gives, as JSON
 //! language  the functions that expressions may call, and what they compile to
 //! ```

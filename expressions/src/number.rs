@@ -209,7 +209,7 @@ impl Val for Number<'_> {
         Box::new(*self)
     }
 
-    /// A double for whoever computes: the operators of CEL's own doubles look here at their right-hand side.
+    /// A double for computing: the operators of CEL's own doubles look here at their right-hand side.
     fn as_any(&self) -> Option<&dyn Any> {
         Some(&self.double)
     }

@@ -63,7 +63,7 @@ impl Apply {
     pub fn is_rejected(&self) -> bool {
         match self {
             Self::ApplyObject { source, .. } | Self::Grow { source, .. } => {
-                matches!(source.code(), Some(400 | 403 | 422))
+                matches!(source.code(), Some(400 | 403 | 422)) && !source.is_for_another_uid()
             }
             // The right comes with a policy of the chart, and may be missing.
             Self::Remove { source, .. } => source.code() == Some(403),
@@ -155,10 +155,9 @@ async fn apply_objects(ctx: &Context, pipeline: &Pipeline, observed: &Observed, 
     ];
     let ordered: Vec<AnyObject> = ordered.into_iter().flatten().collect();
     for (index, object) in ordered.iter().enumerate() {
-        if find_owner(ctx, pipeline, &object.resource, &object.name).await? == Owner::Another {
+        if !apply_object(ctx, pipeline, observed, plan, object).await? {
             return refuse_foreign(ctx, pipeline, &ordered[index..], plan).await;
         }
-        apply_object(ctx, pipeline, observed, plan, object).await?;
     }
     Ok(ordered.len())
 }
@@ -179,18 +178,25 @@ fn as_json<K: Resource<DynamicType = ()> + Serialize>(objects: Vec<K>) -> Vec<An
     objects.iter().map(as_json).collect()
 }
 
+/// Applies an object, unless somebody else's stands in its place. Returns whether it did.
 async fn apply_object(
     ctx: &Context,
     pipeline: &Pipeline,
     observed: &Observed,
     plan: &Plan,
     object: &AnyObject,
-) -> Result<(), Apply> {
+) -> Result<bool, Apply> {
     let AnyObject { resource, name, value } = object;
+    let Owner::Us { uid } = find_owner(ctx, pipeline, resource, name).await? else { return Ok(false) };
     let kind = resource.kind.clone();
     let writer = Writer::new(ctx, resource.clone(), pipeline.names.namespace());
     let ours = PatchParams::apply(FIELD_MANAGER).force();
-    let written = writer.patch(name, &ours, &Patch::Apply(value.clone())).await;
+    let mut patch = value.clone();
+    // A write that comes late must not change what the next pipeline of this name has made.
+    if let Some(uid) = uid {
+        patch["metadata"]["uid"] = json!(uid);
+    }
+    let written = writer.patch(name, &ours, &Patch::Apply(patch)).await;
     let answer = written.with_context(|_| ApplyObjectSnafu { kind: &kind, name })?;
     let answer = serde_json::to_value(answer).expect("Kubernetes objects serialise");
     let key = ObjectKey { kind, name: name.clone() };
@@ -203,7 +209,7 @@ async fn apply_object(
         set_back.map_or(&[], |changed| &changed.differences),
     );
     ctx.ledger.note(&pipeline.names, key, written);
-    Ok(())
+    Ok(true)
 }
 
 /// Takes the label off claims that tools take for a sign that the claim is theirs. What fails is tried again by the next
@@ -239,10 +245,10 @@ fn noted_checksum(object: &Value) -> String {
 }
 
 /// Whose an object is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Owner {
-    /// There is none of that name, or it is this pipeline's.
-    Us,
+    /// It is this pipeline's, and has this UID; absent: there is none of that name.
+    Us { uid: Option<String> },
     /// Somebody else's: our labels do not show it, and to apply would be to seize it, and to delete it with the pipeline.
     Another,
 }
@@ -251,11 +257,11 @@ async fn find_owner(ctx: &Context, pipeline: &Pipeline, resource: &ApiResource, 
     let kind = &resource.kind;
     let writer = Writer::new(ctx, resource.clone(), pipeline.names.namespace());
     let Some(found) = writer.find(name).await.with_context(|_| ApplyObjectSnafu { kind, name })? else {
-        return Ok(Owner::Us);
+        return Ok(Owner::Us { uid: None });
     };
     let owners = found.owner_references();
     if owners.iter().any(|owner| owner.uid == pipeline.uid) {
-        return Ok(Owner::Us);
+        return Ok(Owner::Us { uid: found.uid() });
     }
     let is_predecessor =
         |owner: &OwnerReference| owner.kind == StreamingPipeline::kind(&()) && owner.name == pipeline.names.pipeline();

@@ -10,6 +10,7 @@ use crate::events::Events;
 use crate::hands::{Hands, OverTheNetwork};
 use crate::lease::Fence;
 use crate::ledger::Ledger;
+use crate::looks::LastLooks;
 use crate::objects::scope::Administration;
 use crate::telemetry::Telemetry;
 
@@ -32,6 +33,8 @@ pub struct Context {
     pub hands: Arc<dyn Hands>,
     /// What was written of each object.
     pub ledger: Ledger,
+    /// What was seen of each pipeline's load.
+    pub looks: LastLooks,
 }
 
 impl Context {
@@ -45,8 +48,8 @@ impl Context {
     ) -> Self {
         let events = Events::new(client.clone(), instance);
         let compiler = Compiler::default();
-        let (hands, ledger) = (Arc::new(OverTheNetwork), Ledger::default());
-        Self { client, events, telemetry, administration, compiler, fence, hands, ledger }
+        let (hands, ledger, looks) = (Arc::new(OverTheNetwork), Ledger::default(), LastLooks::default());
+        Self { client, events, telemetry, administration, compiler, fence, hands, ledger, looks }
     }
 
     /// Forgets what is known of a pipeline that is gone.
@@ -54,5 +57,6 @@ impl Context {
         self.telemetry.pipeline_gone(names);
         self.compiler.forget(names);
         self.ledger.forget(names);
+        self.looks.forget(names);
     }
 }

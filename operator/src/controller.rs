@@ -15,6 +15,7 @@ use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
+use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
 use millrace_terms::causes::chain_of;
@@ -33,11 +34,14 @@ use crate::road::{Passed, Road, Watched, Watches, keep, ours};
 use crate::scale::scale;
 use crate::server::Readiness;
 use crate::telemetry::Ended;
+use crate::workers::scaling::EVERY;
 
 /// How soon a pipeline that is on its way is looked at again, beside what watches tell.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// How often a ready pipeline is looked at: lag, quorum and ring tell nobody when they change.
 const READY: Duration = Duration::from_secs(15);
+/// How soon a number of processors that was recorded is carried out.
+const DECIDED: Duration = Duration::from_millis(200);
 /// How often a pipeline is looked at that only people can help: a quota or a right may have been given meanwhile.
 const REJECTED: Duration = Duration::from_secs(60);
 /// Pipelines reconciled at once.
@@ -164,7 +168,28 @@ async fn walk(
         Ended::Done | Ended::Failed | Ended::Gone => ON_ITS_WAY,
     };
     let wait = wait.min(until_it_opens(&plan, observed).unwrap_or(wait));
+    let wait = wait.min(scaled(ctx, resource, pipeline, &status).unwrap_or(wait));
     Ok(Passed { ended, wait: Some(wait) })
+}
+
+/// Counts what was decided about the number of processors. Returns how long it is until the load is looked at again, or
+/// what was decided is carried out. `None`: the number does not follow the load, or not now.
+fn scaled(
+    ctx: &Context,
+    resource: &StreamingPipeline,
+    pipeline: &Pipeline,
+    status: &StreamingPipelineStatus,
+) -> Option<Duration> {
+    let of = |status: &StreamingPipelineStatus| status.processor.as_ref().and_then(|found| found.scaling.clone());
+    let (before, now) = (resource.status.as_ref().and_then(of), of(status));
+    ctx.telemetry.processors_judged(&pipeline.names, now.as_ref().map(|now| now.recommended));
+    let now = now.filter(|_| !is_paused(resource) && !pipeline.suspend)?;
+    let last = before.and_then(|before| before.last_scaled);
+    if now.last_scaled == last {
+        return Some(EVERY);
+    }
+    ctx.telemetry.processors_scaled(&pipeline.names, &now.reason);
+    Some(DECIDED)
 }
 
 /// Returns how long it is until what waits for a time may be done. `None`: nothing does.
@@ -175,10 +200,10 @@ fn until_it_opens(plan: &Plan, observed: &Observed) -> Option<Duration> {
 
 /// The pure middle of the road.
 fn plan_pass(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pipeline, observed: &Observed) -> Plan {
-    let replicas = scale(pipeline, observed);
+    let scale = scale(pipeline, observed);
     let administration = ctx.administration.clone().with_faults_of(resource);
-    let inputs = inputs(pipeline, observed, resource.status.as_ref(), replicas, administration);
-    plan(pipeline, desire(pipeline, &inputs), observed)
+    let inputs = inputs(pipeline, observed, resource.status.as_ref(), &scale, administration);
+    plan(pipeline, desire(pipeline, &inputs), observed, scale.membership)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a reconcile is timed; what was not observed has no time of its own")]

@@ -11,29 +11,30 @@ use millrace_api::names::Component;
 use crate::cassandra::nodes;
 use crate::cassandra::repair::is_switched_on;
 use crate::cassandra::ring::replication_factor;
-use crate::objects::scope::{Administration, Inputs, Replicas, Scope, owned_metadata};
+use crate::objects::scope::{Administration, Inputs, Scope, owned_metadata};
 use crate::objects::{Objects, network};
 use crate::observed::Observed;
+use crate::scale::Scale;
 use crate::{cassandra, kafka, workers, zookeeper};
 
-/// Gathers what the objects depend on; `replicas` are what `scale` decided, `status` is what the pass before reported.
+/// Gathers what the objects depend on; `scale` is what that step decided, `status` is what the pass before reported.
 pub fn inputs(
     pipeline: &Pipeline,
     observed: &Observed,
     status: Option<&StreamingPipelineStatus>,
-    replicas: Replicas,
+    scale: &Scale,
     administration: Administration,
 ) -> Inputs {
     let topics = status.and_then(|status| status.kafka.as_ref()).map_or(&[][..], |kafka| &kafka.topics);
     let bases = topics.iter().map(|topic| (topic.name.clone(), topic.write_timestamp_base));
     Inputs {
-        replicas,
+        replicas: scale.replicas.clone(),
         write_timestamp_bases: bases.collect(),
         replication_factor: replication_factor(pipeline, observed, status)
             .unwrap_or_else(|| pipeline.cassandra.replication_factor.of_new()),
         has_repair_scheduler: is_switched_on(pipeline, observed, status),
         nodes: nodes::file(pipeline, observed),
-        ensemble: zookeeper::membership::ensemble(pipeline, observed),
+        ensemble: scale.membership.ensemble.clone(),
         administration,
     }
 }

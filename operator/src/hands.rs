@@ -2,7 +2,7 @@
 //!
 //! [`OverTheNetwork`] is the operator's; the tests on a real API server play the stores, and have hands of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use futures::FutureExt;
@@ -22,7 +22,7 @@ use millrace_stores::cassandra::{self, AskCassandra};
 use millrace_stores::kafka::{self, AskKafka, Kafka, SettingsQuestion};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, AskZooKeeper, Reconfiguration};
-use millrace_terms::{LARGEST_SOURCES, SOURCES_PATH, SourceState};
+use millrace_terms::{LARGEST_SOURCES, LARGEST_WORK, SOURCES_PATH, SourceState, WORK_PATH, Work};
 
 /// Asks stores and changes them.
 pub trait Hands: Send + Sync {
@@ -97,13 +97,14 @@ async fn ask(pipeline: &Pipeline, children: &Children) -> Stores {
     let topics: Vec<String> = topics.into_iter().collect();
     let settings = settings_question(pipeline, children);
     let mut kafka = Kafka::new(&brokers);
-    let (zookeeper, kafka, cassandra, sources) = tokio::join!(
+    let (zookeeper, kafka, cassandra, sources, processors) = tokio::join!(
         zookeeper::observe(&servers),
         kafka.observe(&group, &topics, pipeline.kafka.replicas, settings.as_ref()),
         cassandra::observe(&nodes, &pipeline.cassandra.keyspace),
-        sources(children)
+        sources(children),
+        processors(pipeline, children)
     );
-    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra, sources }
+    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra, sources, processors }
 }
 
 /// Returns what matters of the brokers' settings: those of their file, and what the user wants otherwise. `None`: there is no
@@ -122,4 +123,17 @@ async fn sources(children: &Children) -> Vec<SourceState> {
     let producers = children.pods_of(Component::Producer).filter_map(address);
     let asked = producers.map(|producer| ask_worker::<Vec<SourceState>>(producer, SOURCES_PATH, LARGEST_SOURCES));
     join_all(asked).await.into_iter().flatten().flatten().collect()
+}
+
+/// Asks the processors what they have done, where their number follows the load.
+async fn processors(pipeline: &Pipeline, children: &Children) -> BTreeMap<String, Work> {
+    if pipeline.processor.scaling.is_none() || pipeline.suspend {
+        return BTreeMap::new();
+    }
+    let addresses = children.pods_of(Component::Processor).filter_map(|pod| Some((pod.name_any(), address(pod)?)));
+    let asked = addresses.map(|(pod, address)| async move {
+        let work: Option<Work> = ask_worker(address, WORK_PATH, LARGEST_WORK).await;
+        Some((pod, work?))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }

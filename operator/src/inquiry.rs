@@ -1,4 +1,4 @@
-//! Asks a worker's own HTTP endpoints: small answers, soon. Whoever asks asks again, so what goes wrong is no error.
+//! Asks a worker's own HTTP endpoints: small answers, soon. Every caller asks again, so what goes wrong is no error.
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};

@@ -4,9 +4,9 @@
 //! observe (ctx, &pipeline)          -> Observed      reads: children, quorum, ISR, ring, lag
 //! validate(&resource)               -> Validated     pure; in `millrace-api`: every user error with its path;
 //!                                                    `compiler` has the SQL compiled beside the process
-//! scale   (&pipeline, &observed)    -> Replicas      pure
+//! scale   (&pipeline, &observed)    -> Scale         pure
 //! desire  (&pipeline, &inputs)      -> Desired       pure, cannot fail
-//! plan    (&pipeline, desired, &observed) -> Plan    pure; apply / hold / act
+//! plan    (&pipeline, desired, &observed, membership) -> Plan  pure; apply / hold / act
 //! apply   (ctx, &plan)              -> Applied       the only writer of children and of the stores
 //! report  (&resource, outcome)      -> Status        pure
 //! publish (ctx, &resource, &status) -> ()            writes the status only if it differs; events on transitions
@@ -23,7 +23,7 @@
 //! answer                                   what the API server answers, as a sentence
 //! telemetry lease key events compiler server  what the process stands on
 //! difference                               how an object as it is differs from one as it is wanted
-//! ledger                                   what was written of it
+//! ledger looks                             what was written of it, and seen of its load
 //! act observed link readiness rounding     what there is and what may be done, in words that all share
 //! causes                                   what keeps pods from running, in sentences
 //! intact kept                              data that is gone, and volumes that do not fit
@@ -70,6 +70,7 @@ pub mod key;
 pub mod lease;
 pub mod ledger;
 pub mod link;
+pub mod looks;
 pub mod objects;
 pub mod observe;
 pub mod observed;

@@ -164,7 +164,7 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
         ended = select_all([server]) => Err(format!("the HTTP server ended: {:?}", ended.0).into()),
         _ = terminate.recv() => {
             tracing::info!("stopping");
-            // Whoever stands by takes over at once.
+            // An operator that stands by takes over at once.
             let _ = tokio::time::timeout(Duration::from_secs(5), leadership.release()).await;
             Ok(())
         }

@@ -25,6 +25,7 @@ use crate::labels::{
 };
 use crate::observed::{Children, Claim, Growth, Observed, Remembered, Warning};
 use crate::readiness;
+use crate::workers::load::look;
 use crate::write::FIELD_MANAGER;
 
 /// Most warnings of a namespace that are looked through.
@@ -89,8 +90,12 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     }
     ask_for_growth(ctx, pipeline, &mut children).await;
     let stores = ctx.hands.ask(pipeline, &children).await;
-    let remembered = Remembered::of(resource);
-    Ok(Observed { now: Utc::now(), remembered, children, stores, writes: ctx.ledger.of(names) })
+    let (now, remembered) = (Utc::now(), Remembered::of(resource));
+    let looks = look(pipeline, &children, &stores, ctx.looks.take(names), now);
+    if pipeline.processor.scaling.is_some() {
+        ctx.looks.keep(names, &looks);
+    }
+    Ok(Observed { now, remembered, children, stores, writes: ctx.ledger.of(names), looks })
 }
 
 /// Returns the runs whose attempt has not ended.

@@ -18,11 +18,12 @@ use millrace_api::quantity::Quantity;
 
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses, approved_plan, holds_disruptions};
 use crate::ledger::Writes;
+use crate::looks::Looks;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::KafkaFacts;
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
-use millrace_terms::SourceState;
+use millrace_terms::{SourceState, Work};
 
 /// What there is.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Observed {
     pub stores: Stores,
     /// What this process wrote last of each object.
     pub writes: Writes,
+    /// What this process saw of the load in the last minute. Empty: the number of processors does not follow it.
+    pub looks: Looks,
 }
 
 /// What the resource says of earlier passes.
@@ -232,6 +235,11 @@ impl Children {
         }
     }
 
+    /// Returns how many members the StatefulSets of a component that are there were given.
+    pub fn given_to(&self, component: Component) -> u32 {
+        self.of_component(&self.stateful_sets, component).map(|set| self.given(&set.name_any())).sum()
+    }
+
     /// Returns the pods that a StatefulSet has left behind for the next one of its name. Those of one that was deleted with
     /// its pods still have it for an owner, and are on their way out.
     fn released(&self, stateful_set: &str) -> impl Iterator<Item = &Pod> {
@@ -277,6 +285,9 @@ pub struct Stores {
     pub cassandra: CassandraFacts,
     /// How the sources are doing; those of producers that do not answer are left out.
     pub sources: Vec<SourceState>,
+    /// What the processors have done, by pod; those that do not answer are left out. Empty: their number does not follow the
+    /// load.
+    pub processors: BTreeMap<String, Work>,
 }
 
 impl Default for Stores {
@@ -286,6 +297,7 @@ impl Default for Stores {
             kafka: Err("not asked".to_owned()),
             cassandra: CassandraFacts::default(),
             sources: Vec::new(),
+            processors: BTreeMap::new(),
         }
     }
 }
@@ -298,6 +310,7 @@ impl Default for Observed {
             children: Children::default(),
             stores: Stores::default(),
             writes: Writes::new(),
+            looks: Looks::default(),
         }
     }
 }

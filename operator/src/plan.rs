@@ -35,6 +35,7 @@ use crate::observed::Observed;
 use crate::workers::suspend::{self, Suspension};
 use crate::zookeeper::membership::{self, Membership};
 use crate::{cassandra, intact, kafka, readiness};
+use disruption::Judged;
 use drift::{Changed, Drift, drift};
 use roll::Next;
 use template::{Approval, Kept};
@@ -124,8 +125,8 @@ pub struct Hold {
     pub link: Link,
 }
 
-/// Plans one reconcile.
-pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> Plan {
+/// Plans one reconcile; `membership` is what `scale` has judged.
+pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed, membership: Membership) -> Plan {
     let links = judge(pipeline, observed);
     let settings_wait = keeps_settings(pipeline, &desired, observed);
     let of_brokers = settings::settle(pipeline, &mut desired.kafka, observed);
@@ -135,7 +136,7 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> P
     let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
     let intact = intact::judge(pipeline, observed);
     let reassignment = reassignment::judge(pipeline, observed);
-    let (membership, marks) = (membership::judge(pipeline, observed), membership::marks(pipeline, observed));
+    let marks = membership::marks(pipeline, observed);
     let suspension = suspend::judge(pipeline, observed, &links);
     let mut plan = Plan {
         links: links.clone(),
@@ -163,7 +164,7 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> P
     for (component, objects) in stores {
         // Before its storage: a template that waits must not come with a StatefulSet that is made anew.
         let kept = template::keep_back(pipeline, component, objects, observed, &plan.approval);
-        let is_held = !kept.is_empty() || members_move(pipeline, component, observed);
+        let is_held = !kept.is_empty() || members_move(pipeline, component, observed, &plan.membership);
         let settled = storage::settle(pipeline, component, objects, observed, is_held);
         plan.acts.extend(settled.acts);
         plan.refused.extend(settled.refused);
@@ -198,7 +199,7 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> P
     plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
     // A pod whose StatefulSet is on its way out would not come back before the next one is there.
     let leaves = observed.children.stateful_sets.values().any(|set| set.metadata.deletion_timestamp.is_some());
-    match roll::next(pipeline, observed, &links, &plan.reassignment) {
+    match roll::next(pipeline, observed, plan.judged()) {
         // A restart is the last thing to do: only a pipeline with nothing else to change is disturbed.
         Next::Restart(restart) if plan.is_empty() && !leaves => plan.acts.push(Act::RestartPod(restart)),
         Next::Waits(waiting) => plan.waiting.push(waiting),
@@ -211,6 +212,11 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed) -> P
 }
 
 impl Plan {
+    fn judged(&self) -> Judged<'_> {
+        let Self { links, reassignment, membership, .. } = self;
+        Judged { links, reassignment, membership }
+    }
+
     /// Changes who votes. It is one of the last things to do: then all pods have their templates, so that no broker
     /// has a session with a server that goes, and all stores are at full strength.
     fn reconfigure(&mut self, pipeline: &Pipeline, observed: &Observed) {
@@ -224,7 +230,7 @@ impl Plan {
             Some(kept) => {
                 Some(format!("the new template of StatefulSet '{}', which waits for approval", kept.stateful_set))
             }
-            None => disruption::shortfall(pipeline, observed, &self.links, &self.reassignment),
+            None => disruption::shortfall(pipeline, observed, self.judged()),
         };
         match shortfall {
             Some(shortfall) => self.waiting.push(Waiting { act, cause: Cause::of_stores(shortfall) }),
@@ -239,7 +245,7 @@ impl Plan {
         self.refused.extend(refused.clone());
         // Restarts that people hold may be weeks away.
         let none_to_come = self.outdated == 0 || self.held_by_people().is_some();
-        let shortfall = || disruption::shortfall(pipeline, observed, &self.links, &self.reassignment);
+        let shortfall = || disruption::shortfall(pipeline, observed, self.judged());
         let may_begin = self.is_empty() && none_to_come && shortfall().is_none();
         if let Some(next) = next.clone().filter(|_| *has_begun || may_begin) {
             self.acts.push(Act::Kafka(next));
@@ -314,12 +320,12 @@ impl Plan {
 }
 
 /// Returns whether members of a store are on their way into or out of it.
-fn members_move(pipeline: &Pipeline, component: Component, observed: &Observed) -> bool {
+fn members_move(pipeline: &Pipeline, component: Component, observed: &Observed, membership: &Membership) -> bool {
     let stores = &observed.stores;
     match component {
         Component::Kafka => !stores.kafka.as_ref().is_ok_and(|facts| !kafka::reassignment::is_busy(facts)),
         Component::Cassandra => cassandra::leaving::leaver(pipeline, observed).is_some(),
-        Component::ZooKeeper => membership::is_moving(pipeline, observed),
+        Component::ZooKeeper => membership.is_wanted,
         Component::Producer | Component::Processor | Component::Run => false,
     }
 }

@@ -1,10 +1,13 @@
 //! Writes the status if it differs from what is there, and an event for every condition that changed.
 
+use chrono::TimeDelta;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::condition::{ConditionType, is_true};
+use millrace_api::crd::status::ScalingStatus;
+use millrace_api::crd::time::moment_of;
 use snafu::{ResultExt, Snafu};
 
 use crate::apply::Applied;
@@ -13,6 +16,15 @@ use crate::write::{FIELD_MANAGER, Write, Writer, announce};
 
 /// Reason of the event about a change by others that was undone.
 const SET_BACK: &str = "SetBack";
+
+/// Reason of the event about a number of processors that is recommended and not set.
+const SCALING_RECOMMENDED: &str = "ScalingRecommended";
+
+/// Reasons for which more processors are wanted and do not come, or would not help.
+const LIMITS: [&str; 5] = ["AtMaxReplicas", "AtPartitionCount", "HotPartition", "Ineffective", "SinkBackpressure"];
+
+/// Shortest time that another reason must have held before a limit is an event: at its border, the reasons take turns.
+const STEADY: TimeDelta = TimeDelta::minutes(1);
 
 /// Why the status could not be written.
 #[derive(Debug, Snafu)]
@@ -42,7 +54,34 @@ pub async fn publish(
         return Ok(false);
     }
     announce_transitions(ctx, resource, &old, status).await;
+    if let Some((kind, reason, note)) = scaling_event(scaling_of(&old), scaling_of(status)) {
+        tell(ctx, resource, kind, reason, note).await;
+    }
     Ok(true)
+}
+
+fn scaling_of(status: &StreamingPipelineStatus) -> Option<&ScalingStatus> {
+    status.processor.as_ref()?.scaling.as_ref()
+}
+
+/// Returns what is to be told of the number of processors. `None`: nothing is new.
+fn scaling_event<'a>(
+    old: Option<&ScalingStatus>,
+    new: Option<&'a ScalingStatus>,
+) -> Option<(EventType, &'a str, String)> {
+    let new = new?;
+    let last = new.last_scaled.as_ref();
+    if let Some(last) = last.filter(|last| old.and_then(|old| old.last_scaled.as_ref()) != Some(*last)) {
+        return Some((EventType::Normal, new.reason.as_str(), last.message.clone()));
+    }
+    let is_news = old.is_none_or(|old| old.recommended != new.recommended);
+    if is_news && new.recommended != new.current {
+        return Some((EventType::Normal, SCALING_RECOMMENDED, new.message.clone()));
+    }
+    let was_steady = |old: &ScalingStatus| moment_of(&new.since) - moment_of(&old.since) >= STEADY;
+    let begins = old.is_none_or(|old| old.reason != new.reason && was_steady(old));
+    let is_limit = LIMITS.contains(&new.reason.as_str());
+    (is_limit && begins).then(|| (EventType::Warning, new.reason.as_str(), new.message.clone()))
 }
 
 async fn announce_acts(ctx: &Context, resource: &StreamingPipeline, applied: &Applied) {
@@ -90,4 +129,69 @@ async fn tell(ctx: &Context, resource: &StreamingPipeline, kind: EventType, reas
         secondary: None,
     };
     announce(ctx, &resource.object_ref(&()), event).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn scaling(fields: Value) -> ScalingStatus {
+        let mut status = json!({
+            "current": 2, "recommended": 2, "reason": "WithinTarget", "message": "Keeps 2: all is well",
+            "since": "2026-01-01T00:00:00Z",
+        });
+        for (field, value) in fields.as_object().into_iter().flatten() {
+            status[field] = value.clone();
+        }
+        serde_json::from_value(status).expect("it is a status")
+    }
+
+    fn told(old: &ScalingStatus, new: &ScalingStatus) -> Option<(String, String)> {
+        scaling_event(Some(old), Some(new)).map(|(_, reason, note)| (reason.to_owned(), note))
+    }
+
+    fn pair(reason: &str, note: &str) -> Option<(String, String)> {
+        Some((reason.to_owned(), note.to_owned()))
+    }
+
+    #[test]
+    fn each_change_is_told_once_with_its_sentence() {
+        let before = scaling(json!({}));
+        let last = json!({
+            "at": "2026-01-01T01:00:00Z", "from": 2, "to": 4, "rate": 900.0, "message": "Scales 2 → 4: much comes in",
+        });
+        let up = json!({"current": 4, "recommended": 4, "reason": "ScaledUp", "lastScaled": last});
+        let up = scaling(up);
+        assert_eq!(told(&before, &up), pair("ScaledUp", "Scales 2 → 4: much comes in"));
+        let later = ScalingStatus { reason: "WithinTarget".to_owned(), ..up.clone() };
+        assert_eq!(told(&up, &later), None);
+        assert_eq!(told(&before, &before), None);
+        assert!(scaling_event(Some(&before), None).is_none(), "it was switched off");
+    }
+
+    #[test]
+    fn a_recommendation_is_told_when_it_changes() {
+        let before = scaling(json!({}));
+        let more =
+            scaling(json!({"recommended": 4, "reason": "ScaledUp", "message": "Would scale 2 → 4: much comes in"}));
+        assert_eq!(told(&before, &more), pair("ScalingRecommended", "Would scale 2 → 4: much comes in"));
+        assert_eq!(told(&more, &more), None);
+        assert_eq!(told(&more, &before), None, "what runs is what is recommended");
+    }
+
+    #[test]
+    fn a_limit_is_told_when_it_begins_and_not_each_time_at_its_border() {
+        let limit = |since: &str| {
+            scaling(json!({"reason": "SinkBackpressure", "message": "Keeps 2: Cassandra is the limit", "since": since}))
+        };
+        let steady = scaling(json!({}));
+        let begins = limit("2026-01-01T01:00:00Z");
+        assert_eq!(told(&steady, &begins), pair("SinkBackpressure", "Keeps 2: Cassandra is the limit"));
+        assert_eq!(told(&begins, &begins), None);
+        // Ten seconds after it seemed to be over.
+        let brief = scaling(json!({"since": "2026-01-01T01:05:00Z"}));
+        assert_eq!(told(&brief, &limit("2026-01-01T01:05:10Z")), None);
+    }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The order of the writes is the promise: a run is made before its due time is noted as decided, and deleted only after
-//! that is noted. A run's name follows from its due time, so whoever is killed in between makes it again in vain.
+//! that is noted. A run's name follows from its due time, so an operator that is killed in between makes it again in
+//! vain.
 
 pub mod clock;
 pub mod plan;
@@ -176,7 +177,7 @@ async fn carry_out(ctx: &Context, pipeline: &StreamingPipeline, write: &Write) -
                     announce(ctx, pipeline, EventType::Normal, "RunCreated", note).await;
                     Ok(())
                 }
-                // Made by whoever was killed before this was noted.
+                // Made by an operator that was killed before this was noted.
                 Err(error) if error.code() == Some(409) => Ok(()),
                 Err(error) => Err(error).context(CreateRunSnafu { name }),
             }

@@ -69,6 +69,13 @@ struct RunLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ScaledLabel {
+    namespace: String,
+    pipeline: String,
+    reason: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct MissedLabel {
     namespace: String,
     pipeline: String,
@@ -86,6 +93,8 @@ pub struct Telemetry {
     ready: Family<PipelineLabel, Gauge>,
     runs: Family<RunLabel, Counter>,
     missed: Family<MissedLabel, Counter>,
+    recommended: Family<PipelineLabel, Gauge>,
+    scaled: Family<ScaledLabel, Counter>,
     leader: Gauge,
     resident: Gauge<f64, AtomicU64>,
 }
@@ -103,6 +112,8 @@ impl Default for Telemetry {
         let ready = Family::default();
         let runs = Family::default();
         let missed = Family::default();
+        let recommended = Family::default();
+        let scaled = Family::default();
         let leader = Gauge::default();
         let resident = Gauge::<f64, AtomicU64>::default();
         registry.register("reconciles", "Reconciles by road and outcome", reconciles.clone());
@@ -115,6 +126,12 @@ impl Default for Telemetry {
         registry.register("pipeline_ready", "1 while the pipeline's condition Ready is True", ready.clone());
         registry.register("ingestion_runs_ended", "IngestionRuns that ended, by phase", runs.clone());
         registry.register("schedule_missed", "Due times that passed without a run, by reason", missed.clone());
+        registry.register(
+            "processors_recommended",
+            "Processors that the load needs, where their number follows it",
+            recommended.clone(),
+        );
+        registry.register("processors_scaled", "Changes of the number of processors, by reason", scaled.clone());
         registry.register("leader", "1 while this operator holds the lease", leader.clone());
         registry.register("resident_memory_bytes", "Resident memory of the operator", resident.clone());
         Self {
@@ -125,6 +142,8 @@ impl Default for Telemetry {
             ready,
             runs,
             missed,
+            recommended,
+            scaled,
             leader,
             resident,
         }
@@ -153,6 +172,25 @@ impl Telemetry {
     /// The pipeline is gone.
     pub fn pipeline_gone(&self, names: &Names) {
         self.ready.remove(&pipeline_label(names));
+        self.recommended.remove(&pipeline_label(names));
+    }
+
+    /// It was judged how many processors the load needs. `None`: their number does not follow it.
+    pub fn processors_judged(&self, names: &Names, recommended: Option<i32>) {
+        match recommended {
+            Some(recommended) => {
+                self.recommended.get_or_create(&pipeline_label(names)).set(recommended.into());
+            }
+            None => {
+                self.recommended.remove(&pipeline_label(names));
+            }
+        }
+    }
+
+    /// The number of processors was changed, for a reason.
+    pub fn processors_scaled(&self, names: &Names, reason: &str) {
+        let PipelineLabel { namespace, pipeline } = pipeline_label(names);
+        self.scaled.get_or_create(&ScaledLabel { namespace, pipeline, reason: reason.to_owned() }).inc();
     }
 
     /// A run of a source has ended.

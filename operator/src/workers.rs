@@ -1,6 +1,9 @@
-//! The room of producers and processors: their objects, their links, how the sources are doing, how all are suspended.
+//! The room of producers and processors: their objects, their links, how the sources are doing, how the number of processors
+//! follows the load, how all are suspended.
 
 pub mod link;
+pub mod load;
 pub mod objects;
+pub mod scaling;
 pub mod sources;
 pub mod suspend;

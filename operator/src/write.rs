@@ -40,6 +40,14 @@ impl Write {
             Self::KeepLeadership | Self::Encode { .. } => None,
         }
     }
+
+    /// Returns whether an apply was refused since the object has another UID than the patch: the API server takes that for
+    /// a change of the field (kubernetes/kubernetes#127625). Where there is no object, its answer is a conflict.
+    pub fn is_for_another_uid(&self) -> bool {
+        let Self::Ask { source } = self else { return false };
+        let causes = source.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        causes.into_iter().flatten().any(|cause| cause.field == "metadata.uid")
+    }
 }
 
 /// Writes objects of one kind in one namespace.
@@ -157,5 +165,25 @@ pub async fn announce(ctx: &Context, object: &ObjectReference, event: Event) {
     ctx.telemetry.object_written("Event", &event.reason);
     if let Err(error) = ctx.events.publish(&event, object).await {
         tracing::warn!(reason = event.reason, error = %AskApi::from(error), "cannot publish an event");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(field: &str) -> Write {
+        let cause = json!({"reason": "FieldValueInvalid", "message": "field is immutable", "field": field});
+        let status = json!({"code": 422, "reason": "Invalid", "details": {"causes": [cause]}});
+        let status: Status = serde_json::from_value(status).expect("it is an answer");
+        AskApi::from(kube::Error::Api(Box::new(status))).into()
+    }
+
+    #[test]
+    fn another_uid_is_told_from_what_a_changed_spec_can_help() {
+        assert!(refused("metadata.uid").is_for_another_uid());
+        assert!(!refused("spec.selector").is_for_another_uid());
     }
 }

@@ -391,7 +391,7 @@ fn our_own_change_is_not_told_as_somebody_elses() {
 }
 
 #[test]
-fn whoever_changed_it_is_named() {
+fn the_manager_that_changed_it_is_named() {
     let mut world = ready("one");
     let scaled = |object: &mut Value| {
         object["spec"]["replicas"] = json!(9);

@@ -265,13 +265,13 @@ async fn tells_of_a_scheduled_run_only_while_it_leads(#[case] lost: LosesAt, #[c
         _ => None,
     });
     let road = schedules::run(ctx.clone(), Some("data".to_owned()));
-    // Whoever loses the Lease has failed and reads again; who leads on writes what was decided.
+    // An operator that loses the Lease has failed and reads again; one that leads on writes what was decided.
     let until: fn(&Asked) -> bool =
         if events == 0 { |asked| reads(PIPELINES)(asked) } else { |asked| asked.0 == Method::PATCH };
     let asked = walk(road, &mut told, if events == 0 { 2 } else { 1 }, until).await;
     assert_eq!(asked.iter().filter(|(method, path)| *method == Method::POST && path == RUNS).count(), 1);
     assert_eq!(asked.iter().filter(|asked| is_event(asked)).count(), events);
-    // Whoever leads on may have told of a missed due time, too.
+    // One that leads on may also have reported a missed due time.
     assert_eq!((written_to(&ctx, "IngestionRun"), written_to(&ctx, "Event") > 0), (1, events > 0));
 }
 

@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use millrace_api::{Pipeline, StreamingPipeline, validate};
 use millrace_operator::observed::Observed;
-use millrace_operator::zookeeper::membership::{Membership, asked, ensemble, judge, line, size};
+use millrace_operator::zookeeper::membership::{Membership, asked, judge, line};
 use millrace_stores::zookeeper::{Configuration, Mode};
 use serde_json::json;
 
@@ -94,19 +94,20 @@ impl State {
     fn pass(&self, pipelines: &BTreeMap<u32, Pipeline>) -> Result<Self> {
         let (pipeline, observed) = (&pipelines[&self.wanted], self.observed()?);
         let mut next = self.clone();
-        next.size = size(pipeline, &observed);
+        let Membership { ensemble, size, next: change, .. } = judge(pipeline, &observed);
+        next.size = size;
         for gone in next.size..self.size {
             assert!(!self.voters.contains(&gone), "{gone} goes, and votes: {self:?}");
             assert!(!self.behind.contains(&gone), "{gone} goes, and does not know that it votes no more: {self:?}");
         }
         assert!(next.size > *self.voters.last().unwrap_or(&0), "{self:?}");
-        let connected = ensemble(pipeline, &observed).connected;
+        let connected = ensemble.connected;
         assert!(!connected.is_empty() && connected.iter().all(|ordinal| *ordinal < self.wanted), "{connected:?}");
         if next.size != self.size || self.crashed.is_some() {
             next.elect();
             return Ok(next);
         }
-        let Some(change) = judge(pipeline, &observed).next else { return Ok(next) };
+        let Some(change) = change else { return Ok(next) };
         let asked = asked(&observed.stores.zookeeper, &change).context("nobody can be asked")?;
         assert!(!change.leaving.contains(&asked) && self.voters.contains(&asked), "{asked} is asked: {change:?}");
         assert!(connected.is_disjoint(&change.leaving), "brokers are connected to those that go: {change:?}");
@@ -174,7 +175,7 @@ fn judged(state: &State) -> Result<Membership> {
 
 #[test]
 fn each_row_of_the_table_has_its_step() -> Result<()> {
-    let planned = |state: &State| -> Result<u32> { Ok(size(&pipeline(state.wanted)?, &state.observed()?)) };
+    let planned = |state: &State| -> Result<u32> { Ok(judged(state)?.size) };
     // Nobody leads.
     let lost = State { crashed: Some(0), ..State::of(1, 3) };
     assert_eq!((planned(&lost)?, judged(&lost)?.next), (1, None));
@@ -202,7 +203,8 @@ fn each_row_of_the_table_has_its_step() -> Result<()> {
     let all_know = State { behind: BTreeSet::new(), ..left };
     assert_eq!((planned(&all_know)?, judged(&all_know)?.next), (1, None));
     // There is nothing to do.
-    assert_eq!(judged(&State::of(3, 3))?, Membership::default());
+    let settled = judged(&State::of(3, 3))?;
+    assert_eq!((settled.size, settled.next, settled.is_wanted, settled.waits), (3, None, false, None));
     Ok(())
 }
 
@@ -214,8 +216,8 @@ fn nothing_changes_before_the_servers_have_agreed() -> Result<()> {
         configuration.version = 0;
     }
     let pipeline = pipeline(5)?;
-    assert_eq!((size(&pipeline, &observed), judge(&pipeline, &observed).next), (5, None));
-    assert!(!ensemble(&pipeline, &observed).is_founded);
+    let judged = judge(&pipeline, &observed);
+    assert_eq!((judged.size, judged.next, judged.ensemble.is_founded), (5, None, false));
     // Nor while two say that they lead.
     let mut observed = State { size: 5, ..State::of(3, 5) }.observed()?;
     observed.stores.zookeeper.servers.insert(1, Mode::Leader);

@@ -12,6 +12,8 @@ mod held;
 mod intact;
 #[path = "plan/nodes.rs"]
 mod nodes;
+#[path = "plan/scaling.rs"]
+mod scaling;
 #[path = "plan/servers.rs"]
 mod servers_come_and_go;
 #[path = "plan/settings.rs"]
@@ -28,7 +30,7 @@ use millrace_api::names::Component;
 use millrace_api::{StreamingPipeline, validate};
 use millrace_operator::act::Act;
 use millrace_operator::link::{Link, Reason};
-use millrace_operator::observed::{Claim, Growth};
+use millrace_operator::observed::Claim;
 use millrace_operator::plan::{Hold, Plan};
 use millrace_stores::kafka::Change;
 use millrace_stores::kafka::KafkaFacts;
@@ -74,15 +76,13 @@ fn restarts(world: &mut World) -> Vec<String> {
 /// Changes a setting of the brokers, and has the new template applied.
 fn outdate_brokers(world: &mut World) {
     world.resource.spec.kafka.config.insert("num.partitions".to_owned(), "4".to_owned());
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
 }
 
 /// Changes a setting of the Cassandra nodes, and has the new template applied.
 fn outdate_nodes(world: &mut World) {
     world.resource.spec.cassandra.config.insert("concurrent_reads".to_owned(), "8".to_owned());
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
 }
 
 fn link(world: &mut World, link: Link) -> (bool, Reason) {
@@ -169,8 +169,7 @@ fn adds_cassandra_nodes_one_at_a_time() {
     let mut world = World::of("three");
     let mut nodes = vec![];
     for _ in 0..ENOUGH {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
         nodes.push(
             world.observed.addresses(Component::Cassandra).len().max(world.observed.stores.cassandra.nodes.len()),
         );
@@ -182,8 +181,7 @@ fn adds_cassandra_nodes_one_at_a_time() {
 #[test]
 fn adds_no_node_while_one_is_not_seen_as_normal() {
     let mut world = World::of("three");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     for node in world.observed.stores.cassandra.nodes.values_mut() {
         node.sees_normal.clear();
     }
@@ -346,8 +344,7 @@ fn restarts_nothing_and_joins_in_the_same_order_when_racks_are_reordered() {
     assert!(plan.is_empty(), "{plan:?}");
     let mut fresh = World::of("three");
     fresh.resource.spec.cassandra.racks.reverse();
-    let plan = fresh.plan();
-    fresh.carry_out(&plan);
+    fresh.step();
     let pods = &fresh.observed.children.pods;
     let nodes: Vec<_> = pods.keys().filter(|name| name.contains("cassandra")).collect();
     assert_eq!(nodes, ["users-cassandra-a-0"]);
@@ -368,8 +365,7 @@ fn says_which_nodes_of_an_adopted_ring_run_in_no_pod() {
 #[test]
 fn adopts_the_nodes_of_a_larger_ring_one_by_one() {
     let mut world = World::of("three");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     // The first node's volume knows the others, whose pods are still to come.
     world.observed.stores.cassandra.nodes.values_mut().for_each(|node| node.ring = [Uuid::from_u128(99)].into());
     assert_eq!(link(&mut world, Link::Cassandra), (false, Reason::NodeJoining));
@@ -607,8 +603,7 @@ fn adds_no_field_to_a_type_that_places_rows() {
     world.resource.spec.cassandra.tables[0].primary_key.partition = vec!["home".to_owned()];
     // The generator has no such field, so that all but the producer comes up.
     for _ in 0..ENOUGH {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
     }
     assert!(link(&mut world, Link::Cassandra).0);
     declare_address(&mut world, &["street", "city"], "frozen<address>");
@@ -822,17 +817,10 @@ fn claim(world: &mut World, ordinal: u32, is_unbound: bool) {
     brokers.metadata.uid = Some("uid-of-brokers".to_owned());
     let name = format!("data-users-kafka-{ordinal}");
     let claim = Claim {
-        uid: format!("uid-of-{name}"),
-        resource_version: "7".to_owned(),
         class: Some("fast".to_owned()),
-        size: None,
         component: Some("kafka".to_owned()),
-        rack: None,
         is_unbound,
-        is_leaving: false,
-        is_owned: false,
-        has_left: false,
-        growth: Growth::default(),
+        ..world::claim(&format!("uid-of-{name}"))
     };
     children.volumes.get_or_insert_default().insert(name, claim);
 }
@@ -958,8 +946,7 @@ fn a_component_with_an_invalid_pod_template_is_not_created_and_its_link_says_why
     let mut world = World::of("one");
     world.resource.spec.kafka.pod_template = Some(json!({"nodeSelektor": {}}));
     for _ in 0..ENOUGH {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
     }
     assert_eq!(workloads(&world.observed.children), ["users-cassandra-r1", "users-zookeeper"]);
     let kafka = world.plan().links.into_iter().find(|state| state.link == Link::Kafka).expect("it is judged");

@@ -18,6 +18,8 @@ use rand::{Rng, SeedableRng};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+const HOURLY: &str = "0 * * * *";
+
 struct World {
     now: DateTime<Utc>,
     pipeline: StreamingPipeline,
@@ -52,6 +54,15 @@ impl World {
             cancelled: BTreeSet::new(),
             missed: Vec::new(),
         }
+    }
+
+    /// Returns a world with an hourly schedule of these rules, seen once, half an hour before its first due time.
+    fn hourly(rules: Value) -> Self {
+        let mut schedule = json!({"cron": HOURLY});
+        schedule.as_object_mut().expect("an object").extend(rules.as_object().cloned().unwrap_or_default());
+        let mut world = Self::new("2026-01-01T00:30:00Z", schedule);
+        world.pass();
+        world
     }
 
     /// Walks a pass; at most so many writes are carried out before the operator is killed.
@@ -131,12 +142,9 @@ impl World {
     }
 }
 
-const HOURLY: &str = "0 * * * *";
-
 #[test]
 fn a_new_schedule_makes_no_run_for_the_past_and_one_at_each_due_time() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY}));
-    world.pass();
+    let mut world = World::hourly(json!({}));
     assert_eq!(world.due(), [""; 0]);
     assert_eq!(
         world.status().next_schedule_time.map(|time| rfc3339(moment_of(&time))),
@@ -170,10 +178,7 @@ fn an_operator_that_was_down_over_five_due_times_does_as_it_is_told(
     #[case] made: &[&str],
     #[case] missed: &[(&str, u64)],
 ) {
-    let mut schedule = json!({"cron": HOURLY});
-    schedule.as_object_mut().expect("an object").extend(rules.as_object().cloned().unwrap_or_default());
-    let mut world = World::new("2026-01-01T00:30:00Z", schedule);
-    world.pass();
+    let mut world = World::hourly(rules);
     world.advance(5 * 60 + 15);
     world.pass();
     world.pass();
@@ -184,8 +189,7 @@ fn an_operator_that_was_down_over_five_due_times_does_as_it_is_told(
 
 #[test]
 fn forbid_waits_for_the_end_of_the_run_and_keeps_the_latest() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY}));
-    world.pass();
+    let mut world = World::hourly(json!({}));
     world.advance(30);
     world.pass();
     for _ in 0..2 {
@@ -203,8 +207,7 @@ fn forbid_waits_for_the_end_of_the_run_and_keeps_the_latest() {
 
 #[test]
 fn forbid_catches_up_one_after_the_other_oldest_first() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY, "catchUp": "All"}));
-    world.pass();
+    let mut world = World::hourly(json!({"catchUp": "All"}));
     world.advance(3 * 60);
     for expected in 1..=3 {
         world.pass();
@@ -219,16 +222,14 @@ fn forbid_catches_up_one_after_the_other_oldest_first() {
 
 #[test]
 fn replace_cancels_the_older_run_and_allow_lets_both_be() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY, "concurrencyPolicy": "Replace"}));
-    world.pass();
+    let mut world = World::hourly(json!({"concurrencyPolicy": "Replace"}));
     world.advance(30);
     world.pass();
     world.advance(60);
     world.pass();
     assert_eq!((world.made.len(), world.active().len(), world.cancelled.len()), (2, 1, 1));
     assert!(world.cancelled.contains(&world.made[0]));
-    let mut both = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY, "concurrencyPolicy": "Allow"}));
-    both.pass();
+    let mut both = World::hourly(json!({"concurrencyPolicy": "Allow"}));
     both.advance(30);
     both.pass();
     both.advance(60);
@@ -238,8 +239,7 @@ fn replace_cancels_the_older_run_and_allow_lets_both_be() {
 
 #[test]
 fn a_paused_schedule_makes_no_run_and_counts_what_passes() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY, "paused": true, "catchUp": "All"}));
-    world.pass();
+    let mut world = World::hourly(json!({"paused": true, "catchUp": "All"}));
     world.advance(120);
     world.pass();
     let status = world.status();
@@ -265,10 +265,7 @@ fn a_suspended_pipeline_makes_no_run_and_decides_when_it_is_resumed(
     #[case] made: &[&str],
     #[case] missed: &[(&str, u64)],
 ) {
-    let mut schedule = json!({"cron": HOURLY});
-    schedule.as_object_mut().expect("an object").extend(rules.as_object().cloned().unwrap_or_default());
-    let mut world = World::new("2026-01-01T00:30:00Z", schedule);
-    world.pass();
+    let mut world = World::hourly(rules);
     world.pipeline.spec.suspend = true;
     world.pass();
     let suspended = world.status();
@@ -293,9 +290,7 @@ fn a_suspended_pipeline_makes_no_run_and_decides_when_it_is_resumed(
 
 #[test]
 fn a_clock_that_jumps_either_way_doubles_nothing() {
-    let mut world =
-        World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY, "catchUp": "All", "concurrencyPolicy": "Allow"}));
-    world.pass();
+    let mut world = World::hourly(json!({"catchUp": "All", "concurrencyPolicy": "Allow"}));
     world.advance(3 * 60);
     world.pass();
     assert_eq!(world.made.len(), 3);
@@ -317,11 +312,7 @@ fn a_clock_that_jumps_either_way_doubles_nothing() {
 
 #[test]
 fn history_is_bounded_and_never_made_anew() {
-    let mut world = World::new(
-        "2026-01-01T00:30:00Z",
-        json!({"cron": HOURLY, "successfulRunsHistoryLimit": 2, "failedRunsHistoryLimit": 1}),
-    );
-    world.pass();
+    let mut world = World::hourly(json!({"successfulRunsHistoryLimit": 2, "failedRunsHistoryLimit": 1}));
     for hour in 0..12 {
         world.advance(60);
         world.pass();
@@ -336,8 +327,7 @@ fn history_is_bounded_and_never_made_anew() {
 
 #[test]
 fn an_older_due_time_whose_run_was_made_before_the_kill_is_neither_made_again_nor_missed() {
-    let mut world = World::new("2026-01-01T00:30:00Z", json!({"cron": HOURLY}));
-    world.pass();
+    let mut world = World::hourly(json!({}));
     world.advance(30);
     // Killed behind the run and before the note.
     world.pass_until_killed(1);

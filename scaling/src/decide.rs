@@ -236,7 +236,7 @@ fn more(situation: &Situation<'_>, memory: &Memory, estimate: &Estimate, more: M
         return Reason::SinkLimited { replicas, evidence };
     }
     if to <= replicas {
-        return match load.is_one_too_hot(capacity) {
+        return match is_one_too_hot(estimate, capacity) {
             true => one_partition(replicas, load, capacity),
             // Those that run are as good as the largest number worth having.
             false => Reason::AtLimit { replicas, backlog: load.backlog, limit },
@@ -280,6 +280,12 @@ fn more(situation: &Situation<'_>, memory: &Memory, estimate: &Estimate, more: M
     }
 }
 
+/// Returns whether one partition alone is known to be too much for a processor. What those that had little to do could
+/// have done is a guess that is often far too low, and no ground to tell a user to spread keys.
+fn is_one_too_hot(estimate: &Estimate, capacity: f64) -> bool {
+    estimate.capacity.is_some() && estimate.load.is_one_too_hot(capacity)
+}
+
 fn one_partition(replicas: u32, load: &Load, capacity: f64) -> Reason {
     Reason::OnePartition { replicas, partition: load.hottest, input: load.hottest_input, capacity }
 }
@@ -310,7 +316,7 @@ fn fewer(situation: &Situation<'_>, memory: &Memory, estimate: &Estimate, enough
     let needed = memory.most_needed().unwrap_or(replicas);
     let is_behind = load.curable_backlog(capacity) > load.input.max(capacity) * BEHIND;
     let kept = |is_behind| match is_behind {
-        _ if load.is_one_too_hot(capacity) => one_partition(replicas, load, capacity),
+        _ if is_one_too_hot(estimate, capacity) => one_partition(replicas, load, capacity),
         true => Reason::CatchesUp { replicas, backlog: load.backlog },
         false => Reason::WithinTarget { replicas, working: estimate.working },
     };

@@ -3,7 +3,7 @@
 //! ```text
 //! settings     what a user may say about scaling
 //! observation  what is known about partitions and processors at one moment, and the last minutes of it
-//! memory       what a decision needs of earlier ones; small, it is to stand in the status
+//! memory       what a decision needs of earlier ones; small, it stands in the status
 //! estimate     what a processor can do, what comes in, what waits, whether the sink is the limit
 //! partitions   how many processors share a number of partitions without an odd one, and whether they suffice
 //! decide       all of that in, a number of processors and a reason out
@@ -12,8 +12,8 @@
 //! simulation   a small world, played traces, published formulas of others, and the table that compares
 //! ```
 //!
-//! Each imports from those above it. No clock, no network, no Kubernetes: whoever observes gives the time. The operator
-//! does not use this crate yet (docs/scaling.md).
+//! Each imports from those above it. No clock, no network, no Kubernetes: the caller gives the time. The operator
+//! observes, remembers and carries out (`operator/src/workers/scaling.rs`).
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 

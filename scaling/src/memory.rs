@@ -1,5 +1,5 @@
-//! What a decision needs of earlier ones. It is to stand in the status, so that another operator decides alike: it is
-//! small, and it changes only when something has changed.
+//! What a decision needs of earlier ones. It stands in the status, so that another operator decides alike: it is small,
+//! and it changes only when something has changed.
 
 use std::time::Duration;
 

@@ -206,7 +206,7 @@ pub fn needs(plan: &Plan, costs: &Costs) -> Vec<Need> {
             needed: f64::from(plan.partitions),
             available: PARTITIONS_OF_AN_ANSWER,
             unit: "partitions",
-            source: "largest answer it takes (stores/src/budget.rs)",
+            source: "largest answer that it accepts (stores/src/budget.rs)",
             grows_with_rate: false,
         },
     ];
@@ -222,7 +222,7 @@ pub fn first_limit(plan: &Plan, costs: &Costs) -> Option<(f64, Need)> {
 
 /// Writes the section of docs/scaling.md as Markdown.
 pub fn markdown(plan: &Plan, costs: &Costs) -> String {
-    let mut text = String::from("| what | needed | there is | used | figure |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| what | needed | available | used | figure |\n|---|---|---|---|---|\n");
     for need in needs(plan, costs) {
         let Need { part, needed, available, unit, source, .. } = &need;
         let used = need.share() * 100.0;

@@ -233,11 +233,11 @@ impl fmt::Display for Reason {
         match self {
             Self::ScaledUp { from, to, backlog, input, busy, capacity, .. } if *backlog < *capacity => {
                 write!(f, "Scales {from} → {to}: {} a second come in, {} of what", Records(*input), Percent(*busy))?;
-                write!(f, " {from} can do; each processor takes {} a second", Number(*capacity))
+                write!(f, " {from} can do; each processor handles {} a second", Number(*capacity))
             }
             Self::ScaledUp { from, to, backlog, growth, capacity, caught_up, .. } => {
                 write!(f, "Scales {from} → {to}: {} behind and {}", Records(*backlog), Growth(*growth))?;
-                write!(f, "; each processor takes {} a second; ", Number(*capacity))?;
+                write!(f, "; each processor handles {} a second; ", Number(*capacity))?;
                 match caught_up {
                     Some(time) => write!(f, "{to} catch up in {}", Time(*time)),
                     None => write!(f, "{to} do not catch up"),
@@ -246,18 +246,18 @@ impl fmt::Display for Reason {
             Self::ScaledDown { from, to, input, capacity, window } => {
                 write!(f, "Scales {from} → {to}: {} a second come in", Records(*input))?;
                 if let Some(capacity) = capacity {
-                    write!(f, ", each processor takes {}", Number(*capacity))?;
+                    write!(f, ", each processor handles {}", Number(*capacity))?;
                 }
                 write!(f, ", and no more were needed for {}", Time(*window))
             }
             Self::Woken { to, lag } => write!(f, "Scales 0 → {to}: {} behind", Records(*lag)),
             Self::Slept { from, window } => {
-                write!(f, "Scales {from} → 0: nothing waits, and nothing came for {}", Time(*window))
+                write!(f, "Scales {from} → 0: no records wait, and none arrived for {}", Time(*window))
             }
             Self::Bounded { from, to, limit } => write!(f, "Scales {from} → {to}: {limit}"),
-            Self::Asleep => write!(f, "Keeps 0: nothing waits, and nothing comes in"),
+            Self::Asleep => write!(f, "Keeps 0: no records wait, and none arrive"),
             Self::WithinTarget { replicas, working } => {
-                write!(f, "Keeps {replicas}: processors work {} of their time, and none is behind", Percent(*working))
+                write!(f, "Keeps {replicas}: processors are busy {} of the time, and none is behind", Percent(*working))
             }
             Self::Waits { replicas, enough, needed, window } => write!(
                 f,
@@ -268,33 +268,32 @@ impl fmt::Display for Reason {
                 write!(f, "Keeps {replicas}: {} are still behind", Records(*backlog))
             }
             Self::CoolsDown { replicas, wanted, left } => {
-                write!(f, "Keeps {replicas}: {wanted} are wanted, in {} at the earliest", Time(*left))
+                write!(f, "Keeps {replicas}: {wanted} are needed; the next change is possible in {}", Time(*left))
             }
             Self::AtLimit { replicas, backlog, limit } => {
-                write!(f, "Keeps {replicas}: {} behind and more processors wanted, but {limit}", Records(*backlog))
+                write!(f, "Keeps {replicas}: {} behind and more processors needed, but {limit}", Records(*backlog))
             }
             Self::OnePartition { replicas, partition, input, capacity } => write!(
                 f,
-                "Keeps {replicas}: partition {partition} alone gets {} a second, and a processor takes {}; more \
-                 processors do not help, keys that spread better do",
+                "Keeps {replicas}: partition {partition} alone gets {} a second, and a processor handles {}; more \
+                 processors do not help; use keys that spread better",
                 Records(*input),
                 Number(*capacity)
             ),
             Self::SinkLimited { replicas, evidence } => {
                 let SinkEvidence { waiting, rate, write } = evidence;
                 write!(f, "Keeps {replicas}: Cassandra is the limit; processors wait for it {} of", Percent(*waiting))?;
-                write!(f, " their time, and it takes {} a second", Records(*rate))?;
+                write!(f, " their time, and it accepts {} a second", Records(*rate))?;
                 match write {
-                    Some(time) => write!(f, ", some of them in {}", Time(*time)),
+                    Some(time) => write!(f, "; 99 % of writes take at most {}", Time(*time)),
                     None => Ok(()),
                 }
             }
             Self::Ineffective { from, replicas, before, now } => write!(
                 f,
-                "Keeps {replicas}: the step from {from} brought {} a second in place of {}; something else is the \
-                 limit",
-                Records(*now),
-                Number(*before)
+                "Keeps {replicas}: {from} processed {} a second, and {replicas} process {}; something else is the limit",
+                Records(*before),
+                Number(*now)
             ),
             Self::Held { replicas, hold } => write!(f, "Keeps {replicas}: {hold}"),
         }
@@ -316,9 +315,9 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingObserved => write!(f, "the partitions are unknown"),
-            Self::JustStarted => write!(f, "rates need a second look"),
-            Self::Rising => write!(f, "the input rises, and the next look will say how far"),
-            Self::Slowing => write!(f, "processors slow down, and the next looks will say how far"),
+            Self::JustStarted => write!(f, "rates need a second observation"),
+            Self::Rising => write!(f, "the input rises; the next observation will show how far"),
+            Self::Slowing => write!(f, "processors slow down; the next observations will show how far"),
             Self::LagUnknown { partitions: 1 } => write!(f, "the lag of 1 partition is unknown"),
             Self::LagUnknown { partitions } => write!(f, "the lag of {partitions} partitions is unknown"),
             Self::WorkersUnknown { workers: 1 } => write!(f, "the metrics of 1 processor are unknown"),
@@ -326,7 +325,7 @@ impl fmt::Display for Hold {
             Self::NoMembers => write!(f, "no processor has joined the group"),
             Self::NotAllJoined { joined: 1 } => write!(f, "only 1 processor has joined the group"),
             Self::NotAllJoined { joined } => write!(f, "only {joined} processors have joined the group"),
-            Self::CapacityUnknown => write!(f, "what a processor can do is unknown until one has been busy"),
+            Self::CapacityUnknown => write!(f, "the capacity of a processor is unknown until one has been busy"),
             Self::Rebalance => write!(f, "the consumer group rebalances"),
             Self::Roll => write!(f, "processors are being replaced"),
             Self::Store(what) => write!(f, "{what}"),
@@ -432,37 +431,37 @@ mod tests {
             (
                 up,
                 "ScaledUp",
-                "Scales 2 → 4: 41,000 records behind and growing by 900 a second; each processor takes 1,200 a \
+                "Scales 2 → 4: 41,000 records behind and growing by 900 a second; each processor handles 1,200 a \
                  second; 4 catch up in 45 s",
             ),
             (
                 busy,
                 "ScaledUp",
-                "Scales 2 → 3: 2,200 records a second come in, 92 % of what 2 can do; each processor takes 1,200 a \
+                "Scales 2 → 3: 2,200 records a second come in, 92 % of what 2 can do; each processor handles 1,200 a \
                  second",
             ),
             (
                 down,
                 "ScaledDown",
-                "Scales 4 → 2: 1,500 records a second come in, each processor takes 1,200, and no more were needed \
+                "Scales 4 → 2: 1,500 records a second come in, each processor handles 1,200, and no more were needed \
                  for 5 min",
             ),
             (Reason::Woken { to: 1, lag: 1.0 }, "ScaledUp", "Scales 0 → 1: 1 record behind"),
             (
                 Reason::Slept { from: 2, window: seconds(300) },
                 "ScaledDown",
-                "Scales 2 → 0: nothing waits, and nothing came for 5 min",
+                "Scales 2 → 0: no records wait, and none arrived for 5 min",
             ),
             (
                 Reason::Bounded { from: 9, to: 6, limit: Limit::Partitions(6) },
                 "ScaledToLimit",
                 "Scales 9 → 6: there are 6 partitions",
             ),
-            (Reason::Asleep, "Idle", "Keeps 0: nothing waits, and nothing comes in"),
+            (Reason::Asleep, "Idle", "Keeps 0: no records wait, and none arrive"),
             (
                 Reason::WithinTarget { replicas: 2, working: 0.64 },
                 "WithinTarget",
-                "Keeps 2: processors work 64 % of their time, and none is behind",
+                "Keeps 2: processors are busy 64 % of the time, and none is behind",
             ),
             (
                 Reason::Waits { replicas: 4, enough: 2, needed: 4, window: seconds(90) },
@@ -477,30 +476,29 @@ mod tests {
             (
                 Reason::CoolsDown { replicas: 4, wanted: 6, left: seconds(20) },
                 "Cooldown",
-                "Keeps 4: 6 are wanted, in 20 s at the earliest",
+                "Keeps 4: 6 are needed; the next change is possible in 20 s",
             ),
             (
                 Reason::AtLimit { replicas: 6, backlog: 500.0, limit: Limit::Max(6) },
                 "AtMaxReplicas",
-                "Keeps 6: 500 records behind and more processors wanted, but max is 6",
+                "Keeps 6: 500 records behind and more processors needed, but max is 6",
             ),
             (
                 Reason::OnePartition { replicas: 6, partition: 3, input: 1_400.0, capacity: 1_200.0 },
                 "HotPartition",
-                "Keeps 6: partition 3 alone gets 1,400 records a second, and a processor takes 1,200; more processors \
-                 do not help, keys that spread better do",
+                "Keeps 6: partition 3 alone gets 1,400 records a second, and a processor handles 1,200; more processors \
+                 do not help; use keys that spread better",
             ),
             (
                 Reason::SinkLimited { replicas: 4, evidence },
                 "SinkBackpressure",
-                "Keeps 4: Cassandra is the limit; processors wait for it 83 % of their time, and it takes 3,012 \
-                 records a second, some of them in 240 ms",
+                "Keeps 4: Cassandra is the limit; processors wait for it 83 % of their time, and it accepts 3,012 \
+                 records a second; 99 % of writes take at most 240 ms",
             ),
             (
                 Reason::Ineffective { from: 2, replicas: 4, before: 2_000.0, now: 2_050.0 },
                 "Ineffective",
-                "Keeps 4: the step from 2 brought 2,050 records a second in place of 2,000; something else is the \
-                 limit",
+                "Keeps 4: 2 processed 2,000 records a second, and 4 process 2,050; something else is the limit",
             ),
             (held(Hold::Rebalance), "RebalanceInProgress", "Keeps 3: the consumer group rebalances"),
             (

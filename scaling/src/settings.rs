@@ -1,4 +1,5 @@
-//! What a user may say about scaling. The mode (automatic, recommended only, off) is not the decision's business.
+//! What a user may say about scaling, and what is the same for all. The mode (automatic, recommended only, off) is not the
+//! decision's business.
 
 use std::time::Duration;
 

@@ -95,7 +95,7 @@ fn a_backlog_that_grows_gets_as_many_as_work_it_off_in_time() {
     let sentence = case(2, 275.0, 4_000).sentence();
     assert_eq!(
         sentence,
-        "Scales 2 → 4: 41,400 records behind and growing by 900 a second; each processor takes 1,200 a second; 4 \
+        "Scales 2 → 4: 41,400 records behind and growing by 900 a second; each processor handles 1,200 a second; 4 \
          catch up in 53 s"
     );
 }
@@ -103,7 +103,7 @@ fn a_backlog_that_grows_gets_as_many_as_work_it_off_in_time() {
 #[test]
 fn a_load_in_the_dead_band_changes_nothing() {
     // 3 take 3,600 a second: at 3,000 they are busier than the target, and not too busy.
-    assert_eq!(case(3, 250.0, 300).sentence(), "Keeps 3: processors work 83 % of their time, and none is behind");
+    assert_eq!(case(3, 250.0, 300).sentence(), "Keeps 3: processors are busy 83 % of the time, and none is behind");
     // Negative control: without the band, it is a change.
     let mut without = case(3, 250.0, 300);
     without.settings.highest_utilisation = without.settings.target_utilisation;
@@ -118,9 +118,9 @@ fn fewer_come_after_the_window_and_the_cool_down() {
     let quiet = low.quiet(2);
     assert_eq!(
         quiet.sentence(),
-        "Scales 4 → 2: 1,200 records a second come in, each processor takes 1,200, and no more were needed for 2 min"
+        "Scales 4 → 2: 1,200 records a second come in, each processor handles 1,200, and no more were needed for 2 min"
     );
-    assert_eq!(quiet.changed(20, 3, 1_200.0).sentence(), "Keeps 4: 2 are wanted, in 40 s at the earliest");
+    assert_eq!(quiet.changed(20, 3, 1_200.0).sentence(), "Keeps 4: 2 are needed; the next change is possible in 40 s");
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn nothing_is_taken_away_from_what_catches_up() {
 
 #[test]
 fn none_are_there_when_nothing_comes_and_the_first_record_wakes_one() {
-    assert_eq!(case(2, 0.0, 0).quiet(0).sentence(), "Scales 2 → 0: nothing waits, and nothing came for 2 min");
+    assert_eq!(case(2, 0.0, 0).quiet(0).sentence(), "Scales 2 → 0: no records wait, and none arrived for 2 min");
     // A record that waits is reason enough to stay.
     let mut one = case(2, 0.0, 0).quiet(1).looks();
     one[2].partitions[7].lag = Some(1);
     assert_eq!(case(2, 0.0, 0).quiet(1).decide_by(one.clone()).replicas, 1);
-    assert_eq!(case(0, 0.0, 0).sentence(), "Keeps 0: nothing waits, and nothing comes in");
+    assert_eq!(case(0, 0.0, 0).sentence(), "Keeps 0: no records wait, and none arrive");
     assert_eq!(case(0, 0.0, 0).decide_by(one).reason.to_string(), "Scales 0 → 1: 1 record behind");
     // To wake it takes no rates.
     let [.., newest] = case(0, 300.0, 1_500).looks();
@@ -170,10 +170,10 @@ fn what_is_not_allowed_is_named() {
         behind.settings.max = max;
         behind
     };
-    assert_eq!(behind(6).sentence(), "Keeps 6: 216,000 records behind and more processors wanted, but max is 6");
+    assert_eq!(behind(6).sentence(), "Keeps 6: 216,000 records behind and more processors needed, but max is 6");
     assert_eq!(
         behind(20).sentence(),
-        "Keeps 12: 216,000 records behind and more processors wanted, but there are 12 partitions"
+        "Keeps 12: 216,000 records behind and more processors needed, but there are 12 partitions"
     );
     let mut too_many = case(9, 100.0, 0);
     too_many.settings.max = 6;
@@ -186,7 +186,7 @@ fn what_is_not_allowed_is_named() {
 #[test]
 fn a_change_is_given_time() {
     let early = case(2, 275.0, 4_000).changed(12, 1, 1_200.0);
-    assert_eq!(early.sentence(), "Keeps 2: 4 are wanted, in 18 s at the earliest");
+    assert_eq!(early.sentence(), "Keeps 2: 4 are needed; the next change is possible in 18 s");
     let mut starting = case(2, 275.0, 4_000).changed(40, 1, 1_200.0);
     starting.workers.truncate(1);
     assert_eq!(starting.decide().replicas, 4);
@@ -201,8 +201,8 @@ fn a_sink_that_is_the_limit_gets_no_more_writers() {
     waits.workers = vec![worker(750.0, 0.17, 0.83); 4];
     assert_eq!(
         waits.sentence(),
-        "Keeps 4: Cassandra is the limit; processors wait for it 83 % of their time, and it takes 3,000 records a \
-         second, some of them in 240 ms"
+        "Keeps 4: Cassandra is the limit; processors wait for it 83 % of their time, and it accepts 3,000 records a \
+         second; 99 % of writes take at most 240 ms"
     );
     // Negative control: the same backlog, and processors that work.
     assert_eq!(case(4, 600.0, 9_000).decide().replicas, 12);
@@ -219,7 +219,7 @@ fn what_did_not_help_is_not_tried_again_for_a_while() {
     };
     assert_eq!(
         after(120, 2_350.0).sentence(),
-        "Keeps 4: the step from 2 brought 2,400 records a second in place of 2,350; something else is the limit"
+        "Keeps 4: 2 processed 2,350 records a second, and 4 process 2,400; something else is the limit"
     );
     // Too early to say; long ago; and a step that did help.
     assert_eq!(after(40, 2_350.0).decide().replicas, 12);
@@ -238,8 +238,8 @@ fn a_partition_that_no_processor_can_take_is_named() {
     assert_eq!(decision.reason.name(), "HotPartition", "{}", decision.reason);
     assert_eq!(
         decision.reason.to_string(),
-        "Keeps 6: partition 3 alone gets 1,400 records a second, and a processor takes 1,200; more processors do not \
-         help, keys that spread better do"
+        "Keeps 6: partition 3 alone gets 1,400 records a second, and a processor handles 1,200; more processors do not \
+         help; use keys that spread better"
     );
 }
 
@@ -266,12 +266,12 @@ fn what_goes_on_and_what_is_unknown_hold() {
     looks[2].workers.clear();
     assert_eq!(behind.decide_by(looks).reason.to_string(), "Keeps 2: no processor has joined the group");
     let [.., newest] = behind.looks();
-    assert_eq!(behind.decide_by([newest]).reason.to_string(), "Keeps 2: rates need a second look");
+    assert_eq!(behind.decide_by([newest]).reason.to_string(), "Keeps 2: rates need a second observation");
     assert_eq!(behind.decide_by([]).reason.to_string(), "Keeps 2: the partitions are unknown");
     let mut new = case(2, 275.0, 4_000);
     new.memory = Memory::default();
     new.workers = vec![Worker { age: Duration::from_secs(3), ..worker(1_200.0, 1.0, 0.0) }; 2];
-    assert_eq!(new.sentence(), "Keeps 2: what a processor can do is unknown until one has been busy");
+    assert_eq!(new.sentence(), "Keeps 2: the capacity of a processor is unknown until one has been busy");
 }
 
 /// An unknown need counts as one for all that run: what is missing is not zero.

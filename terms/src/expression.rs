@@ -2,7 +2,7 @@
 //!
 //! Parser, evaluator and destructor of the CEL crate recurse once for each operator and bracket, so that 8 kB of `1+1+…`
 //! overflow a thread's stack, which no process survives. The bounds are a quarter of what crashes in 2 MiB of stack, or
-//! less (docs/security.md, `api/tests/expressions.rs`). Whoever compiles CEL asks [`check`] first: operator, console and
+//! less (docs/security.md, `api/tests/expressions.rs`). All that compile CEL ask [`check`] first: operator, console and
 //! command by way of `millrace_api::validate`, the worker itself.
 //!
 //! The text is split as the grammar's lexer splits it. What that lexer would stumble over is refused here, since after

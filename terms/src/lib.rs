@@ -12,6 +12,7 @@
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
+//! work      what a processor has done
 //! records   how a query reads records, where there is a choice
 //! question  the question to the judge of a query's SQL
 //! problem   what is wrong with that SQL, and where
@@ -35,6 +36,7 @@ mod settled;
 mod sources;
 pub mod template;
 pub mod units;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -53,6 +55,7 @@ pub use run::{LARGEST_RESULT, RUN_COUNTS_PATH, RunCounts, RunOutcome, RunResult,
 pub use settled::{SETTLED_PATH, SettledAt, SettledQuery};
 pub use sources::{LARGEST_SOURCES, SOURCES_PATH, SourcePhase, SourceState};
 pub use units::{Bytes, Duration, ParseUnit};
+pub use work::{LARGEST_WORK, WORK_PATH, WRITE_CLASSES, Work, class_of};
 
 /// Settings of `worker produce`: one pod's share of the sources.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -16,7 +16,7 @@ pub enum Origin {
     Http(HttpSettings),
     /// Made-up profiles from a seed.
     Generator(GeneratorSettings),
-    /// Whoever sends them over HTTP.
+    /// Clients that send them over HTTP.
     Push(PushSettings),
     /// Files of a volume.
     Files(FilesSettings),
@@ -216,7 +216,7 @@ pub struct PushSettings {
     /// Longest that the body of a request may take to arrive, and then its records to be acknowledged.
     pub timeout: Duration,
     /// Path of a file with the bearer token that requests must carry, mounted from a Secret and read at each request.
-    /// Absent: whoever reaches the port may push.
+    /// Absent: any client that reaches the port may push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<PathBuf>,
 }

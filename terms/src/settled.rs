@@ -1,4 +1,4 @@
-//! When a processor was done with a record, as it tells whoever follows one.
+//! When a processor was done with a record, as it answers a client that follows one.
 
 use serde::{Deserialize, Serialize};
 

@@ -20,7 +20,7 @@ const MAY_LINK: [(&str, &[&str]); 12] = [
     ("stores", &["api", "terms"]),
     // The data plane knows settings, not resources.
     ("worker", &["expressions", "heap", "profile", "serve", "sql", "terms"]),
-    ("operator", &["api", "serve", "sql", "stores", "terms"]),
+    ("operator", &["api", "scaling", "serve", "sql", "stores", "terms"]),
     ("cli", &["api", "sql", "stores", "terms"]),
     // It has the viewer's rights, and nothing of who writes.
     ("console", &["api", "serve", "stores", "terms"]),

@@ -116,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that a record is given up: it will be consumed again, by whoever has the partition then.
+    /// Notes that a record is given up: it will be consumed again, by the processor that has the partition then.
     pub fn abandon(&mut self, position: Position) {
         if let Some(account) = self.account(position) {
             account.abandon(position.offset);

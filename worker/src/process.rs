@@ -177,21 +177,26 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let begun = Instant::now();
             self.dispatch();
             if self.is_drained() {
                 return self.leave().await;
             }
             let (state, since) = (self.state(), Instant::now());
             let linger = self.waiting.map(|waiting| waiting + LINGER);
-            let woken = tokio::select! {
-                Some(settled) = self.in_flight.next(), if !self.in_flight.is_empty() => Woken::Settled(settled),
-                event = self.consumer.next() => Woken::Event(event),
-                _ = ticks.tick() => Woken::Tick,
-                () = tokio::time::sleep_until(linger.unwrap_or(since)), if linger.is_some() => Woken::Linger,
-                () = stop.cancelled(), if self.drain.is_none() => Woken::Stop,
+            let wakes = async {
+                tokio::select! {
+                    Some(settled) = self.in_flight.next(), if !self.in_flight.is_empty() => Woken::Settled(settled),
+                    event = self.consumer.next() => Woken::Event(event),
+                    _ = ticks.tick() => Woken::Tick,
+                    () = tokio::time::sleep_until(linger.unwrap_or(since)), if linger.is_some() => Woken::Linger,
+                    () = stop.cancelled(), if self.drain.is_none() => Woken::Stop,
+                }
             };
-            self.telemetry.time_spent(state, since.elapsed());
-            let since = Instant::now();
+            // Records are decoded and bound while the road waits for their writes: that is work, too.
+            let (woken, polled) = timed(wakes).await;
+            let (awaited, handled) = (since.elapsed(), Instant::now());
+            self.telemetry.time_spent(state, awaited);
             match woken {
                 Woken::Settled(settled) => self.account(settled),
                 Woken::Event(event) => self.handle(event)?,
@@ -199,7 +204,12 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                 Woken::Linger => {}
                 Woken::Stop => self.begin_drain(),
             }
-            self.telemetry.time_spent(RoadState::Busy, since.elapsed());
+            let handling = handled.elapsed();
+            self.telemetry.time_spent(RoadState::Busy, handling);
+            self.telemetry.worked(since.duration_since(begun) + polled + handling);
+            if state == RoadState::BackPressured {
+                self.telemetry.waited_for_sink(awaited.saturating_sub(polled));
+            }
         }
     }
 
@@ -331,12 +341,17 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     fn account_one(&mut self, Settled { records, rows, begun, failed }: Settled) {
         self.rows_in_flight -= rows;
         self.window.answered(rows, begun, Instant::now(), failed);
+        let mut done = 0;
         for (position, outcome) in records {
             match outcome {
-                Outcome::Done => self.ledger.settle(position),
+                Outcome::Done => {
+                    done += 1;
+                    self.ledger.settle(position);
+                }
                 Outcome::Abandoned => self.ledger.abandon(position),
             }
         }
+        self.telemetry.records_settled(done);
     }
 
     fn tick(&mut self) {
@@ -457,4 +472,19 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         ensure!(under_way == 0, DrainSnafu { under_way, limit: self.limits.drain_timeout });
         Ok(())
     }
+}
+
+/// Awaits a future. Returns what it gave, and for how much of the time it was polled.
+#[expect(clippy::disallowed_methods, reason = "work is timed")]
+async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let mut future = std::pin::pin!(future);
+    let mut polled = Duration::ZERO;
+    let output = std::future::poll_fn(|context| {
+        let begun = Instant::now();
+        let poll = future.as_mut().poll(context);
+        polled += begun.elapsed();
+        poll
+    })
+    .await;
+    (output, polled)
 }

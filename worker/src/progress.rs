@@ -1,4 +1,4 @@
-//! When records were settled, as far as a processor remembers: what whoever follows one record is told.
+//! When records were settled, as far as a processor remembers: the answer for a client that follows one record.
 //!
 //! Noted is how far each partition is settled without a gap, now and then, so that a record's time is late by the pause
 //! between two notes. Memory is bounded: of the older half every two neighbours become one, which takes the later time,

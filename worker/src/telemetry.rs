@@ -3,6 +3,7 @@
 //! Metric names are a contract with dashboards, the autoscaler and the end-to-end tests.
 
 mod metrics;
+mod tally;
 mod throttle;
 mod unquoted;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use millrace_terms::Work;
 use tracing::{debug, error, info, warn};
 
 use crate::budget::Budget;
@@ -19,12 +21,14 @@ use crate::rejection::Rejection;
 use crate::source::FetchRecords;
 use metrics::{Metrics, QueryLabel, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
 pub use metrics::{RoadState, SourceLabel};
+use tally::Tally;
 use throttle::Throttle;
 
 /// Counts and logs; clones share the counts.
 #[derive(Clone)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
+    tally: Arc<Tally>,
     throttles: Arc<Throttles>,
 }
 
@@ -53,12 +57,17 @@ impl Throttles {
 impl Telemetry {
     /// Makes the metrics, all at zero; `budget` is shown as the bytes in memory.
     pub fn new(budget: Budget) -> Self {
-        Self { metrics: Arc::new(Metrics::new(budget)), throttles: Arc::default() }
+        Self { metrics: Arc::new(Metrics::new(budget)), tally: Arc::new(Tally::new()), throttles: Arc::default() }
     }
 
     /// Returns the metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
         self.metrics.encode()
+    }
+
+    /// Returns what this processor has done since it started.
+    pub fn work(&self) -> Work {
+        self.tally.read()
     }
 
     /// This pod is none of those that share the sources.
@@ -171,18 +180,21 @@ impl Telemetry {
     /// Partitions came.
     pub fn partitions_assigned(&self, came: &[PartitionId], assigned: usize) {
         self.metrics.assigned.set(assigned as i64);
+        self.tally.hold(assigned, true);
         info!(came = came.len(), assigned, "partitions are assigned");
     }
 
     /// Partitions were released to another member.
     pub fn partitions_released(&self, went: &[PartitionId], assigned: usize, abandoned: usize) {
         self.metrics.assigned.set(assigned as i64);
+        self.tally.hold(assigned, true);
         info!(went = went.len(), assigned, abandoned, "partitions are released");
     }
 
     /// Partitions went to another member without our release.
     pub fn partitions_lost(&self, went: &[PartitionId], assigned: usize) {
         self.metrics.assigned.set(assigned as i64);
+        self.tally.hold(assigned, false);
         warn!(went = went.len(), assigned, "partitions are lost; their last records will be consumed again");
     }
 
@@ -214,6 +226,7 @@ impl Telemetry {
         self.metrics.written.inc_by(rows as u64);
         self.metrics.requests_written.inc();
         self.metrics.write_seconds.observe(took.as_secs_f64());
+        self.tally.write(took);
         ages.for_each(|age| self.metrics.record_age_seconds.observe(age.as_secs_f64()));
     }
 
@@ -225,6 +238,21 @@ impl Telemetry {
     /// The road spent time in a state.
     pub fn time_spent(&self, state: RoadState, time: Duration) {
         self.metrics.time.get_or_create(&StateLabel { state }).inc_by(time.as_secs_f64());
+    }
+
+    /// The road was at work for so long.
+    pub fn worked(&self, time: Duration) {
+        self.tally.work(time);
+    }
+
+    /// The road had records and room for none, and nothing to do, for so long.
+    pub fn waited_for_sink(&self, time: Duration) {
+        self.tally.wait(time);
+    }
+
+    /// Records ended as rows, as dead letters or as nothing.
+    pub fn records_settled(&self, count: usize) {
+        self.tally.settle(count);
     }
 
     /// A write was not acknowledged; it is tried again.

@@ -7,7 +7,7 @@ use millrace_terms::StreamType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, producer::default_buffer, rules};
+use super::{Resources, Scaling, producer::default_buffer, rules};
 
 /// The pods that write topics into tables.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -15,10 +15,14 @@ use super::{Resources, producer::default_buffer, rules};
 #[x_kube(validation = rules::memory_at_least("64Mi"))]
 pub struct Processor {
     /// Number of processor pods, also for `kubectl scale`. Pods beyond the number of partitions are idle. 0 stops
-    /// writing.
+    /// writing. If `scaling.mode` is Auto, it is the number to begin with, and 0 still stops writing.
     #[serde(default = "super::producer::one")]
     #[schemars(range(min = 0, max = 200))]
     pub replicas: i32,
+
+    /// How the number of processors follows the load (docs/scaling.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 
     /// CPU and memory of each processor pod. Default: 50m and 256Mi.
     #[serde(default)]

@@ -363,4 +363,73 @@ pub struct ProcessorStatus {
 
     /// Label selector of the pods, for the scale subresource.
     pub selector: String,
+
+    /// Number of processors that the load needs. Absent without `spec.processor.scaling`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
+}
+
+/// Number of processors that the load needs.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingStatus {
+    /// Number that is set: by the operator if the mode is Auto, otherwise `spec.processor.replicas`.
+    pub current: i32,
+
+    /// Number that the load needs.
+    pub recommended: i32,
+
+    /// Why, in one word.
+    pub reason: String,
+
+    /// Why, in a sentence with the figures of when the reason began.
+    pub message: String,
+
+    /// When the reason began.
+    pub since: Time,
+
+    /// Last change of the number by the operator. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scaled: Option<ScaledStatus>,
+
+    /// Records per second that a processor takes when it works all the time. Absent if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<f64>,
+
+    /// Numbers that the input needed within `downWindow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["replicas"]))]
+    pub needed: Vec<NeededStatus>,
+}
+
+/// A change of the number of processors.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaledStatus {
+    /// When.
+    pub at: Time,
+
+    /// Number before.
+    pub from: i32,
+
+    /// Number after.
+    pub to: i32,
+
+    /// Records per second that all processors settled before.
+    pub rate: f64,
+
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+/// A number of processors that the input needed.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NeededStatus {
+    /// How many.
+    pub replicas: i32,
+
+    /// Until when. Absent if the input still needs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }

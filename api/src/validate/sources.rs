@@ -1,19 +1,123 @@
-//! Parses the kinds of sources beside HTTP polling and the generator.
+//! Parses sources of every kind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_terms::{
-    Bytes, Duration, FileFormat, FilesSettings, FollowPages, KafkaSourceSettings, PaginationSettings, PushSettings,
-    StartAt,
+    Bytes, Duration, FileFormat, FilesSettings, FollowPages, GeneratorSettings, HeaderSettings, HeaderValue,
+    HttpSettings, KafkaSourceSettings, Method, OAuth2Settings, Origin, PaginationSettings, PushSettings, RecordsAre,
+    SourceSettings, StartAt,
 };
 
-use super::{Parse, mounted};
+use super::Parse;
 use crate::crd;
+use crate::crd::producer::ONE_KIND;
 use crate::names::{Component, Names};
 use crate::pipeline::{Claim, SecretKey};
 
 impl Parse {
-    pub(super) fn push(&mut self, path: &str, written: &crd::Push, secrets: &mut BTreeSet<SecretKey>) -> PushSettings {
+    pub(super) fn source(
+        &mut self,
+        path: &str,
+        written: &crd::Source,
+        names: &Names,
+        secrets: &mut BTreeSet<SecretKey>,
+    ) -> Option<SourceSettings> {
+        let crd::Source { name, topic, http, generator, push, files, kafka, params: _, schedule: _, key, fields } =
+            written;
+        let origin = match (http, generator, push, files, kafka) {
+            (Some(http), None, None, None, None) => Origin::Http(self.http(&format!("{path}.http"), http, secrets)),
+            (None, Some(generator), None, None, None) => Origin::Generator(GeneratorSettings {
+                seed: generator.seed.unsigned_abs(),
+                count: generator.count.map(i64::unsigned_abs),
+                records_per_second: generator.records_per_second.map(i32::unsigned_abs),
+            }),
+            (None, None, Some(push), None, None) => Origin::Push(self.push(&format!("{path}.push"), push, secrets)),
+            (None, None, None, Some(files), None) => Origin::Files(self.files(&format!("{path}.files"), files)),
+            (None, None, None, None, Some(kafka)) => {
+                Origin::Kafka(self.other_kafka(&format!("{path}.kafka"), kafka, written, names))
+            }
+            _ => {
+                self.reject(path, ONE_KIND);
+                return None;
+            }
+        };
+        Some(SourceSettings {
+            name: name.clone(),
+            topic: topic.clone(),
+            key: key.clone(),
+            fields: fields.clone(),
+            params: BTreeMap::new(),
+            origin,
+        })
+    }
+
+    fn http(&mut self, path: &str, written: &crd::Http, secrets: &mut BTreeSet<SecretKey>) -> HttpSettings {
+        let crd::Http {
+            url,
+            method,
+            query,
+            body,
+            interval,
+            timeout,
+            records,
+            records_are,
+            pagination,
+            since,
+            oauth2,
+            headers,
+            max_response,
+            max_requests_per_minute,
+        } = written;
+        let headers = headers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, header)| self.header(&format!("{path}.headers[{index}]"), header, secrets))
+            .collect();
+        HttpSettings {
+            url: url.clone(),
+            method: match method {
+                crd::Method::Get => Method::Get,
+                crd::Method::Post => Method::Post,
+            },
+            query: query.clone(),
+            body: body.clone(),
+            interval: self.parse(&format!("{path}.interval"), interval, Duration::from_secs(0)),
+            timeout: self.parse(&format!("{path}.timeout"), timeout, Duration::from_secs(0)),
+            headers,
+            records: records.clone(),
+            records_are: match records_are {
+                crd::RecordsAre::Elements => RecordsAre::Elements,
+                crd::RecordsAre::Entries => RecordsAre::Entries,
+            },
+            pagination: pagination
+                .as_ref()
+                .and_then(|pagination| self.pagination(&format!("{path}.pagination"), pagination)),
+            since: since.clone(),
+            oauth2: oauth2.as_ref().map(|written| oauth2_settings(written, secrets)),
+            max_response: self.parse(&format!("{path}.maxResponse"), max_response, Bytes(0)),
+            max_requests_per_second: max_requests_per_minute.map(|per_minute| f64::from(per_minute) / 60.0),
+        }
+    }
+
+    fn header(
+        &mut self,
+        path: &str,
+        written: &crd::Header,
+        secrets: &mut BTreeSet<SecretKey>,
+    ) -> Option<HeaderSettings> {
+        let value = match (&written.value, &written.value_from, &written.expression) {
+            (Some(literal), None, None) => HeaderValue::Literal(literal.clone()),
+            (None, Some(from), None) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
+            (None, None, Some(expression)) => HeaderValue::Expression(expression.clone()),
+            _ => {
+                self.reject(path, "give exactly one of value, valueFrom and expression");
+                return None;
+            }
+        };
+        Some(HeaderSettings { name: written.name.clone(), value })
+    }
+
+    fn push(&mut self, path: &str, written: &crd::Push, secrets: &mut BTreeSet<SecretKey>) -> PushSettings {
         let crd::Push { max_body, timeout, token_from } = written;
         PushSettings {
             max_body: self.parse(&format!("{path}.maxBody"), max_body, Bytes(0)),
@@ -22,7 +126,7 @@ impl Parse {
         }
     }
 
-    pub(super) fn pagination(&mut self, path: &str, written: &crd::Pagination) -> Option<PaginationSettings> {
+    fn pagination(&mut self, path: &str, written: &crd::Pagination) -> Option<PaginationSettings> {
         let crd::Pagination { by, parameter, pointer, first, max_pages } = written;
         let first = |usual| first.map_or(usual, i64::unsigned_abs);
         let follow = match (by, parameter.clone(), pointer.clone()) {
@@ -38,7 +142,7 @@ impl Parse {
         Some(PaginationSettings { follow, max_pages: max_pages.unsigned_abs() })
     }
 
-    pub(super) fn files(&mut self, path: &str, written: &crd::Files) -> FilesSettings {
+    fn files(&mut self, path: &str, written: &crd::Files) -> FilesSettings {
         let crd::Files { claim_name, path: pattern, format, delimiter, interval } = written;
         if let Err(error) = glob::Pattern::new(pattern) {
             self.reject(format!("{path}.path"), format!("'{pattern}' is no glob pattern: {error}"));
@@ -56,7 +160,7 @@ impl Parse {
     }
 
     /// Parses a source of another cluster; `source` is the whole of it.
-    pub(super) fn other_kafka(
+    fn other_kafka(
         &mut self,
         path: &str,
         written: &crd::KafkaTopic,
@@ -79,6 +183,25 @@ impl Parse {
                 crd::StartAt::Latest => StartAt::Latest,
             },
         }
+    }
+}
+
+/// Notes that a key of a Secret is to be mounted; returns the path of its file.
+fn mounted(reference: &crd::SecretKeyReference, secrets: &mut BTreeSet<SecretKey>) -> String {
+    let key = SecretKey { secret: reference.name.clone(), key: reference.key.clone() };
+    let file = key.path();
+    secrets.insert(key);
+    file
+}
+
+fn oauth2_settings(written: &crd::OAuth2, secrets: &mut BTreeSet<SecretKey>) -> OAuth2Settings {
+    let crd::OAuth2 { token_url, client_id_from, client_secret_from, scope, audience } = written;
+    OAuth2Settings {
+        token_url: token_url.clone(),
+        client_id: mounted(&client_id_from.secret_key_ref, secrets),
+        client_secret: mounted(&client_secret_from.secret_key_ref, secrets),
+        scope: scope.clone(),
+        audience: audience.clone(),
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn run(context: &Context<'_>, flags: &Approve) -> Result<Outcome, Fail
 fn proposal<'a>(pipeline: &'a StreamingPipeline, wanted: Option<&str>) -> Result<&'a PlanStatus, String> {
     let name = pipeline.name_any();
     let status = pipeline.status.as_ref().ok_or_else(|| {
-        format!("there is nothing to approve: no operator has looked at pipeline '{name}' yet; see `millrace check`")
+        format!("there is nothing to approve: no operator has processed pipeline '{name}' yet; see `millrace check`")
     })?;
     if status.observed_generation != pipeline.metadata.generation {
         return Err(format!(
@@ -164,6 +164,6 @@ mod tests {
         assert!(refused(&with_plan(3, false), None).contains("is about an older spec"));
         let none = pipeline(json!({}), json!({}), json!({"observedGeneration": 4, "conditions": []}));
         assert_eq!(refused(&none, None), "there is nothing to approve: no plan of pipeline 'users' waits for approval");
-        assert!(refused(&pipeline(json!({}), json!({}), Value::Null), None).contains("no operator has looked"));
+        assert!(refused(&pipeline(json!({}), json!({}), Value::Null), None).contains("no operator has processed"));
     }
 }

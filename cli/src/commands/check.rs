@@ -1,13 +1,23 @@
 //! `check`: whether the cluster can run Millrace, before it is installed and afterwards.
 //!
 //! ```text
-//! facts     what the API server has and what the user may do; the only part that asks
-//! judge     Facts → a line for each check   pure
-//! webhooks  webhooks of others that pods of pipelines wait for   pure
+//! facts      what the API server has and what the user may do; the only part that asks
+//! judge      Facts → a line for each check, in order     pure, as all below
+//! cluster    what the cluster brings: version, rights, storage, namespace
+//! nodes      room for the smallest pipeline
+//! installed  what the chart has installed
+//! webhooks   webhooks of others that pods of pipelines wait for
+//! line       how a check ended
 //! ```
 
+mod cluster;
 mod facts;
+#[cfg(test)]
+mod fixtures;
+mod installed;
 mod judge;
+mod line;
+mod nodes;
 mod webhooks;
 
 use std::fmt::Write;
@@ -18,7 +28,8 @@ use super::Context;
 use crate::arguments::Check;
 use crate::screen::{Colour, Format, Screen, document, printable, write};
 use crate::{Failure, Outcome};
-use judge::{Line, State, judge};
+use judge::judge;
+use line::{Line, State};
 
 /// Checks the cluster.
 pub async fn run(context: &Context<'_>, flags: &Check) -> Result<Outcome, Failure> {

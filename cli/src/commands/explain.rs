@@ -1,22 +1,29 @@
 //! `explain`: why a pipeline is not ready or slow, what shows it, and the command that helps.
 //!
 //! ```text
-//! facts  the resource, the warnings about its objects, and how long records wait → Facts; the only part that asks
-//! judge  Facts → Explanation: what is the matter first, with its evidence   pure
-//! fixes  a reason and a message → what to do, and the command                pure
-//! tell   an Explanation as a paragraph                                       pure
+//! facts        the resource, the warnings about its objects, and how long records wait → Facts; the only part that asks
+//! judge        Facts → Explanation: what is the matter first, with its evidence   pure, as all below
+//! look         what conditions and events show
+//! slow         records that wait for long
+//! fixes        a reason and a message → what to do, and the command
+//! tell         an Explanation as a paragraph
+//! explanation  what it consists of
 //! ```
 
+mod explanation;
 mod facts;
 mod fixes;
 mod judge;
+mod look;
+mod slow;
 mod tell;
 
 use super::Context;
 use crate::arguments::OfPipeline;
 use crate::screen::{Format, document, write};
 use crate::{Failure, Outcome};
-use judge::{Verdict, judge};
+use explanation::Verdict;
+use judge::judge;
 use tell::paragraph;
 
 /// Explains a pipeline.

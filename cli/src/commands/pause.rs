@@ -1,4 +1,4 @@
-//! `pause` and `resume`: whether a schedule makes runs. Written as an edit of the one field, by whoever types it.
+//! `pause` and `resume`: whether a schedule makes runs. An edit of the one field, with the user's own rights.
 
 use kube::Api;
 use kube::api::PostParams;

@@ -143,7 +143,7 @@ async fn sample(
     let found = Found {
         sources: &sources,
         producers: rates_of(&[Component::Producer, Component::Run], producers),
-        processors: rates_of(&[Component::Processor], spec.processor.replicas),
+        processors: rates_of(&[Component::Processor], pipeline.wanted_processors()),
         offsets: offsets.as_deref().map_err(Clone::clone),
         offsets_before: before.as_ref().map(|(offsets, seconds)| (offsets.as_slice(), *seconds)),
         now: now.timestamp_millis(),

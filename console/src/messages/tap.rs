@@ -73,7 +73,7 @@ impl Taps {
         loop {
             rhythm.tick().await;
             {
-                // Whoever begins to follow holds this lock, so that nobody subscribes to a tap that ends.
+                // A viewer who begins to follow holds this lock, so that nobody subscribes to a tap that ends.
                 let mut open = self.lock();
                 if sender.receiver_count() == 0 {
                     open.remove(&key);

@@ -114,7 +114,7 @@ async fn find(
     let filter = Filter::parse(&filter_of(&written), &masking)?;
     let wanted = Wanted { topic, filter: &filter, masking: &masking, limit: limit as usize };
     let searched = timeout(LONGEST, async {
-        // Whoever waits here holds nothing.
+        // A request that waits here holds nothing.
         let _turn = viewer.app.searches.acquire().await;
         let mut kafka = kafka_of(viewer, &names);
         let cursor = begin(&mut kafka, topic, &written).await?;

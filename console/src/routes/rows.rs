@@ -75,7 +75,7 @@ pub async fn rows(
         return Err(Refusal::field("limit", format!("it must be from 1 to {MOST}")));
     }
     let key = key_of(written.key.as_deref())?;
-    // Whoever does not see a field must not find it out by asking for it either.
+    // A viewer who does not see a field must not find it out by asking for it either.
     if let Some(masked) = key.keys().find(|column| mask.hides(column)) {
         return Err(Refusal::Forbidden {
             right: Some(Right::Unmasked.as_text()),

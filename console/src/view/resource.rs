@@ -52,7 +52,7 @@ fn of_members(written: &StreamingPipeline, unknown: &mut Vec<String>) -> Vec<Dif
         (Component::Kafka, "spec.kafka.replicas", spec.kafka.replicas),
         (Component::Cassandra, "spec.cassandra.racks", nodes),
         (Component::Producer, "spec.producer.replicas", spec.producer.replicas),
-        (Component::Processor, "spec.processor.replicas", spec.processor.replicas),
+        (Component::Processor, "spec.processor.replicas", written.wanted_processors()),
     ];
     let status = written.status.clone().unwrap_or_default();
     let mut differences = Vec::new();

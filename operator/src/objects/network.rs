@@ -83,7 +83,7 @@ pub fn from_named(peers: &[NetworkPolicyPeer], ports: &[Port]) -> Option<Network
     (!peers.is_empty()).then(|| from(peers.to_vec(), ports))
 }
 
-/// Lets everybody reach ports: whoever scrapes metrics may run in any namespace, or on a node's own network.
+/// Lets every client reach ports: what scrapes metrics may run in any namespace, or on a node's own network.
 pub fn from_anywhere(ports: &[Port]) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: None, ports: Some(policy_ports(ports)) }
 }

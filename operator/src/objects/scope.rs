@@ -58,8 +58,8 @@ pub struct Replicas {
     pub processor: u32,
 }
 
-/// What ZooKeeper servers and brokers are told of the ensemble.
-#[derive(Clone, Debug, PartialEq)]
+/// What the files of ZooKeeper servers and brokers contain about the ensemble.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ensemble {
     /// Ordinals of the servers that vote; of a new ensemble those that found it.
     pub voters: BTreeSet<u32>,
@@ -90,7 +90,7 @@ pub struct Inputs {
     pub has_repair_scheduler: bool,
     /// What the Cassandra pods read about the nodes (`cassandra/nodes.rs`). Not a setting: a change restarts nothing.
     pub nodes: String,
-    /// What ZooKeeper servers and brokers are told of the ensemble.
+    /// What the files of ZooKeeper servers and brokers contain about the ensemble.
     pub ensemble: Ensemble,
     /// What the administrator set for all pipelines.
     pub administration: Administration,

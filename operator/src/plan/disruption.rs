@@ -10,33 +10,39 @@ use millrace_api::pods::is_ready;
 use crate::cassandra::memory::pod_name;
 use crate::cassandra::ring::{current_racks, is_uniform, releases, ring_is_whole};
 use crate::kafka::reassignment::{Reassignment, is_busy};
-use crate::labels::COMPONENT_LABEL;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
-use crate::zookeeper::membership;
+use crate::zookeeper::membership::Membership;
 use millrace_stores::cassandra::NodeKey;
 use millrace_stores::kafka::{KafkaFacts, OFFSETS_TOPIC};
+
+/// What is judged once in each pass, and handed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// Every link of the readiness chain, in order.
+    pub links: &'a [LinkState],
+    /// Partitions that move between brokers.
+    pub reassignment: &'a Reassignment,
+    /// Servers on their way into the ensemble or out of it.
+    pub membership: &'a Membership,
+}
 
 /// Returns what keeps the stores from full strength, in words that follow "waits for"; `None`: every store has all its
 /// members, all replicas are in sync and the ring is whole.
 ///
 /// What the stores say is not enough: for a moment after a pod was deleted they still speak of it as of a member.
-pub fn shortfall(
-    pipeline: &Pipeline,
-    observed: &Observed,
-    links: &[LinkState],
-    reassignment: &Reassignment,
-) -> Option<String> {
-    pods_short(pipeline, observed)
-        .or_else(|| servers_short(pipeline, observed))
+pub fn shortfall(pipeline: &Pipeline, observed: &Observed, judged: Judged<'_>) -> Option<String> {
+    let Judged { links, reassignment, membership } = judged;
+    pods_short(pipeline, observed, membership.size)
+        .or_else(|| servers_short(pipeline, observed, membership.size))
         .or_else(|| replicas_short(pipeline, observed, reassignment))
         .or_else(|| link_short(pipeline, observed, links))
 }
 
 /// Returns which pod of the stores is missing or not ready.
-fn pods_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+fn pods_short(pipeline: &Pipeline, observed: &Observed, servers: u32) -> Option<String> {
     let wanted = [
-        (Component::ZooKeeper, membership::size(pipeline, observed)),
+        (Component::ZooKeeper, servers),
         (Component::Kafka, brokers(pipeline, observed)),
         (Component::Cassandra, nodes(pipeline, observed)),
     ];
@@ -56,19 +62,19 @@ fn pods_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
 
 /// Returns how many brokers there are to be: those that have yet to go still have replicas.
 fn brokers(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    given(observed, Component::Kafka).max(pipeline.kafka.replicas)
+    observed.children.given_to(Component::Kafka).max(pipeline.kafka.replicas)
 }
 
 /// Returns how many Cassandra nodes there are to be: those that are to leave first get the template that tells them how, and
 /// those that are to come wait until all have the scheduler of repairs.
 fn nodes(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    let given = given(observed, Component::Cassandra);
+    let given = observed.children.given_to(Component::Cassandra);
     if is_uniform(&observed.stores.cassandra) { given.max(pipeline.cassandra.nodes()) } else { given }
 }
 
 /// Returns which ZooKeeper server does not answer.
-fn servers_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
-    let (servers, wanted) = (&observed.stores.zookeeper.servers, membership::size(pipeline, observed));
+fn servers_short(pipeline: &Pipeline, observed: &Observed, wanted: u32) -> Option<String> {
+    let servers = &observed.stores.zookeeper.servers;
     if servers.len() as u32 == wanted {
         return None;
     }
@@ -103,8 +109,8 @@ fn behind(facts: &KafkaFacts) -> Option<String> {
     let topics = facts.topics.iter().map(|(name, topic)| (name.as_str(), topic));
     let mut topics = topics.chain(facts.offsets_topic.iter().map(|topic| (OFFSETS_TOPIC, topic)));
     topics.find_map(|(name, topic)| {
-        let found = topic.partitions.iter().find(|partition| partition.in_sync < partition.copies())?;
-        let (index, in_sync, replicas) = (found.index, found.in_sync, found.copies());
+        let found = topic.partitions.iter().find(|partition| partition.is_behind())?;
+        let (index, in_sync, replicas) = (found.index, found.in_sync, found.origin().len());
         Some(format!("topic '{name}' partition {index}, which has {in_sync} of {replicas} replicas in sync"))
     })
 }
@@ -149,14 +155,4 @@ fn is_strong(pipeline: &Pipeline, observed: &Observed, state: &LinkState) -> boo
         _ => false,
     };
     state.met || waits_for_restarts
-}
-
-/// Returns how many pods a component's StatefulSets are told to have right now.
-pub fn given(observed: &Observed, component: Component) -> u32 {
-    let sets = observed.children.stateful_sets.values().filter(|set| is_of(*set, component));
-    sets.filter_map(|set| set.spec.as_ref()?.replicas).map(i32::unsigned_abs).sum()
-}
-
-fn is_of(object: &impl ResourceExt, component: Component) -> bool {
-    object.labels().get(COMPONENT_LABEL).is_some_and(|label| label == component.as_str())
 }

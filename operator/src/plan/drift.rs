@@ -39,7 +39,7 @@ pub struct Changed {
     pub object: ObjectKey,
     /// What of it.
     pub differences: Vec<Difference>,
-    /// Field manager of whoever changed it last, as far as the object tells.
+    /// Field manager that changed it last, as far as the object shows.
     pub by: Option<String>,
 }
 

@@ -16,12 +16,10 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pods::{is_ready, ordinal};
 
-use super::disruption::{given, shortfall};
+use super::disruption::{Judged, shortfall};
 use super::waiting::{Cause, Waiting};
 use crate::act::{Act, Restart};
-use crate::kafka::reassignment::Reassignment;
 use crate::labels::RACK_LABEL;
-use crate::link::LinkState;
 use crate::observed::Observed;
 use crate::readiness::{outdated_pods, trouble};
 use millrace_stores::zookeeper::Mode;
@@ -47,10 +45,10 @@ pub enum Next {
 }
 
 /// Returns the pod to restart next.
-pub fn next(pipeline: &Pipeline, observed: &Observed, links: &[LinkState], reassignment: &Reassignment) -> Next {
+pub fn next(pipeline: &Pipeline, observed: &Observed, judged: Judged<'_>) -> Next {
     match next_broken(observed).or_else(|| next_silent(observed)) {
         Some(repair) => Next::Restart(Restart { is_repair: true, ..repair }),
-        None => next_in_order(pipeline, observed, links, reassignment),
+        None => next_in_order(pipeline, observed, judged),
     }
 }
 
@@ -91,7 +89,7 @@ fn next_silent(observed: &Observed) -> Option<Restart> {
 
 /// Returns whether a store has as many pods as its StatefulSets are told to have, and none that is being deleted.
 fn is_complete(observed: &Observed, component: Component) -> bool {
-    observed.children.has_pods(component, given(observed, component))
+    observed.children.has_pods(component, observed.children.given_to(component))
 }
 
 fn is_heard(observed: &Observed, component: Component, pod: &Pod) -> bool {
@@ -129,9 +127,9 @@ fn awaits_file_system(observed: &Observed, pod: &Pod) -> bool {
 }
 
 /// Returns the next pod in the order of stores and members. It waits until every store can spare one.
-fn next_in_order(pipeline: &Pipeline, observed: &Observed, links: &[LinkState], reassignment: &Reassignment) -> Next {
+fn next_in_order(pipeline: &Pipeline, observed: &Observed, judged: Judged<'_>) -> Next {
     let Some(restart) = first_in_order(observed) else { return Next::Nothing };
-    match shortfall(pipeline, observed, links, reassignment) {
+    match shortfall(pipeline, observed, judged) {
         Some(shortfall) => Next::Waits(Waiting { act: Act::RestartPod(restart), cause: Cause::of_stores(shortfall) }),
         None => Next::Restart(restart),
     }

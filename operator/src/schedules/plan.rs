@@ -2,8 +2,8 @@
 //! Pure.
 //!
 //! What was decided is one moment: every due time up to it has its run or is counted as missed. Due times after it are
-//! decided in order. A due time whose run exists is decided whoever made it, so that a pass that was cut short between
-//! making a run and noting it neither makes it twice nor waits for it.
+//! decided in order. A due time whose run exists is decided, no matter who made the run, so that a pass that was cut
+//! short between making a run and noting it neither makes it twice nor waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,11 +7,11 @@ use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use crate::readiness;
-use crate::workers::suspend;
+use crate::workers::{scaling, suspend};
 
 /// Judges whether the processors have joined their group. They wait for topics and tables.
 pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassandra: &LinkState) -> LinkState {
-    let wanted = pipeline.processor.replicas;
+    let wanted = scaling::wanted(pipeline, observed);
     let name = pipeline.names.component(Component::Processor);
     let deployment = observed.children.deployments.get(&name);
     if suspend::is_drained(pipeline, observed) {
@@ -51,6 +51,15 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
             Link::Processor,
             Reason::ProcessorsAssigned,
             format!("{wanted} of {wanted} processors have joined their group and write"),
+        );
+    }
+    // Those before a change of their number go on while others come and go.
+    let enough = scaling::settles_from(pipeline, observed).map(|before| before.min(wanted));
+    if enough.is_some_and(|enough| enough > 0 && ready.ready >= enough) {
+        return LinkState::met(
+            Link::Processor,
+            Reason::ProcessorsAssigned,
+            format!("{} of {wanted} processors write; the number has just been changed", ready.ready.min(wanted)),
         );
     }
     let group = match group {

@@ -19,6 +19,7 @@ use crate::link::{LinkState, Reason};
 use crate::observed::Observed;
 use crate::readiness;
 use crate::rounding::two_digits;
+use crate::workers::scaling;
 use millrace_stores::kafka::Position;
 
 /// Most partitions of a topic, and most pods and runs, that a message names.
@@ -44,7 +45,7 @@ pub fn producers(pipeline: &Pipeline, observed: &Observed) -> u32 {
 
 /// Returns how many processors there shall be: as many as usual until a drain is recorded.
 pub fn processors(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    if is_recorded(observed) { 0 } else { pipeline.processor.replicas }
+    if is_recorded(observed) { 0 } else { scaling::wanted(pipeline, observed) }
 }
 
 /// Returns whether a pipeline is suspended and its processors have nothing left to do.

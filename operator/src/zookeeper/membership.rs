@@ -22,9 +22,14 @@ pub const SERVERS: &str = "servers";
 /// Key of the ConfigMap's data: there once the servers have agreed upon who votes. It stays as long as the ConfigMap.
 pub const FOUNDED: &str = "founded";
 
-/// Where a change of the ensemble stands.
+/// What is judged of the ensemble, once in each pass.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
+    /// What the files of servers and brokers contain about the ensemble.
+    pub ensemble: Ensemble,
+    /// How many servers there shall be right now: all that vote, all that are to, and those that do not know yet that they
+    /// vote no more.
+    pub size: u32,
     /// What is to be done next. `None`: nothing, or something is waited for.
     pub next: Option<Reconfiguration>,
     /// Whether other servers vote, or other servers are there, than the spec asks for.
@@ -40,8 +45,8 @@ pub fn line(names: &Names, ordinal: u32) -> String {
     format!("server.{}={host}:{quorum}:{election}:participant;{client}", ordinal + 1)
 }
 
-/// Returns what servers and brokers are told of the ensemble.
-pub fn ensemble(pipeline: &Pipeline, observed: &Observed) -> Ensemble {
+/// Returns what the files of servers and brokers contain about the ensemble.
+fn ensemble(pipeline: &Pipeline, observed: &Observed) -> Ensemble {
     let noted = observed.children.config_maps.get(&pipeline.names.zookeeper_members());
     let noted = noted.and_then(|members| members.data.as_ref());
     let was_founded = noted.is_some_and(|data| data.contains_key(FOUNDED));
@@ -99,11 +104,9 @@ fn given(pipeline: &Pipeline, observed: &Observed) -> u32 {
     observed.children.given(&pipeline.names.component(Component::ZooKeeper))
 }
 
-/// Returns how many servers there shall be right now: all that vote, all that are to, and those that do not know yet
-/// that they vote no more.
-pub fn size(pipeline: &Pipeline, observed: &Observed) -> u32 {
+/// Returns how many servers there shall be right now.
+fn size(pipeline: &Pipeline, observed: &Observed, voters: &BTreeSet<u32>) -> u32 {
     let (wanted, given) = (pipeline.zookeeper.replicas, given(pipeline, observed));
-    let voters = ensemble(pipeline, observed).voters;
     let least = voters.last().map_or(wanted, |last| last + 1);
     let Some(committed) = agreed(&observed.stores.zookeeper) else { return given.max(least) };
     let is_settled = committed.voters.iter().copied().eq(0..wanted);
@@ -123,16 +126,22 @@ fn has_left(pipeline: &Pipeline, observed: &Observed, committed: &Configuration,
 }
 
 /// Returns whether servers are on their way into the ensemble or out of it.
-pub fn is_moving(pipeline: &Pipeline, observed: &Observed) -> bool {
+fn is_moving(pipeline: &Pipeline, observed: &Observed) -> bool {
     let given = given(pipeline, observed);
     let others_vote = |committed: &Configuration| committed.voters != wanted(pipeline);
     given > 0 && (given != pipeline.zookeeper.replicas || agreed(&observed.stores.zookeeper).is_some_and(others_vote))
 }
 
-/// Judges where the change stands.
+/// Judges the ensemble, and where its change stands.
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Membership {
     let facts = &observed.stores.zookeeper;
-    let mut judged = Membership { is_wanted: is_moving(pipeline, observed), ..Membership::default() };
+    let ensemble = ensemble(pipeline, observed);
+    let mut judged = Membership {
+        size: size(pipeline, observed, &ensemble.voters),
+        ensemble,
+        is_wanted: is_moving(pipeline, observed),
+        ..Membership::default()
+    };
     if !judged.is_wanted {
         return judged;
     }

@@ -222,7 +222,7 @@ async fn edit(stage: &mut Stage, number: usize, audit: &mut Audit) -> Result<i64
     Ok(first.as_millisecond() - begun.as_millisecond())
 }
 
-/// Returns the requests that the API server has answered so far, whoever asked.
+/// Returns the requests that the API server has answered so far, to all clients.
 async fn requests(admin: &Client) -> Result<f64> {
     let text = admin.request_text(axum::http::Request::get("/metrics").body(Vec::new())?).await?;
     Ok(sum(&text, "apiserver_request_total{"))

@@ -18,6 +18,7 @@ mod normal;
 mod others;
 mod policies;
 mod rights;
+mod scaling;
 mod server;
 mod snapshot;
 mod stage;

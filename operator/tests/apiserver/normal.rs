@@ -111,7 +111,7 @@ fn pipeline(namespace: &str, number: usize) -> Result<StreamingPipeline> {
 fn objects(resource: &StreamingPipeline) -> Result<Objects> {
     let validated = validate_sources(resource);
     let pipeline = validated.pipeline.with_context(|| format!("{:?}", validated.rejected))?;
-    let mut replicas = scale(&pipeline, &Observed::default());
+    let mut replicas = scale(&pipeline, &Observed::default()).replicas;
     replicas.cassandra.values_mut().for_each(|nodes| *nodes = 1);
     let bases = pipeline.kafka.topics.iter().map(|topic| (topic.name.clone(), 1));
     let inputs = Inputs {

@@ -395,7 +395,7 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
         Ok(refused(&with_headers(&["a"])).await?.filter(|said| said.contains("Secret 'a'")).map(drop))
     })
     .await?;
-    ensure!(refused(&with_headers(&[])).await?.is_none(), "a pipeline without Secrets is for whoever may write some");
+    ensure!(refused(&with_headers(&[])).await?.is_none(), "any writer may write a pipeline without Secrets");
     let pushed = pipeline(json!({
         "http": null, "push": {"tokenFrom": {"secretKeyRef": {"name": "t", "key": "k"}}},
     }));
@@ -424,7 +424,7 @@ async fn a_pipeline_names_secrets_that_its_writer_may_get() -> Result<()> {
     });
     let said = refused(&with_template("cassandra", plain)).await?;
     ensure!(said.is_none(), "a template without Secrets is for anyone who may write pipelines: {said:?}");
-    ensure!(refusal(&admin, PATH, &with_headers(&["a"])).await?.is_none(), "whoever may get it may name it");
+    ensure!(refusal(&admin, PATH, &with_headers(&["a"])).await?.is_none(), "anyone who may get it may name it");
 
     grant(&admin, NAMESPACE, reads(json!(["a", "b"]))).await?;
     is_taken(&writer, PATH, &with_headers(&["a", "b"])).await.context("with the right to both")?;

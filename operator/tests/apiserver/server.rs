@@ -29,7 +29,7 @@ use crate::{Patience, eventually};
 pub const SYSTEM: &str = "millrace-system";
 const RELEASE: &str = "millrace";
 
-/// Whoever may do everything: the user, the kubelet, Kubernetes' own controllers.
+/// All who may do everything: the user, the kubelet, Kubernetes' own controllers.
 const EVERYBODY: &str = "token-of-everybody";
 /// The operator by the chart's ServiceAccount.
 const OPERATOR: &str = "token-of-the-operator";

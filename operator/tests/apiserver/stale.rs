@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use millrace_api::names::Names;
@@ -68,19 +68,25 @@ async fn pods(stage: &Stage) -> Result<BTreeMap<String, String>> {
     Ok(stay.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
 }
 
-/// Returns a complete pipeline, and an operator that is about to restart a broker of it.
-async fn about_to_restart(namespace: &str) -> Result<(Stage, Hung)> {
+/// Returns a complete pipeline whose brokers have another setting, and an operator that hangs on its way to give it to them.
+async fn configuring(namespace: &str, hold: Hold) -> Result<(Stage, Hung)> {
     let mut stage = Stage::new(namespace, &leader(namespace).await?).await?;
     make(&mut stage).await?;
     stage.change(json!({"kafka": {"config": {"num.io.threads": "4"}}})).await?;
-    let hung = Hung::at(Hold::Deletion, &mut stage).await?;
+    let hung = Hung::at(hold, &mut stage).await?;
     Ok((stage, hung))
+}
+
+/// Returns the files of the brokers.
+async fn files(stage: &Stage) -> Result<ConfigMap> {
+    let maps: Api<ConfigMap> = Api::namespaced(stage.admin.clone(), &stage.namespace);
+    Ok(maps.get("users-kafka").await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs kube-apiserver and etcd"]
 async fn a_deletion_of_the_earlier_pipeline_leaves_the_next_ones_pods() -> Result<()> {
-    let (mut stage, hung) = about_to_restart("stale-deletion").await?;
+    let (mut stage, hung) = configuring("stale-deletion", Hold::Deletion).await?;
     stage.delete().await?;
     stage.settle().await?;
     make(&mut stage).await?;
@@ -92,11 +98,35 @@ async fn a_deletion_of_the_earlier_pipeline_leaves_the_next_ones_pods() -> Resul
     stage.world.ensure_claims_are_kept().await?;
 
     // Negative control: the same deletion of the pipeline that was read takes a pod.
-    let (control, hung) = about_to_restart("stale-control").await?;
+    let (control, hung) = configuring("stale-control", Hold::Deletion).await?;
     let before = pods(&control).await?;
     hung.go_on().await?;
     let after = pods(&control).await?;
     ensure!(after.len() == before.len() - 1, "no pod was restarted: {after:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn a_write_of_the_earlier_pipeline_leaves_the_next_ones_objects() -> Result<()> {
+    let writes_files =
+        |written: &[Write]| written.iter().any(|write| write.to_string() == "PATCH configmaps/users-kafka");
+    let (mut stage, hung) = configuring("stale-write", Hold::Write(0)).await?;
+    stage.delete().await?;
+    stage.settle().await?;
+    make(&mut stage).await?;
+    let before = files(&stage).await?;
+    let written = hung.go_on().await?;
+    ensure!(writes_files(&written), "it wrote no files, so that this test sees nothing: {written:?}");
+    let after = files(&stage).await?;
+    ensure!(after == before, "the files are {after:?}, and were {before:?}");
+
+    // Negative control: the same write for the pipeline that was read changes them.
+    let (control, hung) = configuring("stale-write-control", Hold::Write(0)).await?;
+    let before = files(&control).await?;
+    let written = hung.go_on().await?;
+    let after = files(&control).await?;
+    ensure!(writes_files(&written) && after.data != before.data, "the files are unchanged: {after:?}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
@@ -32,6 +33,7 @@ use millrace_stores::kafka::{
 };
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{AskZooKeeper, Configuration, Mode, Reconfiguration, ZooKeeperFacts};
+use millrace_terms::Work;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,6 +46,10 @@ use crate::snapshot::{self, KINDS};
 pub const REVISION: &str = "controller-revision-hash";
 /// The pipeline of every fixture.
 pub const PIPELINE: &str = "users";
+/// The pod that answers as a processor, if a test has made it: the controller of Deployments here makes none.
+pub const PROCESSOR: &str = "users-processor-0";
+/// Records a second that it takes.
+const TAKES: f64 = 1_000.0;
 /// The setting that brokers take while they run; all others come with a start.
 pub const DYNAMIC: &str = "message.max.bytes";
 
@@ -92,6 +98,8 @@ struct State {
     began: BTreeMap<String, BTreeMap<String, String>>,
     schema: SchemaFacts,
     processors: usize,
+    /// Since when records come, and how many a second. Absent: none do.
+    load: Option<(SystemTime, f64)>,
     faults: Vec<String>,
 }
 
@@ -173,6 +181,11 @@ impl World {
     /// Returns hands that hold every copy for one in sync: those of an operator that does not look.
     pub fn blind_hands(&self, gate: Gate) -> PlayedHands {
         PlayedHands { blind: true, ..self.hands(gate) }
+    }
+
+    /// Lets records come from now on, so many a second.
+    pub fn load(&self, input: f64) {
+        self.state().load = Some((SystemTime::now(), input));
     }
 
     /// Returns the UID of each volume claim.
@@ -794,6 +807,45 @@ impl State {
         TopicFacts { id: topic.id, partitions, config: topic.config.clone() }
     }
 
+    /// Returns for how long records have come, and how many a second. Nothing comes: none for no time.
+    fn flow(&self) -> (f64, f64) {
+        let (since, input) = self.load.unwrap_or((SystemTime::now(), 0.0));
+        (since.elapsed().unwrap_or_default().as_secs_f64(), input)
+    }
+
+    /// Returns where the group stands in a topic, of which each partition gets the same.
+    fn position(&self, topic: &TopicFacts) -> Position {
+        let (seconds, input) = self.flow();
+        let count = topic.partitions.len().max(1) as i64;
+        let of_one = |rate: f64| (rate * seconds / count as f64) as i64;
+        let (end, committed) = (of_one(input), of_one(input.min(TAKES)));
+        let numbers = || topic.partitions.iter().map(|partition| partition.index);
+        Position {
+            end: end * count,
+            committed: committed * count,
+            beyond: 0,
+            lag: (end - committed) * count,
+            behind: numbers().filter(|_| end > committed).map(|number| (number, end - committed)).collect(),
+            ends: numbers().map(|number| (number, end)).collect(),
+            at: Some(SystemTime::now()),
+        }
+    }
+
+    /// Returns what the processor has done: all that it could, since records come.
+    fn work(&self) -> Work {
+        let (seconds, input) = self.flow();
+        let uptime = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let uptime = uptime.as_millis() as u64;
+        Work {
+            uptime,
+            joined: true,
+            assigned: Some(uptime),
+            settled: (input.min(TAKES) * seconds) as u64,
+            working: (input.min(TAKES) / TAKES * seconds * 1e3) as u64,
+            ..Work::default()
+        }
+    }
+
     fn stores(&self, blind: bool) -> Stores {
         let topics: BTreeMap<String, TopicFacts> =
             self.topics.iter().map(|(name, topic)| (name.clone(), self.topic_facts(topic, blind))).collect();
@@ -811,7 +863,7 @@ impl State {
             under_replicated,
             group: (!topics.is_empty()).then_some(GroupFacts { stable: true, members: self.processors }),
             positions: (!topics.is_empty())
-                .then(|| topics.keys().map(|topic| (topic.clone(), Position::default())).collect()),
+                .then(|| topics.iter().map(|(name, topic)| (name.clone(), self.position(topic))).collect()),
             topics,
             offsets_topic,
             settings: None,
@@ -832,6 +884,7 @@ impl State {
         let mut stores = Stores {
             zookeeper: self.ensemble(),
             kafka: if self.brokers.is_empty() { Err("no broker answers".to_owned()) } else { Ok(kafka) },
+            processors: [(PROCESSOR.to_owned(), self.work())].into(),
             ..Stores::default()
         };
         stores.cassandra.nodes = self.nodes.iter().map(|(key, node)| (key.clone(), facts(node))).collect();

@@ -24,23 +24,11 @@ fn want(world: &mut World, replicas: i32) {
     world.resource.spec.kafka.replicas = replicas;
 }
 
-fn step(world: &mut World) -> Plan {
-    let plan = world.plan();
-    world.carry_out(&plan);
-    plan
-}
-
-/// Returns how many brokers the StatefulSet is told to have.
-fn size(world: &World) -> i32 {
-    let spec = world.observed.children.stateful_sets["users-kafka"].spec.as_ref();
-    spec.and_then(|spec| spec.replicas).expect("it says how many")
-}
-
 /// Returns how many brokers the StatefulSet is told to have once a pass over the world is carried out.
 fn planned_size(world: &mut World) -> i32 {
     let plan = world.plan();
     let set = plan.apply.stateful_sets.iter().find(|set| set.name_any() == "users-kafka");
-    set.and_then(|set| set.spec.as_ref()?.replicas).unwrap_or_else(|| size(world))
+    set.and_then(|set| set.spec.as_ref()?.replicas).unwrap_or_else(|| world.size("users-kafka"))
 }
 
 fn partitions(facts: &KafkaFacts) -> impl Iterator<Item = &PartitionFacts> {
@@ -65,10 +53,10 @@ fn moves(plan: &Plan) -> usize {
 /// Carries plans out until there is nothing to do, and holds that no more is done at once than may be.
 fn settle(world: &mut World) {
     for _ in 0..3 * ENOUGH {
-        let before = size(world);
-        let plan = step(world);
+        let before = world.size("users-kafka");
+        let plan = world.step();
         assert!(moves(&plan) <= 10, "{:?}", plan.acts);
-        assert!(size(world) >= before - 1, "more than one broker stops");
+        assert!(world.size("users-kafka") >= before - 1, "more than one broker stops");
         let alters = plan.acts.iter().any(|act| matches!(act, Act::Kafka(Change::AlterTopic { .. })));
         assert!(!alters, "a topic that moves keeps its settings: {:?}", plan.acts);
         if plan.is_empty() && !plan.reassignment.is_wanted {
@@ -80,7 +68,7 @@ fn settle(world: &mut World) {
 
 /// Holds that all copies are there, evenly spread, led by whom they prefer, and that nothing is left of the moves.
 fn assert_even(world: &mut World, size_wanted: i32) {
-    assert_eq!(size(world), size_wanted);
+    assert_eq!(world.size("users-kafka"), size_wanted);
     let counts = counts(world);
     assert!(counts.iter().max().zip(counts.iter().min()).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
     let facts = brokers(world).clone();
@@ -121,7 +109,7 @@ fn a_spec_that_changes_on_the_way_ends_in_the_last_one() {
         for replicas in [4, 3, 5] {
             want(&mut world, replicas);
             for _ in 0..steps {
-                step(&mut world);
+                world.step();
             }
         }
         settle(&mut world);
@@ -129,7 +117,7 @@ fn a_spec_that_changes_on_the_way_ends_in_the_last_one() {
         for replicas in [3, 4] {
             want(&mut world, replicas);
             for _ in 0..steps {
-                step(&mut world);
+                world.step();
             }
         }
         settle(&mut world);
@@ -141,8 +129,8 @@ fn a_spec_that_changes_on_the_way_ends_in_the_last_one() {
 fn says_what_moves_and_how_much_is_left() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    let plan = step(&mut world);
+    world.step();
+    let plan = world.step();
     assert!(moves(&plan) > 0, "{:?}", plan.acts);
     let said = plan.acts[0].describe();
     assert!(said.starts_with("move ") && said.ends_with(" onto broker 3"), "{said}");
@@ -165,8 +153,8 @@ fn says_what_moves_and_how_much_is_left() {
 fn another_pace_holds_for_what_is_being_copied() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    step(&mut world);
+    world.step();
+    world.step();
     assert!(world.plan().acts.is_empty());
     let pace = Reassignment { bytes_per_second: Some(Amount("10Mi".to_owned())) };
     world.resource.spec.kafka.reassignment = Some(pace);
@@ -180,15 +168,15 @@ fn another_pace_holds_for_what_is_being_copied() {
 fn nobody_is_restarted_while_partitions_move_and_nothing_moves_before_a_restart() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    step(&mut world);
+    world.step();
+    world.step();
     outdate_brokers(&mut world);
     assert!(world.plan().reassignment.has_begun);
     assert_eq!(restarts(&mut world), [""; 0]);
 
     let mut other = three();
     want(&mut other, 4);
-    step(&mut other);
+    other.step();
     outdate_brokers(&mut other);
     let plan = other.plan();
     assert_eq!((moves(&plan), plan.acts.len()), (0, 1), "a restart comes first: {:?}", plan.acts);
@@ -205,8 +193,8 @@ fn a_broker_stays_while_it_has_a_replica_or_replicas_are_out_of_sync() {
     assert!(plan.is_empty(), "{:?}", plan.acts);
     // The negative control: with every replica in sync they begin to move, and it still stays.
     brokers(&mut world).under_replicated = 0;
-    let plan = step(&mut world);
-    assert!(moves(&plan) > 0 && size(&world) == 4, "{:?}", plan.acts);
+    let plan = world.step();
+    assert!(moves(&plan) > 0 && world.size("users-kafka") == 4, "{:?}", plan.acts);
 }
 
 #[test]
@@ -225,7 +213,7 @@ fn no_broker_goes_while_no_topic_is_listed() {
 fn a_broker_that_cannot_run_is_taken_back_and_one_that_is_silent_is_waited_for() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
+    world.step();
     world.away.insert(3);
     world.settle();
     want(&mut world, 3);
@@ -238,8 +226,8 @@ fn a_broker_that_cannot_run_is_taken_back_and_one_that_is_silent_is_waited_for()
 fn a_move_onto_a_broker_that_is_away_is_taken_back_with_the_broker() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    step(&mut world);
+    world.step();
+    world.step();
     let moved = partitions(brokers(&mut world)).filter(|partition| partition.adding == [3]).count();
     world.away.insert(3);
     world.unready("users-kafka-3");
@@ -247,7 +235,7 @@ fn a_move_onto_a_broker_that_is_away_is_taken_back_with_the_broker() {
     let plan = world.plan();
     assert!(plan.acts.is_empty(), "it may come back: {:?}", plan.acts);
     want(&mut world, 3);
-    let plan = step(&mut world);
+    let plan = world.step();
     let [Act::Kafka(change @ Change::CancelMoves { partitions })] = &plan.acts[..] else { panic!("{:?}", plan.acts) };
     assert!(moved > 0 && partitions.len() == moved, "{partitions:?}");
     assert_eq!(change.describe(), format!("take back the moves of {moved} partitions"));
@@ -260,8 +248,8 @@ fn a_move_onto_a_broker_that_is_away_is_taken_back_with_the_broker() {
 fn more_brokers_come_at_once_where_moves_wait_for_them() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    step(&mut world);
+    world.step();
+    world.step();
     want(&mut world, 5);
     assert_eq!(planned_size(&mut world), 4, "what moves goes on first");
     world.usable = 1 << 20;
@@ -284,8 +272,8 @@ fn more_brokers_come_at_once_where_moves_wait_for_them() {
 fn topics_are_changed_while_brokers_wait_to_be_added() {
     let mut world = three();
     want(&mut world, 4);
-    step(&mut world);
-    step(&mut world);
+    world.step();
+    world.step();
     want(&mut world, 5);
     let topics = &mut world.resource.spec.kafka.topics;
     let (mut new, mut wide) = (topics[0].clone(), topics[0].clone());
@@ -331,11 +319,11 @@ fn a_topic_whose_resource_throttles_its_replicas_is_not_throttled() {
 fn refuses_fewer_brokers_than_copies() {
     let mut world = three();
     want(&mut world, 2);
-    let plan = step(&mut world);
+    let plan = world.step();
     let [refused] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
     assert_eq!(refused.path, "spec.kafka.replicas");
     assert!(refused.message.starts_with("2 brokers cannot hold the 3 copies"), "{refused}");
-    assert_eq!((moves(&plan), size(&world)), (0, 3));
+    assert_eq!((moves(&plan), world.size("users-kafka")), (0, 3));
     assert!(refused.message.ends_with("set it to 3 or more, or delete the topic"), "{refused}");
     let mut own = world.clone();
     brokers(&mut own).topics.clear();
@@ -355,10 +343,10 @@ fn refuses_to_fill_a_disk() {
     world.usable = 1 << 20;
     want(&mut world, 3);
     world.settle();
-    let plan = step(&mut world);
+    let plan = world.step();
     let [refused] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
     assert!(refused.message.contains("has 1 MiB free"), "{refused}");
-    assert_eq!((moves(&plan), size(&world)), (0, 4));
+    assert_eq!((moves(&plan), world.size("users-kafka")), (0, 4));
     // The negative control: with room there is nothing to refuse.
     world.usable = 64 << 30;
     world.settle();

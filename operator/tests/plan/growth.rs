@@ -11,7 +11,7 @@ use millrace_operator::plan::Plan;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{self, World};
 use crate::{converge, outdate_brokers, restarts, said};
 
 /// What the API server says of a StorageClass that does not allow it.
@@ -24,17 +24,11 @@ fn brokers() -> World {
     world.resource.spec.deletion_policy = DeletionPolicy::Retain;
     converge(&mut world);
     let claim = |name: &str| Claim {
-        uid: format!("uid-of-{name}"),
-        resource_version: "7".to_owned(),
         class: Some("fast".to_owned()),
         size: Some("10Gi".to_owned()),
         component: Some("kafka".to_owned()),
-        rack: None,
-        is_unbound: false,
-        is_leaving: false,
-        is_owned: false,
-        has_left: false,
         growth: Growth { capacity: Some("10Gi".to_owned()), answer: Some(Ok(())), ..Growth::default() },
+        ..world::claim(&format!("uid-of-{name}"))
     };
     let names = (0..3).map(|ordinal| format!("data-users-kafka-{ordinal}"));
     world.observed.children.volumes = Some(names.map(|name| (name.clone(), claim(&name))).collect());
@@ -211,8 +205,7 @@ fn outdated_pods_stay_outdated_while_their_set_is_made_anew() {
     let plan = world.plan();
     assert_eq!(acts(&plan), [REMAKE], "a restart is the last thing to do; {:?}", plan.growing);
     world.carry_out(&plan);
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     assert_eq!((restarts(&mut world), world.plan().outdated), (vec!["users-kafka-2".to_owned()], 3));
 }
 
@@ -284,8 +277,7 @@ fn a_volume_does_not_shrink() {
 fn a_size_that_is_taken_back_half_way_stops_the_growth() {
     let mut world = brokers();
     ask_for(&mut world, "20Gi");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     resize(&mut world, 0);
     ask_for(&mut world, "10Gi");
     let plan = world.plan();

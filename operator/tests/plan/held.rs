@@ -63,8 +63,7 @@ fn roll(world: &mut World) -> Vec<String> {
     for _ in 0..ENOUGH {
         let pods = restarts(world);
         restarted.extend(pods);
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
     }
     restarted
 }
@@ -160,8 +159,7 @@ fn the_annotation_holds_restarts_and_nothing_else() {
     assert!(!world.plan().apply.services.is_empty(), "repairs go on");
     // The negative control: any other value is none.
     world.annotate(HOLD_DISRUPTIONS, "no");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     assert_eq!(restarts(&mut world), ["users-kafka-2"]);
 }
 
@@ -212,8 +210,7 @@ fn an_approval_that_is_taken_back_holds_the_rest() {
     let hash = world.plan().approval.hash;
     world.annotate(APPROVE_PLAN, &hash);
     for _ in 0..2 {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
     }
     world.annotate(APPROVE_PLAN, "");
     let plan = world.plan();

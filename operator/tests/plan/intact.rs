@@ -5,10 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use millrace_operator::act::Act;
 use millrace_operator::labels::ACCEPT_LOSS;
 use millrace_operator::link::{Link, Reason};
-use millrace_operator::observed::{Claim, Growth};
+use millrace_operator::observed::Claim;
 use rstest::rstest;
 
-use crate::world::{World, workloads};
+use crate::world::{self, World, workloads};
 use crate::{converge, link};
 use millrace_stores::kafka::Change;
 
@@ -318,17 +318,10 @@ fn a_zookeeper_that_lost_its_volumes_is_named_though_the_brokers_still_run() {
 /// Adds a claim that an earlier pipeline left.
 fn keep(world: &mut World, name: &str, component: &str, rack: Option<&str>, size: &str) {
     let claim = Claim {
-        uid: "uid".to_owned(),
-        resource_version: "1".to_owned(),
-        class: None,
         size: Some(size.to_owned()),
         component: Some(component.to_owned()),
         rack: rack.map(str::to_owned),
-        is_unbound: false,
-        is_leaving: false,
-        is_owned: false,
-        has_left: false,
-        growth: Growth::default(),
+        ..world::claim("uid")
     };
     world.observed.children.volumes.get_or_insert_default().insert(name.to_owned(), claim);
 }
@@ -357,8 +350,7 @@ fn nothing_starts_on_kept_volumes_that_do_not_fit(
     let mut world = World::of("one");
     keep(&mut world, claim, component, rack, size);
     for _ in 0..5 {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        world.step();
     }
     let begun = workloads(&world.observed.children);
     assert!(!begun.iter().any(|name| name.contains(component)), "{begun:?}");

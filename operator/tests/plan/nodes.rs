@@ -8,36 +8,19 @@ use millrace_operator::act::Act;
 use millrace_operator::cassandra::repair::SWITCH;
 use millrace_operator::labels::APPROVE_PLAN;
 use millrace_operator::link::{Link, Reason};
-use millrace_operator::observed::{Claim, Growth};
+use millrace_operator::observed::Claim;
 use millrace_operator::plan::Plan;
 use millrace_stores::cassandra::{NodeKey, RepairFacts};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::world::{World, host_id};
+use crate::world::{World, claim, host_id};
 use crate::{ENOUGH, converge, link, outdate_nodes, restarts, said};
 
 const POD: &str = "users-cassandra-b-0";
 
 fn key() -> NodeKey {
     ("b".to_owned(), 0)
-}
-
-/// Returns a claim; `uid` tells one from another of the same name.
-fn claim(uid: &str) -> Claim {
-    Claim {
-        uid: uid.to_owned(),
-        resource_version: "1".to_owned(),
-        class: None,
-        size: None,
-        component: None,
-        rack: None,
-        is_unbound: false,
-        is_leaving: false,
-        is_owned: false,
-        has_left: false,
-        growth: Growth::default(),
-    }
 }
 
 /// Returns the claims of nodes, such as `a-0`.
@@ -60,22 +43,22 @@ fn lose(world: &mut World, rack: &str) {
     world.observed.stores.cassandra.nodes.remove(&(rack.to_owned(), 0));
 }
 
-/// Returns what the pods are told of the nodes: as they are, or as a plan changes it.
-fn told(world: &World, plan: &Plan) -> Vec<String> {
+/// Returns the file with the nodes that the pods read: the present one, or as a plan changes it.
+fn nodes_file<'a>(world: &'a World, plan: &'a Plan) -> &'a str {
     let mut maps = plan.apply.config_maps.iter();
     let changed = maps.find(|map| map.metadata.name.as_deref() == Some("users-cassandra"));
     let map = changed.unwrap_or_else(|| &world.observed.children.config_maps["users-cassandra"]);
-    let file = &map.data.as_ref().expect("it has files")["nodes"];
-    file.lines().filter(|line| !line.starts_with("ring ")).map(str::to_owned).collect()
+    &map.data.as_ref().expect("it has files")["nodes"]
+}
+
+/// Returns what the pods are told of the nodes.
+fn told(world: &World, plan: &Plan) -> Vec<String> {
+    nodes_file(world, plan).lines().filter(|line| !line.starts_with("ring ")).map(str::to_owned).collect()
 }
 
 /// Returns what the ring is called in what the pods are told; empty: it is not complete.
 fn ring(world: &World, plan: &Plan) -> String {
-    let mut maps = plan.apply.config_maps.iter();
-    let changed = maps.find(|map| map.metadata.name.as_deref() == Some("users-cassandra"));
-    let map = changed.unwrap_or_else(|| &world.observed.children.config_maps["users-cassandra"]);
-    let file = &map.data.as_ref().expect("it has files")["nodes"];
-    file.lines().find(|line| line.starts_with("ring ")).unwrap_or_default().to_owned()
+    nodes_file(world, plan).lines().find(|line| line.starts_with("ring ")).unwrap_or_default().to_owned()
 }
 
 fn planned(world: &World) -> Vec<String> {
@@ -239,8 +222,7 @@ fn a_rack_is_lowered_when_its_last_node_has_left_the_ring() {
 #[test]
 fn a_rack_is_not_lowered_while_the_node_that_leaves_still_serves() {
     let mut world = lowered();
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     drop_second(&mut world);
     assert_eq!(given(&world.plan()), None);
     world.observed.stores.cassandra.nodes.remove(&second());
@@ -255,8 +237,7 @@ fn a_volume_that_is_lost_while_a_node_leaves_is_replaced_when_that_has_left() {
     world.resource.spec.cassandra.racks[0].replicas = 2;
     converge(&mut world);
     world.resource.spec.cassandra.racks[0].replicas = 1;
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     let leaver = world.observed.stores.cassandra.nodes[&second()].address;
     for node in world.observed.stores.cassandra.nodes.values_mut() {
         node.sees_normal.remove(&leaver);
@@ -280,8 +261,7 @@ fn a_node_that_was_told_to_leave_is_not_passed_over_for_another() {
         converge(&mut world);
     }
     world.resource.spec.cassandra.racks[1].replicas = 1;
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     world.resource.spec.cassandra.racks[0].replicas = 1;
     let plan = world.plan();
     let leave: Vec<String> = told(&world, &plan).into_iter().filter(|line| line.ends_with(" leave")).collect();
@@ -306,8 +286,7 @@ fn no_node_leaves_or_is_replaced_before_its_pod_has_a_script_that_knows_how() {
 
     world.annotate(APPROVE_PLAN, &plan.approval.hash);
     let mut leaves = || {
-        let plan = world.plan();
-        world.carry_out(&plan);
+        let plan = world.step();
         is_told_to_leave(&world, &plan)
     };
     assert!((0..ENOUGH).any(|_| leaves()));
@@ -378,8 +357,7 @@ fn no_node_leaves_while_another_is_away_or_its_rows_have_no_place() {
 #[test]
 fn a_node_that_is_wanted_again_stays_or_joins_anew() {
     let mut world = lowered();
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     world.resource.spec.cassandra.racks[0].replicas = 2;
     let plan = world.plan();
     assert!(told(&world, &plan).contains(&format!("users-cassandra-a-1 {} wait", host_id(&second()))));

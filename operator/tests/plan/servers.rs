@@ -4,27 +4,15 @@ use std::collections::BTreeSet;
 
 use millrace_operator::act::Act;
 use millrace_operator::link::Link;
-use millrace_operator::observed::{Claim, Growth};
+use millrace_operator::observed::Claim;
 use millrace_operator::plan::Plan;
 use millrace_stores::zookeeper::{Configuration, Reconfiguration};
 
-use super::world::World;
+use super::world::{World, claim};
 use super::{ENOUGH, converge, link, restarts};
 
 fn want(world: &mut World, replicas: i32) {
     world.resource.spec.zookeeper.replicas = replicas;
-}
-
-fn step(world: &mut World) -> Plan {
-    let plan = world.plan();
-    world.carry_out(&plan);
-    plan
-}
-
-/// Returns how many servers the StatefulSet is told to have.
-fn size(world: &World) -> i32 {
-    let spec = world.observed.children.stateful_sets["users-zookeeper"].spec.as_ref();
-    spec.and_then(|spec| spec.replicas).expect("it says how many")
 }
 
 fn changes(plan: &Plan) -> Vec<Reconfiguration> {
@@ -41,7 +29,7 @@ fn changes(plan: &Plan) -> Vec<Reconfiguration> {
 fn settle(world: &mut World) -> Vec<Reconfiguration> {
     let mut changed = Vec::new();
     for _ in 0..4 * ENOUGH {
-        let plan = step(world);
+        let plan = world.step();
         let met = plan.links.iter().any(|state| state.link == Link::ZooKeeper && state.met);
         assert!(met, "there is a quorum all the while: {:?}", plan.links);
         changed.extend(changes(&plan));
@@ -54,7 +42,7 @@ fn settle(world: &mut World) -> Vec<Reconfiguration> {
 
 fn assert_settled(world: &mut World, wanted: u32) {
     assert_eq!(world.voting.voters, (0..wanted).collect::<BTreeSet<u32>>());
-    assert_eq!(size(world), wanted.cast_signed());
+    assert_eq!(world.size("users-zookeeper"), wanted.cast_signed());
     let files = world.observed.children.config_maps["users-kafka"].data.clone().unwrap_or_default();
     assert_eq!(files["server.properties"].matches("users-zookeeper-nodes").count(), wanted as usize);
     let told = world.observed.children.config_maps["users-zookeeper-members"].data.clone().unwrap_or_default();
@@ -104,7 +92,7 @@ fn a_spec_that_changes_on_the_way_ends_in_the_last_one() {
         for replicas in [3, 1, 5, 3] {
             want(&mut world, replicas);
             for _ in 0..steps {
-                step(&mut world);
+                world.step();
             }
         }
         settle(&mut world);
@@ -119,7 +107,7 @@ fn a_server_votes_only_once_it_has_all_that_the_leader_has() {
     want(&mut world, 3);
     world.behind.insert(2, Configuration::default());
     for _ in 0..ENOUGH {
-        let plan = step(&mut world);
+        let plan = world.step();
         assert_eq!(changes(&plan), []);
     }
     let planned = world.resource.status.clone().unwrap_or_default().planned_actions;
@@ -143,9 +131,9 @@ fn a_server_goes_only_once_it_knows_that_it_votes_no_more() {
     world.behind.insert(1, before);
     world.settle();
     for _ in 0..ENOUGH {
-        step(&mut world);
+        world.step();
     }
-    assert_eq!((world.voting.voters.len(), size(&world)), (1, 3));
+    assert_eq!((world.voting.voters.len(), world.size("users-zookeeper")), (1, 3));
     let said = "waits for server 'users-zookeeper-1', which has to know that it votes no more";
     let planned = world.resource.status.clone().unwrap_or_default().planned_actions;
     assert!(planned.iter().any(|action| action.contains(said)), "{planned:?}");
@@ -157,20 +145,8 @@ fn a_server_goes_only_once_it_knows_that_it_votes_no_more() {
 
 /// Gives every server a claim with a volume.
 fn give_claims(world: &mut World) {
-    let claim = |ordinal: u32| Claim {
-        uid: format!("uid-{ordinal}"),
-        resource_version: "7".to_owned(),
-        class: None,
-        size: None,
-        component: Some("zookeeper".to_owned()),
-        rack: None,
-        is_unbound: false,
-        is_leaving: false,
-        is_owned: false,
-        has_left: false,
-        growth: Growth::default(),
-    };
-    let claims = (0..3).map(|ordinal| (format!("data-users-zookeeper-{ordinal}"), claim(ordinal)));
+    let of = |uid: &str| Claim { component: Some("zookeeper".to_owned()), ..claim(uid) };
+    let claims = (0..3).map(|ordinal| (format!("data-users-zookeeper-{ordinal}"), of(&format!("uid-{ordinal}"))));
     world.observed.children.volumes = Some(claims.collect());
 }
 
@@ -219,7 +195,7 @@ fn brokers_that_cannot_get_their_settings_keep_their_servers() {
     // What is refused holds the brokers as they are.
     world.resource.spec.kafka.jvm_options = vec!["-Xmx4g".to_owned()];
     for _ in 0..ENOUGH {
-        assert_eq!(changes(&step(&mut world)), []);
+        assert_eq!(changes(&world.step()), []);
     }
     world.resource.spec.kafka.jvm_options.clear();
     settle(&mut world);

@@ -188,8 +188,7 @@ fn brokers_that_cannot_run_get_the_change_at_once() {
     world.mute.insert(1);
     assert_eq!(world.plan().apply.config_maps.len(), 1);
     assert_eq!(restarts(&mut world), [""; 0], "its template is not outdated yet");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     assert_eq!(restarts(&mut world), ["users-kafka-1"]);
 }
 
@@ -198,8 +197,7 @@ fn a_value_that_a_broker_does_not_take_is_claimed_by_no_file_before_its_restart(
     let mut world = complete();
     set(&mut world, BYTES, "2000");
     world.deaf.insert(2);
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     let plan = world.plan();
     assert!(plan.is_empty() && plan.is_under_way(), "{:?}", plan.acts);
     assert_eq!(
@@ -264,8 +262,7 @@ fn a_change_that_is_taken_back_half_way_leaves_nothing() {
     let mut world = complete();
     let before = in_force(&world, BYTES);
     set(&mut world, BYTES, "2000");
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     world.resource.spec.kafka.config.remove(BYTES);
     assert_eq!(all_acts(&mut world), ["unset message.max.bytes on all brokers, without a restart"]);
     assert_eq!((in_force(&world, BYTES), world.for_all.len()), (before, 0));
@@ -351,8 +348,7 @@ fn a_changed_setting_is_ready_when_every_broker_has_it() {
     world.resource.metadata.generation = world.resource.metadata.generation.map_or(Some(1), |was| Some(was + 1));
     set(&mut world, BYTES, "2000");
     world.deaf.insert(2);
-    let plan = world.plan();
-    world.carry_out(&plan);
+    world.step();
     assert_eq!(said(&mut world, "Ready"), ("False".to_owned(), "ApplyingChanges".to_owned()));
     world.deaf.clear();
     converge(&mut world);

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_operator::act::Act;
 use millrace_operator::link::Link;
-use millrace_operator::plan::{Hold, Plan};
+use millrace_operator::plan::Hold;
 use millrace_stores::kafka::Change;
 use serde_json::json;
 
@@ -28,12 +28,6 @@ fn loaded() -> World {
 fn suspend(world: &mut World, suspend: bool) {
     world.resource.spec.suspend = suspend;
     world.resource.metadata.generation = world.resource.metadata.generation.map(|generation| generation + 1);
-}
-
-fn pass(world: &mut World) -> Plan {
-    let plan = world.plan();
-    world.carry_out(&plan);
-    plan
 }
 
 /// Returns how many producers and processors Kubernetes is told to run.
@@ -60,7 +54,7 @@ fn drained() -> World {
     suspend(&mut world, true);
     world.read(TOPIC, 50_000, 50_000);
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     assert_eq!(suspended(&world).0, "True Drained");
     world
@@ -70,11 +64,11 @@ fn drained() -> World {
 fn processors_drain_what_closed_sources_wrote_and_stop_when_that_is_recorded() {
     let mut world = loaded();
     suspend(&mut world, true);
-    pass(&mut world);
+    world.step();
     assert_eq!(suspended(&world).0, "False ClosingSources");
     assert_eq!(told(&world), (0, 1));
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     let left = "41000 records in 1 partition of 'users_created' (0: 41000) are left";
     assert_eq!(suspended(&world), pair("False Draining", left));
@@ -84,14 +78,14 @@ fn processors_drain_what_closed_sources_wrote_and_stop_when_that_is_recorded() {
     assert_eq!(told(&world), (0, 1));
 
     world.read(TOPIC, 50_000, 50_000);
-    pass(&mut world);
+    world.step();
     let proof = status(&world).drained.expect("all is committed");
     assert_eq!(proof.offsets, [(TOPIC.to_owned(), 50_000)].into());
     assert_eq!(told(&world), (0, 1), "the record comes first");
     assert_eq!(suspended(&world).0, "False StoppingProcessors");
-    pass(&mut world);
+    world.step();
     assert_eq!(told(&world), (0, 0));
-    assert!(pass(&mut world).is_empty(), "nothing is left to do");
+    assert!(world.step().is_empty(), "nothing is left to do");
     assert_eq!(suspended(&world).0, "True Drained");
     assert_eq!(ready(&world).0, "False Suspended");
     for kind in ["Reconciling", "Stalled"] {
@@ -111,7 +105,7 @@ fn nothing_is_written_for_a_suspended_pipeline() {
     let before = status(&world);
     world.age(60);
     for _ in 0..ENOUGH {
-        assert!(pass(&mut world).is_empty());
+        assert!(world.step().is_empty());
     }
     assert_eq!(status(&world), before);
 }
@@ -120,16 +114,16 @@ fn nothing_is_written_for_a_suspended_pipeline() {
 fn a_resumed_pipeline_loses_its_proof_first_and_its_producers_come_last() {
     let mut world = drained();
     suspend(&mut world, false);
-    pass(&mut world);
+    world.step();
     assert_eq!((told(&world), status(&world).drained), ((0, 0), None));
     assert_eq!(condition(&world, "Suspended"), None);
     assert_eq!(status(&world).phase.as_deref(), Some("Resuming"));
-    let plan = pass(&mut world);
+    let plan = world.step();
     assert_eq!(told(&world), (0, 1));
     assert_eq!(plan.holds, [Hold { component: Component::Producer, link: Link::Processor }]);
     let said = condition(&world, "ProducerReady").expect("it is always there");
     assert_eq!(said.reason, "WaitingForProcessors");
-    pass(&mut world);
+    world.step();
     assert_eq!(told(&world), (1, 1));
     converge(&mut world);
     world.plan();
@@ -144,7 +138,7 @@ fn operators_that_die_before_they_report_come_to_the_same_end() {
     suspend(&mut world, true);
     let dying_pass = |world: &mut World, dies: bool| {
         let before = world.resource.status.clone();
-        pass(world);
+        world.step();
         if dies {
             world.resource.status = before;
         }
@@ -172,7 +166,7 @@ fn operators_that_die_before_they_report_come_to_the_same_end() {
 fn a_drain_that_is_stuck_says_what_is_left_and_why() {
     let mut world = loaded();
     suspend(&mut world, true);
-    pass(&mut world);
+    world.step();
     let deployment = world.observed.children.deployments.get_mut(PROCESSOR).expect("it is there");
     deployment.status.as_mut().expect("it has a status").ready_replicas = Some(0);
     brokers(&mut world).group.as_mut().expect("it is known").members = 0;
@@ -211,7 +205,7 @@ fn unknown_lag_ends_no_drain() {
         let mut world = loaded();
         world.read(TOPIC, 50_000, 50_000);
         suspend(&mut world, true);
-        pass(&mut world);
+        world.step();
         for _ in 0..ENOUGH {
             hide(&mut world);
             world.plan();
@@ -234,13 +228,13 @@ fn the_topic_of_a_query_that_cannot_run_is_not_drained() {
     let query = &mut world.resource.spec.processor.queries[0];
     query.sql = Some(format!("SELECT nothing FROM {}", query.from));
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     assert_eq!(status(&world).drained, None);
     assert!(suspended(&world).1.contains("query 'users' cannot run"), "{:?}", suspended(&world));
     world.resource.spec.processor.queries[0].sql = None;
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     assert_eq!(suspended(&world).0, "True Drained");
 }
@@ -251,7 +245,7 @@ fn a_drain_waits_for_the_last_producer_and_the_last_run() {
     world.read(TOPIC, 50_000, 50_000);
     let mut pod = world.observed.children.pods["users-producer-0"].clone();
     suspend(&mut world, true);
-    pass(&mut world);
+    world.step();
     // It has yet to send what it has in memory.
     world.observed.children.pods.insert(pod.name_any(), pod.clone());
     world.plan();
@@ -266,18 +260,18 @@ fn a_drain_waits_for_the_last_producer_and_the_last_run() {
     // A run's pass had begun before the pipeline was suspended.
     world.observed.children.runs = ["nightly".to_owned()].into();
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     let waits = "runs under way are waited for: nightly; to end one, set its spec.cancel";
     assert_eq!(suspended(&world), pair("False ClosingSources", waits));
     world.observed.children.runs.clear();
-    pass(&mut world);
+    world.step();
     assert_eq!(
         (suspended(&world).0.as_str(), status(&world).drained),
         ("False Draining", None),
         "it is looked at twice"
     );
-    pass(&mut world);
+    world.step();
     assert!(status(&world).drained.is_some());
 }
 
@@ -288,7 +282,7 @@ fn producers_whose_template_is_invalid_are_said_to_stay() {
     world.resource.spec.producer.pod_template = Some(json!({"nodeSelektor": {}}));
     suspend(&mut world, true);
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     assert_eq!(told(&world).0, 1);
     let (said, message) = suspended(&world);
@@ -305,7 +299,7 @@ fn records_that_come_after_the_drain_wait_and_start_no_processor() {
     let proof = status(&world).drained;
     world.read(TOPIC, 50_003, 50_000);
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     let waits = "drained; by now 3 records in 1 partition of 'users_created' (0: 3) wait until spec.suspend is lifted";
     assert_eq!(suspended(&world), pair("True RecordsWaiting", waits));
@@ -318,7 +312,7 @@ fn records_that_come_after_the_drain_wait_and_start_no_processor() {
 fn offsets_that_kafka_has_forgotten_are_told_from_new_records() {
     let mut world = drained();
     world.read(TOPIC, 50_000, 0);
-    pass(&mut world);
+    world.step();
     let (said, message) = suspended(&world);
     assert_eq!(said, "True RecordsWaiting");
     assert!(message.contains("Kafka has forgotten") && message.contains("50000 records"), "{message}");
@@ -333,7 +327,7 @@ fn stores_follow_the_spec_while_the_pipeline_is_suspended() {
     let column = millrace_api::crd::Column { name: "nickname".to_owned(), ..columns[1].clone() };
     columns.push(column);
     world.resource.metadata.generation = Some(7);
-    let acts: Vec<Act> = (0..ENOUGH).flat_map(|_| pass(&mut world).acts).collect();
+    let acts: Vec<Act> = (0..ENOUGH).flat_map(|_| world.step().acts).collect();
     let adds_partitions =
         |act: &Act| matches!(act, Act::Kafka(Change::AddPartitions { topic, partitions: 5 }) if topic == TOPIC);
     assert!(acts.iter().any(adds_partitions), "{acts:?}");
@@ -358,7 +352,7 @@ fn a_pipeline_that_is_created_suspended_is_drained_at_once() {
     let mut world = World::of("three");
     suspend(&mut world, true);
     for _ in 0..ENOUGH {
-        pass(&mut world);
+        world.step();
     }
     assert_eq!((told(&world), suspended(&world).0.as_str()), ((0, 0), "True Drained"));
     suspend(&mut world, false);

@@ -21,11 +21,12 @@ use millrace_operator::labels::{COMPONENT_LABEL, RACK_LABEL};
 use millrace_operator::objects::Objects;
 use millrace_operator::objects::properties::{SERVER_PROPERTIES, parse};
 use millrace_operator::objects::scope::{Administration, TEMPLATE_CHECKSUM};
-use millrace_operator::observed::{Children, Observed, Remembered, Stores, node_addresses};
+use millrace_operator::observed::{Children, Claim, Growth, Observed, Remembered, Stores, node_addresses};
 use millrace_operator::plan::drift::DESIRED_CHECKSUM;
 use millrace_operator::plan::{Plan, plan};
 use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
+use millrace_operator::workers::load::look;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
     ANY_REPLICA, BrokerSettings, ConfigChange, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts,
@@ -33,6 +34,7 @@ use millrace_stores::kafka::{
 };
 use millrace_stores::zookeeper::{Configuration, Mode, Reconfiguration, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
+use millrace_terms::Work;
 use uuid::Uuid;
 
 /// Label by which a pod tells its template's revision.
@@ -51,6 +53,8 @@ pub struct World {
     pub observed: Observed,
     /// Where processors stand in each topic; nothing was written to one that is not there.
     pub read: BTreeMap<String, Position>,
+    /// What processors say that they have done, by pod.
+    pub work: BTreeMap<String, Work>,
     /// Bytes that are free on each broker's disk.
     pub usable: u64,
     /// Pace of the brokers' moves.
@@ -90,6 +94,7 @@ impl World {
             resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
             observed: Observed::default(),
             read: BTreeMap::new(),
+            work: BTreeMap::new(),
             usable: 64 << 30,
             rate: None,
             away: BTreeSet::new(),
@@ -204,6 +209,9 @@ impl World {
             let settings = question.map(|question| self.settings(&question, &facts.brokers));
             self.observed.stores.kafka.as_mut().expect("they answer").settings = settings;
         }
+        let before = std::mem::take(&mut self.observed.looks);
+        let Observed { now, children, stores, .. } = &self.observed;
+        self.observed.looks = look(&pipeline, children, stores, before, *now);
         let administration = Administration {
             worker_image: "worker:1".to_owned(),
             allowed_source_hosts: Vec::new(),
@@ -212,10 +220,10 @@ impl World {
             worker_env: BTreeMap::new(),
             key: OperatorKey::of([7; 32]),
         };
-        let replicas = scale(&pipeline, &self.observed);
+        let scale = scale(&pipeline, &self.observed);
         let status = self.resource.status.as_ref();
-        let inputs = inputs(&pipeline, &self.observed, status, replicas, administration);
-        let plan = plan(&pipeline, desire(&pipeline, &inputs), &self.observed);
+        let inputs = inputs(&pipeline, &self.observed, status, &scale, administration);
+        let plan = plan(&pipeline, desire(&pipeline, &inputs), &self.observed, scale.membership);
         self.resource.status = Some(self.report(&pipeline, &plan));
         plan
     }
@@ -223,6 +231,19 @@ impl World {
     fn report(&self, pipeline: &Pipeline, plan: &Plan) -> StreamingPipelineStatus {
         let outcome = Outcome::Planned { pipeline, rejected: &[], observed: &self.observed, plan, failure: None };
         report(&self.resource, &outcome, self.observed.now)
+    }
+
+    /// Plans one pass and carries it out.
+    pub fn step(&mut self) -> Plan {
+        let plan = self.plan();
+        self.carry_out(&plan);
+        plan
+    }
+
+    /// Returns how many pods a StatefulSet is told to have.
+    pub fn size(&self, set: &str) -> i32 {
+        let spec = self.observed.children.stateful_sets[set].spec.as_ref();
+        spec.and_then(|spec| spec.replicas).expect("it says how many")
     }
 
     /// Carries a plan out, and lets the world settle.
@@ -612,7 +633,8 @@ impl World {
     pub fn read(&mut self, topic: &str, end: i64, committed: i64) {
         let lag = (end - committed).max(0);
         let behind = (lag > 0).then_some((0, lag)).into_iter().collect();
-        let position = Position { end, committed, beyond: (committed - end).max(0), lag, behind };
+        let position =
+            Position { end, committed, beyond: (committed - end).max(0), lag, behind, ..Position::default() };
         self.read.insert(topic.to_owned(), position);
         self.settle();
     }
@@ -678,11 +700,29 @@ impl World {
         let mut stores = Stores {
             zookeeper: self.ensemble(),
             kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
+            processors: self.work.clone(),
             ..Stores::default()
         };
         stores.cassandra.nodes = addresses.iter().map(|(key, address)| (key.clone(), node(key, *address))).collect();
         stores.cassandra.schema = Some(self.schema.clone()).filter(|_| !stores.cassandra.nodes.is_empty());
         stores
+    }
+}
+
+/// Returns a claim with a volume, of which nothing else is known; its UID tells it from another of the same name.
+pub fn claim(uid: &str) -> Claim {
+    Claim {
+        uid: uid.to_owned(),
+        resource_version: "7".to_owned(),
+        class: None,
+        size: None,
+        component: None,
+        rack: None,
+        is_unbound: false,
+        is_leaving: false,
+        is_owned: false,
+        has_left: false,
+        growth: Growth::default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Our decision in the simulated world: it looks every five seconds, as the operator is to.
+//! Our decision in the simulated world: it looks every five seconds, as the operator does.
 
 use std::time::Duration;
 

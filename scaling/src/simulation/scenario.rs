@@ -13,7 +13,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens, in a few words.
     pub about: &'static str,
-    /// Whether it was kept from whoever chose constants.
+    /// Whether it was held back while constants were chosen.
     pub is_held_out: bool,
     /// Records a second that are sent, for each second.
     pub input: Vec<f64>,

@@ -85,7 +85,7 @@ impl Translate<'_> {
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(&wrong)?;
         let wanted = fields_with_udf(&fields, function.as_ref()).map_err(&wrong)?;
-        // A text that holds a number is CAST by whoever knows that it does.
+        // A text that holds a number needs a CAST in the query.
         let from_text = fields
             .iter()
             .zip(&wanted)

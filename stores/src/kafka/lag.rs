@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest};
@@ -58,6 +58,10 @@ pub struct Position {
     pub lag: i64,
     /// These records by partition, where there are any.
     pub behind: BTreeMap<i32, i64>,
+    /// Offset behind the last record of each partition.
+    pub ends: BTreeMap<i32, i64>,
+    /// When the ends were read. `None`: they were not.
+    pub at: Option<SystemTime>,
 }
 
 impl PartitionLag {
@@ -168,7 +172,7 @@ impl Kafka {
     }
 
     /// Returns where a group stands in each of these topics.
-    #[expect(clippy::disallowed_methods, reason = "looking has a deadline")]
+    #[expect(clippy::disallowed_methods, reason = "looking has a deadline, and rates need the time")]
     pub(super) async fn positions(
         &mut self,
         group: &str,
@@ -185,7 +189,7 @@ impl Kafka {
         for topic in topics {
             let starts = self.offsets(facts, topic, EARLIEST).await?;
             let ends = self.offsets(facts, topic, LATEST).await?;
-            let mut position = Position::default();
+            let mut position = Position { at: Some(SystemTime::now()), ..Position::default() };
             let mut rests = BTreeMap::new();
             let partitions = facts.topics.get(topic).map_or(&[][..], |topic| &topic.partitions);
             for index in partitions.iter().map(|partition| partition.index) {
@@ -196,6 +200,7 @@ impl Kafka {
                 position.end += end;
                 position.committed += committed.unwrap_or(0);
                 position.beyond += committed.map_or(0, |committed| (committed - end).max(0));
+                position.ends.insert(index, end);
                 rests.insert(index, committed.unwrap_or(start).max(start)..end);
             }
             // What cannot be looked at, or not in time, counts.

@@ -28,7 +28,7 @@ const XID_OF_AUTH: i32 = -4;
 const XID_OF_RECONFIG: i32 = 1;
 const XID_OF_CLOSE: i32 = 2;
 
-/// The configuration is another one by now: whoever changed it, the next observation sees it.
+/// The configuration is another one by now: the next observation sees it.
 const BAD_VERSION: i32 = -103;
 
 /// A change of who votes.
@@ -357,7 +357,7 @@ mod tests {
     async fn a_change_is_asked_for_once_the_password_is_taken() {
         let begun = [(CONNECT, CONNECTED), (AUTH, AUTHENTICATED), (JOIN, CONFIGURED), (CLOSE, CLOSED)];
         assert_eq!(outcome(&begun, &join()).await, Ok(()));
-        // Whoever changed it meanwhile is seen at the next look, and so is what a leader that leaves does not answer.
+        // A change by someone else is seen at the next look, and so is what a leader that leaves does not answer.
         let changed = [(CONNECT, CONNECTED), (AUTH, AUTHENTICATED), (LEAVE, BAD_VERSION), (CLOSE, CLOSED)];
         assert_eq!(outcome(&changed, &leave()).await, Ok(()));
         let hangs_up = [(CONNECT, CONNECTED), (AUTH, AUTHENTICATED), (LEAVE, "")];

@@ -93,7 +93,7 @@ impl KafkaPublisher {
             .set("linger.ms", "1")
             .set("compression.type", "zstd")
             .set("compression.level", "1")
-            // The Java client's choice, so that a key is in the same partition whoever writes it.
+            // The Java client's choice, so that a key is in the same partition with every client.
             .set("partitioner", "murmur2_random")
             // For ever: a record that is given up and sent again would pass those of its key behind it.
             .set("message.timeout.ms", "0")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::Query as Asked;
 use axum::routing::get;
 use axum::{Json, Router};
-use millrace_terms::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery};
+use millrace_terms::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery, WORK_PATH};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +56,7 @@ pub async fn processor(
     let queries = Queries::new(queries);
     let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
     let progress = Progress::default();
-    let routes = routes(&queries, progress.clone());
+    let routes = routes(&queries, progress.clone(), telemetry.clone());
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
@@ -81,8 +81,8 @@ pub async fn processor(
     Process::new(consumer, desk, limits).run(stop).await.context(DriveSnafu)
 }
 
-/// Returns the route where whoever follows a record learns when it was settled.
-fn routes(queries: &Queries, progress: Progress) -> Router {
+/// Returns the routes that answer when a record was settled, and what this processor has done.
+fn routes(queries: &Queries, progress: Progress, telemetry: Telemetry) -> Router {
     let topics: Vec<String> = queries.topics().map(str::to_owned).collect();
     let answer = move |Asked(asked): Asked<SettledQuery>| async move {
         let SettledQuery { topic, partition, offset } = asked;
@@ -90,5 +90,6 @@ fn routes(queries: &Queries, progress: Progress) -> Router {
         let settled_at = topic.and_then(|topic| progress.settled_at(PartitionId { topic, partition }, offset));
         Json(SettledAt { settled_at })
     };
-    Router::new().route(SETTLED_PATH, get(answer))
+    let work = move || async move { Json(telemetry.work()) };
+    Router::new().route(SETTLED_PATH, get(answer)).route(WORK_PATH, get(work))
 }

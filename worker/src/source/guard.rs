@@ -58,7 +58,7 @@ impl Guard {
     fn check(&self, host: &str, address: IpAddr) -> Result<(), Forbidden> {
         let allowed = self.allowed.contains(&host.to_ascii_lowercase());
         let guarded = is_metadata(address) || self.is_forbidden(address);
-        // A name may change its mind; whoever allows an address means it.
+        // A name may lead to another address later; an address that is allowed is meant.
         let is_literal = bare(host).parse::<IpAddr>().is_ok();
         match (allowed, guarded) {
             (true, true) if is_literal => Ok(()),
@@ -289,7 +289,7 @@ mod tests {
             assert!(guard.check("sample.demo.svc", address).is_err(), "{metadata}");
         }
         let allowed = guard.check("169.254.169.254", IpAddr::from([169, 254, 169, 254]));
-        assert_eq!(allowed, Ok(()), "whoever allows the address itself means it");
+        assert_eq!(allowed, Ok(()), "an address that is allowed itself is meant");
     }
 
     #[test]

@@ -246,6 +246,28 @@ async fn it_is_told_when_a_record_was_settled_and_not_before() {
     worker.terminate().await.expect("a clean end");
 }
 
+#[tokio::test]
+async fn it_reports_what_it_settled_and_how_long_it_waited_for_the_sink() {
+    let world = World::new();
+    world.append(0, 500);
+    let worker = world.start();
+    let work = || worker.telemetry.work();
+    eventually("all is settled", || work().settled == 500).await;
+    let before = work();
+    assert!(before.joined && before.assigned.is_some());
+    assert!(before.writes.iter().sum::<u64>() > 0);
+    // The control: with nothing to do it waits for nothing.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(work().waiting, before.waiting);
+    world.sink.set_fault(Fault::Hang);
+    world.append(500, 1_000);
+    eventually("time in which it waited", || work().waiting > before.waiting + 100).await;
+    assert_eq!(work().settled, 500, "what hangs is not settled");
+    world.sink.set_fault(Fault::None);
+    eventually("all is settled", || work().settled == 1_000).await;
+    worker.terminate().await.expect("a clean end");
+}
+
 fn plain(headers: &[Header]) -> Vec<(String, String)> {
     let text = |header: &Header| String::from_utf8_lossy(header.value.as_deref().unwrap_or_default()).into_owned();
     headers.iter().map(|header| (header.name.clone(), text(header))).collect()
@@ -368,7 +390,7 @@ async fn crash_while_writes_hang(world: &World) {
     world.sink.set_fault(Fault::Hang);
     let worker = world.start();
     eventually("writes under way", || world.sink.attempts() >= FIRST_WINDOW).await;
-    // Several commit intervals, so that whoever would commit too early has done so.
+    // Several commit intervals: a worker that commits too early has done so by then.
     tokio::time::sleep(Duration::from_millis(60)).await;
     worker.kill().await;
     world.sink.set_fault(Fault::None);

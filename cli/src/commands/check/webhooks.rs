@@ -1,9 +1,11 @@
-//! Webhooks that pods of pipelines wait for: where one does not answer, and its failurePolicy is Fail, no pod is made. Pure.
+//! Facts → the webhooks that pods of pipelines wait for: where one does not answer, and its failurePolicy is Fail, no pod is
+//! made. Pure.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+    MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
+    ValidatingWebhookConfiguration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
@@ -11,65 +13,71 @@ use kube::core::{Selector, SelectorExt};
 use millrace_api::labels::{APPLICATION, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
 use millrace_api::names::Component;
 
-/// A webhook of either kind.
-struct Webhook<'a> {
-    configuration: String,
-    name: &'a str,
-    failure_policy: Option<&'a str>,
-    rules: &'a [RuleWithOperations],
-    namespaces: Option<&'a LabelSelector>,
-    objects: Option<&'a LabelSelector>,
-    has_conditions: bool,
+use super::facts::{Known, Objects};
+use super::line::{Line, read, some_of};
+
+/// Judges whether pods of pipelines wait for webhooks of others.
+pub(super) fn webhooks(objects: &Objects, namespace: &str) -> Result<Line, Line> {
+    let check = "webhooks";
+    let (mutating, validating) = (read(check, &objects.mutating)?, read(check, &objects.validating)?);
+    let mut labels = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]);
+    if let Known::Read(Some(place)) = &objects.place {
+        labels.extend(place.labels().clone());
+    }
+    let awaited = awaited(mutating, validating, &labels);
+    if awaited.is_empty() {
+        return Ok(Line::ok(check, "no pod of a pipeline waits for a webhook"));
+    }
+    let found = format!("pods of pipelines wait for {}", some_of(&awaited.iter().collect::<Vec<_>>()));
+    let fix = "while one does not answer, no pod is created: keep its service up, exempt the namespace, or have it ignore failures";
+    Ok(Line::warning(check, found, fix))
 }
 
 /// Returns the webhooks that pods of pipelines in a namespace with these labels wait for, in words.
-pub(super) fn awaited(
+fn awaited(
     mutating: &[MutatingWebhookConfiguration],
     validating: &[ValidatingWebhookConfiguration],
     namespace: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let mutating = mutating.iter().flat_map(|configuration| {
-        configuration.webhooks.iter().flatten().map(move |webhook| Webhook {
-            configuration: configuration.name_any(),
-            name: &webhook.name,
-            failure_policy: webhook.failure_policy.as_deref(),
-            rules: webhook.rules.as_deref().unwrap_or_default(),
-            namespaces: webhook.namespace_selector.as_ref(),
-            objects: webhook.object_selector.as_ref(),
-            has_conditions: webhook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()),
-        })
+        configuration.webhooks.iter().flatten().map(move |webhook| (configuration.name_any(), as_validating(webhook)))
     });
     let validating = validating.iter().flat_map(|configuration| {
-        configuration.webhooks.iter().flatten().map(move |webhook| Webhook {
-            configuration: configuration.name_any(),
-            name: &webhook.name,
-            failure_policy: webhook.failure_policy.as_deref(),
-            rules: webhook.rules.as_deref().unwrap_or_default(),
-            namespaces: webhook.namespace_selector.as_ref(),
-            objects: webhook.object_selector.as_ref(),
-            has_conditions: webhook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()),
-        })
+        configuration.webhooks.iter().flatten().map(move |webhook| (configuration.name_any(), webhook.clone()))
     });
     mutating
         .chain(validating)
-        .filter(|webhook| webhook.is_awaited(namespace))
-        .map(|webhook| webhook.described())
+        .filter(|(_, webhook)| is_awaited(webhook, namespace))
+        .map(|(configuration, webhook)| described(&configuration, &webhook))
         .collect()
 }
 
-impl Webhook<'_> {
-    fn is_awaited(&self, namespace: &BTreeMap<String, String>) -> bool {
-        let of_component = |component: &Component| selects(self.objects, &labels(*component));
-        self.failure_policy != Some("Ignore")
-            && self.rules.iter().any(is_about_pods)
-            && selects(self.namespaces, namespace)
-            && Component::ALL.iter().any(of_component)
+/// Returns a mutating webhook as the validating one that pods wait for alike: with the fields that are judged here.
+fn as_validating(webhook: &MutatingWebhook) -> ValidatingWebhook {
+    let webhook = webhook.clone();
+    ValidatingWebhook {
+        failure_policy: webhook.failure_policy,
+        match_conditions: webhook.match_conditions,
+        name: webhook.name,
+        namespace_selector: webhook.namespace_selector,
+        object_selector: webhook.object_selector,
+        rules: webhook.rules,
+        ..ValidatingWebhook::default()
     }
+}
 
-    fn described(&self) -> String {
-        let conditions = if self.has_conditions { ", if its matchConditions hold" } else { "" };
-        format!("'{}' of '{}'{conditions}", self.name, self.configuration)
-    }
+fn is_awaited(webhook: &ValidatingWebhook, namespace: &BTreeMap<String, String>) -> bool {
+    let of_component = |component: &Component| selects(webhook.object_selector.as_ref(), &labels(*component));
+    webhook.failure_policy.as_deref() != Some("Ignore")
+        && webhook.rules.iter().flatten().any(is_about_pods)
+        && selects(webhook.namespace_selector.as_ref(), namespace)
+        && Component::ALL.iter().any(of_component)
+}
+
+fn described(configuration: &str, webhook: &ValidatingWebhook) -> String {
+    let has_conditions = webhook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty());
+    let conditions = if has_conditions { ", if its matchConditions hold" } else { "" };
+    format!("'{}' of '{configuration}'{conditions}", webhook.name)
 }
 
 /// Returns whether a rule is about pods that are made. What is absent matches nothing.

@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use millrace_api::StreamingPipeline;
-use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::condition::ConditionType;
+use millrace_api::crd::{ScalingMode, StreamingPipelineStatus};
 use millrace_api::names::{Component, Names};
 
 use crate::Failure;
@@ -30,8 +30,10 @@ pub(super) struct Facts {
     pub(super) pipeline: String,
     /// Generation of the spec that is there now.
     pub(super) generation: Option<i64>,
-    /// Processors that the spec wants.
+    /// Processors that are wanted.
     pub(super) processors: i32,
+    /// Whether the operator sets their number by the load.
+    pub(super) is_scaled: bool,
     /// What the operator last reported. `None`: it has not looked yet.
     pub(super) status: Option<StreamingPipelineStatus>,
     /// Warnings about the pipeline's objects.
@@ -85,7 +87,13 @@ pub(super) async fn read(context: &Context<'_>, pipeline: &StreamingPipeline) ->
         namespace: names.namespace().to_owned(),
         pipeline: names.pipeline().to_owned(),
         generation: pipeline.metadata.generation,
-        processors: pipeline.spec.processor.replicas,
+        processors: pipeline.wanted_processors(),
+        is_scaled: pipeline
+            .spec
+            .processor
+            .scaling
+            .as_ref()
+            .is_some_and(|scaling| scaling.mode == Some(ScalingMode::Auto)),
         status: pipeline.status.clone(),
         warnings,
         behind,

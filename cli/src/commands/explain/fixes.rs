@@ -76,7 +76,7 @@ static TROUBLES: [Trouble; 44] = [
     ),
     trouble(
         &["failed calling webhook"],
-        "start the webhook's own service again, or exempt the namespace from the webhook: no pod is made until it answers",
+        "start the webhook's own service again, or exempt the namespace from the webhook: no pod is created until it answers",
         "millrace check -n NAMESPACE",
     ),
     trouble(
@@ -87,17 +87,17 @@ static TROUBLES: [Trouble; 44] = [
     named(
         &["error looking up service account"],
         "serviceaccount \"",
-        "make the ServiceAccount, or correct podTemplate.serviceAccountName",
+        "create the ServiceAccount, or correct podTemplate.serviceAccountName",
         "kubectl create serviceaccount -n NAMESPACE NAMED",
     ),
     trouble(
         &["no PriorityClass with name"],
-        "make the PriorityClass, or correct podTemplate.priorityClassName",
+        "create the PriorityClass, or correct podTemplate.priorityClassName",
         "kubectl get priorityclasses",
     ),
     trouble(
         &["storageclass.storage.k8s.io \"", "not found"],
-        "correct storage.className to a class that is there: the operator makes the store anew while no claim has had a volume",
+        "correct storage.className to an existing class: the operator recreates the store while no claim has had a volume",
         "kubectl get storageclasses",
     ),
     trouble(
@@ -113,12 +113,12 @@ static TROUBLES: [Trouble; 44] = [
     ),
     trouble(
         &["persistentvolumeclaim \"", "not found"],
-        "make the claim with the files to read, or correct its name in the source",
+        "create the claim with the files to read, or correct its name in the source",
         "kubectl get pvc -n NAMESPACE",
     ),
     trouble(
         &["(FailedAttachVolume)"],
-        "the volume is still attached to another node: wait until that lets go of it, or, if that node is gone for good, \
+        "the volume is still attached to another node: wait until it is detached, or, if that node is gone permanently, \
          delete its Node object",
         "kubectl get volumeattachments",
     ),
@@ -130,22 +130,22 @@ static TROUBLES: [Trouble; 44] = [
     named(
         &["secret \"", "not found"],
         "secret \"",
-        "make the Secret, or correct its name in the spec; the pod then starts by itself",
+        "create the Secret, or correct its name in the spec; the pod then starts automatically",
         "kubectl create secret generic -n NAMESPACE NAMED --from-file=KEY=FILE",
     ),
     trouble(
         &["configmap \"", "not found"],
-        "make the ConfigMap, or correct its name in podTemplate; one of the pipeline's own is made again by the operator",
+        "create the ConfigMap, or correct its name in podTemplate; the operator recreates the pipeline's own ConfigMaps",
         "kubectl get configmaps -n NAMESPACE",
     ),
     trouble(
         &["No space left on device"],
-        "raise storage.size of the store: volumes grow where the StorageClass allows it",
+        "raise storage.size of the store: volumes grow if the StorageClass allows it",
         EDIT,
     ),
     trouble(
         &["the volume has only "],
-        "raise storage.size of the store: the node starts by itself once there is room",
+        "raise storage.size of the store: the node starts automatically once there is room",
         EDIT,
     ),
     trouble(&["Unrecognized VM option"], "correct jvmOptions of the store: its Java does not know the option", EDIT),
@@ -166,19 +166,19 @@ static TROUBLES: [Trouble; 44] = [
     ),
     trouble(
         &["this volume is empty, and no other server"],
-        "ZooKeeper has lost its volume: docs/runbooks.md has what can be done (ZooKeeper lost its volume)",
+        "ZooKeeper has lost its volume: see docs/runbooks.md, ZooKeeper lost its volume",
         "kubectl get pvc -n NAMESPACE",
     ),
     trouble(
         &["this volume was written by Kafka cluster"],
-        "ZooKeeper has lost its volume: docs/runbooks.md has what can be done (ZooKeeper lost its volume)",
+        "ZooKeeper has lost its volume: see docs/runbooks.md, ZooKeeper lost its volume",
         "kubectl get pvc -n NAMESPACE",
     ),
     trouble(&["(StartError)"], "the image does not have the program: use one that meets docs/images.md", EDIT),
-    trouble(&["cannot pull image", "(InvalidImageName)"], "correct the name of the image: it is not one", EDIT),
+    trouble(&["cannot pull image", "(InvalidImageName)"], "correct the name of the image: it is not valid", EDIT),
     trouble(
         &["cannot pull image", "failed to authorize"],
-        "the registry wants credentials: name a Secret with them in podTemplate.imagePullSecrets",
+        "the registry requires credentials: name a Secret with them in podTemplate.imagePullSecrets",
         EDIT,
     ),
     trouble(&["cannot pull image"], "push the image to the registry, or correct image or version", EDIT),
@@ -203,10 +203,10 @@ static TROUBLES: [Trouble; 44] = [
         "no node fits: correct nodeSelector, affinity or tolerations in podTemplate, or the labels and taints of a node",
         "kubectl get nodes --show-labels",
     ),
-    trouble(&["cannot be scheduled"], "no node takes the pod, for the reason in the message", DESCRIBE_POD),
+    trouble(&["cannot be scheduled"], "no node can run the pod, for the reason in the message", DESCRIBE_POD),
     trouble(
         &["was ended by Kubernetes (Evicted)"],
-        "the node ran short: free it, add a node, or raise resources.requests, so that room is set aside",
+        "the node ran short of resources: free some, add a node, or raise resources.requests to reserve them",
         "kubectl describe nodes",
     ),
     trouble(
@@ -216,20 +216,20 @@ static TROUBLES: [Trouble; 44] = [
     ),
     trouble(
         &["which does not answer (NodeNotReady)"],
-        "bring the node back; if it is gone for good, delete its Node object, so that its pods move",
+        "bring the node back; if it is gone permanently, delete its Node object, so that its pods move",
         "kubectl get nodes",
     ),
     trouble(
         &["is not ready: ", "probe failed"],
-        "the pod runs and does not work: its log says why",
+        "the pod runs but does not work: its log shows why",
         "kubectl logs -n NAMESPACE POD --tail=50",
     ),
-    trouble(&["was ended by signal "], "the last log says what it did before", PREVIOUS_LOG),
-    trouble(&["ended with exit code "], "the last log has what the message cuts off", PREVIOUS_LOG),
-    trouble(&["crashes again and again"], "the last log says why", PREVIOUS_LOG),
+    trouble(&["was ended by signal "], "the last log shows what it did before", PREVIOUS_LOG),
+    trouble(&["ended with exit code "], "the last log has the whole message", PREVIOUS_LOG),
+    trouble(&["crashes again and again"], "the last log shows why", PREVIOUS_LOG),
     trouble(
         &["cannot create its pods"],
-        "change what refuses the pod, or what the spec asks for",
+        "change what refuses the pod, or change the spec",
         "kubectl get events -n NAMESPACE --field-selector type=Warning",
     ),
     trouble(&["cannot be configured"], "correct what the message names", DESCRIBE_POD),
@@ -241,17 +241,17 @@ static TROUBLES: [Trouble; 44] = [
 static REASONS: [(Reason, &str, &str); 48] = [
     (
         Reason::WaitingForQuorum,
-        "wait; if it persists, the logs of the ZooKeeper servers say why they do not answer",
+        "wait; if it persists, the logs of the ZooKeeper servers show why they do not answer",
         "millrace logs PIPELINE -n NAMESPACE --component zookeeper",
     ),
     (Reason::WaitingForZooKeeper, "the brokers start once ZooKeeper has a quorum", ""),
     (
         Reason::WaitingForBrokers,
-        "wait: a broker that was killed waits for its old session to end; if it persists, its log says why",
+        "wait: a broker that was killed waits for its old session to end; if it persists, its log shows why",
         "millrace logs PIPELINE -n NAMESPACE --component kafka",
     ),
-    (Reason::WaitingForKafka, "the topics are made once the brokers are there", ""),
-    (Reason::CreatingTopics, "wait: the operator makes the topics", ""),
+    (Reason::WaitingForKafka, "the operator creates the topics once the brokers are up", ""),
+    (Reason::CreatingTopics, "wait: the operator creates the topics", ""),
     (
         Reason::UnderReplicated,
         "wait; if it persists, look at disk and CPU of the broker that is behind, and if all brokers are idle, have them elect \
@@ -259,21 +259,25 @@ static REASONS: [(Reason, &str, &str); 48] = [
         "kubectl exec -n NAMESPACE PIPELINE-kafka-0 -- /opt/kafka/bin/kafka-topics.sh --bootstrap-server 127.0.0.1:9092 \
          --describe --under-replicated-partitions",
     ),
-    (Reason::PartitionDecreaseRejected, "set the field to what the message says; the topic was left as it is", EDIT),
-    (Reason::ReplicationFactorDiffers, "set the field to what the message says; the topic was left as it is", EDIT),
-    (Reason::WaitingForNodes, "wait; if it persists, the log of the node that is away says why", CASSANDRA_LOG),
-    (Reason::NodeJoining, "wait: a join streams data and takes its time", CASSANDRA_LOG),
+    (
+        Reason::PartitionDecreaseRejected,
+        "set the field to the value in the message; the topic was left unchanged",
+        EDIT,
+    ),
+    (Reason::ReplicationFactorDiffers, "set the field to the value in the message; the topic was left unchanged", EDIT),
+    (Reason::WaitingForNodes, "wait; if it persists, the log of the node that is down shows why", CASSANDRA_LOG),
+    (Reason::NodeJoining, "wait: a join streams data and takes a while", CASSANDRA_LOG),
     (Reason::NodeLeaving, "wait: the node streams its rows to the others", CASSANDRA_LOG),
     (Reason::ReplacingNode, "wait: the node streams its rows from the other copies", CASSANDRA_LOG),
     (
         Reason::VolumeLost,
-        "the message says what the node waits for, or that nobody else has its rows (docs/runbooks.md, A Cassandra node lost \
+        "the message shows what the node waits for, or that no other node has its rows (docs/runbooks.md, A Cassandra node lost \
          its volume)",
         "kubectl get pvc -n NAMESPACE",
     ),
     (
         Reason::UnknownNodes,
-        "raise replicas of the racks to what the volumes were written with; or give up what only those nodes have, with the \
+        "raise replicas of the racks to what the volumes were written with; or give up the rows that only those nodes have, with the \
          command in the message",
         EDIT,
     ),
@@ -282,19 +286,23 @@ static REASONS: [(Reason, &str, &str); 48] = [
         "wait a minute; if it persists, restart the nodes one after the other",
         "millrace restart PIPELINE -n NAMESPACE --component cassandra",
     ),
-    (Reason::CreatingSchema, "wait: the operator makes keyspace and tables", ""),
-    (Reason::SchemaChangeRejected, "use a new name for the table or column; the table was left as it is", EDIT),
-    (Reason::VolumesDiffer, "set the field that the message names: the volumes were made by an earlier pipeline", EDIT),
-    (Reason::WaitingForTopics, "the processors start once the topics are there", ""),
-    (Reason::WaitingForSchema, "the processors start once the tables are there", ""),
+    (Reason::CreatingSchema, "wait: the operator creates keyspace and tables", ""),
+    (Reason::SchemaChangeRejected, "use a new name for the table or column; the table was left unchanged", EDIT),
+    (
+        Reason::VolumesDiffer,
+        "set the field that the message names: the volumes were created by an earlier pipeline",
+        EDIT,
+    ),
+    (Reason::WaitingForTopics, "the processors start once the topics exist", ""),
+    (Reason::WaitingForSchema, "the processors start once the tables exist", ""),
     (
         Reason::WaitingForProcessors,
-        "wait; if it persists, the logs of the processors say why",
+        "wait; if it persists, the logs of the processors show why",
         "millrace logs PIPELINE -n NAMESPACE --component processor",
     ),
     (
         Reason::WaitingForProducers,
-        "wait; if it persists, the logs of the producers say why",
+        "wait; if it persists, the logs of the producers show why",
         "millrace logs PIPELINE -n NAMESPACE --component producer",
     ),
     (Reason::NoSource, "correct the sources that SpecValid names", EDIT),
@@ -315,12 +323,12 @@ static REASONS: [(Reason, &str, &str); 48] = [
     (Reason::RecordsMissing, RESEND, ""),
     (
         Reason::ClusterIdDiffers,
-        "restore ZooKeeper's volume from a snapshot, or give up what only Kafka has (docs/runbooks.md, ZooKeeper lost its volume)",
+        "restore ZooKeeper's volume from a snapshot, or give up the data that only Kafka has (docs/runbooks.md, ZooKeeper lost its volume)",
         "kubectl get pvc -n NAMESPACE",
     ),
     (
         Reason::RepairOverdue,
-        "the nodes' logs say why the repair does not get on (docs/runbooks.md, Repair is overdue)",
+        "the nodes' logs show why the repair makes no progress (docs/runbooks.md, Repair is overdue)",
         CASSANDRA_LOG,
     ),
     (Reason::ApplyingChanges, "wait: the change is being carried out", "millrace status PIPELINE -n NAMESPACE"),
@@ -331,7 +339,7 @@ static REASONS: [(Reason, &str, &str); 48] = [
     ),
     (
         Reason::ApplyRejected,
-        "change what the message says the API server refuses: a quota, a policy, a right, or an object of that name that \
+        "change what the API server refuses, as the message shows: a quota, a policy, a right, or an object of that name that \
          belongs to another owner",
         "millrace check -n NAMESPACE",
     ),
@@ -350,7 +358,7 @@ static REASONS: [(Reason, &str, &str); 48] = [
         "find who changes the fields, such as a webhook or an autoscaler, and make one of the two stop",
         "kubectl get spl -n NAMESPACE PIPELINE -o jsonpath='{.status.conditions}'",
     ),
-    (Reason::Paused, "let the operator go on", "kubectl annotate spl -n NAMESPACE PIPELINE millrace.dev/paused-"),
+    (Reason::Paused, "let the operator continue", "kubectl annotate spl -n NAMESPACE PIPELINE millrace.dev/paused-"),
     (Reason::Suspending, "wait until the topics are drained; the message says what is left", SUSPENSION),
     (
         Reason::ClosingSources,
@@ -359,8 +367,8 @@ static REASONS: [(Reason, &str, &str); 48] = [
     ),
     (Reason::Draining, "wait until the processors have written what is left", SUSPENSION),
     (Reason::StoppingProcessors, "wait until the processors have stopped", SUSPENSION),
-    (Reason::Suspended, "resume the pipeline when it is to go on", RESUME),
-    (Reason::Drained, "resume the pipeline when it is to go on", RESUME),
+    (Reason::Suspended, "resume the pipeline when it should run again", RESUME),
+    (Reason::Drained, "resume the pipeline when it should run again", RESUME),
     (Reason::RecordsWaiting, "resume the pipeline to have the records written", RESUME),
     (Reason::DisruptionsHeld, "let the pods be restarted", "millrace release PIPELINE -n NAMESPACE"),
     (Reason::WaitingForWindow, "nothing: the restarts begin when the window opens", ""),
@@ -371,7 +379,7 @@ const APPROVALS: [Reason; 2] = [Reason::ApprovalRequired, Reason::OperatorUpgrad
 
 const CASSANDRA_LOG: &str = "millrace logs PIPELINE -n NAMESPACE --component cassandra";
 const REREAD: &str =
-    "read the topics again: the message has the three commands, of which this is the first; or accept the loss";
+    "read the topics again: the message has the three commands, and this is the first; or accept the loss";
 const RESEND: &str =
     "send the records again from their source, and accept the loss with the command at the end of the message";
 
@@ -388,7 +396,7 @@ pub(super) fn of_pods(reason: &str, message: &str, names: Names<'_>) -> Option<F
 /// Returns what to do about a condition's reason. `None`: it is not known here, or is no trouble.
 pub(super) fn of_reason(reason: &str, names: Names<'_>) -> Option<Fix> {
     if APPROVALS.iter().any(|approval| approval.to_string() == reason) {
-        let text = "approve the plan when restarts suit you";
+        let text = "approve the plan when restarts are acceptable";
         return Some(made(text, "millrace approve PIPELINE -n NAMESPACE", "", "", names));
     }
     let (_, text, command) = REASONS.iter().find(|(known, ..)| known.to_string() == reason)?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use super::judge::{Evidence, Explanation, Kind, Verdict};
+use super::explanation::{Evidence, Explanation, Kind, Verdict};
 use crate::screen::{Colour, Screen, printable, span};
 
 /// Draws an explanation.
@@ -12,12 +12,12 @@ pub(super) fn paragraph(explanation: &Explanation, now: DateTime<Utc>, screen: &
     let Explanation { namespace, pipeline, verdict, cause, since, evidence, fix, figures, also, unread } = explanation;
     let (mark, colour, what) = match verdict {
         Verdict::Well => ("✓", Colour::Green, "is well"),
-        Verdict::Held => ("✓", Colour::Yellow, "is ready, and restarts wait"),
-        Verdict::Slow => ("!", Colour::Yellow, "is ready, and slow"),
-        Verdict::Degraded => ("!", Colour::Yellow, "is ready, and something does not work"),
+        Verdict::Held => ("✓", Colour::Yellow, "is ready; restarts wait"),
+        Verdict::Slow => ("!", Colour::Yellow, "is ready but slow"),
+        Verdict::Degraded => ("!", Colour::Yellow, "is ready, but something does not work"),
         Verdict::NotReady => ("✗", Colour::Red, "is not ready"),
         Verdict::Paused => ("?", Colour::Yellow, "is paused"),
-        Verdict::Suspended => ("?", Colour::Yellow, "is suspended, or on the way there"),
+        Verdict::Suspended => ("?", Colour::Yellow, "is suspended or being suspended"),
         Verdict::Unknown => ("?", Colour::Yellow, "may or may not be ready"),
     };
     let name = screen.paint(Colour::Bold, &format!("{namespace}/{pipeline}"));

@@ -107,7 +107,7 @@ pub fn report(pipeline: &StreamingPipeline) -> Report {
             ready: State::Unknown,
             phase: None,
             reason: "NotSeen".to_owned(),
-            message: "no operator has looked at it yet; does one run, and watch this namespace?".to_owned(),
+            message: "no operator has processed it yet; check that one runs and watches this namespace".to_owned(),
             outdated: false,
             invalid: None,
             chain: Vec::new(),

@@ -146,6 +146,7 @@ mod tests {
 
     use super::super::report;
     use super::*;
+    use crate::commands::fixtures::condition;
 
     fn pipeline(status: Value) -> StreamingPipeline {
         let sample = include_str!("../../../../e2e/samples/accepted/one-of-each.yaml");
@@ -155,13 +156,6 @@ mod tests {
             resource["status"] = status;
         }
         serde_json::from_value(resource).expect("a pipeline")
-    }
-
-    fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-        json!({
-            "type": kind, "status": status, "reason": reason, "message": message,
-            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 4,
-        })
     }
 
     fn broken() -> Value {

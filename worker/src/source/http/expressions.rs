@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(url, "https://a.example/days/a%2Fb%20%C3%BC%3F/p3.json");
         let said = variables().url("https://a.example/a/${params.up}/b").expect_err("another path").to_string();
         assert!(said.contains("would change the path"), "{said}");
-        // Written out by whoever owns the source, it is theirs to say.
+        // Written out in the source, it is its owner's choice.
         assert!(variables().url("https://a.example/a/../b").is_ok());
     }
 

@@ -109,7 +109,7 @@ pub(super) struct Answered {
 
 impl Requests {
     pub(super) fn new(settings: &HttpSettings, guard: &Guard) -> Result<Self, PrepareRequests> {
-        // Whoever came first has installed it.
+        // It fails if another client has installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .dns_resolver(guard.clone())

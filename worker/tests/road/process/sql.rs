@@ -87,7 +87,7 @@ async fn crash_between_rows(world: &World) {
     world.sink.set_fault(Fault::HangAfter(12));
     let worker = world.start();
     eventually("some rows", || world.sink.writes() >= 12).await;
-    // Several commit intervals, so that whoever would commit too early has done so.
+    // Several commit intervals: a worker that commits too early has done so by then.
     tokio::time::sleep(Duration::from_millis(60)).await;
     worker.kill().await;
     world.sink.set_fault(Fault::None);
