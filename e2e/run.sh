@@ -2,7 +2,8 @@
 # The end-to-end scenarios on the cluster that `make cluster` made: installs the chart from this checkout and calls their
 # program, which ends with a line `N passed, N failed`.
 #
-#   e2e/run.sh              the core, what is affected by the changed paths, and a part that rotates (e2e/scenarios.toml)
+#   e2e/run.sh              the core, what is affected by the changed paths, what has not passed since they were changed, and
+#                           a part that rotates (e2e/scenarios.toml)
 #   e2e/run.sh NAME...      only the scenarios whose name contains one of these
 #   e2e/run.sh --plan       prints which those are, and runs nothing
 #
@@ -18,7 +19,8 @@
 # E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed; 60 in the full run
 # E2E_AWAY_SECONDS=30     how long a store is away while a console's page is open; 60 in the full run
 # E2E_NODE_AWAY_SECONDS=60 how long a node stands still; 360 in the full run, so that its pods are given up
-# E2E_DEADLINE=SECONDS    since 1970: then the run stops, names what is left, and fails
+# E2E_DEADLINE=SECONDS    since 1970: all but the core is put off where too little time is left; then the run stops, names what is
+#                         left, and fails if the core is. Without it there is no end: what has not passed may take hours
 # E2E_KEEP=1              keeps the namespace of a failed scenario
 # E2E_ATTACH=NAMESPACE    scenarios that share a set of one of each use the pipeline of this namespace, which is made the
 #                         first time, and stays

@@ -1,6 +1,7 @@
 //! The record of full runs, `docs/full-runs.jsonl`: which scenario passed when. One that has not passed for too long fails
 //! the tests, so that what CI leaves out is not forgotten.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -29,6 +30,13 @@ pub struct FullRun {
     pub verdicts: BTreeMap<String, String>,
 }
 
+impl FullRun {
+    /// Returns whether a scenario has passed in it.
+    pub fn has_passed(&self, name: &str) -> bool {
+        self.verdicts.get(name).is_some_and(|verdict| verdict == "passed")
+    }
+}
+
 /// What git says of a commit.
 pub trait History {
     /// Returns how many commits have come since; `None`: it is not in this history.
@@ -55,8 +63,16 @@ pub fn parse(text: &str) -> Result<Vec<FullRun>> {
 
 /// Returns the newest run in which a scenario has passed.
 pub fn last_passed<'a>(runs: &'a [FullRun], name: &str) -> Option<&'a FullRun> {
-    let passes = runs.iter().filter(|run| run.verdicts.get(name).is_some_and(|verdict| verdict == "passed"));
-    passes.max_by_key(|run| run.at)
+    runs.iter().filter(|run| run.has_passed(name)).max_by_key(|run| run.at)
+}
+
+/// Returns the commit whose changes a scenario need not see again: the newest one of this history with which it has
+/// passed in a full run, or else the one that added it. `None`: nobody knows one.
+pub fn proven_with<'a>(entry: &'a Entry, runs: &'a [FullRun], history: &dyn History) -> Option<&'a str> {
+    let mut passes: Vec<&FullRun> = runs.iter().filter(|run| run.has_passed(&entry.name)).collect();
+    passes.sort_by_key(|run| Reverse(run.at));
+    let mut commits = passes.into_iter().map(|run| run.commit.as_str()).chain(entry.since.as_deref());
+    commits.find(|commit| history.commits_since(commit).is_some())
 }
 
 /// Returns what is wrong with the scenarios that `names` accepts: each has passed in a full run that is young, or is new
@@ -90,6 +106,8 @@ pub fn stale(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::catalogue::Tier;
     use crate::queue::Needs;
@@ -116,6 +134,7 @@ mod tests {
             name: "a".to_owned(),
             tier: Tier::Full,
             needs: Needs::default(),
+            time: Duration::ZERO,
             shares: None,
             paths: Vec::new(),
             twin: String::new(),
@@ -157,6 +176,15 @@ mod tests {
         assert_eq!(judged(entry(Some("41")), &[]), told);
         assert_eq!(judged(entry(Some("nowhere")), &[]), told);
         assert_eq!(stale(&[entry(None)], |_| false, &[], &Counted, now()), [""; 0], "who runs now is not judged");
+    }
+
+    #[test]
+    fn a_scenario_is_proven_with_the_newest_pass_of_this_history_or_else_since_it_was_added() {
+        let passes = [run("7", 2, "passed"), run("3", 1, "passed"), run("2", 0, "failed"), run("gone", 0, "passed")];
+        assert_eq!(proven_with(&entry(Some("9")), &passes, &Counted), Some("3"));
+        assert_eq!(proven_with(&entry(Some("9")), &passes[2..], &Counted), Some("9"));
+        assert_eq!(proven_with(&entry(Some("gone")), &passes[2..], &Counted), None);
+        assert_eq!(proven_with(&entry(None), &[], &Counted), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What git says of this checkout: how many commits, when, and which paths were changed since what landed last.
+//! What git says of this checkout: how many commits, when, and which paths were changed since one of them.
 
 use std::process::Command;
 
@@ -22,7 +22,8 @@ impl Checkout {
     }
 
     /// Returns the commit that landed last before this work: `E2E_BASE`, or where `origin/main` and this work part; in a
-    /// checkout of `origin/main` itself, as in a fresh clone, the parent of its newest commit. `None`: a shallow clone.
+    /// checkout of `origin/main` itself, as in a fresh clone, the parent of its newest commit: how many landed together
+    /// with it, git does not say. `None`: a shallow clone.
     pub fn base(&self) -> Option<String> {
         if let Some(base) = std::env::var("E2E_BASE").ok().filter(|base| !base.is_empty()) {
             return git(&["rev-parse", "--verify", "--quiet", &format!("{base}^{{commit}}")]);

@@ -39,7 +39,7 @@ done"#;
 const TICKS: f64 = 100.0;
 
 /// Prints the line of times of process `$1`, and its sizes.
-const USAGE: &str = r#"cat "/proc/$1/stat"; grep -E "^(VmRSS|VmHWM):" "/proc/$1/status""#;
+const USAGE: &str = r#"cat "/proc/$1/stat"; grep -E "^(VmRSS|RssAnon|VmHWM):" "/proc/$1/status""#;
 
 /// Prints the processes of the container `$1`: the number on the node, then its number in the container.
 const PROCESSES: &str = r#"for file in $(grep -ls "$1" /proc/[0-9]*/cgroup); do
@@ -99,6 +99,8 @@ pub struct Usage {
     pub cpu: f64,
     /// Resident memory, in MiB.
     pub resident: f64,
+    /// What of it is no page of a file, in MiB: those of the program come and go with the node's cache.
+    pub anonymous: f64,
     /// The most that was resident, in MiB.
     pub peak: f64,
 }
@@ -118,7 +120,12 @@ fn parse_usage(told: &str) -> Option<Usage> {
         let line = told.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
     };
-    Some(Usage { cpu: (ticks(11)? + ticks(12)?) / TICKS, resident: size("VmRSS:")?, peak: size("VmHWM:")? })
+    Some(Usage {
+        cpu: (ticks(11)? + ticks(12)?) / TICKS,
+        resident: size("VmRSS:")?,
+        anonymous: size("RssAnon:")?,
+        peak: size("VmHWM:")?,
+    })
 }
 
 struct Process<'a> {
@@ -166,8 +173,8 @@ mod tests {
 
     #[test]
     fn reads_what_a_process_has_used() {
-        let told = "7 (a b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0\nVmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\n";
-        assert_eq!(parse_usage(told), Some(Usage { cpu: 2.0, resident: 2.0, peak: 4.0 }));
+        let told = "7 (a b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0\nVmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\nRssAnon:\t  1024 kB\n";
+        assert_eq!(parse_usage(told), Some(Usage { cpu: 2.0, resident: 2.0, anonymous: 1.0, peak: 4.0 }));
         assert_eq!(parse_usage("7 (a) S 1"), None);
     }
 

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_whoever_leaves() {
+    async fn one_that_waits_is_woken_by_one_that_leaves() {
         let queue = Queue::default();
         queue.begin("first", &needs(3, &[])).await;
         queue.work("first").await;

@@ -123,6 +123,11 @@ impl Turn {
         self.times().work.get_or_insert_with(Instant::now);
     }
 
+    /// Returns how long ago the scenario began to be at work. `None`: it is not there yet.
+    pub fn worked(&self) -> Option<Duration> {
+        self.times().work.map(|work| work.elapsed())
+    }
+
     /// The scenario has opened a namespace.
     pub fn open(&self) {
         self.times().open += 1;

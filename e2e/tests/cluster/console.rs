@@ -600,7 +600,7 @@ impl<'a> Scene<'a> {
         }
         let after = usage(cluster, &pod).await?;
         let cores = (after.cpu - before.cpu) / begin.elapsed().as_secs_f64();
-        // A sample comes every few seconds: whoever was told something just now may have to wait for the next.
+        // A sample comes every few seconds: a page that has just received one may have to wait for the next.
         pages.iter().for_each(Watched::clear);
         let told = async || Ok(pages.iter().all(|page| page.count() > 0).then_some(()));
         eventually("every viewer is still told something", WITHIN, told).await?;

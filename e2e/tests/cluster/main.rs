@@ -32,6 +32,7 @@ mod nodes;
 mod one;
 mod recreated;
 mod runs;
+mod scaled;
 mod scheduled;
 mod scope;
 mod shop;
@@ -80,6 +81,7 @@ const SCENARIOS: &[Scenario] = &[
     ("zookeeper_grows_and_shrinks_while_records_arrive", |turn| {
         grown::zookeeper_grows_and_shrinks_while_records_arrive(turn).boxed_local()
     }),
+    ("processors_follow_a_square_wave", |turn| scaled::processors_follow_a_square_wave(turn).boxed_local()),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {
         harness::a_failure_is_dumped_and_its_namespace_deleted(turn).boxed_local()

@@ -51,7 +51,7 @@ impl Plan {
                 (Some(base), Some(paths)) => format!("{} paths changed since {base:.12}", paths.len()),
                 _ => "the changes are unknown, so everything is affected".to_owned(),
             };
-            let why = format!("core, affected and rotating: commit {commits}, {changed}");
+            let why = format!("core, affected, unproven and rotating: commit {commits}, {changed}");
             (Wanted::Changed { paths: paths.as_deref(), since_passed: &since_passed, commits }, why)
         };
         let selection = catalogue::select(&entries, wanted);
@@ -63,7 +63,7 @@ impl Plan {
     pub fn print(&self) {
         println!("scenarios: {}; seed {}", self.why, self.settings.seed);
         for (name, why) in &self.selection.run {
-            println!("  {why:<9} {name}");
+            println!("  {:<9} {name}", why.name());
         }
         for name in &self.selection.left_out {
             println!("  NOT RUN   {name}");
@@ -76,10 +76,10 @@ impl Plan {
     }
 
     /// Returns what is wrong with the scenarios that do not run: when they have last passed.
-    /// `put_off`: those of the selection that did not run after all.
-    pub fn stale(&self, put_off: &BTreeSet<String>) -> Result<Vec<String>> {
+    /// `put_off`: those of the selection that did not run after all, with the reason.
+    pub fn stale(&self, put_off: &BTreeMap<String, String>) -> Result<Vec<String>> {
         let runs = recorded()?;
-        let left_out = |name: &str| self.selection.left_out.iter().chain(put_off).any(|left| left == name);
+        let left_out = |name: &str| self.selection.left_out.iter().chain(put_off.keys()).any(|left| left == name);
         Ok(full_runs::stale(&self.entries, left_out, &runs, &Checkout, newest()))
     }
 }
@@ -89,18 +89,17 @@ fn recorded() -> Result<Vec<FullRun>> {
     full_runs::parse(&fs::read_to_string(repository().join(RECORD)).unwrap_or_default())
 }
 
-/// Returns the paths that differ from the commit with which each scenario has last passed in a full run, by its name.
-/// Those whose commit is not in this history are left out.
+/// Returns the paths that differ from the commit with which each scenario has last passed in a full run, or that added
+/// it, by its name. Those whose commit is not in this history are left out.
 fn since_passed(entries: &[Entry]) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let runs = recorded()?;
     let mut changed: BTreeMap<&str, Option<BTreeSet<String>>> = BTreeMap::new();
     let mut since = BTreeMap::new();
     for entry in entries {
-        let Some(run) = full_runs::last_passed(&runs, &entry.name) else { continue };
-        let differ = changed.entry(&run.commit).or_insert_with(|| {
-            Checkout.commits_since(&run.commit)?;
-            Some(Checkout.changed_since(&run.commit)?.into_iter().collect())
-        });
+        let Some(commit) = full_runs::proven_with(entry, &runs, &Checkout) else { continue };
+        let differ = changed
+            .entry(commit)
+            .or_insert_with(|| Checkout.changed_since(commit).map(|paths| paths.into_iter().collect()));
         if let Some(differ) = differ {
             since.insert(entry.name.clone(), differ.clone());
         }

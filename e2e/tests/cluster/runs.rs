@@ -228,7 +228,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Nobody asks in another's name; whoever asks in their own, or says nothing, may.
+/// No user may request a run in another's name; in their own, or without a name, every user may.
 async fn who_asked(namespace: &TestNamespace, runs: &Runs<'_>) -> Result<()> {
     let create = async |by: &str| {
         let file = std::env::temp_dir().join(format!("millrace-run-{}-{by}.yaml", namespace.name));

@@ -31,7 +31,7 @@ const FACTOR: u32 = 30;
 /// Longest time that a run may take on a busy machine, and the least for all.
 const EACH: Duration = Duration::from_secs(15);
 const LEAST: Duration = Duration::from_secs(180);
-/// Seconds between kills: now within the fifteen that the next operator waits for the lease, now after them.
+/// Seconds between kills: some within the time that the next operator waits for the lease, some after it.
 const BETWEEN_KILLS: std::ops::Range<u64> = 5..25;
 /// Records of each run.
 const GENERATED: i64 = 25;

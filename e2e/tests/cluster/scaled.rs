@@ -1,0 +1,165 @@
+//! The number of processors follows a square wave: one, several and one again, while nothing is lost, no other pod is touched
+//! and an event explains each step.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use millrace_api::crd::status::ScalingStatus;
+use millrace_api::names::Component;
+use millrace_e2e::ledger::Ledger;
+use millrace_e2e::process::restarts;
+use millrace_e2e::spec::Generator;
+use millrace_e2e::{Live, Spec, Turn, events, eventually, in_namespace};
+use serde_json::json;
+
+const READY_WITHIN: Duration = Duration::from_secs(300);
+/// A decision takes a few looks, and a processor with little CPU starts slowly.
+const UP_WITHIN: Duration = Duration::from_secs(180);
+/// The input must have been low for `downWindow`, and what waits is processed first.
+const DOWN_WITHIN: Duration = Duration::from_secs(300);
+const SENT_WITHIN: Duration = Duration::from_secs(600);
+/// CPU of a processor: so little that this machine can give several of them more than one can take.
+const CPU: &str = "200m";
+/// Most processors.
+const MOST: i32 = 3;
+
+/// A part of the wave: a source of its own, at a rate for a while.
+struct Part {
+    seed: u64,
+    rate: u32,
+    seconds: u64,
+}
+
+/// A fraction of what one processor takes.
+const BEFORE: Part = Part { seed: 41, rate: 100, seconds: 60 };
+/// More than one takes, and not more than Cassandra does.
+const MUCH: Part = Part { seed: 42, rate: 6_000, seconds: 100 };
+/// As before, for longer than it takes to scale down.
+const AFTER: Part = Part { seed: 43, rate: 100, seconds: 240 };
+
+pub async fn processors_follow_a_square_wave(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "scaled", async |namespace| {
+        let spec = pipeline();
+        let live = Live::start(namespace, &spec, READY_WITHIN).await?;
+        let before = store_pods(&live).await?;
+
+        BEFORE.begin(&live, &spec).await?;
+        BEFORE.await_sent(&live).await?;
+        live.await_caught_up(READY_WITHIN).await?;
+        // The negative control: a load that one processor takes changes nothing.
+        let scaling = scaling(&live).await?;
+        ensure!((scaling.current, scaling.last_scaled.is_none()) == (1, true), "{scaling:?}");
+
+        MUCH.begin(&live, &spec).await?;
+        let took = live_number(&live, "several processors run", UP_WITHIN, |number| number > 1).await?;
+        namespace.time("one_to_several_processors", took)?;
+        MUCH.await_sent(&live).await?;
+        live.await_caught_up(SENT_WITHIN).await?;
+
+        AFTER.begin(&live, &spec).await?;
+        let took = live_number(&live, "one processor runs", DOWN_WITHIN, |number| number == 1).await?;
+        namespace.time("several_to_one_processor", took)?;
+        AFTER.await_sent(&live).await?;
+        live.await_caught_up(READY_WITHIN).await?;
+
+        steps_are_explained(&live).await?;
+        ensure!(store_pods(&live).await? == before, "a pod of a store was restarted or replaced");
+        let parts = [BEFORE, MUCH, AFTER];
+        let ledger = parts.iter().fold(Ledger::default(), |ledger, part| ledger.and(part.seed, part.count()));
+        let found = live.table().await?.compare(ledger).await?;
+        namespace.say(format!("past the wave: {found}"));
+        found.ensure_exact()
+    })
+    .await
+}
+
+/// One of each store, and processors that are scaled and have little CPU.
+fn pipeline() -> Spec {
+    Spec::one()
+        .with("/spec/kafka/topics/0/partitions", json!(6))
+        .with("/spec/processor/resources", json!({"requests": {"cpu": "10m"}, "limits": {"cpu": CPU}}))
+        .with("/spec/processor/scaling", json!({"mode": "Auto", "max": MOST, "downWindow": "1m"}))
+}
+
+impl Part {
+    const fn count(&self) -> u64 {
+        self.rate as u64 * self.seconds
+    }
+
+    /// Replaces the source by this one.
+    async fn begin(&self, live: &Live, spec: &Spec) -> Result<()> {
+        let source = Generator { seed: self.seed, count: Some(self.count()), rate: Some(self.rate) }.source();
+        live.change(&spec.clone().sources([source])).await
+    }
+
+    /// Waits until Kafka has acknowledged all of its records.
+    async fn await_sent(&self, live: &Live) -> Result<()> {
+        let source = format!("made-up-{}", self.seed);
+        let sent = async || {
+            let metrics = live.metrics(Component::Producer).await?;
+            let sent = metrics.values().map(|metrics| metrics.of("millrace_records_produced_total", "source", &source));
+            Ok((sent.sum::<f64>() >= self.count() as f64).then_some(()))
+        };
+        eventually(&format!("all {} records of {source} are acknowledged", self.count()), SENT_WITHIN, sent).await?;
+        Ok(())
+    }
+}
+
+async fn scaling(live: &Live) -> Result<ScalingStatus> {
+    let status = live.resource().await?.status;
+    status.and_then(|status| status.processor?.scaling).context("the status does not say how it is scaled")
+}
+
+/// Waits until so many processors run and are ready, by the pods and not by what the status says; prints what it says.
+async fn live_number(live: &Live, what: &str, limit: Duration, is_it: impl Fn(usize) -> bool) -> Result<Duration> {
+    let mut said = String::new();
+    let waited = eventually(what, limit, async || {
+        let now = scaling(live).await?;
+        let now = format!("{}: {}", now.reason, now.message);
+        if now != said {
+            live.namespace.say(&now);
+            said = now;
+        }
+        let pods = live.pods(Component::Processor).await?;
+        let ready = pods.iter().filter(|pod| millrace_api::pods::is_ready(pod)).count();
+        Ok((ready == pods.len() && is_it(ready)).then_some(()))
+    });
+    Ok(waited.await?.1)
+}
+
+/// Fails unless the events lead from one processor to several and back to one, each step with its sentence.
+async fn steps_are_explained(live: &Live) -> Result<()> {
+    let mut told = events::of(live).await?;
+    told.retain(|event| ["ScaledUp", "ScaledDown", "ScaledToLimit"].contains(&event.reason.as_str()));
+    told.sort_by_key(|event| event.at);
+    let mut number = 1;
+    for event in &told {
+        live.namespace.say(format!("{}: {}", event.reason, event.note));
+        let (from, to) = step(&event.note).with_context(|| format!("'{}' names no step", event.note))?;
+        ensure!(from == number, "'{}' begins at {from}, and there were {number}", event.note);
+        ensure!((event.reason == "ScaledUp") == (to > from), "'{}' is called {}", event.note, event.reason);
+        number = to;
+    }
+    let ups = told.iter().filter(|event| event.reason == "ScaledUp").count();
+    ensure!(number == 1 && ups > 0, "the events end at {number} after {ups} steps up: {told:?}");
+    Ok(())
+}
+
+/// Returns the numbers of a sentence such as `Scales 2 → 4: …`.
+fn step(note: &str) -> Option<(i32, i32)> {
+    let (numbers, _) = note.strip_prefix("Scales ")?.split_once(':')?;
+    let (from, to) = numbers.split_once(" → ")?;
+    Some((from.parse().ok()?, to.parse().ok()?))
+}
+
+/// Returns the UIDs of the stores' pods, each with the restarts of its containers, by name.
+async fn store_pods(live: &Live) -> Result<BTreeMap<String, (Option<String>, i32)>> {
+    let mut found = BTreeMap::new();
+    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
+        let pods = live.pods(component).await?;
+        found.extend(pods.into_iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(&pod)))));
+    }
+    Ok(found)
+}
