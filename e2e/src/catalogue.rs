@@ -78,7 +78,7 @@ impl Why {
         }
     }
 
-    /// Returns whether the changes decide that it runs, so that nobody can say how many of this kind there are.
+    /// Returns whether the changes decide that it runs: then there may be any number of this kind.
     pub const fn follows_changes(self) -> bool {
         match self {
             Self::Affected | Self::Unproven => true,

@@ -28,7 +28,7 @@ use crate::labels::{INSTANCE_LABEL, is_paused};
 use crate::observe::{observe, read_pipeline};
 use crate::observed::Observed;
 use crate::plan::{Plan, plan};
-use crate::publish::{Publish, publish};
+use crate::publish::{Publish, publish, scaling_of};
 use crate::report::{Failure, Outcome, report};
 use crate::road::{Passed, Road, Watched, Watches, keep, ours};
 use crate::scale::scale;
@@ -180,12 +180,11 @@ fn scaled(
     pipeline: &Pipeline,
     status: &StreamingPipelineStatus,
 ) -> Option<Duration> {
-    let of = |status: &StreamingPipelineStatus| status.processor.as_ref().and_then(|found| found.scaling.clone());
-    let (before, now) = (resource.status.as_ref().and_then(of), of(status));
-    ctx.telemetry.processors_judged(&pipeline.names, now.as_ref().map(|now| now.recommended));
+    let now = scaling_of(status);
+    ctx.telemetry.processors_judged(&pipeline.names, now.map(|now| now.recommended));
     let now = now.filter(|_| !is_paused(resource) && !pipeline.suspend)?;
-    let last = before.and_then(|before| before.last_scaled);
-    if now.last_scaled == last {
+    let before = resource.status.as_ref().and_then(scaling_of);
+    if before.and_then(|before| before.last_scaled.as_ref()) == now.last_scaled.as_ref() {
         return Some(EVERY);
     }
     ctx.telemetry.processors_scaled(&pipeline.names, &now.reason);

@@ -60,11 +60,12 @@ pub async fn publish(
     Ok(true)
 }
 
-fn scaling_of(status: &StreamingPipelineStatus) -> Option<&ScalingStatus> {
+/// Returns what a status says of the number of processors. `None`: it does not follow the load.
+pub fn scaling_of(status: &StreamingPipelineStatus) -> Option<&ScalingStatus> {
     status.processor.as_ref()?.scaling.as_ref()
 }
 
-/// Returns what is to be told of the number of processors. `None`: nothing is new.
+/// Returns the event about the number of processors. `None`: nothing has changed.
 fn scaling_event<'a>(
     old: Option<&ScalingStatus>,
     new: Option<&'a ScalingStatus>,
