@@ -11,6 +11,7 @@
 #   images        builds or pulls the images, without a cluster
 #   load IMAGE... pushes images to the registry and pulls them on all nodes
 #   push IMAGE... pushes images to the registry
+#   older IMAGE... builds or pulls other versions of the stores, such as zookeeper:3.9.3, and loads them
 #   tools NAME... builds programs of cluster/tools/ that are missing, and prints the directory that has them
 #   env           shell lines for scripts: PATH, KUBECONFIG's context, supplier, whether NetworkPolicy is enforced
 #   doctor        what this machine lacks, and how to fix it; changes nothing
@@ -31,6 +32,7 @@ set -euo pipefail
 . "$HERE/built/debian.sh"
 . "$HERE/built/node.sh"
 . "$HERE/built/stores.sh"
+. "$HERE/built/older.sh"
 
 usage() { sed -n '/^#   up/,/^# MILLRACE/ s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
@@ -82,6 +84,20 @@ stop() {
   step "stopping the Docker engine" engine_down
 }
 
+older() { # IMAGE...
+  local image supplier
+  alone
+  supplier=$(choose_supplier)
+  for image; do
+    if [ "$supplier" != official ]; then
+      step "$image" build_older "$image"
+    elif ! docker image inspect "$image" >/dev/null 2>&1; then
+      step "$image" docker pull -q "$image"
+    fi
+  done
+  step "loading $*" load_images "$@"
+}
+
 # One run at a time: a second one waits.
 alone() {
   exec 9>"$CACHE/lock"
@@ -106,6 +122,7 @@ main() {
     images) alone; step "Docker engine" engine_up; images "$(choose_supplier)" ;;
     load) step "loading $*" load_images "$@" ;;
     push) for image; do push_image "$image"; done ;;
+    older) older "$@" ;;
     tools) step "programs: $*" some_tools_up "$@" >&2; echo "$BIN" ;;
     env) environment ;;
     doctor) doctor ;;

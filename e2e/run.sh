@@ -17,6 +17,7 @@
 # E2E_CHAOS_SECONDS=60    how long faults go on; 300 in the full run. `make chaos-data` asks for many
 # E2E_CHAOS_KILLS=10      how many processors are killed after that; 50 in the full run
 # E2E_SCHEDULED_RUNS=24   how many runs of a schedule there are while operators are killed; 60 in the full run
+# E2E_ROLLS=3             how often stores are rolled under load; 50 in the full run
 # E2E_AWAY_SECONDS=30     how long a store is away while a console's page is open; 60 in the full run
 # E2E_NODE_AWAY_SECONDS=60 how long a node stands still; 360 in the full run, so that its pods are given up
 # E2E_DEADLINE=SECONDS    since 1970: all but the core is put off where too little time is left; then the run stops, names what is

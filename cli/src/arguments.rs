@@ -24,6 +24,9 @@ const CHECK_EXAMPLES: &str = "Examples:
   millrace check                          before helm install, and after it
   millrace check -n shop                  for pipelines in the namespace 'shop'
   millrace check --storage-class fast     for pipelines whose volumes are of the class 'fast'";
+const PLAN_EXAMPLES: &str = "Examples:
+  millrace plan users.yaml             what would change, and what it restarts
+  kustomize build . | millrace plan -  the same of what another program renders";
 const HOLD_EXAMPLES: &str = "Examples:
   millrace hold users       no pod of a store that serves is restarted
   millrace release users    takes it back";
@@ -71,6 +74,9 @@ pub enum Command {
     /// Check whether the cluster can run Millrace, before it is installed and afterwards.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
+    /// Show what a file would change and restart if it were applied; changes nothing.
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Plan),
     /// Show how far the processors are behind, by partition, in records and time.
     Lag(OfPipeline),
     /// Show records of a topic, the newest first.
@@ -140,6 +146,13 @@ pub struct Check {
     /// StorageClass that pipelines name; the default class otherwise.
     #[arg(long, value_name = "NAME")]
     pub storage_class: Option<String>,
+}
+
+/// Flags of `plan`.
+#[derive(Args, Clone, Debug)]
+pub struct Plan {
+    /// File with a StreamingPipeline; `-` is standard input.
+    pub file: PathBuf,
 }
 
 /// Flags of `approve`.

@@ -14,6 +14,7 @@ pub mod lag;
 pub mod logs;
 pub mod pause;
 pub mod peek;
+pub mod plan;
 pub mod record;
 pub mod restart;
 pub mod rows;
@@ -53,6 +54,7 @@ pub async fn run(arguments: &Arguments, screen: &Screen) -> Result<Outcome, Fail
         Command::Status(flags) => status::run(&context, flags).await,
         Command::Explain(flags) => explain::run(&context, flags).await,
         Command::Check(flags) => check::run(&context, flags).await,
+        Command::Plan(flags) => plan::run(&context, flags).await,
         Command::Lag(flags) => lag::run(&context, flags).await,
         Command::Peek(flags) => peek::run(&context, flags).await,
         Command::Tail(flags) => peek::tail(&context, flags).await,

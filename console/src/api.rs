@@ -38,6 +38,7 @@
 //! POST   P/runs/{run}/rerun                                  -> 201 actions::Done
 //! POST   P/backfills                      runs::Backfill     -> runs::BackfillAnswer   with `dryRun` creates nothing
 //! PUT    P/sources/{source}/paused        runs::Paused       -> actions::Done
+//! POST   P/plan/approval                  actions::Approval  -> actions::Done      409: the plan is another by now
 //! POST   P/dead-letters/redrive           letters::Redrive   -> letters::RedriveAnswer with `dryRun` sends nothing
 //! ```
 //!

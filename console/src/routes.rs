@@ -51,6 +51,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/runs/{run}/cancel", post(actions::cancel))
         .route("/runs/{run}/rerun", post(actions::rerun))
         .route("/backfills", post(backfill::backfill))
+        .route("/plan/approval", post(actions::approved))
         .route("/sources/{source}/paused", put(actions::paused));
     Router::new()
         .route("/session", get(session::read).post(session::begin).delete(session::end))

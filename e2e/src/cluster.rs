@@ -102,6 +102,13 @@ async fn printed(mut command: Command, told: &str) -> Result<String> {
     Ok(stdout)
 }
 
+/// Runs a script of this repository, and returns what it prints.
+pub async fn script(path: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(repository().join(path));
+    command.args(arguments);
+    printed(command, &format!("{path} {}", arguments.join(" "))).await
+}
+
 /// Returns the workspace's directory.
 pub fn repository() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -18,6 +18,7 @@
 //! cut        packets between pods dropped on their node
 //! clock      a processor whose clock is wrong
 //! disk       a store's own disk, to be filled and slowed down
+//! isr        what brokers note of their replicas
 //! kafka, table, metrics, audit, events    what Kafka, Cassandra, workers and the API server say
 //! ledger     which rows there must be, and which there are
 //! ```
@@ -38,6 +39,7 @@ pub mod events;
 pub mod figures;
 pub mod full_runs;
 pub mod git;
+pub mod isr;
 pub mod kafka;
 pub mod ledger;
 pub mod live;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 
 use crate::audit::{self, Write};
@@ -87,6 +87,15 @@ pub async fn leading_pod(cluster: &Cluster) -> Result<Pod> {
         Ok(api.get_opt(&leader).await?)
     });
     Ok(led.await?.0)
+}
+
+/// Kills the pod that leads, without a grace period, and returns its name.
+pub async fn kill_leader(cluster: &Cluster) -> Result<String> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    let leader = leading_pod(cluster).await?.name_any();
+    api.delete(&leader, &at_once).await.context("cannot kill the leader")?;
+    Ok(leader)
 }
 
 /// Returns what the operator wrote concerning a namespace since a moment.

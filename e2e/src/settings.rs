@@ -29,6 +29,8 @@ pub struct Settings {
     pub chaos_kills: usize,
     /// How many runs of a schedule there are while operators are killed.
     pub scheduled_runs: usize,
+    /// How often stores are rolled under load.
+    pub rolls: usize,
     /// How long a store, or the API server, is away while a console's page is open.
     pub away: Duration,
     /// How long a node stands still. Kubernetes gives its pods up after 340 seconds.
@@ -63,6 +65,7 @@ impl Settings {
             chaos_rate: u32::try_from(number("E2E_CHAOS_RATE", 1_500)?)?,
             chaos_kills: usize::try_from(either("E2E_CHAOS_KILLS", 10, 50)?)?,
             scheduled_runs: usize::try_from(either("E2E_SCHEDULED_RUNS", 24, 60)?)?,
+            rolls: usize::try_from(either("E2E_ROLLS", 3, 50)?)?,
             away: Duration::from_secs(either("E2E_AWAY_SECONDS", 30, 60)?),
             node_away: Duration::from_secs(either("E2E_NODE_AWAY_SECONDS", 60, 360)?),
             keep: variable("E2E_KEEP").is_some(),

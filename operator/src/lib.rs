@@ -36,6 +36,7 @@
 //! observe                                  the road, in its order
 //! scale
 //! desire
+//! preview                                  what another spec would lead to, for people who look before they apply
 //! chain                                    judged for `plan` and `report`
 //! plan
 //! apply
@@ -75,6 +76,7 @@ pub mod objects;
 pub mod observe;
 pub mod observed;
 pub mod plan;
+pub mod preview;
 pub mod publish;
 pub mod readiness;
 pub mod report;

@@ -21,7 +21,8 @@ const MAY_LINK: [(&str, &[&str]); 12] = [
     // The data plane knows settings, not resources.
     ("worker", &["expressions", "heap", "profile", "serve", "sql", "terms"]),
     ("operator", &["api", "scaling", "serve", "sql", "stores", "terms"]),
-    ("cli", &["api", "sql", "stores", "terms"]),
+    // What a spec would change is what the operator's pure steps make of it.
+    ("cli", &["api", "operator", "sql", "stores", "terms"]),
     // It has the viewer's rights, and nothing of who writes.
     ("console", &["api", "serve", "stores", "terms"]),
 ];

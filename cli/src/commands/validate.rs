@@ -87,8 +87,9 @@ pub fn run(flags: &Validate, format: Format, screen: &Screen) -> Result<Outcome,
     Ok(Outcome::wrong_if(reports.iter().any(|report| !report.faults.is_empty())))
 }
 
+/// Reads a file that was named on the command line; `-` is standard input.
 #[expect(clippy::disallowed_methods, reason = "a file that was named on the command line; nothing else runs")]
-fn read(file: &Path) -> Result<String, Failure> {
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
     let name = file.display().to_string();
     if name == "-" {
         let mut text = String::new();

@@ -34,6 +34,7 @@ fn of_pipelines(document: &mut Document) {
     document.of_pipeline("get", "").answer::<pipeline::PipelineView>(200);
     document.of_pipeline("get", "/live").text("text/event-stream");
     document.of_pipeline("get", "/history").query::<history::Span>().answer::<history::History>(200);
+    document.of_pipeline("post", "/plan/approval").request::<actions::Approval>().answer::<actions::Done>(200);
     document.of_pipeline("get", "/lag").answer::<history::Lag>(200);
     document.of_pipeline("get", "/resource").answer::<resource::Resource>(200);
     document.of_pipeline("get", "/pods").answer::<pods::Pods>(200);

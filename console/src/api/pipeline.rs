@@ -148,6 +148,8 @@ pub struct PipelineView {
     pub dead_letter_topic: String,
     /// What the operator is about to do, or waits to do.
     pub planned_actions: Vec<String>,
+    /// Changes that would disturb a store, and whether they are approved. `null`: there are none.
+    pub plan: Option<Plan>,
     /// What the viewer may do.
     pub rights: Rights,
     /// Names of fields whose values the viewer sees masked.
@@ -158,6 +160,20 @@ pub struct PipelineView {
     pub observed_generation: Option<i64>,
     /// The command that shows the same.
     pub kubectl: String,
+}
+
+/// Changes that would disturb a store.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
+pub struct Plan {
+    /// Identifies what the plan leads to.
+    pub hash: String,
+    /// Whether it is approved.
+    pub approved: bool,
+    /// When it began to wait, or to be carried out.
+    #[schemars(with = "Moment")]
+    pub since: DateTime<Utc>,
+    /// What it changes.
+    pub actions: Vec<String>,
 }
 
 /// What the viewer may do with a pipeline. `null`: could not be asked.

@@ -1,13 +1,14 @@
-//! What a viewer may do: trigger, cancel and rerun runs, pause and resume schedules. With the viewer's own token, and each
+//! What a viewer may do: trigger, cancel and rerun runs, pause and resume schedules, approve plans. With the viewer's own token, and each
 //! with its line in the audit log and the command that does the same.
 
 use axum::Json;
 use axum::extract::Path;
 use axum::http::{Request, StatusCode, header};
-use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use millrace_api::crd::run::{REQUESTED_BY, default_run_timeout};
 use millrace_api::crd::{IngestionRunSpec, Retries};
+use millrace_api::labels::APPROVE_PLAN;
 use millrace_api::names::Names;
 use millrace_api::validate::validate_sources;
 use millrace_api::{GROUP, IngestionRun, Rejected, StreamingPipeline, validate_run};
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use super::runs;
 use crate::api::FieldProblem;
-use crate::api::actions::Done;
+use crate::api::actions::{Approval, Done};
 use crate::api::runs::{Paused, Trigger};
 use crate::audit;
 use crate::refusal::Refusal;
@@ -207,6 +208,54 @@ async fn set_paused(viewer: &Viewer, names: &Names, source: &str, paused: bool) 
     })
 }
 
+/// Approves a plan.
+pub async fn approved(
+    viewer: Viewer,
+    Path((namespace, name)): Path<(String, String)>,
+    Json(wanted): Json<Approval>,
+) -> Result<Json<Done>, Refusal> {
+    let names = Names::new(namespace, name);
+    let done = approve(&viewer, &names, &wanted.hash).await;
+    audit::action(viewer.user(), "approve", &names, &wanted.hash, &done);
+    done.map(Json)
+}
+
+async fn approve(viewer: &Viewer, names: &Names, hash: &str) -> Result<Done, Refusal> {
+    let (_, pipeline) = viewer.pipeline(names.namespace(), names.pipeline()).await?;
+    let patch = approval_patch(&pipeline, hash)?;
+    let api: Api<StreamingPipeline> = Api::namespaced(viewer.client().clone(), names.namespace());
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api.patch(names.pipeline(), &params, &Patch::Merge(&patch)).await;
+    patched.map_err(|error| forbidden(viewer.kube(&error, "pipeline"), "patch streamingpipelines"))?;
+    Ok(Done {
+        message: format!("plan {hash} is approved"),
+        name: Some(names.pipeline().to_owned()),
+        kubectl: format!(
+            "kubectl annotate spl -n {} {} --overwrite {APPROVE_PLAN}={hash}",
+            names.namespace(),
+            names.pipeline()
+        ),
+        manifest: None,
+    })
+}
+
+/// Returns the patch that approves a plan, if it is the one that waits. The API server refuses it where the pipeline has
+/// changed since it was read.
+fn approval_patch(pipeline: &StreamingPipeline, hash: &str) -> Result<serde_json::Value, Refusal> {
+    let conflict = |message: String| Err(Refusal::Conflict { message });
+    match pipeline.status.as_ref().and_then(|status| status.plan.as_ref()) {
+        None => conflict("no plan waits for approval any more".to_owned()),
+        Some(plan) if plan.hash != hash => {
+            conflict(format!("the plan is {} by now, not {hash}: read it before you approve it", plan.hash))
+        }
+        Some(plan) if plan.approved => conflict(format!("plan {hash} is approved already")),
+        Some(_) => Ok(json!({"metadata": {
+            "resourceVersion": pipeline.metadata.resource_version,
+            "annotations": {APPROVE_PLAN: hash},
+        }})),
+    }
+}
+
 /// Returns the JSON patch that pauses or resumes the schedule of a source.
 fn pause_patch(pipeline: &StreamingPipeline, source: &str, paused: bool) -> Result<serde_json::Value, Refusal> {
     let sources = &pipeline.spec.producer.sources;
@@ -251,6 +300,33 @@ mod tests {
     fn what_has_no_schedule_cannot_be_paused() {
         assert!(matches!(pause_patch(&pipeline(Value::Null), "orders", true), Err(Refusal::Rejected { .. })));
         assert!(matches!(pause_patch(&pipeline(json!({})), "other", true), Err(Refusal::NotFound { .. })));
+    }
+
+    #[test]
+    fn only_the_plan_that_was_read_is_approved() {
+        let mut pipeline = fixtures::pipeline(Value::Null);
+        pipeline.metadata.resource_version = Some("7".to_owned());
+        let refused = |pipeline: &StreamingPipeline, hash: &str| match approval_patch(pipeline, hash) {
+            Err(Refusal::Conflict { message }) => message,
+            other => panic!("it must be a conflict: {other:?}"),
+        };
+        let mut status = pipeline.status.take().unwrap_or_default();
+        status.plan = None;
+        pipeline.status = Some(status.clone());
+        assert_eq!(refused(&pipeline, "a"), "no plan waits for approval any more");
+        let plan = |approved: bool| {
+            let plan = json!({"hash": "a", "approved": approved, "since": "2026-11-30T00:00:00Z", "actions": ["x"]});
+            Some(serde_json::from_value(plan).expect("a plan"))
+        };
+        status.plan = plan(false);
+        pipeline.status = Some(status.clone());
+        let patch = approval_patch(&pipeline, "a").expect("it waits");
+        assert_eq!(patch["metadata"]["annotations"][APPROVE_PLAN], "a");
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        assert!(refused(&pipeline, "b").contains("is a by now"));
+        status.plan = plan(true);
+        pipeline.status = Some(status);
+        assert!(refused(&pipeline, "a").contains("already"));
     }
 
     #[test]

@@ -124,6 +124,7 @@ pub async fn read(viewer: &Viewer, namespace: &str, name: &str) -> Result<Pipeli
         sources: view::sources::sources(&resource),
         dead_letter_topic: view::graph::dead_letter_topic(&resource, &names),
         planned_actions: status.planned_actions.clone(),
+        plan: status.plan.as_ref().map(view::pipeline::plan),
         rights,
         masked_fields: mask.fields(),
         generation: resource.metadata.generation.unwrap_or_default(),

@@ -5,11 +5,12 @@ use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::condition::{ConditionStatus, ConditionType, Link, Reason};
+use millrace_api::crd::status::PlanStatus;
 use millrace_api::names::Names;
 
 use super::moment;
 use crate::api::history::{Measure, SeriesKey};
-use crate::api::pipeline::{Component, ComponentSummary, Condition, PipelineSummary, Stage, State};
+use crate::api::pipeline::{Component, ComponentSummary, Condition, PipelineSummary, Plan, Stage, State};
 use crate::measure::history::{History, STEP_SECONDS};
 
 /// Length of a sparkline in samples, and which of them it shows: ten minutes, 30 s apart.
@@ -140,6 +141,11 @@ pub fn members(component: Component, status: &StreamingPipelineStatus) -> Compon
         ready: count(counts.map(|(ready, _)| ready)),
         desired: count(counts.map(|(_, desired)| desired)),
     }
+}
+
+/// Returns the plan of a resource.
+pub fn plan(PlanStatus { hash, approved, since, actions }: &PlanStatus) -> Plan {
+    Plan { hash: hash.clone(), approved: *approved, since: moment(since), actions: actions.clone() }
 }
 
 /// Returns the conditions of a resource.

@@ -16,6 +16,7 @@ export type Component = Schemas["Component"];
 export type State = Schemas["State"];
 export type Condition = Schemas["Condition"];
 export type PipelineView = Schemas["PipelineView"];
+export type Plan = Schemas["Plan"];
 export type Rights = Schemas["Rights"];
 export type ApiNode = Schemas["Node"];
 export type Edge = Schemas["Edge"];

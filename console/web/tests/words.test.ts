@@ -14,6 +14,7 @@ import type { ApiNode, Condition, Edge, Trace } from "../src/types";
 import { placeOf, settled, timedWay } from "../src/views/follow";
 import { parseLine, split } from "../src/views/logs/lines";
 import { bottleneck } from "../src/views/overview";
+import { panel } from "../src/views/plan";
 import { cellHeight } from "../src/views/runs/grid";
 
 /** Returns what there is to read in a drawing. */
@@ -222,4 +223,16 @@ test("sources stand left, tables right, and stores under what rests on them", ()
   assert.equal(at.kafka?.x, at.topic?.x);
   assert.ok((at.kafka?.y ?? 0) > (at.topic?.y ?? 0) && (at.zookeeper?.y ?? 0) > (at.kafka?.y ?? 0));
   assert.equal(routes.length, 5);
+});
+
+test("a plan that waits can be approved by those who may", () => {
+  const plan = { hash: "0a1b2c3d", approved: false, since: new Date().toISOString(), actions: ["restart 3 pods"] };
+  const offer = { may: true, working: false, approve: () => undefined };
+  const button = (drawn: VNode): VNode | undefined =>
+    drawn.children.find((child): child is VNode => typeof child !== "string" && child.tag === "button");
+  const waiting = panel(plan, offer);
+  assert.match(textOf(waiting), /Waits for approval.*0a1b2c3d.*restart 3 pods.*Approve/s);
+  assert.ok(button(waiting) !== undefined && button(waiting)?.props["disabled"] !== true);
+  assert.equal(button(panel(plan, { ...offer, may: false }))?.props["disabled"], true);
+  assert.equal(button(panel({ ...plan, approved: true }, offer)), undefined);
 });

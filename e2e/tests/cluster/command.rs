@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use millrace_e2e::cluster::repository;
+use millrace_e2e::cluster::{repository, target};
 use millrace_e2e::command::Millrace;
 use millrace_e2e::spec::{SAMPLE_SOURCE, TOPIC, http_source};
 use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
@@ -25,6 +25,7 @@ pub async fn the_command_shows_what_is_there(turn: Turn) -> Result<()> {
         files_are_judged_without_a_cluster(&millrace).await?;
         the_chain_is_told(&live, &millrace).await?;
         why_and_whether_are_told(&live, &millrace).await?;
+        a_plan_is_shown(&live, &millrace).await?;
         restarts_are_held_and_released(&live, &millrace).await?;
         let id = a_run_is_followed_to_its_row(&millrace).await?;
         namespace.say(format!("followed the record {id} to its row"));
@@ -115,6 +116,37 @@ async fn why_and_whether_are_told(live: &Live, millrace: &Millrace) -> Result<()
     ensure!(checked["passed"] == true && is_fine, "{checked}");
     // Control: what is not there does fail.
     millrace.says(&["check", "--storage-class", "nobody"], 1, "there is no 'nobody'").await.map(drop)
+}
+
+/// A file is compared with the pipeline, and nothing is changed by it.
+async fn a_plan_is_shown(live: &Live, millrace: &Millrace) -> Result<()> {
+    let before = live.resource().await?;
+    let name = live.names.pipeline();
+    let file = target().join("e2e-plan.json");
+    let write = |pointer: &str, value: Value| {
+        let mut wanted = json!({
+            "apiVersion": "millrace.dev/v1alpha1", "kind": "StreamingPipeline", "metadata": {"name": name},
+            "spec": before.spec,
+        });
+        let (parent, key) = pointer.rsplit_once('/').context("a pointer begins with '/'")?;
+        wanted.pointer_mut(parent).context("it has no such field")?[key] = value;
+        fs::write(&file, wanted.to_string()).context("cannot write the file")
+    };
+    let path = file.to_string_lossy().into_owned();
+    let path = path.as_str();
+    write("/metadata/name", json!(name))?;
+    millrace.says(&["plan", path], 0, "nothing of pipeline").await?;
+    write("/spec/processor/maxInFlight", json!(77))?;
+    let told = millrace.says(&["plan", path], 0, "rolling update").await?;
+    ensure!(told.contains("no pod of a store is restarted"), "{told}");
+    write("/spec/kafka/jvmOptions", json!(["-XX:MaxGCPauseMillis=100"]))?;
+    millrace.says(&["plan", path], 0, "restart one at a time").await?;
+    // The control: what admission refuses is no plan.
+    write("/spec/zookeeper/replicas", json!(2))?;
+    millrace.says(&["plan", path], 1, "would be refused").await?;
+    let after = live.resource().await?.metadata.generation;
+    ensure!(after == before.metadata.generation, "the pipeline was changed");
+    Ok(())
 }
 
 /// Restarts are held by name and released again; there is no plan to approve, and nothing is restarted by mistake.

@@ -1,6 +1,6 @@
-//! A running pipeline gets more brokers, more ZooKeeper servers, another Cassandra node, another topic configuration
-//! and other settings of its brokers, and loses brokers and servers again, while records go on arriving; nothing is
-//! lost.
+//! A running pipeline gets more brokers, ZooKeeper servers and Cassandra nodes, another topic configuration and other
+//! settings of its brokers, and loses brokers, servers and nodes again, while records go on arriving and operators are
+//! killed; nothing is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,19 +13,25 @@ use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::process::{Signal, restarts, signal};
 use millrace_e2e::spec::{Generator, TOPIC};
-use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace};
+use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace, operator};
 use millrace_stores::kafka::KafkaFacts;
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, ZooKeeperFacts};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// A Cassandra node takes its share of the ring before it joins.
 const GROWN_WITHIN: Duration = Duration::from_secs(420);
-const SEED: u64 = 11;
+pub const SEED: u64 = 11;
 /// Records in all, at a pace that outlasts the growth.
 const COUNT: u64 = 12_000;
+/// Records in all, where stores are changed several times.
+const LONG_COUNT: u64 = 30_000;
 const RATE: u32 = 100;
+/// Milliseconds from a change to the kill of the operator that leads: the shortest change takes 18 seconds.
+const UNTIL_KILL: std::ops::Range<u64> = 500..15_000;
 
 pub async fn a_pipeline_grows_while_records_arrive(turn: Turn) -> Result<()> {
     in_namespace(&turn, "grown", async |namespace| {
@@ -50,19 +56,16 @@ pub async fn a_pipeline_grows_while_records_arrive(turn: Turn) -> Result<()> {
         namespace.time("one_to_three_brokers_and_two_nodes", took)?;
         everything_is_there(&live).await?;
 
-        live.await_produced(COUNT, GROWN_WITHIN).await?;
-        live.await_caught_up(GROWN_WITHIN).await?;
-        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
-        namespace.say(format!("past the growth: {found}"));
-        found.ensure_exact()
+        all_arrived(&live, COUNT, "past the growth").await
     })
     .await
 }
 
-/// Three brokers become four and three again. A fourth gets its share of every copy, leads some, and stops when it has none.
-/// Then the three take other settings. None of them is restarted.
+/// Three brokers become four and three again, and during each change the operator is killed. A fourth gets its share of
+/// every copy, leads some, and stops when it has none. Then the three take other settings. None of them is restarted.
 pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> {
     in_namespace(&turn, "brokers", async |namespace| {
+        let mut kills = kills(&turn);
         let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
         let three = three_brokers();
         let live = Live::start(namespace, &three, GROWN_WITHIN).await?;
@@ -77,6 +80,7 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
         };
         let (first, _) = eventually("the fourth broker comes", GROWN_WITHIN, came).await?;
         namespace.say(format!("replicas by broker when the fourth came: {first:?}"));
+        kill_operator(&live, &mut kills).await?;
         let took = live.await_ready(GROWN_WITHIN).await?;
         namespace.time("three_to_four_brokers", took)?;
         let four = replicas(&live.kafka().await?.facts().await?);
@@ -84,11 +88,9 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
         ensure!(four.len() == 4 && most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{four:?}");
 
         let spec = spec.with("/spec/kafka/replicas", json!(3));
-        live.change(&spec).await?;
-        let took = live.await_ready(GROWN_WITHIN).await?;
+        let took = change_and_kill(&live, &spec, &mut kills).await?;
         namespace.time("four_to_three_brokers", took)?;
-        let gone = async || Ok((live.pods(Component::Kafka).await?.len() == 3).then_some(()));
-        eventually("the fourth broker goes", READY_WITHIN, gone).await?;
+        pods_are(&live, Component::Kafka, 3).await?;
         let facts = live.kafka().await?.facts().await?;
         let three = replicas(&facts);
         same("the brokers with replicas", &format!("{:?}", three.keys().collect::<Vec<_>>()), "[0, 1, 2]")?;
@@ -106,28 +108,33 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
         }
         ensure!(uids(&live).await? == before, "a broker was restarted");
 
-        live.await_produced(COUNT, GROWN_WITHIN).await?;
-        live.await_caught_up(GROWN_WITHIN).await?;
-        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
-        namespace.say(format!("past the fourth broker: {found}"));
-        found.ensure_exact()
+        all_arrived(&live, COUNT, "past the fourth broker").await
     })
     .await
 }
 
-/// One ZooKeeper server becomes three and one again, and at the end the leader of the three is among those that go.
+/// One ZooKeeper server becomes three, five, three and one again, and during each change the operator is killed. The leader
+/// of the three is among those that go at the end.
 pub async fn zookeeper_grows_and_shrinks_while_records_arrive(turn: Turn) -> Result<()> {
     in_namespace(&turn, "ensemble", async |namespace| {
-        let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
+        let mut kills = kills(&turn);
+        let source = Generator { seed: SEED, count: Some(LONG_COUNT), rate: Some(RATE) }.source();
         let live = Live::start(namespace, &Spec::one(), READY_WITHIN).await?;
         // The negative control: at first one votes.
         same("the voters", &voters(&live).await?, "{0}")?;
 
-        let spec = Spec::one().sources([source]).with("/spec/zookeeper/replicas", json!(3));
-        live.change(&spec).await?;
-        let took = live.await_ready(GROWN_WITHIN).await?;
-        namespace.time("one_to_three_servers", took)?;
-        same("the voters", &voters(&live).await?, "{0, 1, 2}")?;
+        let spec = Spec::one().sources([source]);
+        for (servers, figure, wanted) in [
+            (3, "one_to_three_servers", "{0, 1, 2}"),
+            (5, "three_to_five_servers", "{0, 1, 2, 3, 4}"),
+            (3, "five_to_three_servers", "{0, 1, 2}"),
+        ] {
+            let spec = spec.clone().with("/spec/zookeeper/replicas", json!(servers));
+            let took = change_and_kill(&live, &spec, &mut kills).await?;
+            namespace.time(figure, took)?;
+            same("the voters", &voters(&live).await?, wanted)?;
+            pods_are(&live, Component::ZooKeeper, servers).await?;
+        }
 
         let first = live.pod(&format!("{}-0", live.names.component(Component::ZooKeeper))).await?;
         signal(&namespace.cluster, &first, Signal::Kill).await?;
@@ -136,20 +143,80 @@ pub async fn zookeeper_grows_and_shrinks_while_records_arrive(turn: Turn) -> Res
         ensure!(leader.is_some_and(|leader| leader > 0), "server {leader:?} leads");
 
         let spec = spec.with("/spec/zookeeper/replicas", json!(1));
-        live.change(&spec).await?;
-        let took = live.await_ready(GROWN_WITHIN).await?;
+        let took = change_and_kill(&live, &spec, &mut kills).await?;
         namespace.time("three_to_one_servers", took)?;
-        let gone = async || Ok((live.pods(Component::ZooKeeper).await?.len() == 1).then_some(()));
-        eventually("two servers go", READY_WITHIN, gone).await?;
+        pods_are(&live, Component::ZooKeeper, 1).await?;
         same("the voters", &voters(&live).await?, "{0}")?;
 
-        live.await_produced(COUNT, GROWN_WITHIN).await?;
-        live.await_caught_up(GROWN_WITHIN).await?;
-        let found = live.table().await?.compare(Ledger::default().and(SEED, COUNT)).await?;
-        namespace.say(format!("past the three servers: {found}"));
-        found.ensure_exact()
+        all_arrived(&live, LONG_COUNT, "past the five servers").await
     })
     .await
+}
+
+/// Three Cassandra nodes become four and three again, and during each change the operator is killed. The fourth takes its
+/// share of the ring, and hands it over before it goes. Every row has three copies all the time.
+pub async fn cassandra_nodes_come_and_go_while_records_arrive(turn: Turn) -> Result<()> {
+    in_namespace(&turn, "ring", async |namespace| {
+        let mut kills = kills(&turn);
+        let source = Generator { seed: SEED, count: Some(LONG_COUNT), rate: Some(RATE) }.source();
+        let three = Spec::three()
+            .with("/spec/zookeeper/replicas", json!(1))
+            .with("/spec/kafka/replicas", json!(1))
+            .sources([source]);
+        let live = Live::start(namespace, &three, GROWN_WITHIN).await?;
+        // The negative control: the fourth is not there yet.
+        same("the nodes of the ring", &nodes(&live).await?.to_string(), "3")?;
+
+        let four = three.clone().with("/spec/cassandra/racks/0/replicas", json!(4));
+        let took = change_and_kill(&live, &four, &mut kills).await?;
+        namespace.time("three_to_four_nodes", took)?;
+        same("the nodes of the ring", &nodes(&live).await?.to_string(), "4")?;
+
+        let took = change_and_kill(&live, &three, &mut kills).await?;
+        namespace.time("four_to_three_nodes", took)?;
+        pods_are(&live, Component::Cassandra, 3).await?;
+        same("the nodes of the ring", &nodes(&live).await?.to_string(), "3")?;
+
+        all_arrived(&live, LONG_COUNT, "past the fourth node").await
+    })
+    .await
+}
+
+/// Returns the moments at which operators are killed, in milliseconds after a change, as the run's seed chooses them.
+fn kills(turn: &Turn) -> impl Iterator<Item = u64> + use<> {
+    let mut random = StdRng::seed_from_u64(turn.run.settings.seed);
+    std::iter::repeat_with(move || random.random_range(UNTIL_KILL))
+}
+
+/// Applies a change, kills the operator that leads at the next of the moments, and waits until the change is complete.
+/// Returns how long it took from the kill on.
+async fn change_and_kill(live: &Live, spec: &Spec, kills: &mut impl Iterator<Item = u64>) -> Result<Duration> {
+    live.change(spec).await?;
+    kill_operator(live, kills).await?;
+    live.await_ready(GROWN_WITHIN).await
+}
+
+async fn kill_operator(live: &Live, kills: &mut impl Iterator<Item = u64>) -> Result<()> {
+    let moment = Duration::from_millis(kills.next().unwrap_or(UNTIL_KILL.start));
+    tokio::time::sleep(moment).await;
+    let killed = operator::kill_leader(&live.namespace.cluster).await?;
+    live.namespace.say(format!("killed {killed} {moment:?} after the change"));
+    Ok(())
+}
+
+/// Waits until a component has so many pods.
+async fn pods_are(live: &Live, component: Component, count: usize) -> Result<()> {
+    let there = async || Ok((live.pods(component).await?.len() == count).then_some(()));
+    eventually(&format!("there are {count} pods of {component}"), READY_WITHIN, there).await.map(|_| ())
+}
+
+/// Waits until all records of the seed have been written, and compares the rows with the ledger.
+pub async fn all_arrived(live: &Live, count: u64, when: &str) -> Result<()> {
+    live.await_produced(count, GROWN_WITHIN).await?;
+    live.await_caught_up(GROWN_WITHIN).await?;
+    let found = live.table().await?.compare(Ledger::default().and(SEED, count)).await?;
+    live.namespace.say(format!("{when}: {found}"));
+    found.ensure_exact()
 }
 
 /// Returns what the ZooKeeper servers say.
@@ -211,12 +278,20 @@ async fn everything_is_there(live: &Live) -> Result<()> {
     let copies = |topic: &str| facts.topics[topic].partitions.iter().map(|found| found.in_sync).collect::<Vec<_>>();
     same("the new topic's replicas in sync", &format!("{:?}", copies("late")), "[3, 3]")?;
     same("the old topic's replicas in sync", &format!("{:?}", copies(TOPIC)), "[1, 1, 1]")?;
-    let nodes = live.pods(Component::Cassandra).await?;
-    ensure!(nodes.len() == 2, "{} Cassandra nodes run", nodes.len());
+    let pods = live.pods(Component::Cassandra).await?.len();
+    ensure!(pods == 2, "{pods} Cassandra nodes run");
+    same("the nodes of the ring", &nodes(live).await?.to_string(), "2")
+}
+
+/// Returns how many Cassandra nodes are up and normal; fails if there are others.
+async fn nodes(live: &Live) -> Result<usize> {
     let pod = format!("{}-0", live.names.rack("r1"));
     let command = ["exec", "-n", &live.namespace.name, &pod, "-c", "cassandra", "--", "nodetool", "status"];
     let status = live.namespace.cluster.kubectl(&command).await?;
-    let normal = status.lines().filter(|line| line.starts_with("UN ")).count();
-    ensure!(normal == 2, "nodetool sees {normal} nodes up and normal: {status}");
-    Ok(())
+    let is_node =
+        |line: &&str| line.starts_with(['U', 'D']) && line.chars().nth(1).is_some_and(|state| "NLJM".contains(state));
+    let (normal, others): (Vec<&str>, Vec<&str>) =
+        status.lines().filter(is_node).partition(|line| line.starts_with("UN "));
+    ensure!(others.is_empty(), "not up and normal: {others:?}");
+    Ok(normal.len())
 }

@@ -31,6 +31,7 @@ mod lost;
 mod nodes;
 mod one;
 mod recreated;
+mod rolls;
 mod runs;
 mod scaled;
 mod scheduled;
@@ -41,6 +42,8 @@ mod sql;
 mod three;
 mod troubles;
 mod types;
+mod upgraded;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -81,6 +84,9 @@ const SCENARIOS: &[Scenario] = &[
     ("zookeeper_grows_and_shrinks_while_records_arrive", |turn| {
         grown::zookeeper_grows_and_shrinks_while_records_arrive(turn).boxed_local()
     }),
+    ("cassandra_nodes_come_and_go_while_records_arrive", |turn| {
+        grown::cassandra_nodes_come_and_go_while_records_arrive(turn).boxed_local()
+    }),
     ("processors_follow_a_square_wave", |turn| scaled::processors_follow_a_square_wave(turn).boxed_local()),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {
@@ -103,6 +109,9 @@ const SCENARIOS: &[Scenario] = &[
     ("three_of_each_survive_a_kill_of_every_kind", |turn| {
         three::three_of_each_survive_a_kill_of_every_kind(turn).boxed_local()
     }),
+    ("rolls_wait_for_every_replica_and_lose_nothing", |turn| {
+        rolls::rolls_wait_for_every_replica_and_lose_nothing(turn).boxed_local()
+    }),
     ("a_drained_node_and_one_that_stands_still_lose_nothing", |turn| {
         nodes::a_drained_node_and_one_that_stands_still_lose_nothing(turn).boxed_local()
     }),
@@ -112,6 +121,12 @@ const SCENARIOS: &[Scenario] = &[
     ("sabotage_is_noticed", |turn| controls::sabotage_is_noticed(turn).boxed_local()),
     ("scope_of_one_namespace_reaches_no_other", |turn| {
         scope::scope_of_one_namespace_reaches_no_other(turn).boxed_local()
+    }),
+    ("stores_change_their_versions_under_load", |turn| {
+        versions::stores_change_their_versions_under_load(turn).boxed_local()
+    }),
+    ("an_upgrade_restarts_no_store_and_can_be_backed_out", |turn| {
+        upgraded::an_upgrade_restarts_no_store_and_can_be_backed_out(turn).boxed_local()
     }),
     ("the_page_works_in_a_browser", |turn| browser::the_page_works_in_a_browser(turn).boxed_local()),
     ("the_console_shows_and_does_what_its_viewer_may", |turn| {

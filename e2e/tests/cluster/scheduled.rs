@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::api::ListParams;
 use millrace_api::IngestionRun;
 use millrace_api::crd::RunPhase;
 use millrace_api::crd::time::moment_of;
@@ -101,12 +100,9 @@ fn phase(run: &IngestionRun) -> Option<RunPhase> {
 /// Kills the operator that leads, at times that the seed chooses, as long as it is awaited.
 async fn kill_operators(namespace: &TestNamespace, kills: &Cell<u32>) -> Result<()> {
     let mut random = StdRng::seed_from_u64(namespace.turn.run.settings.seed);
-    let pods: Api<Pod> = Api::namespaced(namespace.cluster.client.clone(), operator::NAMESPACE);
-    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     loop {
         tokio::time::sleep(Duration::from_secs(random.random_range(BETWEEN_KILLS))).await;
-        let leader = operator::leading_pod(&namespace.cluster).await?.name_any();
-        pods.delete(&leader, &at_once).await.context("cannot kill the leader")?;
+        let leader = operator::kill_leader(&namespace.cluster).await?;
         kills.set(kills.get() + 1);
         namespace.say(format!("killed {leader}"));
     }

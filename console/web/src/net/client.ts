@@ -116,6 +116,11 @@ export class PipelineClient {
     return request("PUT", this.url(["sources", source, "paused"]), { body: { paused } });
   }
 
+  /** Approves the plan with this hash, and no other. */
+  approve(hash: string): Promise<api.Done> {
+    return request("POST", this.url(["plan", "approval"]), { body: { hash } });
+  }
+
   private get<T>(signal: AbortSignal, parts: string[], query: Query = {}): Promise<T> {
     return request("GET", this.url(parts, query), { signal });
   }

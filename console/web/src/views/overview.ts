@@ -13,8 +13,10 @@ import { table } from "../parts/table";
 import { conditionTone, readyText, stateBadge, trendBadge } from "../parts/words";
 import { viewUrl } from "../router";
 import type { ApiNode, Bottleneck, Condition, PipelineView } from "../types";
+import { PlanPanel } from "./plan";
 
 export function overviewView(page: Page, live: Live): View {
+  const plan = new PlanPanel(page, live);
   return {
     draw: () => [
       h(
@@ -26,7 +28,7 @@ export function overviewView(page: Page, live: Live): View {
       held(
         live.view,
         "The pipeline",
-        (view) => content(page, live, view),
+        (view) => [plan.draw(view), content(page, live, view)],
         () => void live.again(),
       ),
     ],
