@@ -7,6 +7,7 @@ pub mod pipeline;
 pub mod pods;
 pub mod resource;
 pub mod runs;
+pub mod scaling;
 pub mod signals;
 pub mod sources;
 pub mod why;

@@ -28,7 +28,7 @@ use crate::labels::{INSTANCE_LABEL, is_paused};
 use crate::observe::{observe, read_pipeline};
 use crate::observed::Observed;
 use crate::plan::{Plan, plan};
-use crate::publish::{Publish, publish, scaling_of};
+use crate::publish::{Publish, publish};
 use crate::report::{Failure, Outcome, report};
 use crate::road::{Passed, Road, Watched, Watches, keep, ours};
 use crate::scale::scale;
@@ -180,10 +180,10 @@ fn scaled(
     pipeline: &Pipeline,
     status: &StreamingPipelineStatus,
 ) -> Option<Duration> {
-    let now = scaling_of(status);
+    let now = status.scaling();
     ctx.telemetry.processors_judged(&pipeline.names, now.map(|now| now.recommended));
     let now = now.filter(|_| !is_paused(resource) && !pipeline.suspend)?;
-    let before = resource.status.as_ref().and_then(scaling_of);
+    let before = resource.status.as_ref().and_then(StreamingPipelineStatus::scaling);
     if before.and_then(|before| before.last_scaled.as_ref()) == now.last_scaled.as_ref() {
         return Some(EVERY);
     }

@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -70,6 +71,15 @@ impl Fence {
     }
 }
 
+/// What a candidate has seen of the Lease.
+#[derive(Default)]
+struct Seen {
+    /// Its version, and since when it has had that. Absent: it has not looked yet.
+    version: Option<(Option<String>, Instant)>,
+    /// When another last renewed it. Absent: unknown.
+    renewed: Option<DateTime<Utc>>,
+}
+
 /// The Lease, and who we are.
 #[derive(Clone)]
 pub struct Leadership {
@@ -95,16 +105,20 @@ impl Leadership {
         self.fence.clone()
     }
 
-    /// Waits until this operator holds the Lease.
+    /// Waits until this operator holds the Lease. Returns when it was last renewed before, by the clock of the operator that
+    /// did. `None`: unknown, as when there was no Lease.
     #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
-    pub async fn acquire(&self) {
-        let mut seen: Option<(Option<String>, Instant)> = None;
+    pub async fn acquire(&self) -> Option<DateTime<Utc>> {
+        let mut seen = Seen::default();
         loop {
             let asked = Instant::now();
             // A look that hangs must not delay the next one. If it has taken the Lease without an answer, the next one finds
             // that the Lease is ours.
             match timeout(RENEWAL, self.try_acquire(&mut seen)).await {
-                Ok(Ok(true)) => return self.fence.renewed(asked),
+                Ok(Ok(true)) => {
+                    self.fence.renewed(asked);
+                    return seen.renewed;
+                }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "cannot read or take the lease"),
                 Err(_) => tracing::warn!("the API server does not answer a look at the lease"),
@@ -156,20 +170,24 @@ impl Leadership {
 
     /// Takes the Lease if nobody holds it, or if its holder has not renewed while we watched.
     #[expect(clippy::disallowed_methods, reason = "leadership is judged by this process's own steady clock")]
-    async fn try_acquire(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<bool, kube::Error> {
+    async fn try_acquire(&self, seen: &mut Seen) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.spec(0)) };
             return self.wrote(self.api.create(&PostParams::default(), &lease).await);
         };
         let version = lease.metadata.resource_version.clone();
-        let stood_still = match seen {
+        let stood_still = match &seen.version {
             Some((before, since)) if *before == version => since.elapsed() >= DURATION,
             _ => {
-                *seen = Some((version, Instant::now()));
+                seen.version = Some((version, Instant::now()));
                 false
             }
         };
+        // One that has become ours meanwhile was taken by a look without an answer.
+        if seen.renewed.is_none() || !self.is_held_by_us(&lease) {
+            seen.renewed = renewal_of(&lease);
+        }
         let free = lease.spec.as_ref().is_none_or(|spec| spec.holder_identity.as_deref().unwrap_or("").is_empty());
         if !(free || stood_still || self.is_held_by_us(&lease)) {
             return Ok(false);
@@ -213,6 +231,11 @@ impl Leadership {
             ..LeaseSpec::default()
         }
     }
+}
+
+fn renewal_of(lease: &Lease) -> Option<DateTime<Utc>> {
+    let renewed = lease.spec.as_ref()?.renew_time.as_ref()?;
+    DateTime::from_timestamp(renewed.0.as_second(), 0)
 }
 
 fn now() -> MicroTime {

@@ -1,14 +1,15 @@
 //! What was seen of each pipeline's load in the last minute: rates are differences of two looks, and trends take several.
 //!
 //! It is a memory of this process and of nothing else: an operator that starts without it has no look yet, and decides
-//! nothing by a single one. Only pipelines whose processors are scaled have any.
+//! nothing by a single one. Only pipelines whose processors are scaled have any. What it knows of others is until when the
+//! operator before it may have looked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use millrace_api::names::Names;
-use millrace_scaling::History;
+use millrace_scaling::{History, Moment};
 use millrace_terms::Work;
 
 /// The last looks at the load of one pipeline.
@@ -33,12 +34,22 @@ pub struct Ends {
 
 /// The last looks at the load of all pipelines; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct LastLooks(Arc<Mutex<BTreeMap<Names, Looks>>>);
+pub struct LastLooks {
+    looks: Arc<Mutex<BTreeMap<Names, Looks>>>,
+    /// Until when the operator before this one led. Absent: it does not matter.
+    predecessor: Option<Moment>,
+}
 
 impl LastLooks {
+    /// Makes those of an operator whose predecessor led until then.
+    pub fn after(predecessor: Moment) -> Self {
+        Self { predecessor: Some(predecessor), ..Self::default() }
+    }
+
     /// Returns the last looks at a pipeline, and forgets them until they are kept again: one pass at a time is about it.
     pub fn take(&self, names: &Names) -> Looks {
-        self.lock().remove(names).unwrap_or_default()
+        let first = || Looks { history: self.predecessor.map(History::after).unwrap_or_default(), ..Looks::default() };
+        self.lock().remove(names).unwrap_or_else(first)
     }
 
     /// Keeps the last looks at a pipeline for the next pass.
@@ -52,6 +63,6 @@ impl LastLooks {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Names, Looks>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,10 +10,12 @@ use kube::{Client, CustomResourceExt};
 use millrace_api::{IngestionRun, StreamingPipeline};
 use millrace_operator::context::Context;
 use millrace_operator::lease::Leadership;
+use millrace_operator::looks::LastLooks;
 use millrace_operator::objects::scope::Administration;
 use millrace_operator::server::{Readiness, serve};
 use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
+use millrace_operator::workers::load::moment;
 use millrace_operator::{compiler, controller, key, runs, schedules};
 use millrace_terms::causes::chain_of;
 use tokio::signal::unix::{SignalKind, signal};
@@ -134,10 +136,11 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
     // A candidate is ready: it stands by.
     readiness.set();
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        () = leadership.acquire() => telemetry.leads(&flags.identity),
+    let predecessor = tokio::select! {
+        predecessor = leadership.acquire() => predecessor,
         _ = terminate.recv() => return Ok(()),
-    }
+    };
+    telemetry.leads(&flags.identity);
     let administration = Administration {
         key: key::find(&client, &flags.operator_namespace, &flags.key_secret).await?,
         worker_image: flags.worker_image,
@@ -146,7 +149,9 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
         image_pull_secrets: flags.image_pull_secret,
         worker_env: flags.worker_env.into_iter().collect(),
     };
-    let ctx = Context::new(client, flags.identity.clone(), administration, telemetry.clone(), leadership.fence());
+    let mut ctx = Context::new(client, flags.identity.clone(), administration, telemetry.clone(), leadership.fence());
+    // Where nothing is known of another, nobody has looked for long.
+    ctx.looks = LastLooks::after(moment(predecessor.unwrap_or_default()));
 
     let namespaces: Vec<Option<String>> = match flags.watch_namespace.iter().filter(|name| !name.is_empty()).count() {
         0 => vec![None],

@@ -54,15 +54,10 @@ pub async fn publish(
         return Ok(false);
     }
     announce_transitions(ctx, resource, &old, status).await;
-    if let Some((kind, reason, note)) = scaling_event(scaling_of(&old), scaling_of(status)) {
+    if let Some((kind, reason, note)) = scaling_event(old.scaling(), status.scaling()) {
         tell(ctx, resource, kind, reason, note).await;
     }
     Ok(true)
-}
-
-/// Returns what a status says of the number of processors. `None`: it does not follow the load.
-pub fn scaling_of(status: &StreamingPipelineStatus) -> Option<&ScalingStatus> {
-    status.processor.as_ref()?.scaling.as_ref()
 }
 
 /// Returns the event about the number of processors. `None`: nothing has changed.

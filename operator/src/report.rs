@@ -127,12 +127,12 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             status.plan = proposal(pipeline, plan, old.plan.as_ref(), now);
             components(&mut status, pipeline, observed, &old);
             if let Some(processor) = &mut status.processor {
-                let before = old.processor.as_ref().and_then(|processor| processor.scaling.clone());
                 processor.scaling = match is_paused(resource) || pipeline.held.contains_key(&Component::Processor) {
                     // What is decided would not be carried out. What was needed before says nothing of the time since.
-                    true => before
+                    true => old
+                        .scaling()
                         .filter(|_| pipeline.processor.scaling.is_some())
-                        .map(|before| ScalingStatus { needed: Vec::new(), ..before }),
+                        .map(|before| ScalingStatus { needed: Vec::new(), ..before.clone() }),
                     false => scaling::judge(pipeline, observed, &going_on(plan, pipeline, observed)),
                 };
             }

@@ -1,8 +1,8 @@
 //! The decision: settings, observations and memory in; a number of processors, a reason and the memory out. Pure.
 //!
-//! The order of its questions is the order of its safety: what goes on is not disturbed, bounds hold, what is unknown
-//! decides nothing, a sink that is the limit gets no more writers, and fewer processors are for a load that has been
-//! low for long.
+//! The order of its questions is the order of its safety: processors that come and go are not disturbed, the user's bounds
+//! hold whatever the stores do, what goes on or is unknown decides nothing, a sink that is the limit gets no more writers,
+//! and fewer processors are for a load that has been low for long.
 
 use std::time::Duration;
 
@@ -63,6 +63,9 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     let Situation { now, settings, replicas, .. } = *situation;
     let mut memory = situation.memory.clone();
     memory.notice(replicas, now);
+    if let Some(ended) = situation.history.gap_within(settings.down_window, now) {
+        memory.note_gap(replicas, ended);
+    }
     let estimate = match estimate(situation) {
         Ok(estimate) => estimate,
         Err(reason) => {
@@ -119,16 +122,24 @@ fn estimate(situation: &Situation<'_>) -> Result<Estimate, Reason> {
     if underway.roll {
         return held(Hold::Roll);
     }
-    if let Some(what) = &underway.store {
-        return held(Hold::Store(what.clone()));
-    }
     let partitions = history.newest().map(|newest| newest.partitions.len() as u32).filter(|partitions| *partitions > 0);
     let (floor, cap, limit) = bounds(settings, partitions);
-    if replicas > cap {
+    // The user's bounds are orders: they wait for no store, and more processors for a broken one are the user's choice, as
+    // they are where the user sets the number. The number of partitions is a figure like others.
+    if replicas > settings.max {
         return Err(Reason::Bounded { from: replicas, to: cap, limit });
     }
     if replicas < floor {
         return Err(Reason::Bounded { from: replicas, to: floor, limit: Limit::Min(settings.min) });
+    }
+    if let Some(stranger) = &underway.stranger {
+        return held(Hold::Stranger(stranger.clone()));
+    }
+    if let Some(what) = &underway.store {
+        return held(Hold::Store(what.clone()));
+    }
+    if replicas > cap {
+        return Err(Reason::Bounded { from: replicas, to: cap, limit });
     }
     // Those that have just been woken take a while.
     let patience = cost.start * 2 + JUDGED_AFTER;

@@ -91,6 +91,18 @@ impl Memory {
         }
     }
 
+    /// Counts all that run as needed until the end of a gap in the observations: what was needed in it is unknown.
+    pub(crate) fn note_gap(&mut self, running: u32, ended: Moment) {
+        let counts = |peak: &Peak| peak.replicas >= running && peak.until.is_none_or(|until| until >= ended);
+        if self.peaks.iter().any(counts) {
+            return;
+        }
+        // What was lower and ended before counts for nothing any more, as in `note_need`.
+        self.peaks.retain(|peak| peak.replicas > running || peak.until.is_none_or(|until| until > ended));
+        let place = self.peaks.iter().take_while(|peak| peak.replicas > running).count();
+        self.peaks.insert(place, Peak { replicas: running, until: Some(ended) });
+    }
+
     /// Remembers what a processor can do, if that is news.
     pub(crate) fn note_capacity(&mut self, measured: f64) {
         let is_news = self.capacity.is_none_or(|known| (measured / known - 1.0).abs() > CAPACITY_CHANGE);
@@ -134,6 +146,30 @@ mod tests {
             memory.note_capacity(1040.0);
         }
         assert_eq!(memory, Memory { capacity: Some(1000.0), ..before });
+    }
+
+    #[test]
+    fn all_that_run_count_as_needed_until_the_end_of_a_gap() {
+        let peak = |replicas, until: Option<u64>| Peak { replicas, until: until.map(Moment) };
+        let after = |peaks: &[Peak]| {
+            let mut memory = Memory { replicas: Some(4), peaks: peaks.to_vec(), ..Memory::default() };
+            memory.note_gap(4, Moment(1000));
+            let once = memory.clone();
+            memory.note_gap(4, Moment(1000));
+            assert_eq!(memory, once, "noted again it changes nothing");
+            memory.peaks
+        };
+        let gap = peak(4, Some(1000));
+        assert_eq!(after(&[]), [gap]);
+        assert_eq!(after(&[peak(4, Some(200)), peak(2, None)]), [gap, peak(2, None)]);
+        assert_eq!(
+            after(&[peak(6, Some(900)), peak(3, Some(950)), peak(2, None)]),
+            [peak(6, Some(900)), gap, peak(2, None)]
+        );
+        assert_eq!(after(&[gap, peak(3, Some(1010)), peak(2, None)]), [gap, peak(3, Some(1010)), peak(2, None)]);
+        // The control: these are needed anyway.
+        assert_eq!(after(&[peak(4, None)]), [peak(4, None)]);
+        assert_eq!(after(&[peak(5, Some(1005)), peak(1, None)]), [peak(5, Some(1005)), peak(1, None)]);
     }
 
     #[test]

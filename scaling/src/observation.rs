@@ -68,6 +68,8 @@ pub struct Underway {
     pub rebalance: bool,
     /// Processors are being replaced, for an image or a setting.
     pub roll: bool,
+    /// Which member of the consumer group is not one of the processors, and what to do about it. Absent: all are.
+    pub stranger: Option<String>,
     /// What the stores are doing, such as `node cassandra-r1-2 joins`. Absent: nothing.
     pub store: Option<String>,
 }
@@ -85,15 +87,32 @@ pub struct RestartCost {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     observations: VecDeque<Observation>,
+    /// Until when someone else observed. Absent: there was nobody, or it does not matter.
+    predecessor: Option<Moment>,
+    /// The end of the last time in which nobody observed. Absent: there was none.
+    gap_ended: Option<Moment>,
 }
 
 /// The longest that any estimate looks back.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 
+/// A longer time without an observation is a gap: nobody knows what the input was. One operator follows another within
+/// 15 s, and no window is shorter than this.
+const GAP: Duration = Duration::from_secs(30);
+
 impl History {
+    /// Returns an empty history that follows that of another operator, which observed until then.
+    pub fn after(predecessor: Moment) -> Self {
+        Self { predecessor: Some(predecessor), ..Self::default() }
+    }
+
     /// Adds an observation, and forgets those that no estimate looks at any more.
     pub fn push(&mut self, observation: Observation) {
         let now = observation.at;
+        let before = self.newest().map(|newest| newest.at).or(self.predecessor);
+        if before.is_some_and(|before| now.since(before) > GAP) {
+            self.gap_ended = Some(now);
+        }
         self.observations.retain(|earlier| earlier.at < now && now.since(earlier.at) < KEPT);
         self.observations.push_back(observation);
     }
@@ -101,6 +120,11 @@ impl History {
     /// Returns the newest observation.
     pub fn newest(&self) -> Option<&Observation> {
         self.observations.back()
+    }
+
+    /// Returns when the last gap in the observations ended, if that was within this time. What was needed in a gap is unknown.
+    pub(crate) fn gap_within(&self, window: Duration, now: Moment) -> Option<Moment> {
+        self.gap_ended.filter(|ended| now.since(*ended) < window)
     }
 
     /// Returns the observations that are younger than this, measured from the newest, oldest first.

@@ -200,6 +200,8 @@ pub enum Hold {
     Rebalance,
     /// Processors are being replaced.
     Roll,
+    /// Which member of the group is not one of the processors, and what to do about it.
+    Stranger(String),
     /// What the stores are doing.
     Store(String),
 }
@@ -221,6 +223,7 @@ impl Reason {
             Self::Ineffective { .. } => "Ineffective",
             Self::Held { hold: Hold::Rebalance, .. } => "RebalanceInProgress",
             Self::Held { hold: Hold::Roll, .. } => "RollInProgress",
+            Self::Held { hold: Hold::Stranger(_), .. } => "ForeignMember",
             Self::Held { hold: Hold::Store(_), .. } => "StoreOperationInProgress",
             Self::Held { hold: Hold::Rising | Hold::Slowing, .. } => "WithinTarget",
             Self::Held { .. } => "MetricsUnavailable",
@@ -328,7 +331,7 @@ impl fmt::Display for Hold {
             Self::CapacityUnknown => write!(f, "the capacity of a processor is unknown until one has been busy"),
             Self::Rebalance => write!(f, "the consumer group rebalances"),
             Self::Roll => write!(f, "processors are being replaced"),
-            Self::Store(what) => write!(f, "{what}"),
+            Self::Stranger(what) | Self::Store(what) => write!(f, "{what}"),
         }
     }
 }
@@ -505,6 +508,11 @@ mod tests {
                 held(Hold::Store("node cassandra-r1-2 joins".to_owned())),
                 "StoreOperationInProgress",
                 "Keeps 3: node cassandra-r1-2 joins",
+            ),
+            (
+                held(Hold::Stranger("client 'x' at 10.0.0.7 is a member of group 'g'".to_owned())),
+                "ForeignMember",
+                "Keeps 3: client 'x' at 10.0.0.7 is a member of group 'g'",
             ),
             (
                 held(Hold::LagUnknown { partitions: 2 }),

@@ -58,11 +58,15 @@ impl Case {
     fn decide_by(&self, looks: impl IntoIterator<Item = Observation>) -> Decision {
         let mut history = History::default();
         looks.into_iter().for_each(|look| history.push(look));
+        self.decide_with(&history)
+    }
+
+    fn decide_with(&self, history: &History) -> Decision {
         decide(&Situation {
             now: Moment(NOW),
             settings: &self.settings,
             replicas: self.replicas,
-            history: &history,
+            history,
             underway: &self.underway,
             cost: RestartCost { start: Duration::from_secs(10), stop: Duration::from_secs(4) },
             memory: &self.memory,
@@ -71,6 +75,13 @@ impl Case {
 
     fn decide(&self) -> Decision {
         self.decide_by(self.looks())
+    }
+
+    /// By an operator whose predecessor observed until so many seconds ago.
+    fn decide_after(&self, seconds_ago: u64) -> Decision {
+        let mut history = History::after(Moment(NOW - seconds_ago));
+        self.looks().into_iter().for_each(|look| history.push(look));
+        self.decide_with(&history)
     }
 
     fn sentence(&self) -> String {
@@ -272,6 +283,53 @@ fn what_goes_on_and_what_is_unknown_hold() {
     new.memory = Memory::default();
     new.workers = vec![Worker { age: Duration::from_secs(3), ..worker(1_200.0, 1.0, 0.0) }; 2];
     assert_eq!(new.sentence(), "Keeps 2: the capacity of a processor is unknown until one has been busy");
+}
+
+/// They wait for processors that come and go, and for nothing else: neither for a store nor for figures.
+#[test]
+fn the_users_bounds_hold_whatever_the_stores_do() {
+    let trouble = "TopicsReady: a partition has no leader";
+    let store = Underway { store: Some(trouble.to_owned()), ..Underway::default() };
+    let bounded = |replicas: u32, underway: &Underway| {
+        let mut bounded = case(replicas, 100.0, 0);
+        (bounded.settings.min, bounded.settings.max) = (3, 6);
+        bounded.underway = underway.clone();
+        bounded
+    };
+    assert_eq!(bounded(9, &store).sentence(), "Scales 9 → 6: max is 6");
+    assert_eq!(bounded(2, &store).sentence(), "Scales 2 → 3: min is 3");
+    assert_eq!(bounded(9, &store).decide_by([]).replicas, 6);
+    // The controls: within the bounds the store holds, and processors that come and go hold all.
+    assert_eq!(bounded(4, &store).sentence(), format!("Keeps 4: {trouble}"));
+    for underway in [Underway { rebalance: true, ..store.clone() }, Underway { roll: true, ..store.clone() }] {
+        assert_eq!([9, 2].map(|replicas| bounded(replicas, &underway).decide().replicas), [9, 2]);
+    }
+    // How many partitions there are is nobody's order.
+    let mut more_than_partitions = bounded(13, &store);
+    more_than_partitions.settings.max = 20;
+    assert_eq!(more_than_partitions.sentence(), format!("Keeps 13: {trouble}"));
+}
+
+/// What was remembered of the time before the gap says nothing of the gap. The controls: an operator that followed at once,
+/// and one that has observed for a whole window.
+#[test]
+fn nothing_is_taken_away_for_a_window_that_nobody_observed() {
+    let mut low = case(4, 100.0, 100);
+    let ended = |seconds_ago| Peak { replicas: 4, until: Some(Moment(NOW - seconds_ago)) };
+    low.memory.peaks = vec![ended(700), Peak { replicas: 2, until: None }];
+    let Decision { replicas, reason, memory } = low.decide_after(600);
+    assert_eq!((replicas, reason.name()), (4, "Cooldown"), "{reason}");
+    assert_eq!(memory.peaks, [ended(10), Peak { replicas: 2, until: None }], "the first look is ten seconds old");
+    assert_eq!(low.decide_after(25).replicas, 2);
+    let mut history = History::after(Moment(NOW - 600));
+    for seconds_ago in (0..=120).rev().step_by(5) {
+        let [.., newest] = low.looks();
+        history.push(Observation { at: Moment(NOW - seconds_ago), ..newest });
+    }
+    assert_eq!(low.decide_with(&history).replicas, 2);
+    // Nor is it news where nothing could be taken away.
+    let idle = case(2, 100.0, 100);
+    assert_eq!(idle.decide_after(600).memory, idle.decide().memory);
 }
 
 /// An unknown need counts as one for all that run: what is missing is not zero.

@@ -252,6 +252,17 @@ pub struct GroupFacts {
     pub stable: bool,
     /// Number of members.
     pub members: usize,
+    /// What the members say of themselves, each once.
+    pub clients: BTreeSet<GroupClient>,
+}
+
+/// A client that is a member of a consumer group. Its words are its own, and as long as it likes.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct GroupClient {
+    /// Its `client.id`. Empty: it has none.
+    pub id: String,
+    /// The address that the broker sees it at, such as `/10.0.0.7`.
+    pub host: String,
 }
 
 /// A client for one Kafka cluster; holds its connections for as long as it lives.

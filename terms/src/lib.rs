@@ -161,6 +161,16 @@ pub struct PipelineName {
     pub name: String,
 }
 
+impl PipelineName {
+    /// Role of the clients that are members of the pipeline's consumer group.
+    pub const CONSUMER: &'static str = "consumer";
+
+    /// Returns the Kafka client id of a pipeline's clients in a role. In the consumer group, it tells processors from others.
+    pub fn client_id(&self, role: &str) -> String {
+        format!("millrace-{role}-{}-{}", self.namespace, self.name)
+    }
+}
+
 /// How to reach Kafka.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

@@ -131,7 +131,7 @@ pub(crate) fn client_config(settings: &KafkaSettings, pipeline: &PipelineName, r
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", settings.bootstrap_servers.join(","))
-        .set("client.id", format!("millrace-{role}-{}-{}", pipeline.namespace, pipeline.name))
+        .set("client.id", pipeline.client_id(role))
         // Broker pods come back with other addresses: names are looked up again soon, and connections to addresses
         // that nobody answers at are given up soon.
         .set("broker.address.ttl", "1000")

@@ -5,7 +5,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::producer::one;
-use super::{StreamingPipeline, rules};
+use super::{StreamingPipeline, StreamingPipelineStatus, rules};
 
 /// How the number of processors follows the load.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -89,8 +89,7 @@ impl StreamingPipeline {
     pub fn wanted_processors(&self) -> i32 {
         let processor = &self.spec.processor;
         let mode = processor.scaling.as_ref().and_then(|scaling| scaling.mode);
-        let status = self.status.as_ref().and_then(|status| status.processor.as_ref()?.scaling.as_ref());
-        match (mode, status) {
+        match (mode, self.status.as_ref().and_then(StreamingPipelineStatus::scaling)) {
             (Some(ScalingMode::Auto), Some(scaling)) if processor.replicas > 0 && scaling.current > 0 => {
                 scaling.current
             }

@@ -87,6 +87,13 @@ pub struct StreamingPipelineStatus {
     pub planned_actions: Vec<String>,
 }
 
+impl StreamingPipelineStatus {
+    /// Returns what is said of the number of processors. `None`: it does not follow the load.
+    pub fn scaling(&self) -> Option<&ScalingStatus> {
+        self.processor.as_ref()?.scaling.as_ref()
+    }
+}
+
 /// Changes that would disturb a store.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -373,7 +380,8 @@ pub struct ProcessorStatus {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingStatus {
-    /// Number that is set: by the operator if the mode is Auto, otherwise `spec.processor.replicas`.
+    /// Number that is set: by the operator if the mode is Auto, otherwise `spec.processor.replicas`. A number outside `min` and
+    /// `max` that the operator did not set is not followed.
     pub current: i32,
 
     /// Number that the load needs.

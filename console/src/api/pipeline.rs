@@ -144,6 +144,8 @@ pub struct PipelineView {
     pub signals: Vec<StageSignals>,
     /// Its sources.
     pub sources: Vec<SourceView>,
+    /// How the number of processors follows the load. `null`: it does not, or the operator has not said yet.
+    pub scaling: Option<ScalingView>,
     /// Its dead-letter topic.
     pub dead_letter_topic: String,
     /// What the operator is about to do, or waits to do.
@@ -174,6 +176,46 @@ pub struct Plan {
     pub since: DateTime<Utc>,
     /// What it changes.
     pub actions: Vec<String>,
+}
+
+/// How the number of processors follows the load.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingView {
+    /// Whether the operator sets the number; otherwise it recommends one.
+    pub automatic: bool,
+    /// Fewest processors.
+    pub min: i32,
+    /// Most processors.
+    pub max: i32,
+    /// How many there shall be right now.
+    pub current: i32,
+    /// How many the load needs.
+    pub recommended: i32,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in a sentence.
+    pub message: String,
+    /// Since when it is so.
+    #[schemars(with = "Moment")]
+    pub since: DateTime<Utc>,
+    /// The last change of the number. `null`: there was none.
+    pub last: Option<ScaledView>,
+}
+
+/// A change of the number of processors.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaledView {
+    /// When.
+    #[schemars(with = "Moment")]
+    pub time: DateTime<Utc>,
+    /// Number before.
+    pub from: i32,
+    /// Number after.
+    pub to: i32,
+    /// Why, in a sentence.
+    pub message: String,
 }
 
 /// What the viewer may do with a pipeline. `null`: could not be asked.

@@ -122,6 +122,7 @@ pub async fn read(viewer: &Viewer, namespace: &str, name: &str) -> Result<Pipeli
         why: view::why::why(&view::why::facts(&resource, &names, history)),
         signals: view::signals::signals(&names, &sources, history),
         sources: view::sources::sources(&resource),
+        scaling: view::scaling::scaling(&resource),
         dead_letter_topic: view::graph::dead_letter_topic(&resource, &names),
         planned_actions: status.planned_actions.clone(),
         plan: status.plan.as_ref().map(view::pipeline::plan),

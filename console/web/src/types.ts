@@ -26,6 +26,7 @@ export type Trend = Schemas["Trend"];
 export type Stage = Schemas["Stage"];
 export type StageSignals = Schemas["StageSignals"];
 export type SourceView = Schemas["SourceView"];
+export type ScalingView = Schemas["ScalingView"];
 export type ParamView = Schemas["ParamView"];
 export type ScheduleView = Schemas["ScheduleView"];
 export type History = Schemas["History"];

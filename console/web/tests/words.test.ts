@@ -10,11 +10,12 @@ import { layout } from "../src/parts/graph";
 import { known } from "../src/parts/state";
 import { conditionTone, readyText } from "../src/parts/words";
 import { viewLabel } from "../src/shell";
-import type { ApiNode, Condition, Edge, Trace } from "../src/types";
+import type { ApiEvent, ApiNode, Condition, Edge, Trace } from "../src/types";
 import { placeOf, settled, timedWay } from "../src/views/follow";
 import { parseLine, split } from "../src/views/logs/lines";
 import { bottleneck } from "../src/views/overview";
 import { panel } from "../src/views/plan";
+import { changes } from "../src/views/overview/scaling";
 import { cellHeight } from "../src/views/runs/grid";
 
 /** Returns what there is to read in a drawing. */
@@ -196,6 +197,25 @@ test("a cause is its message and which way it goes, without a bare number", () =
     textOf(bottleneck(place, { ...cause, node: "query" }, [node("query", "Query")])),
     "query: processors are behind",
   );
+});
+
+test("the changes of the number of processors are those of the events, and the last one outlives them", () => {
+  const time = "2026-01-01T00:00:00Z";
+  const event = (object: string, reason: string, message: string): ApiEvent => {
+    return { time, type: "Normal", reason, object, message, count: 1 };
+  };
+  const events = [
+    event("StreamingPipeline/users", "ScaledDown", "Scales 4 → 2"),
+    event("StreamingPipeline/users", "AllComponentsReady", "Ready"),
+    event("Deployment/users-processor", "ScaledUp", "of another controller"),
+    event("StreamingPipeline/users", "ScaledUp", "Scales 2 → 4"),
+  ];
+  const last = { time, from: 4, to: 2, message: "Scales 4 → 2" };
+  const shown = (held: typeof events): string[] =>
+    changes({ last }, held).map(({ reason, message }) => `${reason}: ${message}`);
+  assert.deepEqual(shown(events), ["ScaledDown: Scales 4 → 2", "ScaledUp: Scales 2 → 4"]);
+  assert.deepEqual(shown([]), ["ScaledDown: Scales 4 → 2"]);
+  assert.deepEqual(changes({ last: null }, []), []);
 });
 
 test("the state beside a view's title is a word of its own", () => {

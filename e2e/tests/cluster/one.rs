@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use k8s_openapi::api::core::v1::Pod;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{TABLE, TOPIC, http_source};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_shared};
+use millrace_operator::readiness::has_ended;
 use millrace_profile::{profile, seed_of};
 use millrace_stores::cassandra::open;
 use serde_json::json;
@@ -166,14 +166,10 @@ async fn no_worker_runs(live: &Live) -> Result<()> {
     for component in [Component::Producer, Component::Processor] {
         let mut pods = live.pods(component).await?;
         // One whose process has ended is listed until the kubelet has cleared it away.
-        pods.retain(|pod| !matches!(phase(pod), Some("Succeeded" | "Failed")));
+        pods.retain(|pod| !has_ended(pod));
         ensure!(pods.is_empty(), "{} pods of {component} run", pods.len());
     }
     Ok(())
-}
-
-fn phase(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.phase.as_deref()
 }
 
 /// Sends people with a field that no column takes yet; returns their ids once all are dead letters.

@@ -1,11 +1,13 @@
 //! The number of processors follows a square wave: one, several and one again, while nothing is lost, no other pod is touched
-//! and an event explains each step.
+//! and an event explains each step. A HorizontalPodAutoscaler decides once that is switched off.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kube::ResourceExt;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::{Api, ResourceExt};
+use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::status::ScalingStatus;
 use millrace_api::names::Component;
 use millrace_e2e::ledger::Ledger;
@@ -20,6 +22,10 @@ const UP_WITHIN: Duration = Duration::from_secs(180);
 /// The input must have been low for `downWindow`, and what waits is processed first.
 const DOWN_WITHIN: Duration = Duration::from_secs(300);
 const SENT_WITHIN: Duration = Duration::from_secs(600);
+/// Kubernetes looks at its autoscalers every 15 s, and at the kinds of objects that there are every 30 s.
+const AUTOSCALED_WITHIN: Duration = Duration::from_secs(180);
+/// Name of the HorizontalPodAutoscaler.
+const AUTOSCALER: &str = "processors";
 /// CPU of a processor: so little that this machine can give several of them more than one can take.
 const CPU: &str = "200m";
 /// Most processors.
@@ -70,7 +76,8 @@ pub async fn processors_follow_a_square_wave(turn: Turn) -> Result<()> {
         let ledger = parts.iter().fold(Ledger::default(), |ledger, part| ledger.and(part.seed, part.count()));
         let found = live.table().await?.compare(ledger).await?;
         namespace.say(format!("past the wave: {found}"));
-        found.ensure_exact()
+        found.ensure_exact()?;
+        an_autoscaler_decides_once_scaling_is_off(&live).await
     })
     .await
 }
@@ -109,7 +116,11 @@ impl Part {
 
 async fn scaling(live: &Live) -> Result<ScalingStatus> {
     let status = live.resource().await?.status;
-    status.and_then(|status| status.processor?.scaling).context("the status does not say how it is scaled")
+    status
+        .as_ref()
+        .and_then(StreamingPipelineStatus::scaling)
+        .cloned()
+        .context("the status does not say how it is scaled")
 }
 
 /// Waits until so many processors run and are ready, by the pods and not by what the status says; prints what it says.
@@ -127,6 +138,47 @@ async fn live_number(live: &Live, what: &str, limit: Duration, is_it: impl Fn(us
         Ok((ready == pods.len() && is_it(ready)).then_some(()))
     });
     Ok(waited.await?.1)
+}
+
+/// A real HorizontalPodAutoscaler brings the number to its own minimum, for which it needs no metrics: it sets that of the spec
+/// by the scale subresource. The control is the mode Auto, in which nothing runs by it; once that is off, processors do.
+async fn an_autoscaler_decides_once_scaling_is_off(live: &Live) -> Result<()> {
+    let target =
+        json!({"apiVersion": "millrace.dev/v1alpha1", "kind": "StreamingPipeline", "name": live.names.pipeline()});
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": AUTOSCALER},
+        "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": MOST},
+    });
+    live.namespace.apply::<HorizontalPodAutoscaler>(AUTOSCALER, &autoscaler).await?;
+    let is_seen = async || {
+        let resource = live.resource().await?;
+        let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
+        Ok((resource.spec.processor.replicas == 2 && observed == resource.metadata.generation).then_some(()))
+    };
+    let what = "the autoscaler has set the number of the spec, and the operator has seen it";
+    eventually(what, AUTOSCALED_WITHIN, is_seen).await?;
+    let autoscalers: Api<HorizontalPodAutoscaler> =
+        Api::namespaced(live.namespace.cluster.client.clone(), &live.namespace.name);
+    let is_able = async || {
+        let status = autoscalers.get(AUTOSCALER).await?.status;
+        let mut conditions = status.and_then(|status| status.conditions).into_iter().flatten();
+        Ok(conditions.any(|condition| condition.type_ == "AbleToScale" && condition.status == "True").then_some(()))
+    };
+    eventually("the autoscaler is able to scale", AUTOSCALED_WITHIN, is_able).await?;
+    let (scaling, pods) = (scaling(live).await?, live.pods(Component::Processor).await?);
+    ensure!((scaling.current, pods.len()) == (1, 1), "{} processors run: {scaling:?}", pods.len());
+
+    live.patch(json!({"spec": {"processor": {"scaling": {"mode": "Off"}}}})).await?;
+    let follow = async || {
+        let pods = live.pods(Component::Processor).await?;
+        let ready = pods.iter().filter(|pod| millrace_api::pods::is_ready(pod)).count();
+        Ok(((ready, pods.len()) == (2, 2)).then_some(()))
+    };
+    let (_, took) = eventually("two processors run", UP_WITHIN, follow).await?;
+    live.namespace.say(format!("two processors run {took:?} after scaling was switched off: the autoscaler's number"));
+    Ok(())
 }
 
 /// Fails unless the events lead from one processor to several and back to one, each step with its sentence.

@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::plan::template::Kept;
 use crate::plan::waiting::Waiting;
 use crate::readiness;
+use crate::workers::load::stranger;
 use crate::workers::suspend::Suspension;
 
 /// A failed pass.
@@ -153,6 +154,7 @@ pub(super) fn going_on(plan: &Plan, pipeline: &Pipeline, observed: &Observed) ->
         // One without members has nobody to share partitions among.
         rebalance: group.is_some_and(|group| !group.stable && group.members > 0),
         roll: readiness::is_rolling_out(deployment) || plan.apply.deployments.iter().any(is_replaced),
+        stranger: group.and_then(|group| stranger(pipeline, group)),
         store,
     }
 }

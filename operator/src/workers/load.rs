@@ -14,8 +14,8 @@ use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 use millrace_api::quantity::Quantity;
 use millrace_scaling::{Busy, Moment, Observation, Partition, RestartCost, Worker};
-use millrace_stores::kafka::{KafkaFacts, Position};
-use millrace_terms::Work;
+use millrace_stores::kafka::{GroupClient, GroupFacts, KafkaFacts, Position};
+use millrace_terms::{PipelineName, Work};
 
 use crate::looks::{Ends, Looks};
 use crate::observed::{Children, Stores};
@@ -36,6 +36,9 @@ const LONGEST_START: i64 = 120;
 /// How long the group stands still when a member comes or goes. Rebalances are cooperative, and members hear of one with
 /// their next heartbeat, every 3 s.
 const STOP: Duration = Duration::from_secs(4);
+
+/// Most letters that are shown of what a client calls itself.
+const LONGEST_CLIENT: usize = 100;
 
 /// Returns the looks with another one, if the last was long enough ago.
 pub fn look(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks, now: DateTime<Utc>) -> Looks {
@@ -79,6 +82,32 @@ pub fn names(pipeline: &Pipeline, kafka: &KafkaFacts) -> Vec<(String, i32)> {
         names.extend(numbers.into_iter().map(|number| (topic.clone(), number)));
     }
     names
+}
+
+/// Returns which member of the processors' group is none of them, and what to do about it: its partitions are not written,
+/// and what the processors do is not what the input needs. `None`: all members are processors.
+pub fn stranger(pipeline: &Pipeline, group: &GroupFacts) -> Option<String> {
+    let names = &pipeline.names;
+    let ours = PipelineName { namespace: names.namespace().to_owned(), name: names.pipeline().to_owned() };
+    let ours = ours.client_id(PipelineName::CONSUMER);
+    let mut strangers = group.clients.iter().filter(|client| client.id != ours);
+    let GroupClient { id, host } = strangers.next()?;
+    let others = match strangers.count() {
+        0 => String::new(),
+        others => format!(" (and {others} more)"),
+    };
+    let (id, host) = (printable(id), printable(host.trim_start_matches('/')));
+    let group = names.consumer_group();
+    Some(format!(
+        "client '{id}' at {host}{others} is a member of the consumer group '{group}' and takes partitions from the \
+         processors; stop it, or give it another group.id"
+    ))
+}
+
+/// Returns what someone else wrote as it may stand in a sentence.
+fn printable(written: &str) -> String {
+    let letters = written.chars().take(LONGEST_CLIENT);
+    letters.map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// Returns what changing the number of processors costs, as their pods tell: the median of their starts.
@@ -312,7 +341,7 @@ mod tests {
         let unready = json!({"/status/conditions/0/status": "False"});
         let children = children([pod("a", json!({})), pod("b", json!({})), pod("c", unready)]);
         let looked = |members: usize| {
-            let group = Some(millrace_stores::kafka::GroupFacts { stable: true, members });
+            let group = Some(GroupFacts { stable: true, members, clients: BTreeSet::new() });
             let stores = Stores {
                 kafka: Ok(KafkaFacts { group, ..KafkaFacts::default() }),
                 processors: [("a".to_owned(), work(9_000, 0, 0, 0))].into(),

@@ -22,8 +22,8 @@ use crate::workers::load;
 /// How often the load is looked at, as the simulator has it.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// The reason that names what the stores do.
-const STORE_OPERATION: &str = "StoreOperationInProgress";
+/// The reasons whose sentences name what the stores do, or who else is in the group.
+const NAMING: [&str; 2] = ["StoreOperationInProgress", "ForeignMember"];
 
 /// How long after a change of their number not all processors need have joined for those before it to count as enough.
 const SETTLES: TimeDelta = TimeDelta::minutes(2);
@@ -43,17 +43,26 @@ pub fn wanted(pipeline: &Pipeline, observed: &Observed) -> u32 {
     if asked == 0 {
         return 0;
     }
+    let given = given(pipeline, observed);
     match remembered(observed).map(|status| count(status.current)) {
-        Some(decided) if decided > 0 => decided,
-        _ => first(scaling, asked, pipeline, observed),
+        Some(decided) if decided > 0 => allowed(scaling, decided, given),
+        // Of those that run already none is stopped before the load is known.
+        _ if given > 0 => given,
+        _ => allowed(scaling, asked, given),
     }
 }
 
-/// Returns the number to begin with: of those that run already none is stopped before the load is known.
-fn first(scaling: &Scaling, asked: u32, pipeline: &Pipeline, observed: &Observed) -> u32 {
+/// Returns how many processors Kubernetes was told to run.
+fn given(pipeline: &Pipeline, observed: &Observed) -> u32 {
     let deployment = observed.children.deployments.get(&pipeline.names.component(Component::Processor));
-    let given = deployment.and_then(|found| found.spec.as_ref()?.replicas).map_or(0, count);
-    if given > 0 { given } else { asked.clamp(scaling.min, scaling.max) }
+    deployment.and_then(|found| found.spec.as_ref()?.replicas).map_or(0, count)
+}
+
+/// Returns a number within the user's bounds. One beyond them stays where Kubernetes has it already: to follow bounds that
+/// were changed is a decision, with a reason and an event. What else a status says was decided by nobody.
+fn allowed(scaling: &Scaling, number: u32, given: u32) -> u32 {
+    let fewest = if given > 0 { scaling.min.min(given) } else { scaling.min };
+    number.max(fewest).min(scaling.max.max(given))
 }
 
 /// Returns how many processors there were before a change that is so recent that not all need have joined. `None`: there
@@ -66,7 +75,7 @@ pub fn settles_from(pipeline: &Pipeline, observed: &Observed) -> Option<u32> {
 }
 
 fn remembered(observed: &Observed) -> Option<&ScalingStatus> {
-    observed.remembered.status.processor.as_ref()?.scaling.as_ref()
+    observed.remembered.status.scaling()
 }
 
 /// Judges how many processors the load needs. `None`: nobody asks.
@@ -156,7 +165,7 @@ fn is_old_news(before: &ScalingStatus, reason: &Reason, situation: &Situation<'_
 }
 
 /// Makes the status. Message and time stay those of when number and reason were first these: the figures of each look would
-/// be a write of their own. What the stores do has no figures of looks.
+/// be a write of their own. What the stores do, and who is in the group, has no figures of looks.
 fn status(
     before: Option<&ScalingStatus>,
     said: Said,
@@ -168,7 +177,7 @@ fn status(
     let (current, recommended) = (current.cast_signed(), recommended.cast_signed());
     let is_same = |before: &&ScalingStatus| {
         (before.current, before.recommended, &before.reason) == (current, recommended, &reason)
-            && (reason != STORE_OPERATION || before.message == message)
+            && (!NAMING.contains(&reason.as_str()) || before.message == message)
     };
     let same = before.filter(is_same);
     ScalingStatus {
@@ -261,7 +270,7 @@ mod tests {
 
     use k8s_openapi::api::apps::v1::Deployment;
     use millrace_api::crd::status::ProcessorStatus;
-    use millrace_stores::kafka::{KafkaFacts, PartitionFacts, TopicFacts};
+    use millrace_stores::kafka::{GroupClient, GroupFacts, KafkaFacts, PartitionFacts, TopicFacts};
     use serde_json::json;
 
     use super::*;
@@ -307,6 +316,9 @@ mod tests {
         };
         assert_eq!(wanted(2, true, Some(5), Some(5)), 5);
         assert_eq!(wanted(2, true, Some(5), Some(1)), 5, "an operator died before it told Kubernetes");
+        assert_eq!(wanted(2, true, Some(500), Some(2)), 6, "nobody decided on that");
+        assert_eq!(wanted(2, true, Some(500), None), 6, "nor here");
+        assert_eq!(wanted(2, true, Some(9), Some(9)), 9, "the user has lowered max, and a decision will say so");
         assert_eq!(wanted(2, true, None, Some(7)), 7, "those that run are left alone until the load is known");
         assert_eq!(wanted(2, true, None, None), 2);
         assert_eq!(wanted(50, true, None, None), 6, "the sample's max");
@@ -384,6 +396,28 @@ mod tests {
             config: std::collections::BTreeMap::new(),
         };
         KafkaFacts { topics: [("users_created".to_owned(), topic)].into(), ..KafkaFacts::default() }
+    }
+
+    /// The control is a group of processors.
+    #[test]
+    fn a_member_that_is_no_processor_is_named() {
+        let pipeline = pipeline(2, true);
+        let (namespace, name) = (pipeline.names.namespace(), pipeline.names.pipeline());
+        let group = |clients: &[(&str, &str)]| {
+            let client = |(id, host): &(&str, &str)| GroupClient { id: (*id).to_owned(), host: (*host).to_owned() };
+            GroupFacts { stable: true, members: clients.len(), clients: clients.iter().map(client).collect() }
+        };
+        let (ours, long) = (format!("millrace-consumer-{namespace}-{name}"), "x".repeat(1_000));
+        let (ours, long) = (ours.as_str(), long.as_str());
+        let named = |clients: &[(&str, &str)]| load::stranger(&pipeline, &group(clients));
+        assert_eq!(named(&[(ours, "/10.0.0.5"), (ours, "/10.0.0.6")]), None);
+        let found = named(&[(ours, "/10.0.0.5"), ("kcat\n", "/10.0.0.7"), ("z", "/10.0.0.8")]);
+        let found = found.expect("it is no processor");
+        let says =
+            format!("client 'kcat?' at 10.0.0.7 (and 1 more) is a member of the consumer group '{name}-processor'");
+        assert!(found.starts_with(&says), "{found}");
+        let long = named(&[(long, "/10.0.0.7")]).expect("it is no processor");
+        assert!(long.len() < 400, "{long}");
     }
 
     #[test]

@@ -43,7 +43,8 @@ async fn an_operator_that_lost_its_lease_writes_nothing() -> Result<()> {
     // From now on nothing is heard of the first operator, and another waits until its Lease has stood still.
     lease_way.cut();
     let second = Leadership::new(server().await?.client(Who::Operator).await?, SYSTEM, LEASE, "second");
-    let ((), ()) = tokio::join!(first.hold(), second.acquire());
+    let ((), before) = tokio::join!(first.hold(), second.acquire());
+    ensure!(before.is_some(), "the second knows until when another led");
     let renewed = second.clone();
     tokio::spawn(async move { renewed.hold().await });
     ensure!(second.fence().is_open() && !first.fence().is_open(), "one leads, and it is the second");

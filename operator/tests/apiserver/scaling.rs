@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::status::ScalingStatus;
 use millrace_operator::labels::{COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_SELECTOR};
 use millrace_operator::telemetry::Ended;
@@ -58,7 +59,7 @@ async fn looks(stage: &mut Stage, operator: &Operator, count: usize) -> Result<V
 
 async fn scaling(stage: &Stage) -> Result<ScalingStatus> {
     let status = stage.pipelines().get(PIPELINE).await?.status;
-    status.and_then(|status| status.processor?.scaling).context("it is scaled")
+    status.as_ref().and_then(StreamingPipelineStatus::scaling).cloned().context("it is scaled")
 }
 
 /// Returns how many processors each write asked for.

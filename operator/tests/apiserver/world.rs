@@ -861,7 +861,11 @@ impl State {
             knows_reassignments: true,
             internal_topics: BTreeMap::new(),
             under_replicated,
-            group: (!topics.is_empty()).then_some(GroupFacts { stable: true, members: self.processors }),
+            group: (!topics.is_empty()).then(|| GroupFacts {
+                stable: true,
+                members: self.processors,
+                clients: BTreeSet::new(),
+            }),
             positions: (!topics.is_empty())
                 .then(|| topics.iter().map(|(name, topic)| (name.clone(), self.position(topic))).collect()),
             topics,

@@ -12,7 +12,8 @@ use millrace_api::crd::status::ScalingStatus;
 use millrace_operator::labels::COMPONENT_LABEL;
 use millrace_operator::looks::Looks;
 use millrace_operator::plan::Plan;
-use millrace_stores::kafka::Position;
+use millrace_scaling::{History, Moment};
+use millrace_stores::kafka::{GroupClient, Position};
 use millrace_terms::Work;
 use serde_json::{Value, json};
 
@@ -98,7 +99,7 @@ impl Play {
     }
 
     fn scaling(&self) -> ScalingStatus {
-        status(&self.world).processor.and_then(|processor| processor.scaling).expect("it is scaled")
+        status(&self.world).scaling().cloned().expect("it is scaled")
     }
 
     fn minutes(&mut self, minutes: i64) {
@@ -266,11 +267,15 @@ fn nothing_is_written_for_an_idle_pipeline() {
 #[test]
 fn the_number_is_held_while_something_goes_on_or_is_unknown() {
     type Hide = fn(&mut World);
-    let holds: [(&str, Hide); 5] = [
+    let holds: [(&str, Hide); 6] = [
         ("RebalanceInProgress", |world| brokers(world).group.as_mut().expect("it is known").stable = false),
         ("RollInProgress", |world| world.roll_out(0)),
         ("StoreOperationInProgress", |world| {
             brokers(world).topics.get_mut(TOPIC).expect("it is there").partitions[0].in_sync = 0;
+        }),
+        ("ForeignMember", |world| {
+            let group = brokers(world).group.as_mut().expect("it is known");
+            group.clients.insert(GroupClient { id: "kcat".to_owned(), host: "/10.0.0.7".to_owned() });
         }),
         ("MetricsUnavailable", |world| world.observed.stores.processors.clear()),
         ("MetricsUnavailable", |world| brokers(world).positions = None),
@@ -363,6 +368,75 @@ fn a_lower_bound_holds_at_once_and_says_so() {
     scaling(&mut play, 1);
     play.minutes(5);
     assert_eq!(play.told, [1, 3, 1], "the control");
+}
+
+/// A user's bound is an order. The control: while processors are replaced, it waits.
+#[test]
+fn a_bound_that_is_changed_holds_while_a_store_is_in_trouble() {
+    let mut play = Play::automatic();
+    play.input = MUCH;
+    play.minutes(2);
+    let bounds = |play: &mut Play, min, max| {
+        let scaling = play.world.resource.spec.processor.scaling.as_mut().expect("it is scaled");
+        (scaling.min, scaling.max) = (min, max);
+    };
+    let trouble = |world: &mut World| {
+        brokers(world).topics.get_mut(TOPIC).expect("it is there").partitions[0].in_sync = 0;
+    };
+    play.look_at(trouble);
+    assert_eq!(play.scaling().reason, "StoreOperationInProgress");
+    bounds(&mut play, 1, 3);
+    for _ in 0..3 {
+        play.look_at(|world| world.roll_out(0));
+    }
+    assert_eq!((&play.told[..], play.scaling().reason.as_str()), (&[1, 6][..], "RollInProgress"));
+    play.look_at(trouble);
+    let said = play.scaling();
+    assert_eq!((said.reason.as_str(), said.message.as_str()), ("ScaledToLimit", "Scales 6 → 3: max is 3"));
+    play.look_at(trouble);
+    assert_eq!(play.told, [1, 6, 3]);
+    bounds(&mut play, 5, 6);
+    play.look_at(trouble);
+    play.look_at(trouble);
+    assert_eq!(play.told, [1, 6, 3, 5], "the user sends more writers to a broken store");
+}
+
+/// A status that anyone has edited starts no processors. The control is a number that the bounds allow.
+#[test]
+fn a_number_beyond_the_bounds_that_nobody_decided_is_not_followed() {
+    let told = |number| {
+        let mut play = Play::automatic();
+        let status = play.world.resource.status.as_mut().expect("it was reported");
+        let scaling = status.processor.as_mut().and_then(|processor| processor.scaling.as_mut()).expect("it is scaled");
+        scaling.current = number;
+        play.look();
+        play.given()
+    };
+    assert_eq!([500, 4].map(told), [6, 4]);
+}
+
+/// What came in while no operator was there is unknown, however little came before and comes after. The control is an
+/// operator that followed at once.
+#[test]
+fn an_outage_that_is_longer_than_the_window_begins_it_anew() {
+    let seconds_until_fewer = |outage: TimeDelta| {
+        let mut play = Play::automatic();
+        play.input = MUCH;
+        play.minutes(2);
+        play.input = LITTLE;
+        play.minutes(1);
+        let last = Moment(play.world.observed.now.timestamp().unsigned_abs());
+        play.world.observed.now += outage;
+        play.world.observed.looks = Looks { history: History::after(last), ..Looks::default() };
+        let looks = (1..60_i64).find(|_| {
+            play.look();
+            play.told == [1, 6, 1]
+        });
+        looks.expect("it ends") * EVERY
+    };
+    // Of the two minutes of the window, one is over.
+    let (at_once, anew) = (seconds_until_fewer(TimeDelta::seconds(15)), seconds_until_fewer(TimeDelta::minutes(10)));
+    assert!((30..90).contains(&at_once) && (120..150).contains(&anew), "{at_once} s and {anew} s");
 }
 
 /// As with a HorizontalPodAutoscaler, 0 is the user's word.

@@ -670,7 +670,7 @@ impl World {
             brokers,
             topics: self.topics.clone(),
             offsets_topic: self.offsets_topic.clone(),
-            group: Some(GroupFacts { stable: true, members: processors as usize }),
+            group: Some(GroupFacts { stable: true, members: processors as usize, clients: BTreeSet::new() }),
             positions: self.positions(),
             under_replicated: self.every_partition().filter(|found| found.in_sync < found.replicas.len()).count(),
             internal_topics: BTreeMap::new(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
+use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest};
 use kafka_protocol::protocol::StrBytes;
@@ -12,7 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fetch::{Bounds, Fetched, Isolation};
 use super::offsets::{EARLIEST, LATEST};
-use super::{AskKafka, ChangeSnafu, FindAddressSnafu, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name, version};
+use super::{
+    AskKafka, ChangeSnafu, FindAddressSnafu, GroupClient, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name,
+    version,
+};
 
 /// Longest that rests of topics are looked at in one observation, all topics together.
 const LOOKING: Duration = Duration::from_secs(2);
@@ -168,7 +172,15 @@ impl Kafka {
         let answer = self.ask_broker(coordinator, &request, version::DESCRIBE_GROUPS).await?;
         let group = answer.groups.into_iter().next().context(FindAddressSnafu)?;
         refused_by(group.error_code, None, || "to describe the group".to_owned())?;
-        Ok(GroupFacts { stable: group.group_state.as_str() == "Stable", members: group.members.len() })
+        let client = |member: &DescribedGroupMember| GroupClient {
+            id: member.client_id.as_str().to_owned(),
+            host: member.client_host.as_str().to_owned(),
+        };
+        Ok(GroupFacts {
+            stable: group.group_state.as_str() == "Stable",
+            members: group.members.len(),
+            clients: group.members.iter().map(client).collect(),
+        })
     }
 
     /// Returns where a group stands in each of these topics.

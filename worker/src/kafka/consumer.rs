@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millrace_terms::ProcessSettings;
+use millrace_terms::{PipelineName, ProcessSettings};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -107,7 +107,7 @@ impl KafkaConsumer {
 }
 
 fn config(settings: &ProcessSettings) -> ClientConfig {
-    let mut config = client_config(&settings.kafka, &settings.pipeline, "consumer");
+    let mut config = client_config(&settings.kafka, &settings.pipeline, PipelineName::CONSUMER);
     // A quarter of the memory bound is for what librdkafka fetches ahead, the rest for what is under way.
     let ahead = (settings.buffer_memory.0 / 4 / 1024).clamp(512, 65_536);
     config

@@ -105,7 +105,7 @@ fn notes(status: &StreamingPipelineStatus) -> Vec<String> {
     if let Some(moves) = status.kafka.as_ref().and_then(|kafka| kafka.reassignment.as_ref()) {
         notes.push(format!("{} partitions have yet to move to other brokers", moves.partitions_left));
     }
-    if let Some(scaling) = status.processor.as_ref().and_then(|processor| processor.scaling.as_ref()) {
+    if let Some(scaling) = status.scaling() {
         notes.push(format!("scaling of the processors: {}: {}", scaling.reason, scaling.message));
     }
     notes.extend(status.planned_actions.iter().take(MOST).map(|action| format!("the operator plans: {action}")));

@@ -51,7 +51,7 @@ impl Look<'_> {
                 )),
             };
         }
-        let scaling = self.status.processor.as_ref().and_then(|processor| processor.scaling.as_ref());
+        let scaling = self.status.scaling();
         if let Some(scaling) = scaling.filter(|_| self.facts.is_scaled) {
             return Fix {
                 text: format!("the operator sets the number of processors by the load: {}", scaling.message),

@@ -6,18 +6,30 @@ import type { Page, View } from "../app";
 import { type Child, h, type VNode } from "../dom";
 import { ago, count, exact, rate, seconds } from "../format";
 import type { Live } from "../net/live";
+import { Poll } from "../net/poll";
 import { command } from "../parts/command";
 import { graph } from "../parts/graph";
 import { badge, held, known, notice } from "../parts/state";
 import { table } from "../parts/table";
 import { conditionTone, readyText, stateBadge, trendBadge } from "../parts/words";
 import { viewUrl } from "../router";
-import type { ApiNode, Bottleneck, Condition, PipelineView } from "../types";
+import type { ApiNode, Bottleneck, Condition, Events, PipelineView } from "../types";
+import { scalingPanel } from "./overview/scaling";
 import { PlanPanel } from "./plan";
+
+/** How often the events of a pipeline that is scaled are asked for, in seconds. */
+const EVENTS_EVERY = 15;
 
 export function overviewView(page: Page, live: Live): View {
   const plan = new PlanPanel(page, live);
+  let events: Poll<Events> | undefined;
+  /** Returns the events; they are asked for once somebody sees a pipeline that is scaled. */
+  const eventsOf = (): Poll<Events> => {
+    events ??= new Poll<Events>(EVENTS_EVERY, live.client.events, () => page.redraw());
+    return events;
+  };
   return {
+    stop: () => events?.stop(),
     draw: () => [
       h(
         "header",
@@ -28,14 +40,14 @@ export function overviewView(page: Page, live: Live): View {
       held(
         live.view,
         "The pipeline",
-        (view) => [plan.draw(view), content(page, live, view)],
+        (view) => [plan.draw(view), content(live, view, eventsOf)],
         () => void live.again(),
       ),
     ],
   };
 }
 
-function content(_page: Page, live: Live, view: PipelineView): Child {
+function content(live: Live, view: PipelineView, events: () => Poll<Events>): Child {
   return [
     why(live, view),
     figures(view),
@@ -53,6 +65,7 @@ function content(_page: Page, live: Live, view: PipelineView): Child {
           draw: drawNode,
           href: (node) => nodeUrl(live, node),
         }),
+    view.scaling !== null && scalingPanel(view.scaling, events().held),
     h("div", { class: "columns" }, conditions(view.conditions), planned(view)),
     command(view.kubectl),
   ];
