@@ -53,7 +53,7 @@ fn judged(path: &str, peer: &NetworkPolicyPeer) -> Vec<Rejected> {
             "a peer names pods, namespaces or a block of addresses; add podSelector, namespaceSelector or ipBlock",
         )),
         (Some(_), Some(_), _) | (Some(_), None, Some(_)) => {
-            rejected.push(Rejected::new(path, "an ipBlock has no selectors beside it; make it a peer of its own"));
+            rejected.push(Rejected::new(path, "an ipBlock cannot have selectors; make it a separate peer"));
         }
         (None, Some(namespaces), pods) if selects_all(namespaces) && pods.as_ref().is_none_or(selects_all) => {
             rejected.push(Rejected::new(
@@ -207,14 +207,14 @@ mod tests {
     #[case(json!({"ipBlock": {"cidr": "10.0.0.0/33"}}), ".ipBlock.cidr: '10.0.0.0/33' is not a block of addresses")]
     #[case(json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}), ".ipBlock.except[0]: '11.0.0.0/16' is not")]
     #[case(json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}), ".ipBlock.except[0]: '10.0.0.0/8' is not")]
-    #[case(json!({"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}), ": an ipBlock has no selectors beside it")]
+    #[case(json!({"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}), ": an ipBlock cannot have selectors")]
     #[case(json!({"podSelektor": {}, "podSelector": {"a": 1}}), ".podSelector.a: there is no such field in a peer")]
     #[case(json!({"podSelector": {"matchLabels": {"a b": "c"}}}), ".podSelector.matchLabels[a b]: must be a label")]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}), ".podSelector.matchExpressions[0].values: In needs values")]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}), ".podSelector.matchExpressions[0].values: Exists takes no values")]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}), ".podSelector.matchExpressions[0].operator: 'Is' is not an operator")]
     #[case(json!({"podSelector": "all"}), ".podSelector: invalid type: string \"all\"")]
-    #[case(json!({"podSelector": {"matchLabels": {"app": 1}}}), ".podSelector.matchLabels.app: invalid type: integer `1`, expected a text")]
+    #[case(json!({"podSelector": {"matchLabels": {"app": 1}}}), ".podSelector.matchLabels.app: invalid type: integer `1`, expected a string")]
     fn what_opens_to_all_or_is_no_peer_is_refused_where_it_stands(#[case] peer: Value, #[case] says: &str) {
         let refused = refused(peer);
         let says = format!("spec.kafka.access.from[0]{says}");

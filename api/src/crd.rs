@@ -102,8 +102,8 @@ use rules::names_declared;
     validation = rules::dead_letter_is_no_source()
 )]
 pub struct StreamingPipelineSpec {
-    /// Suspends the pipeline if true: producers stop, no run begins, and processors write the records that are left and
-    /// stop, too. `status.drained` proves it. The stores stay up. Set to false, processors start first, then producers.
+    /// Suspends the pipeline if true: producers stop, no run begins, and processors write the remaining records, then
+    /// stop. `status.drained` proves it. The stores stay up. If set to false, processors start first, then producers.
     #[serde(default)]
     pub suspend: bool,
 

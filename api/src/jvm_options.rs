@@ -26,22 +26,22 @@ const HEAP: [&str; 10] = [
 
 /// Beginnings of further options that are refused, with the reason.
 const REFUSED: [(&str, &str); 13] = [
-    ("-XX:Flags", "it reads more options from a file, which nobody has judged; list them here"),
-    ("-XX:VMOptionsFile", "it reads more options from a file, which nobody has judged; list them here"),
-    ("-XX:OnError", "it runs a command in the server's place; remove it"),
-    ("-XX:OnOutOfMemoryError", "it runs a command in the server's place; remove it"),
-    ("-XX:-ExitOnOutOfMemoryError", "a server without memory must end, so that it is restarted and seen; remove it"),
+    ("-XX:Flags", "it reads more options from a file, which the operator cannot check; list them here"),
+    ("-XX:VMOptionsFile", "it reads more options from a file, which the operator cannot check; list them here"),
+    ("-XX:OnError", "it runs a command if the server fails; remove it"),
+    ("-XX:OnOutOfMemoryError", "it runs a command if the server fails; remove it"),
+    ("-XX:-ExitOnOutOfMemoryError", "a server that is out of memory must exit, so that it is restarted; remove it"),
     ("-Dcom.sun.management.", "it would open or close the port of JMX, which the server's own tools use; remove it"),
     (
         "-Djava.security.properties",
         "the operator sets it, so that names of restarted pods are looked up again; remove it",
     ),
-    ("-Dkafka.", "the operator sets the directories of Kafka; settings belong to spec.kafka.config"),
+    ("-Dkafka.", "the operator sets the directories of Kafka; settings belong in spec.kafka.config"),
     ("-Dlog4j", "the operator sets how the server logs; remove it"),
     ("-Dlogback.", "the operator sets how the server logs; remove it"),
-    ("-Dzookeeper.", "settings of ZooKeeper belong to spec.zookeeper.config"),
-    ("-Dcassandra-", "the operator sets the files of Cassandra; settings belong to spec.cassandra.config"),
-    ("-Dcassandra.", "it could make a node forget or ignore data; settings belong to spec.cassandra.config"),
+    ("-Dzookeeper.", "ZooKeeper's settings belong in spec.zookeeper.config"),
+    ("-Dcassandra-", "the operator sets the files of Cassandra; settings belong in spec.cassandra.config"),
+    ("-Dcassandra.", "it could make a node forget or ignore data; settings belong in spec.cassandra.config"),
 ];
 
 /// Returns what is wrong with the options of a store that were written at a path.
@@ -66,7 +66,7 @@ fn reason(component: Component, option: &str) -> Option<String> {
         return Some(reason.to_owned());
     }
     let is_known = BEGINNINGS.iter().any(|beginning| option.len() > beginning.len() && option.starts_with(beginning));
-    (!is_known).then(|| format!("an option begins with one of {}; remove it", BEGINNINGS.join(", ")))
+    (!is_known).then(|| format!("an option must begin with one of {}; remove it", BEGINNINGS.join(", ")))
 }
 
 #[cfg(test)]
@@ -103,14 +103,14 @@ mod tests {
     #[case("-XX:OnOutOfMemoryError=reboot", "'-XX:OnOutOfMemoryError=reboot': it runs a command")]
     #[case(
         "-Dzookeeper.forceSync=no",
-        "'-Dzookeeper.forceSync=no': settings of ZooKeeper belong to spec.zookeeper.config"
+        "'-Dzookeeper.forceSync=no': ZooKeeper's settings belong in spec.zookeeper.config"
     )]
     #[case("-Dcassandra.replace_address=a", "'-Dcassandra.replace_address=a': it could make a node forget")]
     #[case("-Dlog4j.configuration=file:/x", "'-Dlog4j.configuration=file:/x': the operator sets how the server logs")]
-    #[case("-agentlib:jdwp=server=y", "'-agentlib:jdwp=server=y': an option begins with one of -XX:, -Xlog:")]
-    #[case("-da", "'-da': an option begins with one of")]
-    #[case("-cp", "'-cp': an option begins with one of")]
-    #[case("-D", "'-D': an option begins with one of")]
+    #[case("-agentlib:jdwp=server=y", "'-agentlib:jdwp=server=y': an option must begin with one of -XX:, -Xlog:")]
+    #[case("-da", "'-da': an option must begin with one of")]
+    #[case("-cp", "'-cp': an option must begin with one of")]
+    #[case("-D", "'-D': an option must begin with one of")]
     fn what_the_operator_decides_is_refused_with_the_reason(#[case] option: &str, #[case] says: &str) {
         let said = said(option).unwrap_or_default();
         assert!(said.starts_with(says), "{said}");

@@ -17,7 +17,7 @@ const WORDS: [(&str, &str); 6] = [
     ("expected a sequence", "expected a list"),
     ("expected a map", "expected an object"),
     ("expected a boolean", "expected true or false"),
-    ("expected a string", "expected a text; quote it"),
+    ("expected a string", "expected a string; quote it"),
 ];
 
 /// Reads an object as written at a path; `of` is what it belongs to, such as `a pod`. Returns unknown fields beside it.

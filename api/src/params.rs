@@ -37,7 +37,7 @@ pub(crate) fn check(path: &str, declared: &[Param]) -> Vec<Rejected> {
                 rejected.push(Rejected::new(format!("{path}.pattern"), message));
             } else if let Err(error) = whole(pattern) {
                 let reason = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-                let message = format!("'{pattern}' is no regular expression: {reason}");
+                let message = format!("'{pattern}' is not a valid regular expression: {reason}");
                 rejected.push(Rejected::new(format!("{path}.pattern"), message));
                 // Its default cannot be judged.
                 continue;
@@ -109,7 +109,7 @@ pub fn parse(param: &Param, text: &str) -> Result<ParamValue, String> {
     }
     let is_choice = |choice: &String| typed(param.param_type, choice).is_ok_and(|choice| choice == value);
     if !param.choices.is_empty() && !param.choices.iter().any(is_choice) {
-        return Err(format!("'{text}' is none of {}", param.choices.join(", ")));
+        return Err(format!("'{text}' is not one of {}", param.choices.join(", ")));
     }
     if let (Some(pattern), ParamValue::String(text)) = (&param.pattern, &value) {
         let fits = whole(pattern).map_err(|error| error.to_string())?.is_match(text);
@@ -190,7 +190,7 @@ mod tests {
                 "9007199254740993",
                 Err("'9007199254740993' is above the maximum 9007199254740992"),
             ),
-            (json!({"name": "a", "enum": ["x", "y"]}), "z", Err("'z' is none of x, y")),
+            (json!({"name": "a", "enum": ["x", "y"]}), "z", Err("'z' is not one of x, y")),
             (json!({"name": "a", "type": "integer", "enum": ["01"]}), "1", Ok(ParamValue::Integer(1))),
             (json!({"name": "a", "pattern": "[a-z]+"}), "ab", Ok(ParamValue::String("ab".to_owned()))),
             (json!({"name": "a", "pattern": "[a-z]+|x"}), "ab1", Err("'ab1' does not match the pattern [a-z]+|x")),

@@ -411,7 +411,7 @@ pub struct Processor {
 pub struct Scaling {
     /// Whether the number is set; otherwise it is recommended.
     pub is_automatic: bool,
-    /// Fewest processors, at least 1.
+    /// Minimum number of processors, at least 1.
     pub min: u32,
     /// Most processors.
     pub max: u32,
@@ -419,7 +419,7 @@ pub struct Scaling {
     pub target_utilisation: u32,
     /// How long it may take to process what waits.
     pub catch_up: Duration,
-    /// How long the input must have needed no more than fewer processors.
+    /// How long fewer processors must have been enough.
     pub down_window: Duration,
 }
 

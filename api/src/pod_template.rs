@@ -143,9 +143,9 @@ impl PodTemplate {
     fn out_of_time(&self, path: &str, component: Component) -> Option<Rejected> {
         let (seconds, least) = (self.termination_grace_period_seconds?, grace(component));
         let message = if seconds < least {
-            format!("{seconds} s would cut the pod's drain short; give it at least {least}, or remove it")
+            format!("{seconds} s would cut the pod's drain short; set at least {least}, or remove it")
         } else if seconds > MOST_GRACE {
-            format!("a pod that hangs would delay all others for {seconds} s; give it at most {MOST_GRACE}")
+            format!("a pod that hangs would delay all others for {seconds} s; set at most {MOST_GRACE}")
         } else {
             return None;
         };
@@ -213,7 +213,7 @@ mod tests {
     #[case(json!({"nodeSelektor": {}}), "spec.kafka.podTemplate.nodeSelektor: unknown field `nodeSelektor`")]
     #[case(json!({"tolerations": "all"}), "spec.kafka.podTemplate.tolerations: invalid type: string \"all\", expected a list")]
     #[case(json!({"tolerations": [{"key": "a"}, {"tolerationSeconds": "60"}]}), "spec.kafka.podTemplate.tolerations[1].tolerationSeconds: invalid type: string \"60\", expected an integer")]
-    #[case(json!({"labels": {"team.example/size": 3}}), "spec.kafka.podTemplate.labels[team.example/size]: invalid type: integer `3`, expected a text; quote it")]
+    #[case(json!({"labels": {"team.example/size": 3}}), "spec.kafka.podTemplate.labels[team.example/size]: invalid type: integer `3`, expected a string; quote it")]
     #[case(json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "values": "b"}]}]}}}}), "spec.kafka.podTemplate.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values: invalid type: string \"b\", expected a list")]
     #[case(json!({"tolerations": [{"efect": "NoSchedule"}]}), "spec.kafka.podTemplate.tolerations[0].efect: there is no such field in a pod")]
     #[case(json!({"labels": {"app.kubernetes.io/instance": "x"}}), "spec.kafka.podTemplate.labels[app.kubernetes.io/instance]: the operator sets")]
@@ -223,7 +223,7 @@ mod tests {
     #[case(json!({"securityContext": {"runAsNonRoot": false}}), "spec.kafka.podTemplate.securityContext.runAsNonRoot: no pod of a pipeline runs as root")]
     #[case(json!({"securityContext": {"runAsUser": 0}}), "spec.kafka.podTemplate.securityContext.runAsUser: no pod of a pipeline runs as root")]
     #[case(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}), "spec.kafka.podTemplate.securityContext.seccompProfile: the profile must be")]
-    #[case(json!({"terminationGracePeriodSeconds": 44}), "spec.kafka.podTemplate.terminationGracePeriodSeconds: 44 s would cut the pod's drain short; give it at least 45")]
+    #[case(json!({"terminationGracePeriodSeconds": 44}), "spec.kafka.podTemplate.terminationGracePeriodSeconds: 44 s would cut the pod's drain short; set at least 45")]
     #[case(json!({"terminationGracePeriodSeconds": 3601}), "spec.kafka.podTemplate.terminationGracePeriodSeconds: a pod that hangs")]
     fn what_cannot_be_is_refused_where_it_stands(#[case] written: Value, #[case] says: &str) {
         let refused = refused(written);

@@ -121,7 +121,9 @@ fn runnable<'a>(
         return Err(wrong(format!("pipeline '{pipeline_name}' has no source '{name}'; it has {}", known.join(", "))));
     };
     if written.push.is_some() {
-        return Err(wrong(format!("records of '{name}' are pushed, so there is nothing to fetch; push them")));
+        return Err(wrong(format!(
+            "records of '{name}' are pushed, so there is nothing to fetch; push records instead"
+        )));
     }
     let is_continuous = written.schedule.is_none();
     if is_continuous && (written.files.is_some() || written.kafka.is_some()) {
@@ -131,7 +133,7 @@ fn runnable<'a>(
     }
     let refuse = |why: Option<&Rejected>| {
         let why = why.map(ToString::to_string).unwrap_or_default();
-        wrong(format!("pipeline '{pipeline_name}' cannot run '{name}' as it is: {why}"))
+        wrong(format!("pipeline '{pipeline_name}' cannot run '{name}': {why}"))
     };
     let model = validated.pipeline.as_ref();
     // The pods of runs are made of the same podTemplate.
@@ -237,7 +239,7 @@ mod tests {
             (
                 json!({"http": {"url": "https://example.com", "body": "prams.a", "method": "POST"}}),
                 json!({}),
-                "spec.source: pipeline 'one' cannot run 'orders' as it is: spec.producer.sources[0].http.body: ",
+                "spec.source: pipeline 'one' cannot run 'orders': spec.producer.sources[0].http.body: ",
             ),
         ];
         for (source, spec, expected) in cases {
@@ -254,7 +256,7 @@ mod tests {
         let source = json!({"generator": {"count": 1}});
         let wrong =
             of_pods(json!({"nodeSelektor": {}}), source.clone(), json!({})).expect_err("there is no such field");
-        let says = "spec.source: pipeline 'users' cannot run 'orders' as it is: spec.producer.podTemplate";
+        let says = "spec.source: pipeline 'users' cannot run 'orders': spec.producer.podTemplate";
         assert!(wrong.len() == 1 && wrong[0].starts_with(says), "{wrong:?}");
         // The negative control: one that is valid is in nobody's way.
         assert!(of_pods(json!({"nodeSelector": {"disk": "ssd"}}), source, json!({})).is_ok());

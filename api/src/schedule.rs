@@ -53,15 +53,15 @@ impl Timetable {
     pub fn parse(cron: &str, time_zone: &str) -> Result<Self, WrongTimetable> {
         // The parser takes `,` for a list of nothing, and a search for its due times goes through 3,000 years.
         if cron.split_whitespace().flat_map(|field| field.split(',')).any(str::is_empty) {
-            return Err(("cron", format!("'{cron}' has a list with nothing between its commas; correct it")));
+            return Err(("cron", format!("'{cron}' has a list with an empty element; correct it")));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser
             .parse(cron)
-            .map_err(|error| ("cron", format!("'{cron}' is no cron expression of five fields: {error}")))?;
+            .map_err(|error| ("cron", format!("'{cron}' is not a cron expression of five fields: {error}")))?;
         let time_zone = time_zone
             .parse()
-            .map_err(|_| ("timeZone", format!("'{time_zone}' is no IANA time zone, such as Europe/Berlin")))?;
+            .map_err(|_| ("timeZone", format!("'{time_zone}' is not an IANA time zone, such as Europe/Berlin")))?;
         Ok(Self { cron, time_zone })
     }
 
@@ -103,7 +103,7 @@ pub(crate) fn parse(path: &str, written: &crd::Schedule, declared: &[Param]) -> 
         }
     });
     if timetable.as_ref().is_some_and(|timetable| timetable.next_after(DateTime::UNIX_EPOCH).is_none()) {
-        rejected.push(Rejected::new(format!("{path}.cron"), "it names no day that ever comes; correct day and month"));
+        rejected.push(Rejected::new(format!("{path}.cron"), "it matches no calendar date; correct day and month"));
     }
     let starting_deadline = starting_deadline.as_ref().and_then(|text| match text.parse::<Duration>() {
         Ok(deadline) => Some(deadline),
@@ -212,19 +212,19 @@ pub fn backfill(pipeline: &str, source: &str, wanted: &Backfill) -> Result<Vec<B
         ));
     }
     if *max_active == 0 {
-        return Err("with no run at once nothing would ever be fetched; allow at least 1".to_owned());
+        return Err("with 0 runs at once, nothing would ever be fetched; allow at least 1".to_owned());
     }
     if from_param.is_some() && from_param == to_param {
-        return Err("begin and end of a step need two params; name another for one of them".to_owned());
+        return Err("begin and end of a step need two params; choose another param for one".to_owned());
     }
     if let Some(taken) = [from_param, to_param].into_iter().flatten().find(|param| params.contains_key(*param)) {
-        return Err(format!("the param '{taken}' is given by each step and cannot be given for all"));
+        return Err(format!("the param '{taken}' is set by each step and cannot be set for all steps"));
     }
     let mut begins = vec![*from];
     while let Some(next) = next_step(step, *begins.last().expect("there is a first step"))?.filter(|next| next < to) {
         if begins.len() == MAX_BACKFILL_RUNS {
             return Err(format!(
-                "the range has more than {MAX_BACKFILL_RUNS} steps; make them longer or the range shorter"
+                "the range has more than {MAX_BACKFILL_RUNS} steps; use longer steps or a shorter range"
             ));
         }
         begins.push(next);
@@ -271,7 +271,7 @@ mod tests {
     fn a_list_of_nothing_is_no_field() {
         for cron in ["0 , * * *", ", * * * *", "0 1, * * *", "0 ,1 * * *", "0 1,,2 * * *"] {
             let (field, problem) = Timetable::parse(cron, "UTC").expect_err(cron);
-            assert!(field == "cron" && problem.contains("nothing between its commas"), "{cron}: {problem}");
+            assert!(field == "cron" && problem.contains("an empty element"), "{cron}: {problem}");
         }
         assert!(Timetable::parse("0,30 1,2 * * MON,FRI", "UTC").is_ok());
     }

@@ -124,7 +124,7 @@ impl Parse {
     /// Parses a quantity of bytes; a fraction of a byte is one more.
     fn bytes(&mut self, path: &str, Amount(text): &Amount) -> Bytes {
         let quantity = text.parse::<Quantity>().map_err(|error| error.to_string());
-        let whole = quantity.and_then(|quantity| quantity.whole().ok_or_else(|| format!("'{text}' is too much")));
+        let whole = quantity.and_then(|quantity| quantity.whole().ok_or_else(|| format!("'{text}' is too large")));
         whole.map(Bytes).unwrap_or_else(|error| {
             self.reject(path, error);
             Bytes(0)
@@ -135,7 +135,7 @@ impl Parse {
         match u32::try_from(written) {
             Ok(count) => count,
             Err(_) => {
-                self.reject(path, format!("{written} is below zero; write a count"));
+                self.reject(path, format!("{written} is negative; write 0 or more"));
                 0
             }
         }

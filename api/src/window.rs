@@ -64,11 +64,11 @@ pub(crate) fn parse(path: &str, written: &crd::MaintenanceWindow) -> Result<Main
     let parsed = duration.parse::<Duration>().map_err(|error| wrong_duration(format!("{error}")))?;
     let long = TimeDelta::from_std(parsed.get()).ok().filter(|long| *long > TimeDelta::zero());
     let Some(long) = long else {
-        return Err(wrong_duration(format!("'{duration}' is not a length of a window; write such as 2h")));
+        return Err(wrong_duration(format!("'{duration}' is not a valid length; write, for example, 2h")));
     };
     let window = MaintenanceWindow { openings, duration: long };
     if window.opens_after(DateTime::UNIX_EPOCH).is_none() {
-        let problem = "it names no calendar date; correct day and month";
+        let problem = "it matches no calendar date; correct day and month";
         return Err(Rejected::new(format!("{path}.schedule"), problem));
     }
     if let Some((first, second)) = window.overlap() {
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::six_fields("0 0 2 * * *", "2h", "UTC", "schedule", "is no cron expression of five fields")]
-    #[case::no_such_hour("0 25 * * *", "2h", "UTC", "schedule", "is no cron expression of five fields")]
-    #[case::a_day_that_never_comes("0 2 30 2 *", "2h", "UTC", "schedule", "it names no calendar date")]
-    #[case::no_such_zone("0 2 * * *", "2h", "Europe/Berlyn", "timeZone", "is no IANA time zone")]
+    #[case::six_fields("0 0 2 * * *", "2h", "UTC", "schedule", "is not a cron expression of five fields")]
+    #[case::no_such_hour("0 25 * * *", "2h", "UTC", "schedule", "is not a cron expression of five fields")]
+    #[case::a_day_that_never_comes("0 2 30 2 *", "2h", "UTC", "schedule", "it matches no calendar date")]
+    #[case::no_such_zone("0 2 * * *", "2h", "Europe/Berlyn", "timeZone", "is not an IANA time zone")]
     #[case::no_duration("0 2 * * *", "2 hours", "UTC", "duration", "'2 hours' is not a duration")]
-    #[case::nothing("0 2 * * *", "0s", "UTC", "duration", "'0s' is not a length of a window")]
+    #[case::nothing("0 2 * * *", "0s", "UTC", "duration", "'0s' is not a valid length")]
     #[case::never_closes("0 * * * *", "1h", "UTC", "duration", "would still be open when the next one opens")]
     #[case::two_days_in_a_row("0 2 * * SAT,SUN", "30h", "UTC", "duration", "would still be open")]
     fn what_is_no_window_says_which_field_is_wrong(

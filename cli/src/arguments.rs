@@ -13,9 +13,9 @@ use millrace_terms::Duration;
 use crate::screen::Format;
 use params::with_params;
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 something wrong was found: a pipeline that is not ready, an \
-                          invalid file, a run that failed, a check that failed; 2 a mistake in what was typed, or no such thing; 3 cannot \
-                          be reached, or is forbidden.";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 a problem was found: a pipeline that is not ready, an invalid file, \
+                          a run that failed, a check that failed; 2 invalid arguments, or an object that does not \
+                          exist; 3 the cluster cannot be reached, or access is forbidden.";
 
 const EXPLAIN_EXAMPLES: &str = "Examples:
   millrace explain users            why it is not ready or slow, and the command that helps
@@ -29,7 +29,7 @@ const PLAN_EXAMPLES: &str = "Examples:
   kustomize build . | millrace plan -  the same of what another program renders";
 const HOLD_EXAMPLES: &str = "Examples:
   millrace hold users       no pod of a store that serves is restarted
-  millrace release users    takes it back";
+  millrace release users    ends the hold";
 const APPROVE_EXAMPLES: &str = "Examples:
   millrace approve users                           shows the plan and asks
   millrace approve users --yes --plan 0a1b2c3d     approves this plan and no other, without asking";
@@ -52,13 +52,13 @@ pub struct Arguments {
 /// What holds for every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
-    /// Namespace; that of the kubeconfig context otherwise.
+    /// Namespace. Default: that of the kubeconfig context.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Context of the kubeconfig; its current one otherwise.
+    /// Context of the kubeconfig. Default: the current context.
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// How to write it.
+    /// Output format.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Format,
 }
@@ -68,7 +68,7 @@ pub struct Common {
 pub enum Command {
     /// Show what is ready, and if not, why: the readiness chain as a tree.
     Status(Status),
-    /// Say why a pipeline is not ready or slow, what shows it, and the command that helps.
+    /// Show why a pipeline is not ready or slow, the evidence, and the command that helps.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(OfPipeline),
     /// Check whether the cluster can run Millrace, before it is installed and afterwards.
@@ -81,7 +81,7 @@ pub enum Command {
     Lag(OfPipeline),
     /// Show records of a topic, the newest first.
     Peek(Peek),
-    /// Show the records that come into a topic, until you stop it.
+    /// Show new records of a topic, until you stop it.
     Tail(Tail),
     /// Show rows of a table.
     Rows(Rows),
@@ -95,11 +95,11 @@ pub enum Command {
     Runs(Runs),
     /// Run a source for each step of a range of time.
     Backfill(Backfill),
-    /// Let due times of a schedule pass without a run.
+    /// Pause a schedule: its due times pass without a run.
     Pause(OneSource),
-    /// Let a schedule make runs again.
+    /// Resume a schedule.
     Resume(OneSource),
-    /// Hold restarts of the stores' pods; everything else goes on.
+    /// Hold restarts of the stores' pods; everything else continues.
     #[command(after_help = HOLD_EXAMPLES)]
     Hold(OfPipeline),
     /// Let the stores' pods be restarted again.
@@ -123,9 +123,9 @@ pub enum Command {
 /// Flags of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct Status {
-    /// The pipeline; all of the namespace otherwise.
+    /// The pipeline. Default: all pipelines of the namespace.
     pub pipeline: Option<String>,
-    /// Look into every namespace.
+    /// All namespaces.
     #[arg(short = 'A', long, conflicts_with = "pipeline")]
     pub all_namespaces: bool,
 }
@@ -133,17 +133,17 @@ pub struct Status {
 /// A pipeline.
 #[derive(Args, Clone, Debug)]
 pub struct OfPipeline {
-    /// The pipeline; may be left out where there is only one.
+    /// The pipeline. Optional if there is only one.
     pub pipeline: Option<String>,
 }
 
 /// Flags of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
-    /// Namespace that Millrace is installed in, or shall be.
+    /// Namespace where Millrace is or will be installed.
     #[arg(long, default_value = "millrace-system", value_name = "NAME")]
     pub release_namespace: String,
-    /// StorageClass that pipelines name; the default class otherwise.
+    /// StorageClass that pipelines name. Default: the default class.
     #[arg(long, value_name = "NAME")]
     pub storage_class: Option<String>,
 }
@@ -158,12 +158,12 @@ pub struct Plan {
 /// Flags of `approve`.
 #[derive(Args, Clone, Debug)]
 pub struct Approve {
-    /// The pipeline; may be left out where there is only one.
+    /// The pipeline. Optional if there is only one.
     pub pipeline: Option<String>,
     /// Approve only the plan with this hash.
     #[arg(long, value_name = "HASH")]
     pub plan: Option<String>,
-    /// Do not ask.
+    /// Approve without asking.
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -171,7 +171,7 @@ pub struct Approve {
 /// Flags of `restart`.
 #[derive(Args, Clone, Debug)]
 pub struct Restart {
-    /// The pipeline; may be left out where there is only one.
+    /// The pipeline. Optional if there is only one.
     pub pipeline: Option<String>,
     /// Component whose pods are restarted: zookeeper, kafka, cassandra, processor or producer.
     #[arg(long, value_name = "COMPONENT", value_parser = component)]
@@ -183,7 +183,7 @@ pub struct Restart {
 pub struct Which {
     /// The topic.
     pub topic: String,
-    /// The pipeline; may be left out where only one has the topic.
+    /// The pipeline. Optional if only one has the topic.
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Only this partition.
@@ -195,7 +195,7 @@ pub struct Which {
     /// Only records whose value contains this text.
     #[arg(long, value_name = "TEXT")]
     pub contains: Option<String>,
-    /// Show headers, too.
+    /// Also show headers.
     #[arg(long)]
     pub headers: bool,
 }
@@ -206,19 +206,19 @@ pub struct Peek {
     /// Which records.
     #[command(flatten)]
     pub which: Which,
-    /// Most records to show.
+    /// Maximum number of records to show.
     #[arg(short = 'l', long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
     /// Begin at this offset, oldest first.
     #[arg(long, value_name = "OFFSET", conflicts_with_all = ["since", "from_start"])]
     pub from_offset: Option<i64>,
-    /// Begin where the topic begins, oldest first.
+    /// Begin at the start of the topic, oldest first.
     #[arg(long, conflicts_with = "since")]
     pub from_start: bool,
-    /// Begin so long ago, such as 10m, or at a moment, such as 2026-01-31T12:00:00Z; oldest first.
+    /// Begin this long ago, such as 10m, or at a time, such as 2026-01-31T12:00:00Z; oldest first.
     #[arg(long, value_name = "AGE|TIME")]
     pub since: Option<String>,
-    /// Most records to look at in search of those that match.
+    /// Maximum number of records to search for matches.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub scan: u32,
 }
@@ -229,10 +229,10 @@ pub struct Tail {
     /// Which records.
     #[command(flatten)]
     pub which: Which,
-    /// Stop after so many records.
+    /// Stop after this many records.
     #[arg(short = 'l', long)]
     pub limit: Option<u64>,
-    /// Stop after so long, such as 30s.
+    /// Stop after this long, such as 30s.
     #[arg(long = "for", value_name = "DURATION")]
     pub limit_time: Option<Duration>,
 }
@@ -242,14 +242,14 @@ pub struct Tail {
 pub struct Rows {
     /// The table.
     pub table: String,
-    /// The pipeline; may be left out where only one has the table.
+    /// The pipeline. Optional if only one has the table.
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
-    /// Column of the key and its value: the whole partition key, and perhaps a beginning of the clustering key. A value
-    /// is text, or JSON where the column is no text.
+    /// Key column and its value: the whole partition key, and optionally the first clustering columns. A value is text,
+    /// or JSON if the column is not text.
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = pair)]
     pub key: Vec<(String, String)>,
-    /// Most rows to show.
+    /// Maximum number of rows to show.
     #[arg(short = 'l', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
 }
@@ -270,7 +270,7 @@ pub enum Component {
 /// Flags of `logs`.
 #[derive(Args, Clone, Debug)]
 pub struct Logs {
-    /// The pipeline; may be left out where there is only one.
+    /// The pipeline. Optional if there is only one.
     pub pipeline: Option<String>,
     /// Only pods of this component.
     #[arg(long, value_enum)]
@@ -278,13 +278,13 @@ pub struct Logs {
     /// Only pods of this run.
     #[arg(long, value_name = "NAME", conflicts_with = "component")]
     pub run: Option<String>,
-    /// Show what containers said before they were started again.
+    /// Show the logs of containers before their last restart.
     #[arg(short, long, conflicts_with = "follow")]
     pub previous: bool,
-    /// Go on as they log.
+    /// Follow the logs.
     #[arg(short, long)]
     pub follow: bool,
-    /// Lines of each container to begin with.
+    /// Number of recent lines to show of each container.
     #[arg(long, default_value_t = 50)]
     pub tail: u32,
 }
@@ -302,7 +302,7 @@ pub struct Validate {
 pub struct OneSource {
     /// The source.
     pub source: String,
-    /// The pipeline; may be left out where only one has the source.
+    /// The pipeline. Optional if only one has the source.
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
 }
@@ -316,28 +316,28 @@ pub struct Trigger {
     /// Value of a param of the source; also --NAME VALUE.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub param: Vec<(String, String)>,
-    /// Succeed when so many records are in Kafka.
+    /// End successfully after this many records.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     pub max_records: Option<i64>,
-    /// Go on for so long, and then succeed.
+    /// Run for this long, then end successfully.
     #[arg(long)]
     pub duration: Option<String>,
-    /// Longest that an attempt may take.
+    /// Time limit for one attempt.
     #[arg(long)]
     pub timeout: Option<String>,
     /// Attempts after the first.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..=99))]
     pub retries: Option<i32>,
-    /// Name of the run; the cluster makes one up otherwise.
+    /// Name of the run. Default: generated by the cluster.
     #[arg(long)]
     pub name: Option<String>,
-    /// Show what params the source takes, and run nothing.
+    /// Show the params of the source, and run nothing.
     #[arg(long)]
     pub params: bool,
-    /// Print the run instead of asking for it.
+    /// Print the run instead of creating it.
     #[arg(long, conflicts_with = "follow")]
     pub dry_run: bool,
-    /// Wait for its end; the exit code says how it ended.
+    /// Wait for the run to end; the exit code shows how it ended.
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -346,10 +346,10 @@ pub struct Trigger {
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Runs {
-    /// What to do with them.
+    /// What to do with runs.
     #[command(subcommand)]
     pub action: Option<RunsAction>,
-    /// Which to list.
+    /// Which runs to list.
     #[command(flatten)]
     pub list: ListRuns,
 }
@@ -357,14 +357,14 @@ pub struct Runs {
 /// What to do with runs.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RunsAction {
-    /// List them, the newest first.
+    /// List runs, newest first.
     List(ListRuns),
-    /// Show one with its attempts.
+    /// Show a run with its attempts.
     Show {
         /// The run.
         name: String,
     },
-    /// End some; what is under way is drained.
+    /// Cancel runs; records in flight are drained.
     Cancel {
         /// The runs.
         #[arg(required = true)]
@@ -381,7 +381,7 @@ pub struct ListRuns {
     /// Only runs of this source.
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
-    /// Look into every namespace.
+    /// All namespaces.
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
 }
@@ -392,31 +392,31 @@ pub struct Backfill {
     /// The source.
     #[command(flatten)]
     pub source: OneSource,
-    /// Begin of the range: 2026-01-01 or 2026-01-01T00:00:00Z.
+    /// Start of the range: 2026-01-01 or 2026-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub from: String,
     /// End of the range.
     #[arg(long, value_name = "TIME")]
     pub to: String,
-    /// Length of a step, such as 24h; the due times of the source's schedule otherwise.
+    /// Length of a step, such as 24h. Default: the due times of the source's schedule.
     #[arg(long, value_name = "DURATION")]
     pub step: Option<Duration>,
-    /// Param that gets the begin of each step; expressions have it as run.time in any case.
+    /// Param that receives the start of each step; expressions can always read it as run.time.
     #[arg(long, value_name = "PARAM")]
     pub from_param: Option<String>,
-    /// Param that gets the end of each step.
+    /// Param that receives the end of each step.
     #[arg(long, value_name = "PARAM")]
     pub to_param: Option<String>,
     /// Value of a param for all runs; also --NAME VALUE.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub param: Vec<(String, String)>,
-    /// Runs that may be under way at once.
+    /// Maximum number of runs at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_active: u32,
-    /// Name of the backfill; made of the range otherwise. The same name and range make the same runs.
+    /// Name of the backfill. Default: made from the range. The same name and range give the same runs.
     #[arg(long)]
     pub name: Option<String>,
-    /// List the runs, and make none.
+    /// List the runs, and create none.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -424,19 +424,19 @@ pub struct Backfill {
 /// Flags of `console`.
 #[derive(Args, Clone, Debug)]
 pub struct Console {
-    /// Namespace that Millrace is installed in.
+    /// Namespace where Millrace is installed.
     #[arg(long, default_value = "millrace-system", value_name = "NAME")]
     pub release_namespace: String,
-    /// Service of the console there.
+    /// Service of the console in that namespace.
     #[arg(long, default_value = "millrace-console", value_name = "NAME")]
     pub service: String,
-    /// Local port; a free one otherwise.
+    /// Local port. Default: a free port.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// Be this ServiceAccount of the namespace (-n), where the kubeconfig has no token but a certificate.
+    /// Act as this ServiceAccount of the namespace (-n), if the kubeconfig has a certificate instead of a token.
     #[arg(long, value_name = "NAME")]
     pub service_account: Option<String>,
-    /// Print the address only, without words.
+    /// Print only the address.
     #[arg(long)]
     pub print_url: bool,
 }
@@ -457,6 +457,6 @@ fn component(text: &str) -> Result<names::Component, String> {
     let found = names::Component::ALL.into_iter().find(|component| component.as_str() == text);
     found.ok_or_else(|| {
         let all = names::Component::ALL.map(names::Component::as_str).join(", ");
-        format!("there is no component '{text}'; there are {all}")
+        format!("'{text}' is not a component; use one of {all}")
     })
 }

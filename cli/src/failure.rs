@@ -40,9 +40,9 @@ pub enum Failure {
     Away { message: String },
     #[snafu(display("cannot listen on {address}"))]
     Listen { address: SocketAddr, source: io::Error },
-    #[snafu(display("cannot ask Kafka"), context(false))]
+    #[snafu(display("cannot query Kafka"), context(false))]
     Kafka { source: AskKafka },
-    #[snafu(display("cannot ask Cassandra"), context(false))]
+    #[snafu(display("cannot query Cassandra"), context(false))]
     Cassandra { source: AskCassandra },
     #[snafu(display("cannot read table"), context(false))]
     Table { source: PreviewTable },
@@ -100,16 +100,16 @@ impl Failure {
                 Some("set KUBECONFIG or --context; `kubectl config get-contexts` lists the contexts".to_owned())
             }
             Self::Ask { source, .. } => match api_code(source) {
-                Some(401) => Some("log in to the cluster again; `kubectl auth whoami` says who you are".to_owned()),
+                Some(401) => Some("log in to the cluster again; `kubectl auth whoami` shows who you are".to_owned()),
                 Some(403) => Some("the right is missing; docs/command.md lists what each command needs".to_owned()),
                 Some(404) if is_not_installed(source) => {
-                    Some("Millrace is not installed in this cluster; helm install it first".to_owned())
+                    Some("Millrace is not installed in this cluster; install it first (docs/install.md)".to_owned())
                 }
                 Some(_) => None,
-                None => Some("does `kubectl get streamingpipelines` reach the cluster?".to_owned()),
+                None => Some("check whether `kubectl get streamingpipelines` reaches the cluster".to_owned()),
             },
             Self::Kafka { .. } | Self::Cassandra { .. } | Self::Away { .. } => {
-                Some("`millrace status` says what is not ready".to_owned())
+                Some("`millrace status` shows what is not ready".to_owned())
             }
             _ => None,
         }

@@ -68,7 +68,7 @@ fn each_fault_is_named_with_its_field_and_its_place() {
 fn what_is_no_pipeline_is_said_to_be_none() {
     let nothing = answer("kind: ConfigMap\n");
     assert_eq!(nothing.code, Some(2));
-    assert!(nothing.err.contains("there is no StreamingPipeline and no IngestionRun"), "{}", nothing.err);
+    assert!(nothing.err.contains("the input has no StreamingPipeline and no IngestionRun"), "{}", nothing.err);
     for (text, says) in [
         ("a: [\n", "error: "),
         (

@@ -85,7 +85,7 @@ impl Tables {
         };
         let times = answer.map_err(|error| {
             self.forget(names);
-            Refusal::unavailable("Cassandra cannot be asked", &error)
+            Refusal::unavailable("cannot query Cassandra", &error)
         })?;
         Ok(times.first().and_then(|(time,)| *time))
     }
@@ -153,7 +153,7 @@ fn refusal(error: &PreviewTable) -> Refusal {
             let said = chain(source.as_ref());
             Refusal::field("key", said.last().cloned().unwrap_or_default())
         }
-        PreviewTable::Ask { .. } => Refusal::unavailable("Cassandra cannot be asked", error),
+        PreviewTable::Ask { .. } => Refusal::unavailable("cannot query Cassandra", error),
         PreviewTable::FindTable { table, .. } => {
             Refusal::NotFound { what: format!("table '{table}' in Cassandra yet") }
         }

@@ -87,14 +87,14 @@ impl Act {
             Self::Cassandra(change) => change.describe(),
             Self::RestartPod(restart) => format!("restart pod '{}': {}", restart.pod, restart.reason),
             Self::RemoveSet(set) => {
-                format!("remove StatefulSet '{}', whose claims have no volume yet: its storage changed", set.name)
+                format!("delete StatefulSet '{}', whose claims have no volume yet: its storage changed", set.name)
             }
             Self::RemoveClaim(claim) => {
-                format!("remove claim '{}', which never had a volume: its storage changed", claim.name)
+                format!("delete claim '{}', which never had a volume: its storage changed", claim.name)
             }
             Self::GrowClaim(ClaimGrowth { name, from, to, .. }) => format!("grow claim '{name}' from {from} to {to}"),
             Self::RemakeSet(set) => {
-                format!("make StatefulSet '{}' anew for the new size of its claims; its pods keep running", set.name)
+                format!("recreate StatefulSet '{}' for the new size of its claims; its pods keep running", set.name)
             }
         }
     }

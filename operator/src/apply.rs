@@ -40,7 +40,7 @@ pub enum Apply {
     ApplyObject { kind: String, name: String, source: Write },
     #[snafu(display("{}", in_the_way(objects)))]
     RefuseForeign { objects: Vec<ObjectKey> },
-    #[snafu(display("{kind} '{name}' of an earlier pipeline of this name has yet to go"))]
+    #[snafu(display("{kind} '{name}' of an earlier pipeline of this name is still being deleted"))]
     AwaitRemoval { kind: String, name: String },
     #[snafu(display("cannot {act}"))]
     ActOnZooKeeper { act: String, source: AskZooKeeper },
@@ -50,11 +50,11 @@ pub enum Apply {
     ActOnCassandra { act: String, source: AskCassandra },
     #[snafu(display("cannot restart pod '{pod}'"))]
     DeletePod { pod: String, source: Write },
-    #[snafu(display("cannot {act}; by hand: {command}"))]
+    #[snafu(display("cannot {act}; to do it manually: {command}"))]
     Remove { act: String, command: String, source: Write },
     #[snafu(display("cannot {act}"))]
     Grow { act: String, source: Write },
-    #[snafu(display("another operator may lead by now; the rest of the plan is left to it"))]
+    #[snafu(display("leadership may have moved to another operator, which carries out the rest of the plan"))]
     KeepLeadership,
 }
 
@@ -99,9 +99,9 @@ pub struct Applied {
 /// Says what others' objects stand where the pipeline wants its own.
 fn in_the_way(objects: &[ObjectKey]) -> String {
     let listed: Vec<String> = objects.iter().map(|ObjectKey { kind, name }| format!("{kind} '{name}'")).collect();
-    let (exist, them) = if objects.len() == 1 { ("exists and is", "it") } else { ("exist and are", "them") };
+    let (exist, them) = if objects.len() == 1 { ("exists and does", "it") } else { ("exist and do", "them") };
     format!(
-        "{} {exist} not this pipeline's; remove {them}, or create the pipeline under another name",
+        "{} {exist} not belong to this pipeline; delete {them}, or create the pipeline under another name",
         listed.join(", ")
     )
 }

@@ -98,7 +98,7 @@ impl Look<'_> {
             });
             match waiting.filter(is_unusual) {
                 Some(waiting) if waiting.reason.as_deref() == Some("CrashLoopBackOff") => {
-                    Some(crashed.unwrap_or_else(|| format!("crashes again and again: {}", said(waiting))))
+                    Some(crashed.unwrap_or_else(|| format!("keeps crashing: {}", said(waiting))))
                 }
                 Some(waiting) => Some(self.waits(pod, container, waiting)),
                 None => crashed,
@@ -130,8 +130,8 @@ impl Look<'_> {
         let reason = ended.reason.as_deref().unwrap_or_default();
         let times = match container.restart_count {
             0 => String::new(),
-            1 => ", once restarted".to_owned(),
-            restarts => format!(", {restarts} times restarted"),
+            1 => ", restarted once".to_owned(),
+            restarts => format!(", restarted {restarts} times"),
         };
         if reason == "OOMKilled" {
             let limit = memory_limit(pod, &container.name).map(|limit| format!(" of {limit}")).unwrap_or_default();
@@ -139,8 +139,8 @@ impl Look<'_> {
             return Some(format!("used more memory than its limit{limit} (OOMKilled{times}); raise {field}"));
         }
         let how = match ended.signal.filter(|signal| *signal > 0) {
-            Some(signal) => format!("was ended by signal {signal}"),
-            None => format!("ended with exit code {}", ended.exit_code),
+            Some(signal) => format!("was terminated by signal {signal}"),
+            None => format!("exited with code {}", ended.exit_code),
         };
         let reason = if matches!(reason, "" | "Error") { String::new() } else { format!(" ({reason})") };
         Some(format!("{how}{reason}{times}{}", last_words(ended)))
@@ -252,7 +252,7 @@ fn no_replicas(deployment: &Deployment) -> Option<String> {
 fn evicted(status: &PodStatus) -> Option<String> {
     let reason = status.reason.as_deref().filter(|_| status.phase.as_deref() == Some("Failed"))?;
     let message = status.message.as_deref().map(line).unwrap_or_default();
-    Some(format!("was ended by Kubernetes ({reason}): {message}"))
+    Some(format!("was terminated by Kubernetes ({reason}): {message}"))
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {

@@ -36,11 +36,11 @@ const OWN_DOING: [i32; 4] = [4, 6, 7, 11];
 pub enum Compile {
     #[snafu(display("cannot start the SQL compiler"))]
     Start { source: std::io::Error },
-    #[snafu(display("cannot talk to the SQL compiler"))]
+    #[snafu(display("cannot communicate with the SQL compiler"))]
     Talk { source: std::io::Error },
-    #[snafu(display("the SQL compiler gave no answer within {} s", TIMEOUT.as_secs()))]
+    #[snafu(display("the SQL compiler did not answer within {} s", TIMEOUT.as_secs()))]
     Timeout { source: tokio::time::error::Elapsed },
-    #[snafu(display("the SQL compiler was ended: {status}: {said}"))]
+    #[snafu(display("the SQL compiler was terminated: {status}: {said}"))]
     Ended { status: ExitStatus, said: String },
     #[snafu(display("cannot read the SQL compiler's answer"))]
     ReadAnswer { source: serde_json::Error },
@@ -122,7 +122,7 @@ impl Compiler {
         let output = tokio::time::timeout(TIMEOUT, talk).await.context(TimeoutSnafu)?.context(TalkSnafu)?;
         let said = String::from_utf8_lossy(&output.stderr);
         if is_own_doing(output.status) {
-            tracing::error!(status = %output.status, %said, "the SQL compiler broke down, which is a bug");
+            tracing::error!(status = %output.status, %said, "the SQL compiler crashed, which is a bug");
             return Ok(vec![broke_down()]);
         }
         ensure!(output.status.success(), EndedSnafu { status: output.status, said });
@@ -140,8 +140,8 @@ fn is_own_doing(status: ExitStatus) -> bool {
 }
 
 fn broke_down() -> Problem {
-    let message = "the SQL compiler broke down over it, which is a bug of Millrace; please report the query, and write \
-                   it in a simpler form meanwhile";
+    let message = "the SQL compiler crashed on it, which is a bug in Millrace; report the query, and simplify it in \
+                   the meantime";
     Problem { position: Position { line: 1, column: 1 }, column: None, message: message.into() }
 }
 

@@ -65,7 +65,7 @@ pub fn holds_tables(pipeline: &Pipeline, observed: &Observed) -> Option<(Reason,
         return None;
     }
     let Some(read) = look.read(|_| true) else {
-        let message = "the tables wait until Kafka says how far its topics were read before";
+        let message = "the tables wait until Kafka reports how far its topics were read before";
         return Some((Reason::WaitingForKafka, message.to_owned()));
     };
     let missing = look.missing().cloned().or_else(|| look.tables_missing(read))?;
@@ -209,17 +209,18 @@ impl Look<'_> {
         let others = self.observed.stores.cassandra.schema.as_ref().map(|schema| &schema.other_keyspaces);
         let others: Vec<&str> = others.into_iter().flatten().map(String::as_str).collect();
         let others = match others.is_empty() {
-            true => "Cassandra has no other keyspace, so its volumes are new; no table is made until this is settled"
+            true => "Cassandra has no other keyspace, so its volumes are new; no table is created until this is \
+                     resolved"
                 .to_owned(),
             false => format!(
                 "if the rows are in another keyspace ({}), name it in spec.cassandra.keyspace of a new pipeline; no \
-                 table is made until this is settled",
+                 table is created until this is resolved",
                 others.join(", ")
             ),
         };
         let message = format!(
-            "{count} records of the kept topics were read before, and keyspace '{keyspace}' has none of the tables they \
-             went into; {others}"
+            "{count} records of the kept topics were read before, and keyspace '{keyspace}' has none of the tables \
+             that they were written to; {others}"
         );
         Some(self.loss("tables", keyspace, Reason::TablesMissing, message, read))
     }
@@ -233,8 +234,8 @@ impl Look<'_> {
         let read = self.read(|table| table == name)?;
         let count: i64 = read.values().sum();
         let message = format!(
-            "table '{}.{name}' was created anew, and the rows of {count} records that were read before are gone; Kafka \
-             still has those that retention keeps",
+            "table '{}.{name}' was recreated, and the rows of {count} records that were read before are lost; Kafka \
+             still has the records that its retention keeps",
             self.pipeline.cassandra.keyspace
         );
         (count > 0).then(|| self.loss("table", name, Reason::TableRecreated, message, read))
@@ -247,23 +248,23 @@ impl Look<'_> {
         let kafka = self.observed.stores.kafka.as_ref().ok()?;
         let now = kafka.topics.get(name)?;
         let waited = match before.lag {
-            Some(0) => "processors had read all of them when they were last counted".to_owned(),
-            Some(lag) => format!("processors had not read some {lag} of them when they were last counted"),
-            None => "how many of them processors had not read is unknown".to_owned(),
+            Some(0) => "processors had read all these records at the last count".to_owned(),
+            Some(lag) => format!("processors had not read about {lag} of these records at the last count"),
+            None => "it is unknown how many of these records processors had not read".to_owned(),
         };
         if before.id != now.id.to_string() {
-            let message = format!("topic '{name}' was created anew, and its {had} records or more are gone: {waited}");
+            let message = format!("topic '{name}' was recreated, and its records, at least {had}, are lost: {waited}");
             return Some(self.loss("topic", name, Reason::TopicRecreated, message, Committed::new()));
         }
         let position = kafka.position(name)?;
         has_lost_records(before, now, Some(position)).then(|| {
             let beyond = match position.beyond {
                 0 => String::new(),
-                beyond => format!(", and {beyond} fewer than processors had read of some partitions"),
+                beyond => format!(", and {beyond} fewer than processors had read from some partitions"),
             };
             let end = position.end;
             let message =
-                format!("Kafka lost records: topic '{name}' has {end} and had {had} or more{beyond}; {waited}");
+                format!("Kafka lost records: topic '{name}' has {end} and had at least {had}{beyond}; {waited}");
             self.loss("records", name, Reason::RecordsMissing, message, Committed::new())
         })
     }
@@ -273,12 +274,12 @@ impl Look<'_> {
         let id = format!("{kind}-{name}-{}", self.observed.now.timestamp());
         let committed: Committed = committed.into_iter().filter(|(_, read)| *read > 0).collect();
         let again = match committed.is_empty() {
-            true => "Send the records again from their source if they matter. ".to_owned(),
+            true => "If you need the records, send them again from their source. ".to_owned(),
             false => read_again(names, self.pipeline.processor.replicas, committed.keys()),
         };
         let (namespace, pipeline) = (names.namespace(), names.pipeline());
         let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
-        let message = format!("{message}. {again}To go on without them: {accept}");
+        let message = format!("{message}. {again}To continue without them: {accept}");
         LossStatus { id, reason: reason.to_string(), message, committed }
     }
 
@@ -307,7 +308,7 @@ fn read_again<'a>(names: &Names, replicas: u32, topics: impl Iterator<Item = &'a
         names.consumer_group(),
         topics.join(" ")
     );
-    format!("To have them read again: {scale}=0, then, once no processor is left, {reset}, then {scale}={replicas}. ")
+    format!("To read them again: {scale}=0, then, once no processor is left, {reset}, then {scale}={replicas}. ")
 }
 
 /// Returns what it means that ZooKeeper has nothing of a Kafka that has had topics. Running brokers wait for it for ever, since
@@ -318,9 +319,9 @@ pub fn empty_zookeeper(pipeline: &Pipeline, observed: &Observed) -> Option<(Reas
     let is_empty = zookeeper.has_quorum(pipeline.zookeeper.replicas)
         && zookeeper.znodes.is_some_and(|znodes| znodes < LEAST_OF_KAFKA);
     (had_topics && is_empty && observed.stores.kafka.is_err()).then(|| {
-        let message = "ZooKeeper is empty, and Kafka has had topics: ZooKeeper lost its volumes, and with them the names of \
-                       all topics, so that brokers refuse to go on; rows in Cassandra are safe, and the runbook \"ZooKeeper \
-                       lost its volume\" says what else can be kept";
+        let message = "ZooKeeper is empty, but Kafka has had topics: ZooKeeper lost its volumes, and with them the \
+                       names of all topics, so brokers refuse to continue; rows in Cassandra are safe, and the runbook \
+                       \"ZooKeeper lost its volume\" shows what else can be kept";
         (Reason::ClusterIdDiffers, message.to_owned())
     })
 }
@@ -346,7 +347,7 @@ fn refusal(container: &ContainerStatus, code: i32) -> Option<String> {
     let states = [&container.state, &container.last_state];
     let mut ended = states.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
     let ended = ended.find(|ended| ended.exit_code == code)?;
-    Some(last_line(ended).unwrap_or("its volume is another than it was").to_owned())
+    Some(last_line(ended).unwrap_or("its volume has been replaced").to_owned())
 }
 
 fn reason_of(loss: &LossStatus) -> Reason {

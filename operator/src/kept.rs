@@ -76,7 +76,7 @@ impl Kept<'_> {
     fn of_unknown_rack(&self, sets: &[Set<'_>]) -> String {
         let racks: Vec<&str> = sets.iter().filter_map(|set| set.rack).collect();
         self.say(&format!(
-            "belongs to rack '{}', and spec.cassandra.racks has {}: create the pipeline with the racks as they were",
+            "belongs to rack '{}', and spec.cassandra.racks has {}: create the pipeline with the same racks as before",
             self.claim.rack.as_deref().unwrap_or_default(),
             racks.join(", ")
         ))
@@ -114,9 +114,9 @@ impl Kept<'_> {
         let Kept { name, pipeline, .. } = self;
         let (namespace, of) = (pipeline.names.namespace(), pipeline.names.pipeline());
         format!(
-            "volume claim '{name}', which is there already, {problem} (`kubectl delete -n {namespace} spl/{of}` leaves the \
-             volumes where they are); or, to start without any of the data, delete the claims of all its stores: `kubectl \
-             delete pvc -n {namespace} -l {PIPELINE_LABEL}={of}`"
+            "volume claim '{name}', which already exists, {problem} (`kubectl delete -n {namespace} spl/{of}` leaves \
+             the volumes where they are); or, to start without any of the data, delete the claims of all its stores: \
+             `kubectl delete pvc -n {namespace} -l {PIPELINE_LABEL}={of}`"
         )
     }
 }

@@ -27,7 +27,9 @@ pub enum FindKey {
     Read { name: String, source: AskApi },
     #[snafu(display("cannot create Secret '{name}'"))]
     Create { name: String, source: AskApi },
-    #[snafu(display("Secret '{name}' has no 32 bytes as '{DATA}'; delete it, and it is made anew"))]
+    #[snafu(display(
+        "key '{DATA}' of Secret '{name}' must have 32 bytes; delete the Secret, and the operator creates it again"
+    ))]
     Parse { name: String },
 }
 

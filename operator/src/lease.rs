@@ -121,7 +121,7 @@ impl Leadership {
                 }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "cannot read or take the lease"),
-                Err(_) => tracing::warn!("the API server does not answer a look at the lease"),
+                Err(_) => tracing::warn!("the API server did not return the lease"),
             }
             sleep(LOOK).await;
         }
@@ -143,7 +143,7 @@ impl Leadership {
                     return tracing::error!("another operator took the lease");
                 }
                 Ok(Err(error)) => tracing::warn!(error = %AskApi::from(error), "cannot renew the lease"),
-                Err(_) => tracing::warn!("the API server does not answer the renewal of the lease"),
+                Err(_) => tracing::warn!("the API server did not answer the renewal of the lease"),
             }
             if !self.fence.is_open() {
                 return tracing::error!("the lease could not be renewed in time");
@@ -164,7 +164,7 @@ impl Leadership {
             Ok::<_, kube::Error>(())
         };
         if let Err(error) = released.await {
-            tracing::warn!(error = %AskApi::from(error), "cannot give up the lease");
+            tracing::warn!(error = %AskApi::from(error), "cannot release the lease");
         }
     }
 

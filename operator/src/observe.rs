@@ -182,7 +182,7 @@ async fn ask_for_growth(ctx: &Context, pipeline: &Pipeline, children: &mut Child
                 Some(Err(AskApi::from(kube::Error::Api(status)).to_string()))
             }
             Err(error) => {
-                tracing::debug!(claim = name, error = %AskApi::from(error), "cannot ask whether a claim may grow");
+                tracing::debug!(claim = name, error = %AskApi::from(error), "cannot check whether a claim can grow");
                 None
             }
         };

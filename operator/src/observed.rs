@@ -153,7 +153,7 @@ impl Claim {
     pub fn shortfall(&self) -> Option<String> {
         let (size, capacity) = (self.size.as_deref()?, self.growth.capacity.as_deref()?);
         let is_short = capacity.parse::<Quantity>().ok()? < size.parse::<Quantity>().ok()?;
-        let waits = self.growth.waits.as_deref().unwrap_or("Kubernetes has yet to begin");
+        let waits = self.growth.waits.as_deref().unwrap_or("Kubernetes has not started to resize the volume");
         is_short.then(|| format!("has {capacity} of {size}: {waits}"))
     }
 

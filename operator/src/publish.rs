@@ -85,7 +85,7 @@ async fn announce_acts(ctx: &Context, resource: &StreamingPipeline, applied: &Ap
         tell(ctx, resource, EventType::Normal, act.event_reason(), act.describe()).await;
     }
     for changed in &applied.set_back {
-        let note = format!("set back what was changed: {}", changed.describe());
+        let note = format!("reverted a change by others: {}", changed.describe());
         tell(ctx, resource, EventType::Warning, SET_BACK, note).await;
     }
 }

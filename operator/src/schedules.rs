@@ -173,7 +173,7 @@ async fn carry_out(ctx: &Context, pipeline: &StreamingPipeline, write: &Write) -
             match runs.create(&name, run).await {
                 Ok(()) => {
                     let due = run.spec.scheduled_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
-                    let note = format!("made run '{name}' of source '{}', due at {due}", run.spec.source);
+                    let note = format!("created run '{name}' of source '{}', due at {due}", run.spec.source);
                     announce(ctx, pipeline, EventType::Normal, "RunCreated", note).await;
                     Ok(())
                 }

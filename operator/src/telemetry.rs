@@ -116,19 +116,15 @@ impl Default for Telemetry {
         let scaled = Family::default();
         let leader = Gauge::default();
         let resident = Gauge::<f64, AtomicU64>::default();
-        registry.register("reconciles", "Reconciles by road and outcome", reconciles.clone());
-        registry.register(
-            "reconcile_duration_seconds",
-            "Time that a reconcile took, by road",
-            reconcile_seconds.clone(),
-        );
-        registry.register("api_writes", "Writes to the API server by kind, without leases", writes.clone());
+        registry.register("reconciles", "Reconciles, by road and outcome", reconciles.clone());
+        registry.register("reconcile_duration_seconds", "Duration of reconciles, by road", reconcile_seconds.clone());
+        registry.register("api_writes", "Writes to the API server, by kind, except Leases", writes.clone());
         registry.register("pipeline_ready", "1 while the pipeline's condition Ready is True", ready.clone());
         registry.register("ingestion_runs_ended", "IngestionRuns that ended, by phase", runs.clone());
         registry.register("schedule_missed", "Due times that passed without a run, by reason", missed.clone());
         registry.register(
             "processors_recommended",
-            "Processors that the load needs, where their number follows it",
+            "Processors that the load needs, if spec.processor.scaling is set",
             recommended.clone(),
         );
         registry.register("processors_scaled", "Changes of the number of processors, by reason", scaled.clone());

@@ -24,7 +24,7 @@ const MAX_NOTE: usize = 1024;
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Write {
-    #[snafu(display("leadership may have moved to another operator; the rest is left to it"))]
+    #[snafu(display("leadership may have moved to another operator, which does the rest"))]
     KeepLeadership,
     #[snafu(transparent)]
     Ask { source: AskApi },

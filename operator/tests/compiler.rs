@@ -78,7 +78,7 @@ async fn a_compiler_that_falls_over_rejects_the_query(#[case] lines: &str) -> Re
     let resource = pipeline("SELECT id FROM a")?;
     let validated = Compiler::of(program(&directory, lines)?).validate(&resource).await?;
     let message = &validated.rejected.first().context("nothing is rejected")?.message;
-    ensure!(message.contains("line 1, column 1: the SQL compiler broke down"), "{message}");
+    ensure!(message.contains("line 1, column 1: the SQL compiler crashed"), "{message}");
     ensure!(validated.pipeline.is_some_and(|pipeline| pipeline.processor.queries.is_empty()), "the query runs");
     Ok(())
 }

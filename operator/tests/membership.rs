@@ -179,7 +179,7 @@ fn each_row_of_the_table_has_its_step() -> Result<()> {
     // Nobody leads.
     let lost = State { crashed: Some(0), ..State::of(1, 3) };
     assert_eq!((planned(&lost)?, judged(&lost)?.next), (1, None));
-    assert!(judged(&lost)?.waits.is_some_and(|waits| waits.ends_with("a leader that says which servers vote")));
+    assert!(judged(&lost)?.waits.is_some_and(|waits| waits.ends_with("a leader that reports which servers vote")));
     // More are wanted: all come at once, and vote at once when they follow.
     let few = State::of(1, 5);
     assert_eq!((planned(&few)?, judged(&few)?.next), (5, None));

@@ -481,7 +481,9 @@ fn a_schema_waits_until_all_nodes_run_one_release_and_their_restarts_go_on() {
     let state = plan.links.iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
     assert_eq!(state.reason, Reason::CreatingSchema);
     assert!(
-        state.message.ends_with("; nodes run 5.0.12 and 5.0.6, and the schema changes once all run the same release")
+        state
+            .message
+            .ends_with("; nodes run 5.0.12 and 5.0.6; the schema is changed once all nodes run the same release")
     );
     // Processors get their new settings; then only restarts are left.
     world.carry_out(&plan);
@@ -578,8 +580,8 @@ fn refuses_other_fields_of_a_type_and_leaves_it_alone() {
     };
     for fields in [&["street"][..], &["city", "street"], &["country", "street", "city"]] {
         declare_address(&mut world, fields, "frozen<address>");
-        let message = "type 'address' has the fields (street, city), which can neither go nor move; keep them first and \
-                       in this order, not ";
+        let message = "type 'address' has the fields (street, city), which cannot be removed or moved; keep them first \
+                       and in this order, not ";
         assert_eq!(said(&mut world), format!("{message}({})", fields.join(", ")));
     }
     declare_address(&mut world, &["street", "city"], "frozen<address>");
@@ -612,7 +614,7 @@ fn adds_no_field_to_a_type_that_places_rows() {
     let state = plan.links.into_iter().find(|state| state.link == Link::Cassandra).expect("it is judged");
     assert_eq!(
         state.message,
-        "type 'address' is in the partition key of table 'created_users', so that Cassandra adds no field to it; use a \
+        "type 'address' is in the partition key of table 'created_users', so Cassandra cannot add fields to it; use a \
          new type"
     );
 }
@@ -775,8 +777,8 @@ fn a_paused_pipeline_says_so_first_and_what_waits() {
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").expect("it is always reported");
     assert_eq!(
         ready.message,
-        "paused by the annotation millrace.dev/paused: the operator changes nothing, and 2 changes wait; as observed: \
-         every link of the readiness chain is met"
+        "paused by the annotation millrace.dev/paused: the operator changes nothing; 2 changes are pending; observed \
+         state: every link of the readiness chain is met"
     );
     // The negative control: any other value is none.
     world.resource.metadata.annotations = Some([("millrace.dev/paused".to_owned(), "no".to_owned())].into());

@@ -313,7 +313,7 @@ fn a_killed_container_and_a_vanished_job_leave_counts_unknown() {
     world.pass();
     assert_eq!(world.status().records_produced, None);
     let error = world.status().attempts[0].error.clone().unwrap_or_default();
-    assert_eq!(error, "the worker ended with exit code 137 (Error): last line of the log");
+    assert_eq!(error, "the worker exited with code 137 (Error): last line of the log");
     let number = world.last();
     world.world.jobs.remove(&number);
     world.world.pods.remove(&number);

@@ -394,7 +394,7 @@ impl<'a> Translate<'a> {
 /// Converts a literal now.
 fn constant(position: Position, literal: Expr, data_type: &DataType) -> Result<Expr> {
     let Expr::Literal(value, _) = &literal else {
-        return Err(Problem::new(position, "a literal is wanted here"));
+        return Err(Problem::new(position, "a literal is required here"));
     };
     match value.cast_to(data_type) {
         Ok(value) => Ok(Expr::Literal(value, None)),
@@ -411,7 +411,7 @@ fn literal(position: Position, value: &Value) -> Result<Expr> {
             let double = || digits.parse().ok().filter(|number: &f64| number.is_finite());
             match integer.or_else(|| double().map(|number| ScalarValue::Float64(Some(number)))) {
                 Some(value) => value,
-                None => return Err(Problem::new(position, format!("{} is no number", short(digits)))),
+                None => return Err(Problem::new(position, format!("{} is not a number", short(digits)))),
             }
         }
         Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => ScalarValue::Utf8(Some(text.clone())),

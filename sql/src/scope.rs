@@ -67,7 +67,7 @@ impl<'a> Scope<'a> {
             let written = quoted(stream);
             return Err(Problem::new(
                 position,
-                format!("'{}' is no stream here; the query reads one: FROM {written}", name.value),
+                format!("'{}' is not a stream of this query, which reads one: FROM {written}", name.value),
             ));
         }
         let unnest = parts.unnest.as_ref().map(|Unnest { table, element, ordinal, .. }| {
@@ -120,16 +120,16 @@ impl<'a> Scope<'a> {
             if self.columns.iter().any(|column| column.name == *table && column.column_type == StreamType::Json) {
                 return format!("a field of json column '{table}' is written {table}->'{name}' or {table}->>'{name}'");
             }
-            return format!("'{table}' has no column '{name}', or is no table here");
+            return format!("'{table}' has no column '{name}', or is not a table here");
         }
         let elements = self.unnest.iter().flat_map(|(_, element, ordinal)| [Some(element), ordinal.as_ref()]).flatten();
         let known = self.columns.iter().map(|column| &column.name).chain(elements);
         let like = known.min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) <= 2);
         match like {
             Some(like) => {
-                format!("'{name}' is no column of stream '{}'; did you mean {}?", self.stream, quoted(like))
+                format!("'{name}' is not a column of stream '{}'; did you mean {}?", self.stream, quoted(like))
             }
-            None => format!("'{name}' is no column of stream '{}'; declare it in columns", self.stream),
+            None => format!("'{name}' is not a column of stream '{}'; declare it in columns", self.stream),
         }
     }
 }

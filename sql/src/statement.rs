@@ -72,7 +72,7 @@ fn within_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         }
         if depth > DEEPEST {
             let position = Position { line: span.start.line, column: span.start.column };
-            let message = format!("the SQL is nested too deeply: more than {DEEPEST} brackets inside of each other");
+            let message = format!("the SQL is nested too deeply: more than {DEEPEST} nested brackets");
             return Err(Problem::new(position, message));
         }
     }

@@ -96,11 +96,11 @@ pub enum AskKafka {
     FindBroker { source: Box<AskBroker> },
     #[snafu(display("no broker has an address yet"))]
     FindAddress,
-    #[snafu(display("the brokers have no controller right now"))]
+    #[snafu(display("the brokers currently have no controller"))]
     FindController,
-    #[snafu(display("the brokers did not tell the topics' configuration in time"))]
+    #[snafu(display("the brokers did not return the topic configurations in time"))]
     AwaitConfigs,
-    #[snafu(display("a broker cannot be asked"), context(false))]
+    #[snafu(display("cannot query a broker"), context(false))]
     Ask { source: AskBroker },
     #[snafu(display("broker {broker} is not among the pods"))]
     FindPod { broker: i32 },

@@ -37,7 +37,7 @@ pub enum ExceedBound {
     #[snafu(display("has more than {MOST_OPERATORS} operators, dots and opening brackets; split it up"))]
     CountOperators,
     /// Nested too deeply.
-    #[snafu(display("has more than {DEEPEST} brackets inside of each other"))]
+    #[snafu(display("has more than {DEEPEST} nested brackets"))]
     NestBrackets,
     /// A bracket closes one of another kind, or none: after such an error the parser goes on inside, level by level.
     #[snafu(display("is not a CEL expression: '{bracket}' closes no bracket of its kind"))]
@@ -46,12 +46,10 @@ pub enum ExceedBound {
         bracket: String,
     },
     /// Lists walked inside of walks.
-    #[snafu(display(
-        "has more than {MOST_NESTED_MACROS} of map, filter, all, exists and exists_one inside of each other"
-    ))]
+    #[snafu(display("has more than {MOST_NESTED_MACROS} nested map, filter, all, exists and exists_one"))]
     NestMacros,
     /// A pattern that comes from data.
-    #[snafu(display("calls matches with a pattern that is not a text in quotes; write the pattern out"))]
+    #[snafu(display("calls matches with a pattern that is not a string in quotes; write the pattern literally"))]
     WritePattern,
     /// The grammar knows no such token.
     #[snafu(display("is not a CEL expression: {problem} at character {position}"))]
@@ -227,8 +225,8 @@ impl<'text> Tokens<'text> {
                 return Ok(Token::Quoted);
             }
             match rest.chars().next() {
-                None => return self.fault("a text without its closing quote"),
-                Some('\n' | '\r') if !is_long => return self.fault("a text without its closing quote"),
+                None => return self.fault("a string without its closing quote"),
+                Some('\n' | '\r') if !is_long => return self.fault("a string without its closing quote"),
                 Some('\\') if !is_raw => match escape(&rest[1..]) {
                     Some(length) => self.at += 1 + length,
                     None => return self.fault("an escape that CEL does not have"),

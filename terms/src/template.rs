@@ -46,10 +46,10 @@ pub fn expressions_in(url: &str) -> Result<Vec<&str>, String> {
         };
         let has_path = before.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
         if !has_path {
-            return Err("an expression may stand in the path alone; write scheme, host and port out".to_owned());
+            return Err("an expression is allowed only in the path; write scheme, host and port literally".to_owned());
         }
         if before.contains(['?', '#']) {
-            return Err("an expression may stand in the path alone; use query for parameters".to_owned());
+            return Err("an expression is allowed only in the path; use query for parameters".to_owned());
         }
         expressions.push(expression);
     }

@@ -28,7 +28,7 @@ const LONGEST_ERROR: usize = 1024;
 pub enum RunAttempt {
     #[snafu(display("the run has failed: {problem}"))]
     Fail { problem: String },
-    #[snafu(display("the run was told to stop before its end"))]
+    #[snafu(display("the run was stopped before its end"))]
     Stop,
     #[snafu(display("cannot write the result to '{path}'"))]
     WriteResult { path: String, source: std::io::Error },

@@ -146,7 +146,7 @@ fn check_files(files: &FilesSettings, path: &str) -> Result<(), LoadSettings> {
     let stays_inside = parts().all(|part| part != ".." && !part.is_empty());
     accept(stays_inside, &format!("{path}.path"), "must be relative and stay inside the volume")?;
     if let Err(error) = glob::Pattern::new(pattern) {
-        accept(false, &format!("{path}.path"), &format!("is no glob pattern: {error}"))?;
+        accept(false, &format!("{path}.path"), &format!("is not a valid glob pattern: {error}"))?;
     }
     let separates = delimiter.is_ascii() && !matches!(delimiter, '"' | '\r' | '\n');
     accept(separates, &format!("{path}.delimiter"), "must be an ASCII character other than '\"' and line breaks")?;

@@ -50,12 +50,12 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
             "server_encryption_options",
         ],
         prefixes: &[],
-        reason: "this version runs Cassandra without authentication and encryption, and would lose access to it; remove it",
+        reason: "this version runs Cassandra without authentication and encryption, and would lose access; remove it",
     },
     Unsupported {
         keys: &["crypto_provider", "native_transport_port_ssl", "transparent_data_encryption_options"],
         prefixes: &[],
-        reason: "it wants code or keys that the pods do not have, and the node would not start; remove it",
+        reason: "it requires code or keys that the pods do not have, and the node would not start; remove it",
     },
 ];
 
@@ -63,7 +63,8 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.keyspace.replicationFactor) || self.keyspace.replicationFactor <= self.racks.map(r, r.replicas).sum()")
-    .message("the keyspace wants more replicas than the racks have nodes; lower replicationFactor or add nodes to spec.cassandra.racks")
+    .message("the keyspace requires more replicas than the racks have nodes; lower replicationFactor or add nodes to \
+              spec.cassandra.racks")
     .field_path(".keyspace.replicationFactor"),
     validation = rules::memory_at_least("1Gi"))]
 pub struct Cassandra {
@@ -95,7 +96,7 @@ pub struct Cassandra {
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(
         validation = Rule::new("size(self) == size(oldSelf) && self.all(r, oldSelf.exists(o, o.name == r.name))")
-            .message("racks can be neither added, removed nor renamed in this version; change their replicas instead")
+            .message("this version cannot add, remove or rename racks; change their replicas instead")
             .reason(Reason::FieldValueForbidden)
     )]
     pub racks: Vec<Rack>,

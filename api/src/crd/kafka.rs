@@ -64,7 +64,7 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
             "ssl.",
             "zookeeper.ssl.",
         ],
-        reason: "this version runs Kafka without authentication and encryption, and would lose access to it; remove it",
+        reason: "this version runs Kafka without authentication and encryption, and would lose access; remove it",
     },
     Unsupported {
         keys: &[

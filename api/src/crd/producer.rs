@@ -16,10 +16,10 @@ use super::{Files, KafkaTopic, Param, Push, PushFrom, PushService, Resources, Sc
         .message("more producers than sources: a source is fetched by exactly one producer; lower replicas or add sources")
         .field_path(".replicas"),
     validation = Rule::new("!has(self.pushFrom) || self.sources.exists(s, has(s.push))")
-        .message("pushFrom says who may push, but no source is pushed to; remove it or add a source with push")
+        .message("pushFrom limits who may push, but no source has push; remove it or add a source with push")
         .field_path(".pushFrom"),
     validation = Rule::new("!has(self.pushService) || self.sources.exists(s, has(s.push))")
-        .message("pushService is for pushes, but no source is pushed to; remove it or add a source with push")
+        .message("pushService is for pushes, but no source has push; remove it or add a source with push")
         .field_path(".pushService"),
     validation = rules::max_body_within_buffer(),
     validation = rules::memory_at_least("48Mi")
@@ -60,7 +60,7 @@ pub struct Producer {
 }
 
 /// What is wrong with a source of no kind, or of several.
-pub const ONE_KIND: &str = "say where the records come from: exactly one of http, generator, push, files and kafka";
+pub const ONE_KIND: &str = "set exactly one of http, generator, push, files and kafka";
 
 /// One source of records and the topic that it fills.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -233,9 +233,9 @@ pub enum RecordsAre {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.by == 'Cursor' || has(self.parameter) == (self.by != 'Link')")
-        .message("Page and Offset want the parameter that says which page is asked for; Link has none"),
+        .message("Page and Offset require the parameter that selects the page; Link has none"),
     validation = Rule::new("has(self.pointer) == (self.by == 'Cursor')")
-        .message("Cursor wants the pointer to the next cursor in the answer; the others have none"),
+        .message("Cursor requires the pointer to the next cursor in the answer; others have none"),
     validation = Rule::new("!has(self.first) || self.by == 'Page' || self.by == 'Offset'")
         .message("only Page and Offset have a first number; remove it")
         .field_path(".first")
@@ -286,7 +286,7 @@ pub struct OAuth2 {
     /// URL of the token endpoint. The same addresses are refused as for `url`.
     #[serde(rename = "tokenURL")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''").message("must be an address that begins with https:// or http://"))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''").message("must be a URL that begins with https:// or http://"))]
     pub token_url: String,
 
     /// The client ID.
@@ -309,7 +309,7 @@ pub struct OAuth2 {
 /// A request header.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.value), has(self.valueFrom), has(self.expression)].filter(x, x).size() == 1").message("give exactly one of value, valueFrom and expression"))]
+#[x_kube(validation = Rule::new("[has(self.value), has(self.valueFrom), has(self.expression)].filter(x, x).size() == 1").message("set exactly one of value, valueFrom and expression"))]
 pub struct Header {
     /// Header name.
     #[schemars(length(min = 1, max = 128))]

@@ -157,7 +157,7 @@ impl Default for Retries {
     }
 }
 
-/// Where a run stands.
+/// Phase of a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RunPhase {
     /// No attempt is running: the run waits for its pipeline, a free slot or the next attempt.

@@ -18,13 +18,13 @@ pub struct Scaling {
     #[schemars(schema_with = "mode_schema")]
     pub mode: Option<ScalingMode>,
 
-    /// Fewest processors.
+    /// Minimum number of processors.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 200))]
     #[x_kube(validation = rules::at_least_one_processor())]
     pub min: i32,
 
-    /// Most processors. There are never more than the topics of the queries have partitions.
+    /// Maximum number of processors, also limited by the partitions of the queries' topics.
     #[serde(default = "default_max")]
     #[schemars(range(min = 1, max = 200))]
     pub max: i32,
@@ -40,7 +40,7 @@ pub struct Scaling {
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("10s", "1h"))]
     pub catch_up: String,
 
-    /// How long the input must have needed no more than fewer processors before some are stopped.
+    /// How long fewer processors must have been enough before some are stopped.
     #[serde(default = "default_down_window")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = rules::duration(), validation = rules::duration_between("30s", "24h"))]

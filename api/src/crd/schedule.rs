@@ -90,7 +90,8 @@ impl ParamType {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.catchUp) || self.catchUp != 'All' || !has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace'")
-        .message("with Replace each due time would end the run of the one before it; set concurrencyPolicy to Forbid or Allow, or catchUp to Latest")
+        .message("with Replace, each due time would cancel the previous run; set concurrencyPolicy to Forbid or Allow, \
+                  or catchUp to Latest")
         .field_path(".catchUp")
 )]
 pub struct Schedule {

@@ -81,7 +81,7 @@ pub struct Files {
         validation = Rule::new("!self.startsWith('/') && !self.endsWith('/') && !self.contains('//') && !self.matches('(^|/)[.][.](/|$)')")
             .message("must be a path relative to the volume's root, without '..', such as in/*.csv"),
         validation = Rule::new("!self.endsWith('.gz')")
-            .message("compressed files cannot be read in this version; unpack them, and match their plain names")
+            .message("this version cannot read compressed files; unpack them, and match the unpacked names")
     )]
     pub path: String,
 

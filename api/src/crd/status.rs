@@ -251,7 +251,7 @@ pub struct TopicStatus {
     /// Topic name.
     pub name: String,
 
-    /// Kafka's ID of this topic. A topic that is created anew has another.
+    /// Kafka's ID of this topic. A recreated topic has another.
     pub id: String,
 
     /// Number of partitions.
@@ -354,7 +354,7 @@ pub struct TableStatus {
     /// Table name.
     pub name: String,
 
-    /// Cassandra's ID of this table. A table that is created anew has another.
+    /// Cassandra's ID of this table. A recreated table has another.
     pub id: String,
 }
 
@@ -434,7 +434,7 @@ pub struct ScaledStatus {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NeededStatus {
-    /// How many.
+    /// Number of processors.
     pub replicas: i32,
 
     /// Until when. Absent if the input still needs them.

@@ -47,7 +47,7 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
             "quorum.auth.",
             "ssl.",
         ],
-        reason: "this version runs ZooKeeper without authentication and encryption, and would lose access to it; remove it",
+        reason: "this version runs ZooKeeper without authentication and encryption, and would lose access; remove it",
     },
     Unsupported {
         keys: &["clientPortAddress", "electionAlg", "peerType"],

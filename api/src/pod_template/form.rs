@@ -84,7 +84,7 @@ fn of_toleration(path: &str, toleration: &Toleration) -> Vec<Rejected> {
         }
     }
     if toleration_seconds.is_some() && effect.as_deref() != Some("NoExecute") {
-        let message = "seconds count for the effect NoExecute alone; write effect: NoExecute, or remove them";
+        let message = "tolerationSeconds applies only to the effect NoExecute; write effect: NoExecute, or remove it";
         rejected.push(refuse("tolerationSeconds", message.into()));
     }
     rejected
@@ -104,8 +104,7 @@ fn of_spread(path: &str, constraint: &TopologySpreadConstraint) -> Vec<Rejected>
         rejected.push(refuse("topologyKey", message));
     }
     if !matches!(constraint.when_unsatisfiable.as_str(), "DoNotSchedule" | "ScheduleAnyway") {
-        let message =
-            format!("'{}' is none of DoNotSchedule and ScheduleAnyway; use one", constraint.when_unsatisfiable);
+        let message = format!("'{}' is not valid; use DoNotSchedule or ScheduleAnyway", constraint.when_unsatisfiable);
         rejected.push(refuse("whenUnsatisfiable", message));
     }
     rejected
@@ -120,8 +119,8 @@ fn of_names(path: &str, template: &PodTemplate) -> Vec<Rejected> {
     let wrong = priority.chain(account).chain(secrets).filter(|(_, name)| !labels::is_dns_name(name));
     let refuse = |(field, name): (String, &String)| {
         let message = format!(
-            "no object can have the name '{name}'; write small letters, digits, '-' and '.', with a letter or digit at \
-             both ends, or remove it"
+            "'{name}' is not a valid object name; write lower-case letters, digits, '-' and '.', with a letter or \
+             digit at both ends, or remove it"
         );
         Rejected::new(format!("{path}.{field}"), message)
     };
@@ -154,14 +153,14 @@ mod tests {
     #[case(json!({"tolerations": [{"key": "a", "effect": "noSchedule"}]}), "t.tolerations[0].effect: 'noSchedule' is not an effect; use NoSchedule")]
     #[case(json!({"tolerations": [{"key": "a b", "operator": "Exists"}]}), "t.tolerations[0].key: 'a b' is not the key of a taint")]
     #[case(json!({"tolerations": [{"key": "a", "value": "b c"}]}), "t.tolerations[0].value: 'b c' is not the value of a taint")]
-    #[case(json!({"tolerations": [{"key": "a", "operator": "Exists", "tolerationSeconds": 5}]}), "t.tolerations[0].tolerationSeconds: seconds count for the effect NoExecute alone")]
+    #[case(json!({"tolerations": [{"key": "a", "operator": "Exists", "tolerationSeconds": 5}]}), "t.tolerations[0].tolerationSeconds: tolerationSeconds applies only to the effect NoExecute")]
     #[case(json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}), "t.topologySpreadConstraints[0].maxSkew: 0 is below 1")]
     #[case(json!({"topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]}), "t.topologySpreadConstraints[0].topologyKey: '' is not the key")]
-    #[case(json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "Never"}]}), "t.topologySpreadConstraints[0].whenUnsatisfiable: 'Never' is none of")]
-    #[case(json!({"priorityClassName": "High"}), "t.priorityClassName: no object can have the name 'High'")]
-    #[case(json!({"serviceAccountName": "my_account"}), "t.serviceAccountName: no object can have the name 'my_account'")]
-    #[case(json!({"serviceAccountName": ""}), "t.serviceAccountName: no object can have the name ''")]
-    #[case(json!({"imagePullSecrets": [{"name": "a"}, {}]}), "t.imagePullSecrets[1].name: no object can have the name ''")]
+    #[case(json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "Never"}]}), "t.topologySpreadConstraints[0].whenUnsatisfiable: 'Never' is not valid")]
+    #[case(json!({"priorityClassName": "High"}), "t.priorityClassName: 'High' is not a valid object name")]
+    #[case(json!({"serviceAccountName": "my_account"}), "t.serviceAccountName: 'my_account' is not a valid object name")]
+    #[case(json!({"serviceAccountName": ""}), "t.serviceAccountName: '' is not a valid object name")]
+    #[case(json!({"imagePullSecrets": [{"name": "a"}, {}]}), "t.imagePullSecrets[1].name: '' is not a valid object name")]
     fn what_kubernetes_refuses_is_refused_where_it_stands(#[case] written: Value, #[case] says: &str) {
         let said = said(written);
         assert!(matches!(&said[..], [only] if only.starts_with(says)), "{said:?}");

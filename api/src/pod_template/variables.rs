@@ -35,7 +35,7 @@ pub const OWNED_VARIABLES: [&str; 19] = [
 /// Variables that the start script of a store sets or decides upon, with what to do instead.
 const OF_START: [(Component, &str, &str); 10] = [
     (Component::ZooKeeper, "HOSTNAME", FROM_KUBERNETES),
-    (Component::Kafka, "EXTRA_ARGS", "the start script sets it; options of the JVM belong to spec.kafka.jvmOptions"),
+    (Component::Kafka, "EXTRA_ARGS", "the start script sets it; JVM options belong in spec.kafka.jvmOptions"),
     (Component::Kafka, "HOSTNAME", FROM_KUBERNETES),
     (
         Component::Kafka,
@@ -43,7 +43,7 @@ const OF_START: [(Component, &str, &str); 10] = [
         "the start script sets it, to half of the memory limit; set spec.kafka.resources.limits.memory",
     ),
     (Component::Kafka, "KAFKA_LOG4J_OPTS", "the operator sets how the server logs; remove it"),
-    (Component::Kafka, "KAFKA_OPTS", "the start script sets it; options of the JVM belong to spec.kafka.jvmOptions"),
+    (Component::Kafka, "KAFKA_OPTS", "the start script sets it; JVM options belong in spec.kafka.jvmOptions"),
     (
         Component::Cassandra,
         "HEAP_NEWSIZE",
@@ -53,7 +53,7 @@ const OF_START: [(Component, &str, &str); 10] = [
     (
         Component::Cassandra,
         "JVM_EXTRA_OPTS",
-        "the start script sets it; options of the JVM belong to spec.cassandra.jvmOptions",
+        "the start script sets it; JVM options belong in spec.cassandra.jvmOptions",
     ),
     (
         Component::Cassandra,
@@ -75,7 +75,7 @@ pub(super) fn refused(path: &str, component: Component, variables: &[EnvVar]) ->
         if let Some(message) = of_name(component, name) {
             rejected.push(Rejected::new(format!("{path}.name"), message));
         } else if !names.insert(name) {
-            let message = format!("there are two variables '{name}', and only the last would count; remove one");
+            let message = format!("there are two variables '{name}', and only the last would take effect; remove one");
             rejected.push(Rejected::new(format!("{path}.name"), message));
         }
         let has_value = variable.value.as_ref().is_some_and(|value| !value.is_empty());
@@ -90,7 +90,7 @@ pub(super) fn refused(path: &str, component: Component, variables: &[EnvVar]) ->
 fn of_name(component: Component, name: &str) -> Option<String> {
     // Other than '=', Kubernetes takes all that can be printed.
     if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'=') {
-        return Some(format!("'{name}' cannot be the name of a variable; write one such as TZ"));
+        return Some(format!("'{name}' is not a valid variable name; write one such as TZ"));
     }
     if OWNED_VARIABLES.contains(&name) {
         return Some(format!("the operator sets {name} itself; remove it here"));
@@ -113,13 +113,13 @@ mod tests {
 
     #[rstest]
     #[case(Component::Kafka, json!([{"name": "KAFKA_HEAP_OPTS", "value": "-Xmx4g"}]), "t.env[0].name: KAFKA_HEAP_OPTS cannot be set here: the start script sets it, to half of the memory limit; set spec.kafka.resources.limits.memory")]
-    #[case(Component::Kafka, json!([{"name": "A"}, {"name": "KAFKA_OPTS"}]), "t.env[1].name: KAFKA_OPTS cannot be set here: the start script sets it; options of the JVM belong to spec.kafka.jvmOptions")]
-    #[case(Component::Cassandra, json!([{"name": "JVM_EXTRA_OPTS"}]), "t.env[0].name: JVM_EXTRA_OPTS cannot be set here: the start script sets it; options of the JVM belong to spec.cassandra.jvmOptions")]
+    #[case(Component::Kafka, json!([{"name": "A"}, {"name": "KAFKA_OPTS"}]), "t.env[1].name: KAFKA_OPTS cannot be set here: the start script sets it; JVM options belong in spec.kafka.jvmOptions")]
+    #[case(Component::Cassandra, json!([{"name": "JVM_EXTRA_OPTS"}]), "t.env[0].name: JVM_EXTRA_OPTS cannot be set here: the start script sets it; JVM options belong in spec.cassandra.jvmOptions")]
     #[case(Component::Cassandra, json!([{"name": "MAX_HEAP_SIZE"}]), "t.env[0].name: MAX_HEAP_SIZE cannot be set here: the heap is half of the memory limit; set spec.cassandra.resources.limits.memory")]
     #[case(Component::ZooKeeper, json!([{"name": "HOSTNAME"}]), "t.env[0].name: HOSTNAME cannot be set here: Kubernetes sets it")]
     #[case(Component::Producer, json!([{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}]), "t.env[2].name: there are two variables 'A'")]
-    #[case(Component::Kafka, json!([{"name": "A=B"}]), "t.env[0].name: 'A=B' cannot be the name of a variable")]
-    #[case(Component::Kafka, json!([{"value": "x"}]), "t.env[0].name: '' cannot be the name of a variable")]
+    #[case(Component::Kafka, json!([{"name": "A=B"}]), "t.env[0].name: 'A=B' is not a valid variable name")]
+    #[case(Component::Kafka, json!([{"value": "x"}]), "t.env[0].name: '' is not a valid variable name")]
     #[case(Component::Kafka, json!([{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]), "t.env[0]: variable 'A' has value and valueFrom")]
     fn what_would_not_do_what_it_says_is_refused(
         #[case] component: Component,

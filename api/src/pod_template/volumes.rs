@@ -103,8 +103,8 @@ pub(super) fn refused(path: &str, component: Component, volumes: &[Volume], moun
             rejected.push(Rejected::new(format!("{path}.name"), format!("there are two volumes '{name}'; rename one")));
         } else if name.len() > MOST_NAME || !labels::is_dns_part(name) {
             let message = format!(
-                "'{name}' cannot be the name of a volume; write up to {MOST_NAME} small letters, digits and '-', with a \
-                 letter or digit at both ends"
+                "'{name}' is not a valid volume name; write up to {MOST_NAME} lower-case letters, digits and '-', with \
+                 a letter or digit at both ends"
             );
             rejected.push(Rejected::new(format!("{path}.name"), message));
         }
@@ -139,7 +139,7 @@ fn of_volume(path: &str, volume: &Volume) -> Option<Rejected> {
         ["configMap" | "secret" | "csi"] => None,
         ["hostPath"] => Some(Rejected::new(
             format!("{path}.hostPath"),
-            format!("a path of the node would let the pod at the node itself; use {SOURCES}"),
+            format!("a path of the node would give the pod access to the node itself; use {SOURCES}"),
         )),
         [other] => Some(Rejected::new(
             format!("{path}.{other}"),
@@ -188,7 +188,7 @@ fn of_mount(path: &str, component: Component, mount: &VolumeMount) -> Option<Rej
     }
     let overlaps = |owned: &&&str| place.starts_with(**owned) || Path::new(**owned).starts_with(place);
     if let Some(owned) = owned_mounts(component).iter().find(overlaps) {
-        let message = format!("the operator mounts '{owned}' itself; choose a path beside it");
+        let message = format!("the operator mounts '{owned}' itself; choose another path");
         return Some(Rejected::new(format!("{path}.mountPath"), message));
     }
     if let Some(hidden) = hidden(component, place) {
@@ -255,8 +255,8 @@ mod tests {
     #[case(json!({"name": "t", "projected": {"sources": [{"secret": {"name": "a"}}, {"serviceAccountToken": {"path": "t"}}]}}),
         "[0].projected.sources[1].serviceAccountToken: pods of a pipeline have no Kubernetes identity")]
     #[case(json!({"name": "data", "configMap": {"name": "a"}}), "[0].name: the operator has a volume 'data' itself")]
-    #[case(json!({"name": "A_b", "configMap": {"name": "a"}}), "[0].name: 'A_b' cannot be the name of a volume")]
-    #[case(json!({"configMap": {"name": "a"}}), "[0].name: '' cannot be the name of a volume")]
+    #[case(json!({"name": "A_b", "configMap": {"name": "a"}}), "[0].name: 'A_b' is not a valid volume name")]
+    #[case(json!({"configMap": {"name": "a"}}), "[0].name: '' is not a valid volume name")]
     #[case(json!({"name": "files-0", "configMap": {"name": "a"}}), "[0].name: the operator has a volume 'files-0' itself")]
     #[case(json!({"name": "a", "secret": {"secretname": "a"}}), "[0].secret.secretname: there is no such field")]
     fn what_may_not_be_added_is_refused_where_it_stands(#[case] volume: Value, #[case] says: &str) {

@@ -107,14 +107,14 @@ fn columns(path: &str, source: &Source, pipeline: &Pipeline) -> Vec<Rejected> {
                 let place = if named { format!("{path}.fields.{field}") } else { path.to_owned() };
                 rejected.push(Rejected::new(
                     place,
-                    format!("field '{field}' has no column in {context}; add the column or drop the field"),
+                    format!("field '{field}' has no column in {context}; add the column or remove the field"),
                 ));
             }
         }
         for key in key_columns(table).filter(|key| !fields.contains(key)) {
             rejected.push(Rejected::new(
                 format!("{path}.fields"),
-                format!("primary-key column '{key}' gets no value in {context}; add a field '{key}'"),
+                format!("primary-key column '{key}' has no value in {context}; add a field '{key}'"),
             ));
         }
     }

@@ -59,8 +59,8 @@ fn values(path: &str, source: &Source, pipeline: &mut Pipeline) -> Vec<Rejected>
 }
 
 fn without_default(rejected: Rejected) -> Rejected {
-    let message = "a source without a schedule is fetched continuously, where nobody gives it values; add a default, or \
-                   a schedule (without cron, it runs only when somebody asks)";
+    let message = "a source without a schedule is fetched continuously, without values for its params; add a default, \
+                   or a schedule (without cron, it runs on request only)";
     Rejected { message: message.to_owned(), ..rejected }
 }
 

@@ -110,7 +110,7 @@ impl Parse {
             (None, Some(from), None) => HeaderValue::File(mounted(&from.secret_key_ref, secrets)),
             (None, None, Some(expression)) => HeaderValue::Expression(expression.clone()),
             _ => {
-                self.reject(path, "give exactly one of value, valueFrom and expression");
+                self.reject(path, "set exactly one of value, valueFrom and expression");
                 return None;
             }
         };
@@ -135,7 +135,10 @@ impl Parse {
             (crd::PagesBy::Page, Some(parameter), None) => FollowPages::Page { parameter, first: first(1) },
             (crd::PagesBy::Offset, Some(parameter), None) => FollowPages::Offset { parameter, first: first(0) },
             _ => {
-                self.reject(path, "Cursor wants a pointer, Page and Offset a parameter, and Link neither");
+                self.reject(
+                    path,
+                    "Cursor requires a pointer, Page and Offset require a parameter, and Link has neither",
+                );
                 return None;
             }
         };
@@ -145,7 +148,7 @@ impl Parse {
     fn files(&mut self, path: &str, written: &crd::Files) -> FilesSettings {
         let crd::Files { claim_name, path: pattern, format, delimiter, interval } = written;
         if let Err(error) = glob::Pattern::new(pattern) {
-            self.reject(format!("{path}.path"), format!("'{pattern}' is no glob pattern: {error}"));
+            self.reject(format!("{path}.path"), format!("'{pattern}' is not a valid glob pattern: {error}"));
         }
         FilesSettings {
             directory: Claim(claim_name.clone()).directory(),
@@ -171,7 +174,10 @@ impl Parse {
         if *topic == source.topic && bootstrap_servers.iter().any(|server| is_own(server, names)) {
             self.reject(
                 format!("{path}.topic"),
-                format!("'{topic}' is the topic that the source fills, so its records would go round in circles; name another"),
+                format!(
+                    "'{topic}' is the topic that the source fills, so its records would be copied in a loop; name \
+                     another topic"
+                ),
             );
         }
         KafkaSourceSettings {
@@ -242,10 +248,13 @@ mod tests {
     fn what_only_a_program_can_judge_is_rejected_with_its_path() {
         assert_eq!(rejected("/spec/producer/sources/2/push", json!({})), Vec::<String>::new());
         let glob = rejected("/spec/producer/sources/3/files/path", json!("a***"));
-        assert!(glob[0].starts_with("spec.producer.sources[3].files.path: 'a***' is no glob pattern: "), "{glob:?}");
+        assert!(
+            glob[0].starts_with("spec.producer.sources[3].files.path: 'a***' is not a valid glob pattern: "),
+            "{glob:?}"
+        );
         let circle = json!({"bootstrapServers": ["users-kafka:9092"], "topic": "users_created"});
         let said = "spec.producer.sources[4].kafka.topic: 'users_created' is the topic that the source fills, so its \
-                    records would go round in circles; name another";
+                    records would be copied in a loop; name another topic";
         assert_eq!(rejected("/spec/producer/sources/4/kafka", circle), [said]);
         let elsewhere = json!({"bootstrapServers": ["users-kafka.other.svc:9092"], "topic": "users_created"});
         assert_eq!(rejected("/spec/producer/sources/4/kafka", elsewhere), Vec::<String>::new());
@@ -253,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_source_of_no_kind_and_of_two_is_rejected() {
-        let kinds = "say where the records come from: exactly one of http, generator, push, files and kafka";
+        let kinds = "set exactly one of http, generator, push, files and kafka";
         let source = |kinds: Value| {
             let mut source = json!({"name": "a", "topic": "users_created", "key": "id"});
             source.as_object_mut().expect("an object").extend(kinds.as_object().cloned().unwrap_or_default());

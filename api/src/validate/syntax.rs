@@ -25,12 +25,12 @@ fn in_words(message: &str) -> String {
     for beginning in ["mismatched input ", "extraneous input ", "no viable alternative at input "] {
         match found.strip_prefix(beginning) {
             Some(end) if end.ends_with("<EOF>'") => return format!("the expression ends too early{wanted}"),
-            Some(token) => return format!("{token} cannot stand here{wanted}"),
+            Some(token) => return format!("{token} is not allowed here{wanted}"),
             None => {}
         }
     }
     if let Some(token) = found.strip_prefix("token recognition error at: ") {
-        return format!("{token} is no part of an expression");
+        return format!("{token} is not part of an expression");
     }
     match found.strip_prefix("missing ").and_then(|rest| rest.split_once(" at ")) {
         Some((token, "'<EOF>'")) => format!("{token} is missing at the end"),
@@ -70,27 +70,27 @@ mod tests {
     fn tokens_become_words() {
         for (message, says) in [
             ("mismatched input '<EOF>' expecting VALUES", "the expression ends too early; a value is missing"),
-            ("extraneous input '*' expecting VALUES", "'*' cannot stand here; a value is missing"),
+            ("extraneous input '*' expecting VALUES", "'*' is not allowed here; a value is missing"),
             (
                 "extraneous input 'b' expecting <EOF>",
-                "'b' cannot stand here; the expression should have ended before it",
+                "'b' is not allowed here; the expression should have ended before it",
             ),
             (
                 "mismatched input 'b' expecting {<EOF>, '==', '?'}",
-                "'b' cannot stand here; an operator or the end could",
+                "'b' is not allowed here; an operator or the end could",
             ),
             ("no viable alternative at input '.<EOF>'", "the expression ends too early"),
-            ("mismatched input 'a' expecting ')'", "'a' cannot stand here; ')' is missing"),
+            ("mismatched input 'a' expecting ')'", "'a' is not allowed here; ')' is missing"),
             (
                 "mismatched input '<EOF>' expecting {',', ']'}",
                 "the expression ends too early; one of ',' ']' is missing",
             ),
-            ("token recognition error at: '@'", "'@' is no part of an expression"),
+            ("token recognition error at: '@'", "'@' is not part of an expression"),
             (
                 "mismatched input '<EOF>' expecting {'?', IDENTIFIER}",
                 "the expression ends too early; a name is missing",
             ),
-            ("mismatched input 'a' expecting expression", "'a' cannot stand here"),
+            ("mismatched input 'a' expecting expression", "'a' is not allowed here"),
             ("missing ')' at '<EOF>'", "')' is missing at the end"),
         ] {
             let message = format!("Syntax error: {}", message.replace("VALUES", VALUES));

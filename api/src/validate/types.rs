@@ -53,7 +53,8 @@ impl Parse {
         let is_declared = |name: &str| types.iter().any(|declared| declared.name == name);
         if let Some(name) = column_type.user_types().into_iter().find(|name| !is_declared(name)) {
             let fault = format!(
-                "'{name}' is no CQL type and not declared {place} spec.cassandra.types; declare it there or correct the name"
+                "'{name}' is not a CQL type and is not declared {place} spec.cassandra.types; declare it there or \
+                 correct the name"
             );
             self.reject(path, fault);
             return ColumnType::Text;
@@ -67,8 +68,8 @@ fn unfit_column(column_type: &ColumnType, types: &[TypeSettings]) -> Option<Stri
     match column_type {
         // Each write names the cells of the elements anew, and those of an earlier write with the same timestamp stay.
         ColumnType::List(_) => Some(format!(
-            "a list that is not frozen cannot be written idempotently: a record that is delivered twice would double \
-             its elements; write frozen<{column_type}>"
+            "a list that is not frozen cannot be written idempotently: a record that is delivered twice would \
+             duplicate its elements; write frozen<{column_type}>"
         )),
         ColumnType::UserDefined(name) => {
             let collection = fields_of(types, name).iter().find(|field| field.column_type.has_cells())?;
@@ -160,12 +161,13 @@ mod tests {
             ("set<int", "'set<int' is not a CQL type: ',' or '>' is expected at character 8"),
             (
                 "addres",
-                "'addres' is no CQL type and not declared in spec.cassandra.types; declare it there or correct the name",
+                "'addres' is not a CQL type and is not declared in spec.cassandra.types; declare it there or correct \
+                 the name",
             ),
             (
                 "list<int>",
                 "a list that is not frozen cannot be written idempotently: a record that is delivered twice would \
-                 double its elements; write frozen<list<int>>",
+                 duplicate its elements; write frozen<list<int>>",
             ),
             (
                 "phone",
@@ -190,8 +192,8 @@ mod tests {
         assert_eq!(
             said(&[address("frozen<phone>"), phone()], "uuid", "int"),
             [format!(
-                "{field}: 'phone' is no CQL type and not declared before this one in spec.cassandra.types; declare it \
-                 there or correct the name"
+                "{field}: 'phone' is not a CQL type and is not declared before this one in spec.cassandra.types; \
+                 declare it there or correct the name"
             )]
         );
         assert_eq!(

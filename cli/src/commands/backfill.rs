@@ -28,7 +28,7 @@ pub async fn run(context: &Context<'_>, flags: &Backfill) -> Result<Outcome, Fai
     };
     write(&text)?;
     if flags.dry_run {
-        eprintln!("note: a dry run: {} runs would be asked for, none is", runs.len());
+        eprintln!("note: dry run: would create {} runs; nothing was created", runs.len());
         return Ok(Outcome::Fine);
     }
     let api: Api<IngestionRun> = context.cluster.api();
@@ -37,11 +37,11 @@ pub async fn run(context: &Context<'_>, flags: &Backfill) -> Result<Outcome, Fai
         match api.create(&PostParams::default(), run).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => there += 1,
-            Err(error) => return Err(Failure::asking(format!("ask for run '{}'", run.name_any()))(error)),
+            Err(error) => return Err(Failure::asking(format!("create run '{}'", run.name_any()))(error)),
         }
     }
     eprintln!(
-        "note: {} runs of backfill '{}' are asked for, at most {} under way at once; {there} were there already",
+        "note: {} runs of backfill '{}' created, at most {} active at once; {there} already existed",
         runs.len() - there,
         backfill.name,
         backfill.max_active
@@ -60,7 +60,7 @@ fn backfill_of(flags: &Backfill, wanted: &Source) -> Result<schedule::Backfill, 
             }
             (None, None) => {
                 return Err(Failure::mistake(format!(
-                    "source '{}' has no due times; give a --step, such as 24h",
+                    "source '{}' has no due times; set --step, such as 24h",
                     wanted.name
                 )));
             }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(runs.len(), 4);
         assert_eq!(
             planned(line, "{}").expect_err("no due times"),
-            "source 'orders' has no due times; give a --step, such as 24h"
+            "source 'orders' has no due times; set --step, such as 24h"
         );
         assert!(planned("millrace backfill orders --from 2026-01-03 --to 2026-01-01 --step 1h", "{}").is_err());
     }

@@ -59,7 +59,7 @@ impl Change {
             let _ = writeln!(text, "  - {}", printable(action));
         }
         if let Some(undo) = undo {
-            let _ = writeln!(text, "to take it back: {undo}");
+            let _ = writeln!(text, "to undo it: {undo}");
         }
         text
     }
@@ -150,7 +150,7 @@ pub(super) mod tests {
         assert_eq!(
             change.text(Format::Table),
             "held\nall else goes on\nwhat the operator does or waits to do, as it last reported:\n  - restart pod \
-             users-kafka-1\\u{1b}[2J\nto take it back: millrace release users -n shop\n"
+             users-kafka-1\\u{1b}[2J\nto undo it: millrace release users -n shop\n"
         );
         let document: Value = serde_json::from_str(&change.text(Format::Json)).expect("JSON");
         assert_eq!(document["undo"], "millrace release users -n shop");

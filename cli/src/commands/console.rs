@@ -36,12 +36,12 @@ pub async fn run(context: &Context<'_>, flags: &arguments::Console) -> Result<Ou
         write(&format!("{url}\n"))?;
     } else {
         write(&format!(
-            "The console, with your own rights, for as long as this runs (Ctrl-C stops it):\n\n  {url}\n\n"
+            "The console, with your own rights, while this command runs (Ctrl-C stops it):\n\n  {url}\n\n"
         ))?;
         if token.is_none() {
             eprintln!(
-                "note: your kubeconfig has no token to hand over. The page asks for one: `kubectl create token NAME`, \
-                 or start this with --service-account NAME"
+                "note: your kubeconfig has no token. The page asks for one: `kubectl create token NAME`, or start this \
+                 with --service-account NAME"
             );
         }
     }
@@ -57,7 +57,7 @@ async fn target(context: &Context<'_>, flags: &arguments::Console) -> Result<(St
     let service = found.ok_or_else(|| {
         Failure::mistake(format!(
             "there is no Service '{name}' in namespace '{namespace}': the chart installs it with console.enabled=true; \
-             another release is named by --release-namespace and --service"
+             for another release, set --release-namespace and --service"
         ))
     })?;
     let spec = service.spec.unwrap_or_default();
@@ -96,10 +96,10 @@ async fn token_of(context: &Context<'_>, name: &str) -> Result<String, Failure> 
         spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
         ..TokenRequest::default()
     };
-    let what = format!("make a token of ServiceAccount '{name}'");
+    let what = format!("create a token of ServiceAccount '{name}'");
     let made = api.create_token_request(name, &PostParams::default(), &request).await;
     let status = made.map_err(Failure::asking(what))?.status;
-    status.map(|status| status.token).ok_or_else(|| Failure::away("the API server gave no token"))
+    status.map(|status| status.token).ok_or_else(|| Failure::away("the API server returned no token"))
 }
 
 /// Returns the token that the kubeconfig has, or has a program for. `None`: the user has a certificate or a password.

@@ -65,7 +65,7 @@ pub async fn until_end(context: &Context<'_>, name: &str) -> Result<Outcome, Fai
             }
             _ = &mut stop => {
                 bar.finish_and_clear();
-                eprintln!("run '{name}' goes on; `millrace runs cancel {name}` ends it");
+                eprintln!("run '{name}' continues; `millrace runs cancel {name}` cancels it");
                 return Ok(Outcome::Wrong);
             }
         }

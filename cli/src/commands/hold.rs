@@ -37,7 +37,8 @@ fn change(pipeline: &StreamingPipeline, held: bool, changed: bool) -> Change {
     let name = names_of(pipeline).pipeline().to_owned();
     if held {
         let done = format!("restarts of the stores' pods of '{name}' are held{already}");
-        let next = "a pod that cannot run is replaced all the same, and objects, topics, tables and workers go on";
+        let next = "a pod that cannot run is still replaced, and changes to objects, topics, tables and workers \
+                    continue";
         let undo = ours("release", pipeline);
         return Change::of(pipeline, changed, done, next.to_owned(), Some(undo));
     }

@@ -56,8 +56,10 @@ fn table(lags: &Lags, now: i64, screen: &Screen) -> String {
         }));
     }
     let table = screen.table(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "OLDEST WAITS"], &rows);
-    let total = total(lags)
-        .map_or_else(|| "unknown, since it is in some partition".to_owned(), |total| format!("{total} records"));
+    let total = total(lags).map_or_else(
+        || "unknown, since it is unknown for some partition".to_owned(),
+        |total| format!("{total} records"),
+    );
     format!("{table}total: {total}\n")
 }
 

@@ -70,8 +70,8 @@ pub async fn run(context: &Context<'_>, flags: &Logs) -> Result<Outcome, Failure
         }
     }
     if silent == containers.len() {
-        let what = if flags.previous { "has been started again, so there is no previous log" } else { "has a log yet" };
-        return Err(Failure::mistake(format!("no container of them {what}")));
+        let what = if flags.previous { "has restarted, so there is no previous log" } else { "has a log yet" };
+        return Err(Failure::mistake(format!("no container {what}")));
     }
     Ok(Outcome::Fine)
 }

@@ -32,7 +32,7 @@ pub async fn run(context: &Context<'_>, wanted: &OneSource, paused: bool) -> Res
         let mut object = api.get(names.pipeline()).await.map_err(told)?;
         let was = match set(&mut object.data, &found.name, paused) {
             Some(was) => was,
-            None => return Err(Failure::mistake(format!("source '{}' has no schedule any more", found.name))),
+            None => return Err(Failure::mistake(format!("source '{}' no longer has a schedule", found.name))),
         };
         let said = if paused { "is paused" } else { "makes runs" };
         if was == paused {

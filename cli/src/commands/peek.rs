@@ -56,7 +56,7 @@ pub async fn run(context: &Context<'_>, flags: &Peek) -> Result<Outcome, Failure
 pub async fn tail(context: &Context<'_>, flags: &arguments::Tail) -> Result<Outcome, Failure> {
     let mut reached = reach(context, &flags.which).await?;
     let mut tail = reached.client.tail(&flags.which.topic, flags.which.partition).await?;
-    eprintln!("note: from now on; stop with Ctrl-C");
+    eprintln!("note: new records only; stop with Ctrl-C");
     let until = flags.limit_time.map(|limit| Instant::now() + limit.get());
     let mut left = flags.limit.unwrap_or(u64::MAX);
     let filter = filter(&flags.which);
@@ -136,7 +136,7 @@ pub fn moment(text: &str) -> Result<DateTime<Utc>, Failure> {
         return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
     }
     DateTime::parse_from_rfc3339(text).map(|moment| moment.with_timezone(&Utc)).map_err(|_| {
-        Failure::mistake(format!("'{text}' is no moment, such as 2026-01-31T12:00:00Z, and no day, such as 2026-01-31"))
+        Failure::mistake(format!("'{text}' is not a time, such as 2026-01-31T12:00:00Z, or a date, such as 2026-01-31"))
     })
 }
 
@@ -150,11 +150,11 @@ fn notes(page: &Page, browse: &Browse) -> Vec<String> {
         });
     }
     if !page.complete && page.records.len() < browse.limit {
-        notes.push(format!("looked at {} records only; raise --scan to look at more", page.scanned));
+        notes.push(format!("searched only {} records; raise --scan to search more", page.scanned));
     }
     if !page.unavailable.is_empty() {
         let partitions = json!(page.unavailable);
-        notes.push(format!("partitions {partitions} could not be looked at: nobody leads them"));
+        notes.push(format!("partitions {partitions} could not be read: they have no leader"));
     }
     notes
 }
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(said("90m"), Ok("2026-01-31T10:30:00+00:00".to_owned()));
         assert_eq!(said("2026-01-30"), Ok("2026-01-30T00:00:00+00:00".to_owned()));
         assert_eq!(said("2026-01-30T01:00:00+01:00"), Ok("2026-01-30T00:00:00+00:00".to_owned()));
-        assert!(said("yesterday").expect_err("no moment").starts_with("'yesterday' is no moment"));
+        assert!(said("yesterday").expect_err("not a time").starts_with("'yesterday' is not a time"));
     }
 
     #[test]
@@ -192,10 +192,7 @@ mod tests {
         };
         assert_eq!(notes(&page(0, true, &[]), &browse), ["there are no records"]);
         assert_eq!(notes(&page(7, true, &[]), &browse), ["none of 7 records matches"]);
-        assert_eq!(
-            notes(&page(100, false, &[]), &browse),
-            ["looked at 100 records only; raise --scan to look at more"]
-        );
-        assert_eq!(notes(&page(0, true, &[2]), &browse), ["partitions [2] could not be looked at: nobody leads them"]);
+        assert_eq!(notes(&page(100, false, &[]), &browse), ["searched only 100 records; raise --scan to search more"]);
+        assert_eq!(notes(&page(0, true, &[2]), &browse), ["partitions [2] could not be read: they have no leader"]);
     }
 }

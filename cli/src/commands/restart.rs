@@ -68,13 +68,15 @@ fn before(pipeline: &StreamingPipeline, component: Component) -> Value {
 /// Says what follows from the request for a pipeline as it was before.
 fn change(pipeline: &StreamingPipeline, component: Component) -> Change {
     let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
-    let done = format!("a restart of the pods of {component} of '{name}' is asked for");
+    let done = format!("a restart of the pods of {component} of '{name}' is requested");
     let next = match pods(pipeline, component) {
         Some(_) if is_paused(pipeline) => "its pods are replaced once the operator is no longer paused".to_owned(),
-        Some(_) => "its pods are replaced by a rolling update at once, whatever holds the stores".to_owned(),
+        Some(_) => {
+            "its pods are replaced by a rolling update immediately, even if restarts of the stores are held".to_owned()
+        }
         None => restarts(pipeline),
     };
-    let next = format!("{next}; taken back later, it restarts those once more that were restarted before");
+    let next = format!("{next}; if it is undone later, pods that have restarted by then restart again");
     let back = annotate(component, &before(pipeline, component));
     let undo = format!("kubectl patch spl -n {namespace} {name} --type=merge -p '{back}'");
     Change::of(pipeline, true, done, next, Some(undo))
@@ -111,7 +113,7 @@ mod tests {
     #[test]
     fn workers_roll_out_at_once_and_stores_in_order() {
         let of = pipeline(json!({}), json!({}), Value::Null);
-        assert!(change(&of, Component::Processor).next.contains("at once"));
+        assert!(change(&of, Component::Processor).next.contains("immediately"));
         assert!(change(&of, Component::Cassandra).next.contains("one at a time"));
         assert_eq!((pods(&of, Component::Processor), pods(&of, Component::ZooKeeper)), (Some(1), None));
     }

@@ -38,7 +38,7 @@ pub async fn run(context: &Context<'_>, flags: &Rows) -> Result<Outcome, Failure
     if found.more {
         eprintln!("note: there are more rows; raise --limit, or give a --key");
     } else if found.rows.is_empty() {
-        eprintln!("note: there are no such rows");
+        eprintln!("note: no matching rows");
     }
     Ok(Outcome::Fine)
 }

@@ -36,7 +36,7 @@ async fn list(context: &Context<'_>, wanted: &ListRuns) -> Result<Outcome, Failu
     runs.sort_by_key(|run| std::cmp::Reverse(run.creation_timestamp()));
     let text = match context.format {
         Format::Table if runs.is_empty() => {
-            eprintln!("note: there are no such runs");
+            eprintln!("note: no matching runs");
             String::new()
         }
         Format::Table => table(&runs, wanted.all_namespaces, Utc::now(), context.screen),
@@ -68,7 +68,7 @@ async fn cancel(context: &Context<'_>, names: &[String]) -> Result<Outcome, Fail
         let change = Patch::Merge(json!({"spec": {"cancel": true}}));
         let patched = api.patch(name, &PatchParams::default(), &change).await;
         patched.map_err(Failure::asking(format!("cancel run '{name}'")))?;
-        write(&format!("run '{name}' is being cancelled; what is under way is drained\n"))?;
+        write(&format!("run '{name}' is being cancelled; records in flight are drained\n"))?;
     }
     Ok(Outcome::Fine)
 }

@@ -81,7 +81,7 @@ fn explained(rejected: &[Rejected], declared: &[Param]) -> String {
     });
     let mut text = lines.collect::<Vec<_>>().join("\n       ");
     if rejected.iter().any(|rejected| rejected.path.starts_with("spec.params")) && !declared.is_empty() {
-        text.push_str("\nthe source takes:\n");
+        text.push_str("\nparams of the source:\n");
         text.push_str(params(declared, &Screen::default()).trim_end());
     }
     text

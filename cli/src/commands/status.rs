@@ -23,7 +23,7 @@ pub async fn run(context: &Context<'_>, flags: &Status) -> Result<Outcome, Failu
     if pipelines.is_empty() {
         let place = match flags.all_namespaces {
             true => "in any namespace".to_owned(),
-            false => format!("in namespace '{}'; look into all with -A", context.cluster.namespace),
+            false => format!("in namespace '{}'; search all namespaces with -A", context.cluster.namespace),
         };
         return Err(Failure::mistake(format!("there is no pipeline {place}")));
     }

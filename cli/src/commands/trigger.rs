@@ -16,7 +16,7 @@ pub async fn run(context: &Context<'_>, flags: &Trigger) -> Result<Outcome, Fail
     let (pipeline, wanted) = source::find(context, &flags.source).await?;
     if flags.params {
         let text = match (context.format, wanted.params.is_empty()) {
-            (Format::Table, true) => format!("source '{}' takes no params\n", wanted.name),
+            (Format::Table, true) => format!("source '{}' has no params\n", wanted.name),
             (Format::Table, false) => source::params(&wanted.params, context.screen),
             (format, _) => document(format, &wanted.params),
         };
@@ -34,14 +34,14 @@ pub async fn run(context: &Context<'_>, flags: &Trigger) -> Result<Outcome, Fail
         return Ok(Outcome::Fine);
     }
     let api: Api<IngestionRun> = context.cluster.api();
-    let asked = api.create(&PostParams::default(), &run).await.map_err(Failure::asking("ask for the run"))?;
+    let asked = api.create(&PostParams::default(), &run).await.map_err(Failure::asking("create the run"))?;
     let name = asked.name_any();
     if flags.follow {
-        eprintln!("run '{name}' of source '{}' is asked for", wanted.name);
+        eprintln!("run '{name}' of source '{}' is created", wanted.name);
         return follow::until_end(context, &name).await;
     }
     let text = match context.format {
-        Format::Table => format!("run '{name}' is asked for; `millrace runs show {name}` says what becomes of it\n"),
+        Format::Table => format!("run '{name}' is created; `millrace runs show {name}` shows its progress\n"),
         format => document(format, &asked),
     };
     write(&text)?;

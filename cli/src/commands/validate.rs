@@ -82,7 +82,7 @@ pub fn run(flags: &Validate, format: Format, screen: &Screen) -> Result<Outcome,
     }
     let nothing = reports.iter().all(|report| report.resources == 0 && report.faults.is_empty());
     if nothing {
-        return Err(Failure::mistake("there is no StreamingPipeline and no IngestionRun in what was given"));
+        return Err(Failure::mistake("the input has no StreamingPipeline and no IngestionRun"));
     }
     Ok(Outcome::wrong_if(reports.iter().any(|report| !report.faults.is_empty())))
 }
@@ -103,7 +103,7 @@ fn summary(reports: &[FileReport]) -> String {
     let mut text = String::new();
     for FileReport { file, resources, faults } in reports {
         let said = match (resources, faults.len()) {
-            (0, 0) => "nothing of ours, not checked".to_owned(),
+            (0, 0) => "not a resource of Millrace, not checked".to_owned(),
             (1, 0) => "1 resource, valid".to_owned(),
             (count, 0) => format!("{count} resources, valid"),
             (_, 1) => "1 error".to_owned(),

@@ -153,13 +153,13 @@ async fn a_plan_is_shown(live: &Live, millrace: &Millrace) -> Result<()> {
 async fn restarts_are_held_and_released(live: &Live, millrace: &Millrace) -> Result<()> {
     let pipeline = live.names.pipeline();
     let told = millrace.says(&["hold", pipeline], 0, "are held").await?;
-    ensure!(told.contains(&format!("to take it back: millrace release {pipeline}")), "{told}");
+    ensure!(told.contains(&format!("to undo it: millrace release {pipeline}")), "{told}");
     millrace.says(&["hold", pipeline], 0, "are held already").await?;
     let released = millrace.json(&["release", pipeline]).await?;
     ensure!(released["changed"] == true, "{released}");
     millrace.says(&["release", pipeline], 0, "are not held already").await?;
     millrace.says(&["approve", pipeline, "--yes"], 2, "there is nothing to approve").await?;
-    millrace.says(&["restart", pipeline, "--component", "run"], 2, "there is no component 'run'").await.map(drop)
+    millrace.says(&["restart", pipeline, "--component", "run"], 2, "'run' is not a component").await.map(drop)
 }
 
 /// Follows a run, finds its record in the topic by its header, and the row of that. Returns the row's key.
@@ -219,9 +219,8 @@ async fn runs_fail_and_are_refused(millrace: &Millrace) -> Result<()> {
 
 /// A run without end of its own: its counts move, its log is followed to the end that a cancel makes.
 async fn a_run_is_counted_read_along_and_cancelled(millrace: &Millrace) -> Result<()> {
-    let told = millrace
-        .says(&["trigger", "endless", "--max-records", "1000000", "--name", "along"], 0, "is asked for")
-        .await?;
+    let told =
+        millrace.says(&["trigger", "endless", "--max-records", "1000000", "--name", "along"], 0, "is created").await?;
     ensure!(told.contains("'along'"), "{told}");
     let produced = async || {
         let run = millrace.json(&["runs", "show", "along"]).await?;
@@ -288,7 +287,7 @@ async fn a_backfill_is_listed_before_it_is_made(millrace: &Millrace) -> Result<(
     millrace.says(&dry, 0, "2026-01-02T00:00:00Z").await?;
     ensure!(count().await? == 0, "a dry run made runs");
     millrace.says(&range, 0, "2 runs of backfill 'again'").await?;
-    millrace.says(&range, 0, "2 were there already").await?;
+    millrace.says(&range, 0, "2 already existed").await?;
     ensure!(count().await? == 2, "not two runs");
     let ended = async || {
         let runs = millrace.json(&["runs", "--source", "made"]).await?;

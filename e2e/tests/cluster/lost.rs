@@ -34,8 +34,8 @@ pub async fn a_lost_volume_is_reported_and_its_rows_are_read_again(turn: Turn) -
         ensure!(!lost.is_exact(), "the volume was lost, and the rows are there");
 
         let message = live.message("DataIntact").await?;
-        let (_, commands) = message.split_once("read again: ").context("the message names no commands")?;
-        let (commands, _) = commands.split_once(". To go on").context("the commands have no end")?;
+        let (_, commands) = message.split_once("read them again: ").context("the message names no commands")?;
+        let (commands, _) = commands.split_once(". To continue").context("the commands have no end")?;
         let commands = commands.replace(", then, once no processor is left, ", ", then ");
         for command in commands.split(", then ") {
             let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();

@@ -79,8 +79,8 @@ fn keyspace_rejected(pipeline: &Pipeline, schema: &SchemaFacts) -> Option<String
     let wanted = wanted.of_new();
     let there = replication.get(&cassandra.datacenter).map_or("none", String::as_str);
     Some(format!(
-        "keyspace '{}' has {there} replicas in datacenter '{}', and this version cannot change that to {wanted}; \
-         set replicationFactor to what is there",
+        "keyspace '{}' has {there} replicas in datacenter '{}', and this version cannot change that to {wanted}; set \
+         replicationFactor to the existing number",
         cassandra.keyspace, cassandra.datacenter
     ))
 }
@@ -93,8 +93,8 @@ fn type_rejected(declared: &TypeSettings, pipeline: &Pipeline, schema: &SchemaFa
     let are_there = found.iter().zip(fields).all(|((found, _), field)| *found == field.name);
     if !are_there || fields.len() < found.len() {
         return Some(format!(
-            "type '{name}' has the fields ({}), which can neither go nor move; keep them first and in this order, not \
-             ({})",
+            "type '{name}' has the fields ({}), which cannot be removed or moved; keep them first and in this order, \
+             not ({})",
             names(&mut found.iter().map(|(name, _)| name)),
             names(&mut fields.iter().map(|field| &field.name))
         ));
@@ -109,7 +109,7 @@ fn type_rejected(declared: &TypeSettings, pipeline: &Pipeline, schema: &SchemaFa
     let is_extended = found.len() < fields.len();
     let table = pipeline.cassandra.tables.iter().find(|table| is_extended && places_rows(name, table, pipeline))?;
     Some(format!(
-        "type '{name}' is in the partition key of table '{}', so that Cassandra adds no field to it; use a new type",
+        "type '{name}' is in the partition key of table '{}', so Cassandra cannot add fields to it; use a new type",
         table.name
     ))
 }

@@ -92,8 +92,8 @@ fn too_few(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
     let wanted = pipeline.cassandra.nodes();
     (wanted < copies).then(|| {
         format!(
-            "the keyspace has {copies} copies of each row, and {wanted} nodes could not hold them; keep {copies} nodes or \
-             more in all racks together"
+            "the keyspace has {copies} copies of each row, and {wanted} nodes could not hold them; keep at least \
+             {copies} nodes across all racks"
         )
     })
 }
@@ -114,8 +114,8 @@ fn too_full(pipeline: &Pipeline, observed: &Observed, key: &NodeKey) -> Option<S
     let is_full = |other: &&&NodeFacts| other.used_mebibytes.is_some_and(|used| used + part > size / 5 * 4);
     let full = others.iter().find(is_full)?;
     Some(format!(
-        "node {} has {} MiB of {size} MiB in use, and may get up to {part} MiB of the node that would leave; enlarge the \
-         volumes, or keep the number of nodes",
+        "node {} has {} MiB of {size} MiB in use, and may receive up to {part} MiB from the node that would leave; \
+         enlarge the volumes, or keep the current number of nodes",
         full.address,
         full.used_mebibytes.unwrap_or_default()
     ))

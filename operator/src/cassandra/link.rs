@@ -35,21 +35,27 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
         let pod = pod_name(pipeline, &key);
         return unmet(
             Reason::NodeLeaving,
-            format!("node '{pod}' leaves the ring; its rows are streamed to the others"),
+            format!("node '{pod}' is leaving the ring; its rows are being streamed to the other nodes"),
         );
     }
     if !is_whole {
         let versions: BTreeSet<_> = facts.nodes.values().map(|node| node.schema_version).collect();
         if facts.nodes.len() as u32 == running && !agree(&facts.nodes.values().collect::<Vec<_>>()) {
-            return unmet(Reason::SchemaDisagreement, format!("the nodes hold {} schema versions", versions.len()));
+            return unmet(Reason::SchemaDisagreement, format!("the nodes have {} schema versions", versions.len()));
         }
         return unmet(
             if running > 1 { Reason::NodeJoining } else { Reason::WaitingForNodes },
-            format!("{} of {wanted} Cassandra nodes are up and normal as seen by every other", normal_nodes(facts)),
+            format!(
+                "{} of {wanted} Cassandra nodes are up and normal according to every other node",
+                normal_nodes(facts)
+            ),
         );
     }
     if running < wanted {
-        return unmet(Reason::NodeJoining, format!("{running} of {wanted} Cassandra nodes have joined, one at a time"));
+        return unmet(
+            Reason::NodeJoining,
+            format!("{running} of {wanted} Cassandra nodes have joined; nodes join one at a time"),
+        );
     }
     if let Some(message) = strangers(facts) {
         return unmet(Reason::UnknownNodes, message);
@@ -74,7 +80,7 @@ fn held(missing: LinkState, facts: &CassandraFacts) -> LinkState {
     }
     let listed: Vec<&str> = releases.into_iter().collect();
     let message = format!(
-        "{}; nodes run {}, and the schema changes once all run the same release",
+        "{}; nodes run {}; the schema is changed once all nodes run the same release",
         missing.message,
         listed.join(" and ")
     );
@@ -91,13 +97,13 @@ fn lost(pipeline: &Pipeline, observed: &Observed, loss: &Loss) -> (Reason, Strin
         Loss::Replaced { pod, copies } => {
             let from = if *copies == 1 { "the other copy".to_owned() } else { format!("{copies} other copies") };
             let message =
-                format!("node '{pod}' lost its volume and is being replaced; its rows are streamed from {from}");
+                format!("node '{pod}' lost its volume and is being replaced; its rows are being streamed from {from}");
             (Reason::ReplacingNode, message)
         }
         Loss::OnlyCopy(node) => {
             let message = format!(
-                "node '{}' lost its volume, and with it the only copy of its rows; to go on without them, in the pod of \
-                 another node: {}; it then joins as a new node",
+                "node '{}' lost its volume, and with it the only copy of its rows; to continue without them, run in \
+                 the pod of another node: {}; it then joins as a new node",
                 node.name,
                 give_up(node)
             );
@@ -110,10 +116,12 @@ fn lost(pipeline: &Pipeline, observed: &Observed, loss: &Loss) -> (Reason, Strin
                     "node {} lost its volume; it is replaced once the new template of the nodes' pods is approved",
                     names[0]
                 ),
-                [_] => format!("node {} lost its volume; it is replaced once all others are up and normal", names[0]),
+                [_] => {
+                    format!("node {} lost its volume; it is replaced once all other nodes are up and normal", names[0])
+                }
                 _ => format!(
-                    "nodes {} lost their volumes, so that rows may be gone of which most copies were there; see the \
-                     runbook \"A Cassandra node lost its volume\"",
+                    "nodes {} lost their volumes, so rows with most of their copies on these nodes may be lost; see \
+                     the runbook \"A Cassandra node lost its volume\"",
                     names.join(", ")
                 ),
             };
@@ -132,8 +140,8 @@ fn strangers(facts: &CassandraFacts) -> Option<String> {
     let strangers: Vec<String> = ring.difference(&known).map(Uuid::to_string).collect();
     (!strangers.is_empty()).then(|| {
         format!(
-            "the ring has {} nodes that run in no pod ({}); raise the racks' replicas to what the volumes were written \
-             with, or give up what only these nodes have with 'nodetool removenode' for each",
+            "{} nodes of the ring have no pod ({}); raise the racks' replicas to the numbers that the volumes were \
+             written with, or give up the rows that only these nodes have: run 'nodetool removenode' for each",
             strangers.len(),
             strangers.join(", ")
         )

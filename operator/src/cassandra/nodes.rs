@@ -110,7 +110,7 @@ pub fn planned(pipeline: &Pipeline, observed: &Observed) -> Vec<String> {
     };
     let leaver = leaver(pipeline, observed).filter(|key| may_leave(pipeline, observed, key));
     let leaver = leaver.map(|key| {
-        format!("decommission the node of pod '{}': its rack has more nodes than wanted", pod_name(pipeline, &key))
+        format!("decommission the node of pod '{}': its rack has more nodes than desired", pod_name(pipeline, &key))
     });
     let later = later_leaver(pipeline, observed).map(|key| {
         format!("node '{}' leaves once the new template of the nodes' pods is approved", pod_name(pipeline, &key))

@@ -168,9 +168,9 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Schedule {
         return Schedule::InTime;
     }
     Schedule::Overdue(format!(
-        "the node of pod '{}' has had no full repair for {}, and table '{table}' remembers deletions for {} \
-         (gc_grace_seconds): later, a row whose deletion that node missed can come back; see the runbook \"Repair is \
-         overdue\"",
+        "the node of pod '{}' has had no full repair for {}, and table '{table}' keeps deletion markers for {} \
+         (gc_grace_seconds): after that, a deleted row can reappear if this node missed the deletion; see the runbook \
+         \"Repair is overdue\"",
         node.name,
         in_words(age),
         in_words(grace)

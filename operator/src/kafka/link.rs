@@ -38,7 +38,7 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
         Err(error) => {
             let message = match empty_zookeeper(pipeline, observed) {
                 Some((_, message)) => message,
-                None => format!("no broker can be asked: {error}{}", cause_of(observed, Component::Kafka)),
+                None => format!("no broker can be queried: {error}{}", cause_of(observed, Component::Kafka)),
             };
             LinkState::unmet(Link::Kafka, Reason::WaitingForBrokers, message)
         }
@@ -56,8 +56,8 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
             let reason = if kafka_met { Reason::CreatingTopics } else { Reason::WaitingForKafka };
             let message = match observed.remembered.topic(&topic.name) {
                 Some(_) if has_stale_base(pipeline, observed) && processors_run(observed) => format!(
-                    "topic '{}' was there and is gone; it is made anew once no processor runs, so that new records win \
-                     over the rows of older ones",
+                    "topic '{}' no longer exists; it is recreated once no processor runs, so that new records override \
+                     the rows of older ones",
                     topic.name
                 ),
                 _ => format!("topic '{}' does not exist yet", topic.name),

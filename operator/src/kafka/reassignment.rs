@@ -276,8 +276,8 @@ fn too_many_copies(facts: &KafkaFacts, wanted: u32, given: u32) -> Option<Reject
     let or_delete = if topic.starts_with("__") { "" } else { ", or delete the topic" };
     (copies > wanted as usize).then(|| {
         refused(format!(
-            "{wanted} brokers cannot hold the {copies} copies that topic '{topic}' has of each partition, and this version \
-             cannot change their number; set it to {copies} or more{or_delete}"
+            "{wanted} brokers cannot hold the {copies} copies that topic '{topic}' has of each partition, and this \
+             version cannot change that; use {copies} brokers or more{or_delete}"
         ))
     })
 }
@@ -293,8 +293,8 @@ fn too_full(facts: &KafkaFacts, sizes: &Sizes<'_>, moves: &[Reassigned]) -> Opti
         let needed: u64 = arriving.filter_map(size).sum();
         (needed > usable / 10 * FILLED).then(|| {
             refused(format!(
-                "broker {broker} would get {} MiB of partitions, and has {} MiB free, of which {FILLED} tenths may be filled; \
-                 set it back, or shorten the retention of topics and wait",
+                "broker {broker} would receive {} MiB of partitions, and has {} MiB free, of which {FILLED}0 % may be \
+                 used; restore the previous number of brokers, or shorten the retention of topics and wait",
                 needed >> 20,
                 usable >> 20
             ))

@@ -89,7 +89,7 @@ fn servers_short(pipeline: &Pipeline, observed: &Observed, wanted: u32) -> Optio
 fn replicas_short(pipeline: &Pipeline, observed: &Observed, reassignment: &Reassignment) -> Option<String> {
     let facts = match &observed.stores.kafka {
         Ok(facts) => facts,
-        Err(error) => return Some(format!("the brokers, of which none can be asked: {error}")),
+        Err(error) => return Some(format!("the brokers, which cannot be queried: {error}")),
     };
     if facts.under_replicated > 0 {
         let own = || "partitions of Kafka's own topics, which have replicas out of sync".to_owned();
@@ -141,7 +141,7 @@ fn node_short(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
         }
     }
     let versions: BTreeSet<_> = nodes.values().map(|node| node.schema_version).collect();
-    (versions.len() > 1).then(|| format!("the Cassandra nodes, which hold {} schema versions", versions.len()))
+    (versions.len() > 1).then(|| format!("the Cassandra nodes, which have {} schema versions", versions.len()))
 }
 
 /// Returns whether a link keeps no pod from being spared. A schema that is yet to come, and nodes, may wait for restarts

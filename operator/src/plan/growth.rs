@@ -70,10 +70,10 @@ impl Growing {
         match observed.children.next_to_grow(found, size.amount) {
             Some((name, claim)) => self.grow(name, claim, &size, &before),
             None if grows && !has_all_pods(found, observed) => {
-                self.waits.push(format!("StatefulSet '{}' is made anew once all its pods are ready", found.name_any()));
+                self.waits.push(format!("StatefulSet '{}' is recreated once all its pods are ready", found.name_any()));
             }
             None if grows && self.is_held => {
-                self.waits.push(format!("StatefulSet '{}' is made anew once it may change", found.name_any()));
+                self.waits.push(format!("StatefulSet '{}' is recreated once it may change", found.name_any()));
             }
             None if grows => self.remake(found, wanted, &claims),
             None => {}
@@ -82,7 +82,7 @@ impl Growing {
 
     /// Reports a StatefulSet that is on its way out.
     pub fn leaves(&mut self, found: &StatefulSet) {
-        self.waits.push(format!("StatefulSet '{}' is being removed, and is then made anew", found.name_any()));
+        self.waits.push(format!("StatefulSet '{}' is being deleted, and is then recreated", found.name_any()));
     }
 
     fn grow(&mut self, name: &str, claim: &Claim, size: &Size, before: &Size) {
@@ -113,8 +113,10 @@ impl Growing {
                 self.waits.push(format!("claim '{name}' grows from {from} to {} once it has a volume", size.text));
             }
             None => {
-                self.waits
-                    .push(format!("claim '{name}' is to grow from {from} to {}, and could not be asked", size.text));
+                self.waits.push(format!(
+                    "claim '{name}' must grow from {from} to {}, but the operator could not check whether it can",
+                    size.text
+                ));
             }
         }
     }
@@ -131,7 +133,7 @@ impl Growing {
             spec.persistent_volume_claim_retention_policy = Some(keeps);
         }
         if !lets_claims_be(found) || claims.iter().any(|(_, claim)| claim.is_owned) {
-            self.waits.push(format!("StatefulSet '{name}' lets go of its claims before it is made anew"));
+            self.waits.push(format!("StatefulSet '{name}' releases its claims before it is recreated"));
             return;
         }
         self.acts.extend(found.uid().map(|uid| Act::RemakeSet(SetRemoval { name, uid })));

@@ -62,7 +62,7 @@ pub fn outdated(observed: &Observed) -> usize {
 fn next_broken(observed: &Observed) -> Option<Restart> {
     STORES.into_iter().filter(|component| is_complete(observed, *component)).find_map(|component| {
         let broken = outdated_pods(&observed.children, component).into_iter().find(|pod| trouble(pod).is_some())?;
-        restart(broken, component, "it does not work and its template is outdated")
+        restart(broken, component, "it is not working and its template is outdated")
     })
 }
 
@@ -83,7 +83,7 @@ fn next_silent(observed: &Observed) -> Option<Restart> {
             return None;
         }
         let mut silent = outdated.iter().filter(|pod| !is_heard(observed, component, pod) && runs_long(observed, pod));
-        restart(silent.next()?, component, "it cannot be asked and its template is outdated")
+        restart(silent.next()?, component, "it does not answer and its template is outdated")
     })
 }
 
@@ -151,7 +151,7 @@ fn due(observed: &Observed, component: Component) -> Vec<(&Pod, &'static str)> {
     let is_outdated = |pod: &Pod| outdated.iter().any(|known| known.name_any() == pod.name_any());
     let waiting =
         observed.children.pods_of(component).filter(|pod| awaits_file_system(observed, pod) && !is_outdated(pod));
-    let waiting = waiting.map(|pod| (pod, "its volume has grown, and its file system grows at a start"));
+    let waiting = waiting.map(|pod| (pod, "its volume has grown, and its file system grows when the pod starts"));
     outdated.iter().map(|pod| (*pod, "its template is outdated")).chain(waiting).collect()
 }
 

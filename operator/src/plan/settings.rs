@@ -191,7 +191,7 @@ fn taken(pipeline: &Pipeline, observed: &Observed, set: Properties) -> Way {
         // Brokers that do not run may need this very change to do so.
         return match observed.children.all_pods_of(Component::Kafka).any(|pod| trouble(pod).is_some()) {
             true => Way::Restart,
-            false => wait(set, format!("broker {silent}, which does not tell its settings")),
+            false => wait(set, format!("broker {silent}, which does not report its settings")),
         };
     }
     let answers: Vec<(i32, &BrokerSettings)> =
@@ -205,7 +205,7 @@ fn taken(pipeline: &Pipeline, observed: &Observed, set: Properties) -> Way {
         found.is_some_and(|found| is_same_value(value, found))
     };
     match set.iter().all(is_set) {
-        true => wait(set, format!("broker {behind}, which has yet to take it")),
+        true => wait(set, format!("broker {behind}, which has not applied it yet")),
         false => Way::Pending(Pending { set, cause: None }),
     }
 }

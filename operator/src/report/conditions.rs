@@ -87,12 +87,12 @@ impl Conditions {
     /// Whether a pipeline will be as its spec says is unknown while nobody works on it.
     pub(super) fn paused(&mut self, summary: &Summary, plan: &Plan) {
         let waiting = match plan.changes() {
-            0 => "no change waits".to_owned(),
-            1 => "one change waits".to_owned(),
-            changes => format!("{changes} changes wait"),
+            0 => "no changes are pending".to_owned(),
+            1 => "1 change is pending".to_owned(),
+            changes => format!("{changes} changes are pending"),
         };
         let message = format!(
-            "paused by the annotation {PAUSED}: the operator changes nothing, and {waiting}; as observed: {}",
+            "paused by the annotation {PAUSED}: the operator changes nothing; {waiting}; observed state: {}",
             summary.message
         );
         self.unknown(ConditionType::Ready, &Reason::Paused.to_string(), &message);
@@ -105,7 +105,7 @@ impl Conditions {
         match (&intact.first, intact.known) {
             (Some((reason, message)), _) => self.add(ConditionType::DataIntact, false, *reason, message),
             (None, true) => {
-                let message = "no loss is known: topics and tables are those that this pipeline has seen so far";
+                let message = "no known loss: topics and tables are the ones that this pipeline had before";
                 self.add(ConditionType::DataIntact, true, Reason::NothingMissing, message);
             }
             (None, false) => self.new.extend(self.old.get(ConditionType::DataIntact.as_str()).cloned()),
@@ -118,7 +118,8 @@ impl Conditions {
             Schedule::Absent => {}
             Schedule::Unknown => self.new.extend(self.old.get(ConditionType::RepairOnSchedule.as_str()).cloned()),
             Schedule::InTime => {
-                let message = "no node's last full repair is too long ago for any table's gc_grace_seconds";
+                let message = "the last full repair of every node is recent enough for the gc_grace_seconds of all \
+                               tables";
                 self.add(ConditionType::RepairOnSchedule, true, Reason::RepairInTime, message);
             }
             Schedule::Overdue(message) => {
@@ -141,8 +142,8 @@ impl Conditions {
         }
         let listed: Vec<String> = contested.iter().map(Changed::describe).collect();
         let message = format!(
-            "left as it is, since it is changed again whenever the operator sets it: {}; find who does it, such as an \
-             admission webhook or an autoscaler, and make one of them stop",
+            "left unchanged, since it changes again whenever the operator sets it: {}; find what changes it, such as \
+             an admission webhook or an autoscaler, and stop one of the two",
             listed.join("; ")
         );
         self.add(ConditionType::Contested, true, Reason::ChangedByOthers, &message);

@@ -101,8 +101,8 @@ pub(super) fn requires_update(plan: &Plan) -> Option<String> {
         _ => "when the plan is approved",
     };
     Some(format!(
-        "this version of the operator has another template for the pods of {}, which run on as they are; they get it \
-         {when}: {}",
+        "this version of the operator has a different template for the pods of {}, which keep running unchanged; they \
+         receive it {when}: {}",
         names_of(of_operator),
         plan.approval.command
     ))
@@ -146,7 +146,7 @@ pub(super) fn going_on(plan: &Plan, pipeline: &Pipeline, observed: &Observed) ->
     let store = match unmet {
         Some(link) => Some(format!("{}: {}", link.link.condition(), link.message)),
         None if !plan.acts.is_empty() || rolls || plan.is_under_way() => {
-            Some(under_way(plan).replacen("under way: ", "", 1))
+            Some(under_way(plan).replacen("in progress: ", "", 1))
         }
         None => None,
     };
@@ -162,17 +162,17 @@ pub(super) fn going_on(plan: &Plan, pipeline: &Pipeline, observed: &Observed) ->
 pub(super) fn under_way(plan: &Plan) -> String {
     let step = plan.acts.first().map(Act::describe).or_else(|| plan.growing.first().cloned());
     match step.or_else(|| plan.membership.waits.clone()) {
-        Some(step) => format!("under way: {step}"),
+        Some(step) => format!("in progress: {step}"),
         None if !plan.waiting.is_empty() => {
             let Waiting { act, cause } = &plan.waiting[0];
-            format!("under way: {}; it waits for {}", act.describe(), cause.message)
+            format!("in progress: {}; it waits for {}", act.describe(), cause.message)
         }
         None if plan.outdated > 0 => {
-            format!("under way: {} pods with an outdated template are restarted one by one", plan.outdated)
+            format!("in progress: {} pods with an outdated template are being restarted one by one", plan.outdated)
         }
-        None if plan.reassignment.is_wanted => "under way: partitions are moved to other brokers".to_owned(),
-        None if plan.membership.is_wanted => "under way: the ZooKeeper ensemble changes".to_owned(),
-        None => "under way: changed objects are being applied".to_owned(),
+        None if plan.reassignment.is_wanted => "in progress: partitions are being moved to other brokers".to_owned(),
+        None if plan.membership.is_wanted => "in progress: the ZooKeeper ensemble is being changed".to_owned(),
+        None => "in progress: changed objects are being applied".to_owned(),
     }
 }
 

@@ -24,11 +24,13 @@ use crate::write::{self, FIELD_MANAGER, Write, Writer};
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ApplyRun {
-    #[snafu(display("cannot make the pipeline the owner of IngestionRun '{name}'"))]
+    #[snafu(display("cannot set the pipeline as the owner of IngestionRun '{name}'"))]
     Adopt { name: String, source: Write },
     #[snafu(display("cannot create {kind} '{name}'"))]
     Create { kind: String, name: String, source: Write },
-    #[snafu(display("{kind} '{name}' exists and is not this run's; remove it, or create the run under another name"))]
+    #[snafu(display(
+        "{kind} '{name}' exists and does not belong to this run; delete it, or create the run under another name"
+    ))]
     RefuseForeign { kind: String, name: String },
     #[snafu(display("cannot end Job '{name}'"))]
     Stop { name: String, source: Write },

@@ -90,7 +90,7 @@ fn under_way(world: &RunWorld, open: &Progress) -> Judgement {
     let message = match pod.and_then(|pod| pod.waits_for.as_ref()) {
         _ if world.resource.spec.cancel => format!("attempt {number} is being drained, since the run is cancelled"),
         Some(why) => format!("attempt {number} waits: {why}"),
-        None => format!("attempt {number} is under way"),
+        None => format!("attempt {number} is running"),
     };
     let mut judgement = Judgement::of(RunPhase::Running, Reason::AttemptUnderWay, message);
     judgement.wait = Some(UNDER_WAY);
@@ -201,7 +201,7 @@ fn waits_for_others(world: &RunWorld, run: &Run) -> Option<(Reason, String)> {
     if run.exclusive {
         let rank = rank(world, |other| other.spec.source == *source);
         if rank > 0 {
-            let message = format!("source '{source}' has one position, which another run has in hand");
+            let message = format!("source '{source}' has one position, which another run is using");
             return Some((Reason::SourceInUse, message));
         }
     }
@@ -209,7 +209,7 @@ fn waits_for_others(world: &RunWorld, run: &Run) -> Option<(Reason, String)> {
     let most: usize = resource.annotations().get(MAX_ACTIVE).and_then(|text| text.parse().ok()).unwrap_or(1).max(1);
     let rank = rank(world, |other| other.labels().get(BACKFILL_LABEL) == Some(backfill));
     (rank >= most).then(|| {
-        let message = format!("{rank} runs of backfill '{backfill}' come first, of which {most} may run at once");
+        let message = format!("{rank} runs of backfill '{backfill}' come first; at most {most} run at once");
         (Reason::WaitingForSlot, message)
     })
 }

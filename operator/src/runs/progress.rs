@@ -97,7 +97,7 @@ fn ending(job: Option<&Job>, pod: Option<&PodSeen>, now: DateTime<Utc>) -> Optio
             Err(_) => {
                 let said = ended.message.lines().last().unwrap_or_default();
                 let code = ended.exit_code;
-                let error = format!("the worker ended with exit code {code} ({}): {said}", ended.reason);
+                let error = format!("the worker exited with code {code} ({}): {said}", ended.reason);
                 Ending { at, error: Some(error), may_repeat: true, result: None }
             }
         });
@@ -122,9 +122,9 @@ fn ending(job: Option<&Job>, pod: Option<&PodSeen>, now: DateTime<Utc>) -> Optio
 fn error_of(result: &RunResult) -> Option<String> {
     match result.outcome {
         RunOutcome::Succeeded => None,
-        RunOutcome::Stopped => Some("it was told to stop before its end".to_owned()),
+        RunOutcome::Stopped => Some("it was stopped before its end".to_owned()),
         RunOutcome::Failed | RunOutcome::Rejected => {
-            Some(result.error.clone().unwrap_or_else(|| "the worker does not say why".to_owned()))
+            Some(result.error.clone().unwrap_or_else(|| "the worker gave no reason".to_owned()))
         }
     }
 }

@@ -29,8 +29,8 @@ impl Clock {
         };
         parse(text).ok_or_else(|| {
             format!(
-                "metadata.annotations[{CLOCK_ANNOTATION}] is '{text}'; write such as '60x since 2026-01-01T00:00:00Z', \
-                 at most {FASTEST}x, or remove it"
+                "metadata.annotations[{CLOCK_ANNOTATION}] is '{text}'; write, for example, '60x since \
+                 2026-01-01T00:00:00Z', at most {FASTEST}x, or remove it"
             )
         })
     }
@@ -100,7 +100,7 @@ mod tests {
             "5000x since 2026-01-01T00:00:00Z",
         ] {
             let said = Clock::of(&pipeline(Some(wrong))).expect_err(wrong);
-            assert!(said.contains("write such as '60x since"), "{said}");
+            assert!(said.contains("write, for example, '60x since"), "{said}");
         }
     }
 }

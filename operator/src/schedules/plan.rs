@@ -66,7 +66,7 @@ pub struct SourcePlan {
 impl SourcePlan {
     /// Leaves a schedule as it is while its source is rejected.
     pub fn held(old: &ScheduleStatus, why: &str) -> Self {
-        let status = ScheduleStatus { message: Some(format!("no run is made: {why}")), ..old.clone() };
+        let status = ScheduleStatus { message: Some(format!("no run is created: {why}")), ..old.clone() };
         Self { cancel: Vec::new(), create: Vec::new(), status, missed: Vec::new(), delete: Vec::new(), next: None }
     }
 
@@ -74,7 +74,7 @@ impl SourcePlan {
     /// rules for what is late.
     pub fn suspended(old: &ScheduleStatus) -> Self {
         let old = ScheduleStatus { next_schedule_time: None, ..old.clone() };
-        Self::held(&old, "the pipeline is suspended; what comes due meanwhile is decided when it is resumed")
+        Self::held(&old, "the pipeline is suspended; due times that pass meanwhile are decided when it is resumed")
     }
 }
 
@@ -144,7 +144,7 @@ pub fn plan(world: &ScheduleWorld<'_>) -> Option<SourcePlan> {
     let next = timetable.next_after(from);
     if world.now < decided {
         let until = rfc3339(decided);
-        decision.message = Some(format!("the clock was set back; every due time up to {until} is decided already"));
+        decision.message = Some(format!("the clock was set back; every due time up to {until} is already decided"));
     }
     if world.schedule.paused {
         decision.message = Some("paused: due times pass without a run".to_owned());

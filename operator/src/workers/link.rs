@@ -22,7 +22,7 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
         );
     }
     if wanted == 0 {
-        return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are wanted; nothing is written");
+        return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are desired; nothing is written");
     }
     if pipeline.processor.queries.is_empty() {
         return LinkState::unmet(Link::Processor, Reason::NoQuery, "no query can run; see the condition SpecValid");
@@ -59,7 +59,7 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
         return LinkState::met(
             Link::Processor,
             Reason::ProcessorsAssigned,
-            format!("{} of {wanted} processors write; the number has just been changed", ready.ready.min(wanted)),
+            format!("{} of {wanted} processors write; their number has just changed", ready.ready.min(wanted)),
         );
     }
     let group = match group {
@@ -85,7 +85,7 @@ pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -
         return LinkState::met(Link::Producer, Reason::Suspended, "the pipeline is suspended; nothing is fetched");
     }
     if wanted == 0 {
-        return LinkState::met(Link::Producer, Reason::ScaledToZero, "no producers are wanted; nothing is fetched");
+        return LinkState::met(Link::Producer, Reason::ScaledToZero, "no producers are desired; nothing is fetched");
     }
     if pipeline.producer.sources.is_empty() {
         return LinkState::unmet(Link::Producer, Reason::NoSource, "no source can run; see the condition SpecValid");

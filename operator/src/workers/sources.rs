@@ -41,7 +41,7 @@ pub fn judge(pipeline: &Pipeline, states: &[SourceState]) -> Health {
     if let Some(first) = failing.first() {
         let others = match failing.len() - 1 {
             0 => String::new(),
-            more => format!(" ({more} more of {wanted} fail, too; see status.sources)"),
+            more => format!(" ({more} more of {wanted} sources also fail; see status.sources)"),
         };
         let message = match first.is_failing() {
             true => format!("source '{}': {}: {}{others}", first.name, first.state, short(&first.message)),

@@ -80,10 +80,10 @@ fn draining(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Su
             return Suspension { is_done: false, reason: Reason::StoppingProcessors, message, drained };
         }
         Rest::Nothing(_) => {
-            return under_way(Reason::Draining, "no record is left; this is looked at twice".to_owned());
+            return under_way(Reason::Draining, "no record is left; this is checked twice".to_owned());
         }
         Rest::Records { listed, are } => format!("{listed} {are} left"),
-        Rest::Unknown(why) => format!("how many records are left is unknown: {why}"),
+        Rest::Unknown(why) => format!("the number of records left is unknown: {why}"),
     };
     under_way(Reason::Draining, format!("{left}{}", hindrance(pipeline, links)))
 }
@@ -100,7 +100,7 @@ fn were_closed(pipeline: &Pipeline, observed: &Observed) -> bool {
 /// Returns what keeps the processors from writing what is left, behind a semicolon; empty: nothing that is known.
 fn hindrance(pipeline: &Pipeline, links: &[LinkState]) -> String {
     if pipeline.processor.replicas == 0 {
-        return "; no processor is wanted, raise spec.processor.replicas".to_owned();
+        return "; no processors are desired: raise spec.processor.replicas".to_owned();
     }
     let unmet = links.iter().find(|link| !link.met);
     unmet.map(|link| format!("; {}: {}", link.link.condition(), link.message)).unwrap_or_default()
@@ -118,16 +118,16 @@ fn stopping(pipeline: &Pipeline, observed: &Observed, drained: DrainedStatus) ->
         }
         Rest::Records { listed, .. } if is_forgotten(observed, &drained) => {
             let message = format!(
-                "drained; since then Kafka has forgotten how far the topics were read (offsets.retention.minutes): when \
-                 spec.suspend is lifted, {listed} are written again, each over its own row"
+                "drained; since then Kafka has deleted the committed offsets (offsets.retention.minutes): when \
+                 spec.suspend is set to false, {listed} are written again, each over its own row"
             );
             (Reason::RecordsWaiting, message)
         }
         Rest::Records { listed, .. } => {
-            (Reason::RecordsWaiting, format!("drained; by now {listed} wait until spec.suspend is lifted"))
+            (Reason::RecordsWaiting, format!("drained; {listed} now wait until spec.suspend is false"))
         }
         Rest::Nothing(_) | Rest::Unknown(_) => {
-            let message = "drained: all that the sources had written is in the tables or among the dead letters, and no \
+            let message = "drained: all records of the sources are in the tables or the dead-letter topic, and no \
                            worker runs; the stores stay up";
             (Reason::Drained, message.to_owned())
         }
@@ -157,7 +157,7 @@ fn open_sources(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
     let runs: Vec<String> = runs.into_iter().collect();
     (!runs.is_empty()).then(|| {
         let runs = named(&runs);
-        format!("runs under way are waited for: {runs}; to end one, set its spec.cancel")
+        format!("waiting for runs to end: {runs}; to cancel a run, set its spec.cancel")
     })
 }
 
@@ -185,7 +185,7 @@ fn has_no_pods(deployment: &Deployment) -> bool {
 fn held(pipeline: &Pipeline, component: Component) -> String {
     let rejected = pipeline.held.get(&component);
     rejected
-        .map(|rejected| format!("; they stay as they are until the spec is corrected: {rejected}"))
+        .map(|rejected| format!("; they stay unchanged until the spec is corrected: {rejected}"))
         .unwrap_or_default()
 }
 
@@ -193,8 +193,8 @@ fn held(pipeline: &Pipeline, component: Component) -> String {
 fn there(pods: &[String]) -> String {
     match pods {
         [] => String::new(),
-        [only] => format!(", pod '{only}' is still there"),
-        pods => format!(", {} pods are still there: {}", pods.len(), named(pods)),
+        [only] => format!(", pod '{only}' still exists"),
+        pods => format!(", {} pods still exist: {}", pods.len(), named(pods)),
     }
 }
 
@@ -223,10 +223,10 @@ fn rest(pipeline: &Pipeline, observed: &Observed) -> Rest {
     }
     let kafka = match &observed.stores.kafka {
         Ok(kafka) => kafka,
-        Err(error) => return Rest::Unknown(format!("the brokers cannot be asked: {error}")),
+        Err(error) => return Rest::Unknown(format!("the brokers cannot be queried: {error}")),
     };
     let Some(positions) = &kafka.positions else {
-        return Rest::Unknown("the brokers do not say how far the topics are read".to_owned());
+        return Rest::Unknown("the brokers do not report how far the topics are read".to_owned());
     };
     let topics: BTreeSet<&String> = pipeline.processor.queries.iter().map(|query| &query.from).collect();
     let (mut offsets, mut listed, mut records) = (BTreeMap::new(), Vec::new(), 0);
@@ -291,7 +291,7 @@ mod tests {
     fn names_a_few_pods_and_counts_the_others() {
         let pods: Vec<String> = (0..5).map(|ordinal| format!("users-producer-{ordinal}")).collect();
         assert_eq!(there(&[]), "");
-        assert_eq!(there(&pods[..1]), ", pod 'users-producer-0' is still there");
-        assert_eq!(there(&pods), ", 5 pods are still there: users-producer-0, users-producer-1, users-producer-2, …");
+        assert_eq!(there(&pods[..1]), ", pod 'users-producer-0' still exists");
+        assert_eq!(there(&pods), ", 5 pods still exist: users-producer-0, users-producer-1, users-producer-2, …");
     }
 }

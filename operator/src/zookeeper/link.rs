@@ -25,7 +25,7 @@ pub fn zookeeper(pipeline: &Pipeline, observed: &Observed) -> LinkState {
         Link::ZooKeeper,
         Reason::WaitingForQuorum,
         format!(
-            "{answering} of {size} ZooKeeper servers answer, a quorum needs {}{}",
+            "{answering} of {size} ZooKeeper servers answer; a quorum needs {}{}",
             size / 2 + 1,
             cause_of(observed, Component::ZooKeeper)
         ),

@@ -148,7 +148,7 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Membership {
     let name = |ordinal: u32| format!("{}-{ordinal}", pipeline.names.component(Component::ZooKeeper));
     let wait = |what: String| Some(format!("the change of the ZooKeeper ensemble waits for {what}"));
     let Some(committed) = agreed(facts) else {
-        judged.waits = wait("a leader that says which servers vote".to_owned());
+        judged.waits = wait("a leader that reports which servers vote".to_owned());
         return judged;
     };
     let (voters, wanted) = (&committed.voters, wanted(pipeline));
@@ -172,14 +172,14 @@ pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Membership {
             leaving.iter().copied().filter(|ordinal| facts.leader() != Some(*ordinal)).collect();
         match brokers_have_settings(observed) {
             true => judged.next = Some(change(BTreeSet::new(), if others.is_empty() { leaving } else { others })),
-            false => judged.waits = wait("the brokers, which are given fewer servers to connect to".to_owned()),
+            false => judged.waits = wait("the brokers, which are being configured with fewer servers".to_owned()),
         }
     } else {
         let given = given(pipeline, observed);
         let stays = |ordinal: &u32| !has_left(pipeline, observed, committed, *ordinal);
         judged.waits = (pipeline.zookeeper.replicas..given).find(stays).and_then(|ordinal| {
             wait(format!(
-                "server '{}', which has to know that it votes no more; or for its claim to be deleted",
+                "server '{}' to confirm that it no longer votes, or for its claim to be deleted",
                 name(ordinal)
             ))
         });

@@ -134,8 +134,8 @@ async fn all_that_is_in_the_way_is_named_at_once() -> Result<()> {
     let operator = stage.operator(Gate::default()).await?;
     ensure!(stage.pass(&operator).await? == Some(Ended::Rejected), "nothing is in the way");
     let said = ready(&stage).await?.message;
-    let wanted = "ConfigMap 'users-zookeeper', ConfigMap 'users-kafka', StatefulSet 'users-kafka' exist and are not this \
-                  pipeline's; remove them, or create the pipeline under another name";
+    let wanted = "ConfigMap 'users-zookeeper', ConfigMap 'users-kafka', StatefulSet 'users-kafka' exist and do not \
+                  belong to this pipeline; delete them, or create the pipeline under another name";
     ensure!(said == wanted, "{said}");
     Ok(())
 }

@@ -62,22 +62,22 @@ fn crimes() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("/metadata/labels", json!({"app.kubernetes.io/managed-by": "me"}), "managed-by=millrace-operator"),
         ("/metadata/labels", json!({}), "managed-by=millrace-operator"),
-        (POD, json!({"hostNetwork": true}), "no namespace of the host"),
-        (POD, json!({"hostPID": true}), "no namespace of the host"),
-        (POD, json!({"hostIPC": true}), "no namespace of the host"),
-        (POD, json!({"automountServiceAccountToken": true}), "no Kubernetes identity"),
-        (POD, json!({"automountServiceAccountToken": null}), "no Kubernetes identity"),
-        (POD, json!({"volumes": token}), "no Kubernetes identity"),
-        (POD, json!({"volumes": host}), "no path of the host"),
-        (POD, json!({"securityContext": null}), "do not run as root"),
-        ("/spec/template/spec/securityContext", json!({"runAsNonRoot": false}), "do not run as root"),
+        (POD, json!({"hostNetwork": true}), "must not use host namespaces"),
+        (POD, json!({"hostPID": true}), "must not use host namespaces"),
+        (POD, json!({"hostIPC": true}), "must not use host namespaces"),
+        (POD, json!({"automountServiceAccountToken": true}), "a ServiceAccount token"),
+        (POD, json!({"automountServiceAccountToken": null}), "a ServiceAccount token"),
+        (POD, json!({"volumes": token}), "a ServiceAccount token"),
+        (POD, json!({"volumes": host}), "may mount only emptyDir"),
+        (POD, json!({"securityContext": null}), "must not run as root"),
+        ("/spec/template/spec/securityContext", json!({"runAsNonRoot": false}), "must not run as root"),
         ("/spec/template/spec/securityContext", json!({"seccompProfile": {"type": "Unconfined"}}), "seccomp"),
-        ("/spec/template/spec/containers/0", json!({"image": "miner:1"}), "image worker:1 only"),
+        ("/spec/template/spec/containers/0", json!({"image": "miner:1"}), "must run the image worker:1"),
         ("/spec/template/spec/containers/0", json!({"securityContext": null}), "no privileges"),
         (
             "/spec/template/spec/containers/0",
             json!({"ports": [{"containerPort": 1, "hostPort": 1}]}),
-            "port of the host",
+            "must not use host ports",
         ),
         ("/spec/template/spec/containers/0/securityContext", json!({"privileged": true}), "privilege"),
         (
@@ -250,7 +250,7 @@ async fn the_operators_account_deletes_no_claim_that_may_hold_data() -> Result<(
     ensure!(said.contains("belongs to a pipeline"), "somebody else's claim: {said}");
     for options in [json!({}), json!({"propagationPolicy": "Background"})] {
         let said = deleted(set.clone(), options.clone()).await?.unwrap_or_default();
-        ensure!(said.contains("without what it holds"), "{options}: {said}");
+        ensure!(said.contains("the propagation policy Orphan"), "{options}: {said}");
     }
     let said = deleted(set, json!({"propagationPolicy": "Orphan"})).await?;
     ensure!(said.is_none(), "a StatefulSet alone: {said:?}");
@@ -304,9 +304,9 @@ async fn the_operators_account_only_labels_and_grows_claims() -> Result<()> {
     let crimes = [
         ("foreign", asking_for("4Gi"), "only claims of a pipeline"),
         ("foreign", json!({"metadata": {"labels": {"team": "a"}}}), "only claims of a pipeline"),
-        ("ours", asking_for("2Gi"), "no claim smaller"),
-        ("ours", json!({"metadata": {"ownerReferences": owner}}), "nothing of a claim but"),
-        ("ours", json!({"metadata": {"finalizers": ["example.com/mine"]}}), "nothing of a claim but"),
+        ("ours", asking_for("2Gi"), "must not shrink claims"),
+        ("ours", json!({"metadata": {"ownerReferences": owner}}), "only the labels and the size"),
+        ("ours", json!({"metadata": {"finalizers": ["example.com/mine"]}}), "only the labels and the size"),
     ];
     for (name, change, says) in crimes {
         // A policy counts some moments after it was made.

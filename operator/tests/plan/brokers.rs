@@ -238,7 +238,7 @@ fn a_move_onto_a_broker_that_is_away_is_taken_back_with_the_broker() {
     let plan = world.step();
     let [Act::Kafka(change @ Change::CancelMoves { partitions })] = &plan.acts[..] else { panic!("{:?}", plan.acts) };
     assert!(moved > 0 && partitions.len() == moved, "{partitions:?}");
-    assert_eq!(change.describe(), format!("take back the moves of {moved} partitions"));
+    assert_eq!(change.describe(), format!("cancel the moves of {moved} partitions"));
     assert_eq!(change.event_reason(), "MovesCancelled");
     settle(&mut world);
     assert_even(&mut world, 3);
@@ -324,13 +324,13 @@ fn refuses_fewer_brokers_than_copies() {
     assert_eq!(refused.path, "spec.kafka.replicas");
     assert!(refused.message.starts_with("2 brokers cannot hold the 3 copies"), "{refused}");
     assert_eq!((moves(&plan), world.size("users-kafka")), (0, 3));
-    assert!(refused.message.ends_with("set it to 3 or more, or delete the topic"), "{refused}");
+    assert!(refused.message.ends_with("use 3 brokers or more, or delete the topic"), "{refused}");
     let mut own = world.clone();
     brokers(&mut own).topics.clear();
     let plan = own.plan();
     let [refused] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
     assert!(refused.message.contains("'__consumer_offsets'"), "{refused}");
-    assert!(refused.message.ends_with("set it to 3 or more"), "{refused}");
+    assert!(refused.message.ends_with("use 3 brokers or more"), "{refused}");
     want(&mut world, 3);
     assert_eq!(world.plan().refused, []);
 }

@@ -79,7 +79,7 @@ fn pods(world: &World) -> Vec<Option<String>> {
     world.observed.children.pods.values().map(|pod| pod.metadata.uid.clone()).collect()
 }
 
-const REMAKE: &str = "make StatefulSet 'users-kafka' anew for the new size of its claims; its pods keep running";
+const REMAKE: &str = "recreate StatefulSet 'users-kafka' for the new size of its claims; its pods keep running";
 
 #[test]
 fn claims_grow_one_after_the_other_and_the_set_is_made_anew_around_its_pods() {
@@ -169,7 +169,7 @@ fn a_set_on_its_way_out_is_waited_for_and_no_pod_is_restarted() {
     set.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let plan = world.plan();
     assert_eq!((acts(&plan), applied(&plan)), (Vec::new(), Value::Null));
-    assert_eq!(plan.growing, ["StatefulSet 'users-kafka' is being removed, and is then made anew"]);
+    assert_eq!(plan.growing, ["StatefulSet 'users-kafka' is being deleted, and is then recreated"]);
 }
 
 /// What would go with the StatefulSet is taken off it first.
@@ -187,7 +187,7 @@ fn claims_that_go_with_their_set_are_let_go_of_before_it_is_removed() {
     world.carry_out(&plan);
     let plan = world.plan();
     assert_eq!(acts(&plan), [""; 0], "one is still owned");
-    assert_eq!(plan.growing, ["StatefulSet 'users-kafka' lets go of its claims before it is made anew"]);
+    assert_eq!(plan.growing, ["StatefulSet 'users-kafka' releases its claims before it is recreated"]);
     claims(&mut world).for_each(|claim| claim.is_owned = false);
     let plan = world.plan();
     assert_eq!(acts(&plan), [REMAKE]);
@@ -247,7 +247,10 @@ fn nothing_grows_while_it_is_unknown_what_there_is_or_what_may_be() {
     claim(&mut world, 0).growth.answer = None;
     let plan = world.plan();
     assert_eq!((acts(&plan), plan.refused.len()), (Vec::new(), 0));
-    assert_eq!(plan.growing, ["claim 'data-users-kafka-0' is to grow from 10Gi to 20Gi, and could not be asked"]);
+    assert_eq!(
+        plan.growing,
+        ["claim 'data-users-kafka-0' must grow from 10Gi to 20Gi, but the operator could not check whether it can"]
+    );
     claim(&mut world, 0).is_unbound = true;
     let grows_once_bound = ["claim 'data-users-kafka-0' grows from 10Gi to 20Gi once it has a volume"];
     assert_eq!(world.plan().growing, grows_once_bound);

@@ -64,7 +64,7 @@ fn an_empty_cassandra_under_committed_offsets_is_a_loss() {
     assert!(is_lost(&mut world, Reason::TableRecreated), "{:?}", verdict(&world));
     let message = condition(&world, "Ready").message;
     for part in [
-        "table 'streams.created_users' was created anew, and the rows of 2000 records",
+        "table 'streams.created_users' was recreated, and the rows of 2000 records",
         "kubectl scale -n data spl/users --replicas=0",
         "--group users-processor --topic users_created --reset-offsets --to-earliest --execute",
         "kubectl annotate --overwrite -n data spl/users millrace.dev/accept-loss=table-created_users-",
@@ -157,7 +157,7 @@ fn a_topic_that_is_another_one_is_a_loss() {
     converge(&mut world);
     assert!(is_lost(&mut world, Reason::TopicRecreated), "{:?}", verdict(&world));
     let message = condition(&world, "DataIntact").message;
-    assert!(message.contains("processors had not read some 500 of them"), "{message}");
+    assert!(message.contains("processors had not read about 500 of these records"), "{message}");
     accept(&mut world);
     assert!(is_intact(&mut world));
 }
@@ -306,7 +306,7 @@ fn a_zookeeper_that_lost_its_volumes_is_named_though_the_brokers_still_run() {
     world.observed.stores.kafka = Err("no broker answers".to_owned());
     assert!(is_lost(&mut world, Reason::ClusterIdDiffers));
     let message = condition(&world, "Ready").message;
-    assert!(message.contains("ZooKeeper is empty, and Kafka has had topics"), "{message}");
+    assert!(message.contains("ZooKeeper is empty, but Kafka has had topics"), "{message}");
     // The control: brokers that are away are no sign of it.
     world.settle();
     assert!(is_intact(&mut world));

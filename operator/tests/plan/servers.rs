@@ -134,7 +134,7 @@ fn a_server_goes_only_once_it_knows_that_it_votes_no_more() {
         world.step();
     }
     assert_eq!((world.voting.voters.len(), world.size("users-zookeeper")), (1, 3));
-    let said = "waits for server 'users-zookeeper-1', which has to know that it votes no more";
+    let said = "waits for server 'users-zookeeper-1' to confirm that it no longer votes";
     let planned = world.resource.status.clone().unwrap_or_default().planned_actions;
     assert!(planned.iter().any(|action| action.contains(said)), "{planned:?}");
     world.behind.clear();

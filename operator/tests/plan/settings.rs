@@ -170,7 +170,7 @@ fn a_broker_that_does_not_tell_is_waited_for_and_after_a_minute_all_restart() {
     assert!(plan.acts.is_empty() && plan.is_under_way(), "{:?}", plan.acts);
     let waiting = world.resource.status.clone().map(|status| status.waiting).unwrap_or_default();
     assert_eq!(waiting.len(), 1);
-    assert_eq!(waiting[0].cause, "broker 1, which does not tell its settings");
+    assert_eq!(waiting[0].cause, "broker 1, which does not report its settings");
     world.mute.clear();
     assert_eq!(acts(&world.plan()), ["set message.max.bytes=2000 on all brokers, without a restart"]);
 
@@ -202,7 +202,7 @@ fn a_value_that_a_broker_does_not_take_is_claimed_by_no_file_before_its_restart(
     assert!(plan.is_empty() && plan.is_under_way(), "{:?}", plan.acts);
     assert_eq!(
         (plan.waiting[0].cause.message.as_str(), in_file(&world, BYTES)),
-        ("broker 2, which has yet to take it", None)
+        ("broker 2, which has not applied it yet", None)
     );
     world.observed.now += TimeDelta::seconds(59);
     assert!(world.plan().is_empty(), "it may only be slow");

@@ -181,7 +181,11 @@ fn a_drain_that_is_stuck_says_what_is_left_and_why() {
     assert!(ready(&world).1.contains("are left; CassandraReady: "), "{:?}", ready(&world));
     world.resource.spec.processor.replicas = 0;
     world.plan();
-    assert!(ready(&world).1.ends_with("no processor is wanted, raise spec.processor.replicas"), "{:?}", ready(&world));
+    assert!(
+        ready(&world).1.ends_with("no processors are desired: raise spec.processor.replicas"),
+        "{:?}",
+        ready(&world)
+    );
     assert_eq!(status(&world).drained, None);
 }
 
@@ -190,14 +194,14 @@ fn a_drain_that_is_stuck_says_what_is_left_and_why() {
 fn unknown_lag_ends_no_drain() {
     type Hide = fn(&mut World);
     let unknown: [(&str, Hide); 4] = [
-        ("do not say how far", |world| brokers(world).positions = None),
+        ("do not report how far", |world| brokers(world).positions = None),
         ("every partition of topic 'users_created'", |world| {
             brokers(world).positions.as_mut().expect("they are known").clear();
         }),
         ("every partition of topic 'users_created'", |world| {
             brokers(world).topics.get_mut(TOPIC).expect("it is there").partitions.truncate(2);
         }),
-        ("cannot be asked: no broker answers", |world| {
+        ("cannot be queried: no broker answers", |world| {
             world.observed.stores.kafka = Err("no broker answers".to_owned());
         }),
     ];
@@ -213,7 +217,7 @@ fn unknown_lag_ends_no_drain() {
         }
         let (said, message) = suspended(&world);
         assert_eq!(said, "False Draining");
-        assert!(message.starts_with("how many records are left is unknown: ") && message.contains(says), "{message}");
+        assert!(message.starts_with("the number of records left is unknown: ") && message.contains(says), "{message}");
         world.settle();
         world.plan();
         assert!(status(&world).drained.is_some(), "the control: what is known is counted");
@@ -249,7 +253,7 @@ fn a_drain_waits_for_the_last_producer_and_the_last_run() {
     // It has yet to send what it has in memory.
     world.observed.children.pods.insert(pod.name_any(), pod.clone());
     world.plan();
-    let still_there = "the producers are being stopped, pod 'users-producer-0' is still there";
+    let still_there = "the producers are being stopped, pod 'users-producer-0' still exists";
     assert_eq!(suspended(&world), pair("False ClosingSources", still_there));
     // The control: one that has ended writes no more.
     pod.status.get_or_insert_default().phase = Some("Failed".to_owned());
@@ -262,15 +266,11 @@ fn a_drain_waits_for_the_last_producer_and_the_last_run() {
     for _ in 0..ENOUGH {
         world.step();
     }
-    let waits = "runs under way are waited for: nightly; to end one, set its spec.cancel";
+    let waits = "waiting for runs to end: nightly; to cancel a run, set its spec.cancel";
     assert_eq!(suspended(&world), pair("False ClosingSources", waits));
     world.observed.children.runs.clear();
     world.step();
-    assert_eq!(
-        (suspended(&world).0.as_str(), status(&world).drained),
-        ("False Draining", None),
-        "it is looked at twice"
-    );
+    assert_eq!((suspended(&world).0.as_str(), status(&world).drained), ("False Draining", None), "it is checked twice");
     world.step();
     assert!(status(&world).drained.is_some());
 }
@@ -288,7 +288,7 @@ fn producers_whose_template_is_invalid_are_said_to_stay() {
     let (said, message) = suspended(&world);
     assert_eq!(said, "False ClosingSources");
     assert!(
-        message.contains("they stay as they are until the spec is corrected: spec.producer.podTemplate"),
+        message.contains("they stay unchanged until the spec is corrected: spec.producer.podTemplate"),
         "{message}"
     );
 }
@@ -301,7 +301,7 @@ fn records_that_come_after_the_drain_wait_and_start_no_processor() {
     for _ in 0..ENOUGH {
         world.step();
     }
-    let waits = "drained; by now 3 records in 1 partition of 'users_created' (0: 3) wait until spec.suspend is lifted";
+    let waits = "drained; 3 records in 1 partition of 'users_created' (0: 3) now wait until spec.suspend is false";
     assert_eq!(suspended(&world), pair("True RecordsWaiting", waits));
     assert_eq!((status(&world).lag, told(&world)), (Some(3), (0, 0)));
     assert_eq!(status(&world).drained, proof, "what was proved then is as it was");
@@ -315,7 +315,10 @@ fn offsets_that_kafka_has_forgotten_are_told_from_new_records() {
     world.step();
     let (said, message) = suspended(&world);
     assert_eq!(said, "True RecordsWaiting");
-    assert!(message.contains("Kafka has forgotten") && message.contains("50000 records"), "{message}");
+    assert!(
+        message.contains("Kafka has deleted the committed offsets") && message.contains("50000 records"),
+        "{message}"
+    );
     assert_eq!(told(&world), (0, 0));
 }
 

@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// Makes a pod one that crashes again and again.
+    /// Makes a pod one that keeps crashing.
     pub fn crash(&mut self, pod: &str) {
         self.unready(pod);
         let waiting =

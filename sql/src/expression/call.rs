@@ -91,7 +91,7 @@ impl Translate<'_> {
             .zip(&wanted)
             .any(|(from, to)| Class::of(from.data_type()) == Class::Text && Class::of(to.data_type()) != Class::Text);
         if from_text {
-            return Err(wrong(DataFusionError::Plan("a text is no number".to_owned())));
+            return Err(wrong(DataFusionError::Plan("a text is not a number".to_owned())));
         }
         let converted = arguments
             .iter()
@@ -123,7 +123,7 @@ pub(super) fn regular_expression(position: Position, pattern: &Expr) -> Result<(
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Err(Problem::new(position, format!("'{}' is no regular expression: {reason}", short(pattern))))
+            Err(Problem::new(position, format!("'{}' is not a valid regular expression: {reason}", short(pattern))))
         }
     }
 }

@@ -80,7 +80,7 @@ impl Translate<'_> {
             let (left, right) = (left_class.name(), right_class.name());
             return Err(Problem::new(
                 position,
-                format!("{left} and {right} do not go together in '{operator}'; CAST one of them"),
+                format!("{left} and {right} cannot be combined in '{operator}'; CAST one of them"),
             ));
         }
         let (left_type, right_type) = (self.data_type(position, &left)?, self.data_type(position, &right)?);
@@ -120,7 +120,7 @@ impl Translate<'_> {
             if !comparable(class, of_item) {
                 return Err(Problem::new(
                     position,
-                    format!("{} and {} do not go together in IN; CAST one of them", class.name(), of_item.name()),
+                    format!("{} and {} cannot be combined in IN; CAST one of them", class.name(), of_item.name()),
                 ));
             }
             expr = left;
@@ -154,7 +154,7 @@ impl Translate<'_> {
             if !comparable(class, of_bound) {
                 return Err(Problem::new(
                     position,
-                    format!("{} and {} do not go together in BETWEEN; CAST one of them", class.name(), of_bound.name()),
+                    format!("{} and {} cannot be combined in BETWEEN; CAST one of them", class.name(), of_bound.name()),
                 ));
             }
         }

@@ -20,7 +20,7 @@ pub const MAX_ROWS: usize = 1_000;
 #[derive(Debug, Snafu)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum PreviewTable {
-    #[snafu(display("Cassandra cannot be asked"), context(false))]
+    #[snafu(display("cannot query Cassandra"), context(false))]
     Ask { source: AskCassandra },
     #[snafu(display("there is no table '{table}'; there are: {tables}"))]
     FindTable { table: String, tables: String },
@@ -28,7 +28,7 @@ pub enum PreviewTable {
     FindColumn { table: String, column: String, columns: String },
     #[snafu(display("column '{column}' is not in the key of table '{table}'; the key is: {key}"))]
     KeyColumn { table: String, column: String, key: String },
-    #[snafu(display("the key of table '{table}' wants '{column}', too"))]
+    #[snafu(display("the key of table '{table}' also requires '{column}'"))]
     WholeKey { table: String, column: String },
     #[snafu(display("column '{column}' cannot be read as JSON"))]
     ReadJson { column: String, source: serde_json::Error },
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_key() {
         let wrong = |key: &[(&str, Value)]| statement(key).expect_err("it is wrong");
-        assert_eq!(wrong(&[("tenant", json!("a"))]), "the key of table 'visits' wants 'day', too");
-        assert_eq!(wrong(&[("at", json!(0))]), "the key of table 'visits' wants 'tenant', too");
+        assert_eq!(wrong(&[("tenant", json!("a"))]), "the key of table 'visits' also requires 'day'");
+        assert_eq!(wrong(&[("at", json!(0))]), "the key of table 'visits' also requires 'tenant'");
         assert_eq!(
             wrong(&[("big", json!(1))]),
             "column 'big' is not in the key of table 'visits'; the key is: tenant, day, at"

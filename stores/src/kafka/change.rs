@@ -105,14 +105,14 @@ impl Change {
             Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
             Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
             Self::Reassign { moves, .. } => reassign::describe(moves),
-            Self::Throttle { rate } => format!("move partitions at {rate} bytes in a second"),
+            Self::Throttle { rate } => format!("limit partition moves to {rate} bytes per second"),
             Self::CancelMoves { partitions } => {
-                format!("take back the moves of {}", reassign::partitions(partitions.len()))
+                format!("cancel the moves of {}", reassign::partitions(partitions.len()))
             }
             Self::ElectLeaders { partitions } => {
-                format!("have the preferred replicas of {} lead", reassign::partitions(partitions.len()))
+                format!("elect the preferred leaders of {}", reassign::partitions(partitions.len()))
             }
-            Self::EndReassignment { .. } => "end the move of partitions and its throttle".to_owned(),
+            Self::EndReassignment { .. } => "finish the partition moves and remove their throttle".to_owned(),
             Self::AlterBrokers { config, .. } => settings::describe(config),
         }
     }

@@ -126,7 +126,7 @@ impl Kafka {
         for answer in join_all(asked).await {
             let (broker, connection, answer) = answer?;
             self.connections.insert(broker, connection);
-            refused_by(answer.error_code, None, || format!("to give records of topic '{topic}'"))?;
+            refused_by(answer.error_code, None, || format!("to return records of topic '{topic}'"))?;
             for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
                 let Some(offset) = positions.get(&data.partition_index) else {
                     continue;
@@ -135,7 +135,7 @@ impl Kafka {
                     lost.insert(data.partition_index, broker);
                     continue;
                 }
-                let what = || format!("to give records of {topic}-{}", data.partition_index);
+                let what = || format!("to return records of {topic}-{}", data.partition_index);
                 refused_by(data.error_code, None, what)?;
                 fetched.insert(data.partition_index, decoded(data, *offset, bounds.bytes)?);
             }

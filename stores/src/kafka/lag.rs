@@ -245,7 +245,7 @@ impl Kafka {
             .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
             .with_topics(Some(wanted));
         let answer = self.ask_broker(coordinator, &request, version::OFFSET_FETCH).await?;
-        refused_by(answer.error_code, None, || "to tell the committed offsets".to_owned())?;
+        refused_by(answer.error_code, None, || "to return the committed offsets".to_owned())?;
         let mut committed = BTreeMap::new();
         for topic in answer.topics {
             for partition in topic.partitions.into_iter().filter(|partition| partition.committed_offset >= 0) {
@@ -265,7 +265,7 @@ impl Kafka {
 
 /// Says that a broker has not answered for a partition.
 fn left_out(topic: &str, partition: i32) -> ChangeSnafu<String, &'static str> {
-    let what = format!("to tell where partition {partition} of topic '{topic}' begins and ends");
+    let what = format!("to report where partition {partition} of topic '{topic}' begins and ends");
     ChangeSnafu { what, reason: "the answer leaves it out" }
 }
 

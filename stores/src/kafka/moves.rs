@@ -77,10 +77,10 @@ impl Kafka {
         let mut all = BTreeMap::new();
         for broker in brokers {
             let answer = self.ask_broker(*broker, &request, version::DESCRIBE_LOG_DIRS).await?;
-            refused_by(answer.error_code, None, || format!("to tell the disk of broker {broker}"))?;
+            refused_by(answer.error_code, None, || format!("to report the disk of broker {broker}"))?;
             let mut dirs = LogDirs { rate: self.rate(*broker).await?, ..LogDirs::default() };
             for result in answer.results {
-                refused_by(result.error_code, None, || format!("to tell the disk of broker {broker}"))?;
+                refused_by(result.error_code, None, || format!("to report the disk of broker {broker}"))?;
                 // Below zero: the version or the file system does not say it.
                 dirs.total = u64::try_from(result.total_bytes).ok().or(dirs.total);
                 dirs.usable = u64::try_from(result.usable_bytes).ok().or(dirs.usable);

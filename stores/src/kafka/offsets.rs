@@ -78,7 +78,7 @@ impl Kafka {
             let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![wanted]);
             let answer = self.ask_broker(leader, &request, version::LIST_OFFSETS).await?;
             for partition in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
-                refused_by(partition.error_code, None, || format!("to tell an offset of topic '{topic}'"))?;
+                refused_by(partition.error_code, None, || format!("to return an offset of topic '{topic}'"))?;
                 offsets.insert(partition.partition_index, partition.offset);
             }
         }

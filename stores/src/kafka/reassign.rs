@@ -96,7 +96,7 @@ impl Kafka {
     /// Takes moves back. One that has ended by now counts as taken back; the next look tells where it ended.
     pub(super) async fn cancel_moves(&mut self, partitions: &[(String, i32)]) -> Result<(), AskKafka> {
         let wanted = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, None));
-        self.order(by_topic(wanted), "take back the move of").await
+        self.order(by_topic(wanted), "cancel the move of").await
     }
 
     async fn order(&mut self, topics: Vec<ReassignableTopic>, verb: &str) -> Result<(), AskKafka> {
@@ -177,7 +177,7 @@ impl Kafka {
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
         let answer = self.ask_broker(broker, &request, version::ALTER_CONFIGS).await?;
         for result in answer.responses {
-            refused_by(result.error_code, result.error_message, || format!("the pace of broker {broker}"))?;
+            refused_by(result.error_code, result.error_message, || format!("the throttle of broker {broker}"))?;
         }
         Ok(())
     }

@@ -181,7 +181,7 @@ fn altered(config: &ConfigChange) -> IncrementalAlterConfigsRequest {
 fn configs_of(answer: DescribeConfigsResponse, whose: &str) -> Result<Vec<DescribeConfigsResourceResult>, AskKafka> {
     let mut configs = Vec::new();
     for result in answer.results {
-        refused_by(result.error_code, result.error_message, || format!("to tell the settings of {whose}"))?;
+        refused_by(result.error_code, result.error_message, || format!("to return the settings of {whose}"))?;
         configs.extend(result.configs);
     }
     Ok(configs)

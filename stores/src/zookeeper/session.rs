@@ -56,7 +56,7 @@ pub enum AskZooKeeper {
     Exchange { address: SocketAddr, source: std::io::Error },
     #[snafu(display("the ZooKeeper server at {address} announces an answer of {length} bytes, more than {largest}"))]
     ReadLength { address: SocketAddr, length: u32, largest: usize },
-    #[snafu(display("the ZooKeeper server at {address} answers what is no answer to the request"))]
+    #[snafu(display("the ZooKeeper server at {address} sent an invalid answer"))]
     Decode { address: SocketAddr },
     #[snafu(display("the ZooKeeper server at {address} refuses a session"))]
     BeginSession { address: SocketAddr },
@@ -76,9 +76,9 @@ impl Reconfiguration {
         let joining: Vec<String> = self.joining.keys().map(u32::to_string).collect();
         let leaving: Vec<String> = self.leaving.iter().map(u32::to_string).collect();
         match (joining.is_empty(), leaving.is_empty()) {
-            (false, true) => format!("let {} vote", named(joining)),
-            (true, _) => format!("let {} vote no more", named(leaving)),
-            (false, false) => format!("let {} vote, and {} no more", named(joining), named(leaving)),
+            (false, true) => format!("add {} to the voters", named(joining)),
+            (true, _) => format!("remove {} from the voters", named(leaving)),
+            (false, false) => format!("add {} to the voters, and remove {}", named(joining), named(leaving)),
         }
     }
 
@@ -133,7 +133,7 @@ fn refusal(code: i32) -> Option<String> {
     let reason = match code {
         0 | BAD_VERSION => return None,
         -13 => "too few of the new voters are connected and in sync",
-        -14 => "another change is under way",
+        -14 => "another change is in progress",
         -102 => "the servers do not know the operator's password",
         -123 => "the servers do not allow it",
         other => return Some(format!("error {other}")),
@@ -385,7 +385,7 @@ mod tests {
         let large = "00010001";
         let said = refused("the ZooKeeper server at ADDRESS announces an answer of 65537 bytes, more than 65536");
         assert_eq!(outcome(&[(CONNECT, large)], &join()).await, said);
-        let none = refused("the ZooKeeper server at ADDRESS answers what is no answer to the request");
+        let none = refused("the ZooKeeper server at ADDRESS sent an invalid answer");
         assert_eq!(outcome(&[(CONNECT, "00000000")], &join()).await, none);
         assert_eq!(
             outcome(&[(CONNECT, CONNECTED), (AUTH, CLOSED)], &join()).await,
@@ -408,10 +408,10 @@ mod tests {
 
     #[test]
     fn says_who_votes_and_who_does_not() {
-        assert_eq!(join().describe(), "let ZooKeeper servers 1, 2 vote");
+        assert_eq!(join().describe(), "add ZooKeeper servers 1, 2 to the voters");
         let one = Reconfiguration { leaving: [2].into(), ..leave() };
-        assert_eq!(one.describe(), "let ZooKeeper server 2 vote no more");
+        assert_eq!(one.describe(), "remove ZooKeeper server 2 from the voters");
         let both = Reconfiguration { leaving: [0].into(), ..join() };
-        assert_eq!(both.describe(), "let ZooKeeper servers 1, 2 vote, and ZooKeeper server 0 no more");
+        assert_eq!(both.describe(), "add ZooKeeper servers 1, 2 to the voters, and remove ZooKeeper server 0");
     }
 }

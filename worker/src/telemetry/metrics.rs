@@ -143,12 +143,12 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "millrace_source_requests",
-            "Fetches of a source, or pushes to it, by how they ended",
+            "Fetches of a source, or pushes to it, by result",
             self.requests.clone(),
         );
         registry.register(
             "millrace_source_exhausted",
-            "1 when the source will never have more records",
+            "1 if the source is exhausted: it will never have more records",
             self.exhausted.clone(),
         );
         registry.register("millrace_records_produced", "Records that Kafka has acknowledged", self.produced.clone());
@@ -164,31 +164,35 @@ impl Metrics {
         );
         registry.register(
             "millrace_cursors_kept",
-            "Times that the position of a source was kept",
+            "Times that the position of a source was stored",
             self.cursors_kept.clone(),
         );
         registry.register(
             "millrace_cursor_failures",
-            "Times that the position of a source could not be kept; each is tried again",
+            "Times that the position of a source could not be stored; each is retried",
             self.cursor_failures.clone(),
         );
         registry.register(
             "millrace_publish_failures",
-            "Sends that Kafka did not acknowledge; each is tried again",
+            "Sends that Kafka did not acknowledge; each is retried",
             self.publish_failures.clone(),
         );
-        registry.register("millrace_partitions_assigned", "Partitions in hand", self.assigned.clone());
-        registry.register("millrace_records_consumed", "Records that came from Kafka", self.consumed.clone());
+        registry.register("millrace_partitions_assigned", "Assigned partitions", self.assigned.clone());
+        registry.register("millrace_records_consumed", "Records received from Kafka", self.consumed.clone());
         registry.register(
             "millrace_records_filtered",
-            "Records of which a query's SQL makes no row, their offsets committed all the same",
+            "Records for which a query's SQL returns no row; their offsets are committed",
             self.filtered.clone(),
         );
-        registry.register("millrace_in_flight_rows", "Records between Kafka and the table", self.in_flight.clone());
-        registry.register("millrace_window_rows", "Rows that may be under way at once", self.window.clone());
+        registry.register(
+            "millrace_in_flight_rows",
+            "Records in flight between Kafka and the table",
+            self.in_flight.clone(),
+        );
+        registry.register("millrace_window_rows", "Limit of rows in flight", self.window.clone());
         registry.register(
             "millrace_time_seconds",
-            "Time of a processor by what it did: worked, had no record, or waited for Cassandra",
+            "Time of a processor, by activity: working, without records, or waiting for Cassandra",
             self.time.clone(),
         );
         registry.register(
@@ -199,17 +203,17 @@ impl Metrics {
         registry.register("millrace_rows_written", "Rows that Cassandra has acknowledged", self.written.clone());
         registry.register(
             "millrace_write_failures",
-            "Writes that Cassandra did not acknowledge; each is tried again",
+            "Writes that Cassandra did not acknowledge; each is retried",
             self.write_failures.clone(),
         );
         registry.register(
             "millrace_write_seconds",
-            "From the first attempt to the acknowledgement of a request",
+            "Time from the first attempt of a request to its acknowledgement",
             self.write_seconds.clone(),
         );
         registry.register(
             "millrace_record_age_seconds",
-            "From handing a record to Kafka until its row is readable",
+            "Time from handing a record to Kafka until its row is readable",
             self.record_age_seconds.clone(),
         );
         registry.register(
@@ -217,10 +221,10 @@ impl Metrics {
             "Records sent to the dead-letter topic, by reason",
             self.dead_letters.clone(),
         );
-        registry.register("millrace_commits", "Commits of offsets that the group took", self.commits.clone());
+        registry.register("millrace_commits", "Offset commits that the group accepted", self.commits.clone());
         registry.register(
             "millrace_commit_failures",
-            "Commits of offsets that the group did not take",
+            "Offset commits that the group did not accept",
             self.commit_failures.clone(),
         );
         registry.register_collector(Box::new(Memory { budget }));

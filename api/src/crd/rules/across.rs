@@ -43,7 +43,8 @@ pub fn replication_within_brokers() -> Rule {
     let faulty = first("self.topics", "has(i.replicationFactor) && i.replicationFactor > self.replicas");
     Rule::new("self.topics.all(i, !has(i.replicationFactor) || i.replicationFactor <= self.replicas)")
         .message(Message::Expression(format!(
-            "'topic \"' + {faulty}.name + '\" wants more replicas than there are brokers; lower its replicationFactor or raise spec.kafka.replicas'"
+            "'topic \"' + {faulty}.name + '\" requires more replicas than there are brokers; lower its \
+             replicationFactor or raise spec.kafka.replicas'"
         )))
         .field_path(".topics")
 }
@@ -55,7 +56,8 @@ pub fn min_in_sync_below_default_replication() -> Rule {
     let faulty = first("self.topics", &format!("!({fits})"));
     Rule::new(format!("self.topics.all(i, {fits})"))
         .message(Message::Expression(format!(
-            "'minInSyncReplicas of topic \"' + {faulty}.name + '\" must be below its replication factor, which is 3 or the number of brokers where that is less; lower it'"
+            "'minInSyncReplicas of topic \"' + {faulty}.name + '\" must be below its replication factor, which is 3 or \
+             the number of brokers if that is less; lower it'"
         )))
         .field_path(".topics")
 }
@@ -66,7 +68,7 @@ pub fn dead_letter_is_no_source() -> Rule {
         "!has(self.processor.deadLetter) || \
          (self.processor.queries.all(q, q.from != self.processor.deadLetter.topic) && \
           self.producer.sources.all(s, s.topic != self.processor.deadLetter.topic))",
-        "the dead-letter topic may not be a topic that a query reads or a source fills; give it a name of its own",
+        "the dead-letter topic must not be a topic that a query reads or a source fills; use another name",
     )
     .field_path(".processor.deadLetter.topic")
 }
@@ -81,7 +83,7 @@ pub fn default_dead_letter_is_no_source() -> Rule {
     .field_path(".spec.processor.deadLetter")
 }
 
-/// Refuses bounds between which there is no number of processors.
+/// Refuses a minimum above the maximum.
 pub fn min_is_not_above_max() -> Rule {
     rule("self.min <= self.max", "min is above max; lower min or raise max").field_path(".min")
 }
@@ -92,7 +94,8 @@ pub fn cursors_topic_is_the_operators() -> Rule {
         "!self.spec.producer.sources.exists(s, has(s.files) || (has(s.http) && has(s.http.since))) || [self.metadata.name + '-cursors'].all(topic, \
          self.spec.kafka.topics.all(t, t.name != topic) && \
          (!has(self.spec.processor.deadLetter) || self.spec.processor.deadLetter.topic != topic))",
-        "the pipeline's name with '-cursors' is the topic in which the operator keeps how far sources are read; use another name for yours",
+        "the pipeline's name with '-cursors' is the topic in which the operator stores the positions of sources; use \
+         another name",
     )
     .field_path(".spec.kafka.topics")
 }
@@ -102,21 +105,25 @@ pub fn one_query_per_topic_and_table() -> Rule {
     let shared = "self.exists(o, o.name != i.name && o.from == i.from && o.into == i.into)";
     let faulty = first("self", shared);
     Rule::new(format!("!self.exists(i, {shared})")).message(Message::Expression(format!(
-        "'more than one query writes topic \"' + {faulty}.from + '\" into the same table; make them one query, or give each a table of its own'"
+        "'more than one query writes topic \"' + {faulty}.from + '\" into the same table; merge them, or use a \
+         separate table for each'"
     )))
 }
 
 /// Refuses SQL over a stream without columns.
 pub fn sql_has_columns() -> Rule {
-    rule("!has(self.sql) || (has(self.columns) && size(self.columns) > 0)", "sql needs the stream's columns; list them")
-        .field_path(".columns")
+    rule(
+        "!has(self.sql) || (has(self.columns) && size(self.columns) > 0)",
+        "sql requires the stream's columns; list them",
+    )
+    .field_path(".columns")
 }
 
 /// Refuses columns of a stream that no SQL reads.
 pub fn columns_have_sql() -> Rule {
     rule(
         "has(self.sql) || !has(self.columns) || size(self.columns) == 0",
-        "columns are for sql, and there is none; add sql or remove columns",
+        "columns require sql; add sql or remove columns",
     )
     .field_path(".columns")
 }
@@ -164,7 +171,7 @@ pub fn max_body_within_buffer() -> Rule {
 pub fn pushed_is_not_scheduled() -> Rule {
     rule(
         "!has(self.push) || (!has(self.schedule) && (!has(self.params) || size(self.params) == 0))",
-        "records are pushed when somebody pushes them; remove schedule and params",
+        "a source with push has no schedule and no params; remove them",
     )
 }
 
@@ -181,7 +188,7 @@ pub fn memory_at_least(least: &str) -> Rule {
             given("requests"),
             fits("requests")
         ),
-        format!("the memory is less than this component can start with; give it at least {least}"),
+        format!("the memory is less than this component needs to start; set at least {least}"),
     )
     .field_path(".resources")
 }

@@ -26,7 +26,7 @@ pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
 pub fn fields_stay() -> Rule {
     rule(
         "oldSelf.all(o, self.map(f, f.name == o.name).indexOf(true) == oldSelf.map(f, f.name == o.name).indexOf(true))",
-        "fields can neither be removed nor moved, since values are stored by position; keep them and add new ones at the end",
+        "fields cannot be removed or moved, since values are stored by position; keep them and add new ones at the end",
     )
     .reason(Reason::FieldValueForbidden)
 }
@@ -68,7 +68,8 @@ pub fn cassandra_does_not_go_back() -> Rule {
         number(has_run)
     ))
     .message(Message::Expression(format!(
-        "'a node has run Cassandra ' + {has_run} + ', and Cassandra promises no way back to an older release; keep that or set a newer one'"
+        "'a node has run Cassandra ' + {has_run} + ', and Cassandra does not support downgrades; keep that release or \
+         set a newer one'"
     )))
     .field_path(".spec.cassandra.version")
     .reason(Reason::FieldValueForbidden)

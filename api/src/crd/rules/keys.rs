@@ -53,7 +53,7 @@ pub fn one_line_settings() -> Rule {
 pub fn annotations() -> Rule {
     rule(
         "self.all(k, !k.startsWith('millrace.dev/'))",
-        "annotations that begin with millrace.dev/ are the operator's; use other names",
+        "annotations that begin with millrace.dev/ are reserved; use other names",
     )
 }
 

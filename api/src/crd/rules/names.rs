@@ -118,6 +118,6 @@ pub fn param_name() -> Rule {
         "self.matches('^[a-z][A-Za-z0-9_]*$') && !(self in ['as', 'break', 'const', 'continue', 'else', 'false', 'for', \
          'function', 'if', 'import', 'in', 'let', 'loop', 'namespace', 'null', 'package', 'return', 'true', 'var', \
          'void', 'while'])",
-        "must be letters, digits and '_', beginning with a lower-case letter, and no reserved word of CEL",
+        "must be letters, digits and '_', beginning with a lower-case letter, and not a reserved word of CEL",
     )
 }

@@ -98,7 +98,8 @@ pub fn no_counter() -> Rule {
 pub fn list_is_frozen() -> Rule {
     rule(
         "!self.matches('^list *<')",
-        "a list that is not frozen cannot be written idempotently: a record that is delivered twice would double its elements; use frozen<list<…>>",
+        "a list that is not frozen cannot be written idempotently: a record that is delivered twice would duplicate \
+         its elements; use frozen<list<…>>",
     )
 }
 

@@ -54,10 +54,9 @@ pub(super) fn install_rights(objects: &Objects, is_installed: Option<bool>) -> L
         };
     }
     match &objects.escalate {
-        Known::Read(true) => Line::ok(check, "you may make all that the chart has"),
+        Known::Read(true) => Line::ok(check, "you may create everything in the chart"),
         Known::Read(false) | Known::Forbidden(_) | Known::Failed(_) => {
-            let found =
-                "you may make all that the chart has, but give no rights in its roles that you do not have yourself";
+            let found = "you may create everything in the chart, but cannot grant rights that you do not have yourself";
             Line::warning(check, found, fix)
         }
     }
@@ -80,11 +79,12 @@ pub(super) fn storage(classes: &[StorageClass], wanted: Option<&str>) -> Line {
                 return Line::ok(check, format!("'{name}' ({provisioner}) is {kind}, and its volumes can grow"));
             }
             let found = format!("'{name}' ({provisioner}) is {kind}, and its volumes cannot grow later");
-            let fix = "set allowVolumeExpansion: true if the driver can grow volumes, or begin with large enough ones";
+            let fix = "set allowVolumeExpansion: true if the driver can grow volumes, or start with large enough \
+                       volumes";
             Line::warning(check, found, fix)
         }
         (None, _) if classes.is_empty() => {
-            let fix = "install a storage provider: each store has a volume for each pod";
+            let fix = "install a storage provider: each pod of a store needs a volume";
             Line::failed(check, "the cluster has no StorageClass", fix)
         }
         (None, Some(wanted)) => {
@@ -100,7 +100,7 @@ pub(super) fn storage(classes: &[StorageClass], wanted: Option<&str>) -> Line {
 pub(super) fn pod_security(place: Option<&Namespace>, name: &str) -> Line {
     let check = "namespace";
     let Some(place) = place else {
-        let fix = format!("make it with `kubectl create namespace {name}`, or name another with -n");
+        let fix = format!("create it with `kubectl create namespace {name}`, or name another with -n");
         return Line::failed(check, format!("there is no namespace '{name}'"), fix);
     };
     if place.annotations().contains_key(ASSIGNED_USERS) {
@@ -113,7 +113,7 @@ pub(super) fn pod_security(place: Option<&Namespace>, name: &str) -> Line {
         Some(level) => {
             Line::ok(check, format!("'{name}' enforces the Pod Security Standard '{level}', which the pods meet"))
         }
-        None => Line::ok(check, format!("'{name}' is there and enforces no Pod Security Standard")),
+        None => Line::ok(check, format!("'{name}' exists and enforces no Pod Security Standard")),
     }
 }
 

@@ -209,5 +209,5 @@ async fn may(client: &Client, verb: &str, group: &str, resource: &str, namespace
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&PostParams::default(), &review).await;
-    Known::of(answer.map(|review| review.status.is_some_and(|status| status.allowed)), "ask which rights there are")
+    Known::of(answer.map(|review| review.status.is_some_and(|status| status.allowed)), "check your rights")
 }

@@ -41,7 +41,7 @@ pub(super) fn definition(
     let mut conditions = found.status.iter().flat_map(|status| status.conditions.iter().flatten());
     if !conditions.any(|condition| condition.type_ == "Established" && condition.status == "True") {
         let fix = format!("see why: kubectl describe crd {}", found.name_any());
-        return Line::failed(check, "is there and not established, so that the API server does not serve it", fix);
+        return Line::failed(check, "exists but is not established, so the API server does not serve it", fix);
     }
     let (theirs, known) = (fields(found), fields(ours));
     let lacking: Vec<&String> = known.difference(&theirs).collect();

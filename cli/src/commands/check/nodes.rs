@@ -39,17 +39,17 @@ pub(super) fn room(nodes: &[Node]) -> Line {
     let free: Vec<Room> = nodes.iter().filter(|node| takes_pods(node)).map(allocatable).collect();
     let (smallest, all) = (smallest(), Room::sum(free.iter().copied()));
     let wanted = Room::sum(smallest.iter().map(|(_, room)| *room));
-    let found = format!("{} of {} nodes take pods, with {} to allocate", free.len(), nodes.len(), all.text());
+    let found = format!("{} of {} nodes accept pods, with {} allocatable", free.len(), nodes.len(), all.text());
     let too_large = smallest.iter().find(|(_, room)| !free.iter().any(|node| node.holds(*room)));
     if let Some((component, room)) = too_large {
-        let found = format!("{found}; none holds a pod of {component}, which asks for {}", room.text());
-        return Line::failed(check, found, "add a node that does, or lower resources.requests of the component");
+        let found = format!("{found}; none has room for a pod of {component}, which requests {}", room.text());
+        return Line::failed(check, found, "add a larger node, or lower resources.requests of the component");
     }
     if !all.holds(wanted) {
-        let found = format!("{found}; the smallest pipeline asks for {}", wanted.text());
+        let found = format!("{found}; the smallest pipeline requests {}", wanted.text());
         return Line::failed(check, found, "add nodes");
     }
-    let found = format!("{found}, what runs there included; the smallest pipeline asks for {}", wanted.text());
+    let found = format!("{found}, including what runs there; the smallest pipeline requests {}", wanted.text());
     Line::ok(check, found)
 }
 

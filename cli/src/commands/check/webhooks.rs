@@ -29,7 +29,8 @@ pub(super) fn webhooks(objects: &Objects, namespace: &str) -> Result<Line, Line>
         return Ok(Line::ok(check, "no pod of a pipeline waits for a webhook"));
     }
     let found = format!("pods of pipelines wait for {}", some_of(&awaited.iter().collect::<Vec<_>>()));
-    let fix = "while one does not answer, no pod is created: keep its service up, exempt the namespace, or have it ignore failures";
+    let fix = "while one does not answer, no pod is created: keep its service up, exempt the namespace, or set its \
+               failurePolicy to Ignore";
     Ok(Line::warning(check, found, fix))
 }
 

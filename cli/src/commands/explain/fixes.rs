@@ -108,7 +108,7 @@ static TROUBLES: [Trouble; 44] = [
     named(
         &["waits for its volume: claim '"],
         "claim '",
-        "the storage provider cannot make the volume, for the reason in the message: make room there",
+        "the storage provider cannot create the volume, for the reason in the message: make room there",
         "kubectl describe pvc -n NAMESPACE NAMED",
     ),
     trouble(
@@ -205,7 +205,7 @@ static TROUBLES: [Trouble; 44] = [
     ),
     trouble(&["cannot be scheduled"], "no node can run the pod, for the reason in the message", DESCRIBE_POD),
     trouble(
-        &["was ended by Kubernetes (Evicted)"],
+        &["was terminated by Kubernetes (Evicted)"],
         "the node ran short of resources: free some, add a node, or raise resources.requests to reserve them",
         "kubectl describe nodes",
     ),
@@ -224,9 +224,9 @@ static TROUBLES: [Trouble; 44] = [
         "the pod runs but does not work: its log shows why",
         "kubectl logs -n NAMESPACE POD --tail=50",
     ),
-    trouble(&["was ended by signal "], "the last log shows what it did before", PREVIOUS_LOG),
-    trouble(&["ended with exit code "], "the last log has the whole message", PREVIOUS_LOG),
-    trouble(&["crashes again and again"], "the last log shows why", PREVIOUS_LOG),
+    trouble(&["was terminated by signal "], "the last log shows what it did before", PREVIOUS_LOG),
+    trouble(&["exited with code "], "the last log has the whole message", PREVIOUS_LOG),
+    trouble(&["keeps crashing"], "the last log shows why", PREVIOUS_LOG),
     trouble(
         &["cannot create its pods"],
         "change what refuses the pod, or change the spec",
@@ -254,8 +254,8 @@ static REASONS: [(Reason, &str, &str); 48] = [
     (Reason::CreatingTopics, "wait: the operator creates the topics", ""),
     (
         Reason::UnderReplicated,
-        "wait; if it persists, look at disk and CPU of the broker that is behind, and if all brokers are idle, have them elect \
-         another controller (docs/runbooks.md)",
+        "wait; if it persists, look at disk and CPU of the broker that is behind, and if all brokers are idle, make \
+         them elect another controller (docs/runbooks.md)",
         "kubectl exec -n NAMESPACE PIPELINE-kafka-0 -- /opt/kafka/bin/kafka-topics.sh --bootstrap-server 127.0.0.1:9092 \
          --describe --under-replicated-partitions",
     ),
@@ -277,8 +277,8 @@ static REASONS: [(Reason, &str, &str); 48] = [
     ),
     (
         Reason::UnknownNodes,
-        "raise replicas of the racks to what the volumes were written with; or give up the rows that only those nodes have, with the \
-         command in the message",
+        "raise replicas of the racks to the numbers that the volumes were written with; or give up the rows that only \
+         those nodes have, with the command in the message",
         EDIT,
     ),
     (
@@ -355,14 +355,14 @@ static REASONS: [(Reason, &str, &str); 48] = [
     ),
     (
         Reason::ChangedByOthers,
-        "find who changes the fields, such as a webhook or an autoscaler, and make one of the two stop",
+        "find who changes the fields, such as a webhook or an autoscaler, and stop one of the two",
         "kubectl get spl -n NAMESPACE PIPELINE -o jsonpath='{.status.conditions}'",
     ),
     (Reason::Paused, "let the operator continue", "kubectl annotate spl -n NAMESPACE PIPELINE millrace.dev/paused-"),
     (Reason::Suspending, "wait until the topics are drained; the message says what is left", SUSPENSION),
     (
         Reason::ClosingSources,
-        "wait until the producers have sent what they have and runs under way have ended",
+        "wait until the producers have sent what they have and active runs have ended",
         SUSPENSION,
     ),
     (Reason::Draining, "wait until the processors have written what is left", SUSPENSION),

@@ -32,7 +32,7 @@ pub fn tree(report: &Report, screen: &Screen) -> String {
     let mut below = Vec::new();
     let mut note = |colour: Colour, text: &str| below.push(leaf(screen.paint(colour, &printable(text))));
     if report.outdated {
-        note(Colour::Yellow, "! this speaks of an older spec; the operator has not looked at the present one yet");
+        note(Colour::Yellow, "! this describes an older spec; the operator has not processed the current one yet");
     }
     if let Some(invalid) = &report.invalid {
         note(Colour::Red, &format!("✗ spec: {invalid}"));
@@ -49,7 +49,7 @@ pub fn tree(report: &Report, screen: &Screen) -> String {
     }
     if let Some(sources) = &report.sources {
         let faulty = report.faulty_sources.iter().map(|source| leaf(source_line(source, screen))).collect();
-        below.push(Node { text: format!("sources: {sources} well"), below: faulty });
+        below.push(Node { text: format!("sources: {sources} healthy"), below: faulty });
     }
     if !report.planned.is_empty() {
         let planned = report.planned.iter().map(|action| leaf(printable(action))).collect();
@@ -108,7 +108,7 @@ fn schedule_line(schedule: &ScheduleStatus, screen: &Screen) -> String {
         (false, Some(next)) => format!("{source}: next {}", rfc3339(moment_of(next))),
         (false, None) => format!("{source}: no due time"),
     };
-    let _ = write!(text, ", {active} under way, {missed} missed");
+    let _ = write!(text, ", {active} active, {missed} missed");
     if let Some(reason) = last_missed_reason {
         let _ = write!(text, " (last: {reason})");
     }

@@ -98,7 +98,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<(Value, Places)>, (Place, Stri
             Ok(_) => {}
             Err(error) => {
                 let place = Place { line: error.marker().line(), column: error.marker().col() + 1, length: 1 };
-                return Err((place, format!("this is no YAML: {error}")));
+                return Err((place, format!("this is not valid YAML: {error}")));
             }
         }
     }
@@ -201,13 +201,13 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
             _ => (None, None),
         };
         let Some(name) = name else {
-            self.refuse(place, "a name must be a text, a number or a boolean; quote it".to_owned());
+            self.refuse(place, "a name must be a string, a number or a boolean; quote it".to_owned());
             return;
         };
         if let Some(first) = lines.insert(name.clone(), place.line) {
             let problem = format!(
-                "field '{name}' is here a second time, first in line {first}, and kubectl would take the last one in \
-                 silence; remove one"
+                "field '{name}' is duplicated, first in line {first}, and kubectl would silently use the last one; \
+                 remove one"
             );
             self.refused.get_or_insert((place, problem));
             return;
@@ -230,7 +230,7 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
             match object {
                 Value::Object(object) => fields.extend(object),
                 _ => {
-                    let problem = format!("{MERGE} takes in an object or a list of objects; name one, or remove it");
+                    let problem = format!("{MERGE} accepts an object or a list of objects; name one, or remove it");
                     return self.refuse(place, problem);
                 }
             }
@@ -267,7 +267,7 @@ impl<'a, I: Iterator<Item = (Event<'a>, Span)>> Reader<'a, I> {
     }
 
     fn note(&mut self, path: &str, written: &str, read: &str) {
-        let reading = format!("kubectl reads the unquoted {written} as {read}: quote it if it is a text");
+        let reading = format!("kubectl reads the unquoted {written} as {read}: quote it if it is a string");
         self.places.readings.entry(path.to_owned()).or_insert(reading);
     }
 
@@ -338,7 +338,7 @@ mod tests {
         let (place, message) = documents("a: [1,\nb: }").expect_err("no YAML");
         // Where the list begins that is never closed.
         assert_eq!(place.line, 1);
-        assert!(message.starts_with("this is no YAML: "), "{message}");
+        assert!(message.starts_with("this is not valid YAML: "), "{message}");
     }
 
     fn read(text: &str) -> Value {
@@ -375,10 +375,10 @@ mod tests {
         let (_, places) =
             documents("a: y\nb: yes\nc: 8\nd: 010\n\"e\": 'on'\ny: x\nf:\ng: ~\n").expect("YAML").remove(0);
         let noted = |path: &str| places.reading(path);
-        assert_eq!(noted("a"), Some("kubectl reads the unquoted y as true: quote it if it is a text"));
-        assert_eq!(noted("d"), Some("kubectl reads the unquoted 010 as 8: quote it if it is a text"));
-        assert_eq!(noted("true"), Some("kubectl reads the unquoted y as true: quote it if it is a text"));
-        assert_eq!(noted("g"), Some("kubectl reads the unquoted ~ as null: quote it if it is a text"));
+        assert_eq!(noted("a"), Some("kubectl reads the unquoted y as true: quote it if it is a string"));
+        assert_eq!(noted("d"), Some("kubectl reads the unquoted 010 as 8: quote it if it is a string"));
+        assert_eq!(noted("true"), Some("kubectl reads the unquoted y as true: quote it if it is a string"));
+        assert_eq!(noted("g"), Some("kubectl reads the unquoted ~ as null: quote it if it is a string"));
         assert!(["c", "e", "f"].into_iter().all(|path| noted(path).is_none()), "as they look");
         assert_eq!(at(places.of_key("true")), (6, 1, 1));
     }
@@ -387,15 +387,15 @@ mod tests {
     fn what_kubectl_cannot_read_is_refused_with_its_place() {
         for (text, line, says) in [
             ("a: 1\nb: .nan\n", 2, ".nan is a number that JSON does not have"),
-            ("a: 1\n~: 2\n", 2, "a name must be a text, a number or a boolean"),
-            ("a: 1\n? [b]\n: 2\n", 2, "a name must be a text, a number or a boolean"),
-            ("a: 1\n<<: 5\n", 2, "kubectl cannot read this: << takes in an object or a list of objects"),
-            ("a: {b: 1}\nc:\n  <<: [{d: 1}, e]\n", 3, "<< takes in an object or a list of objects"),
-            ("a:\n  <<:\n", 2, "<< takes in an object or a list of objects"),
-            ("a: 1\nb: 2\na: 3\n", 3, "field 'a' is here a second time, first in line 1, and kubectl would take"),
-            ("a:\n- b: 1\n  \"b\": 2\n", 3, "field 'b' is here a second time, first in line 2"),
-            ("y: 1\ntrue: 2\n", 2, "field 'true' is here a second time, first in line 1"),
-            ("a: {b: 1, c: {b: 2}, b: 3}\n", 1, "field 'b' is here a second time, first in line 1"),
+            ("a: 1\n~: 2\n", 2, "a name must be a string, a number or a boolean"),
+            ("a: 1\n? [b]\n: 2\n", 2, "a name must be a string, a number or a boolean"),
+            ("a: 1\n<<: 5\n", 2, "kubectl cannot read this: << accepts an object or a list of objects"),
+            ("a: {b: 1}\nc:\n  <<: [{d: 1}, e]\n", 3, "<< accepts an object or a list of objects"),
+            ("a:\n  <<:\n", 2, "<< accepts an object or a list of objects"),
+            ("a: 1\nb: 2\na: 3\n", 3, "field 'a' is duplicated, first in line 1, and kubectl would silently use"),
+            ("a:\n- b: 1\n  \"b\": 2\n", 3, "field 'b' is duplicated, first in line 2"),
+            ("y: 1\ntrue: 2\n", 2, "field 'true' is duplicated, first in line 1"),
+            ("a: {b: 1, c: {b: 2}, b: 3}\n", 1, "field 'b' is duplicated, first in line 1"),
         ] {
             let (place, problem) = documents(text).expect_err(text);
             assert!(place.line == line && problem.contains(says), "{place:?} {problem}");

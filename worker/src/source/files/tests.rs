@@ -253,7 +253,7 @@ async fn nothing_is_read_until_the_cursors_are_known() {
 
     let broken: Positions = BTreeMap::from([("a.jsonl".to_owned(), "seven".to_owned())]);
     let said = pass(&mut volume.lines(broken)).await.said;
-    assert!(said.starts_with("BadFile: the cursor of 'a.jsonl' is 'seven', which is no position: "), "{said}");
+    assert!(said.starts_with("BadFile: the cursor of 'a.jsonl' is 'seven', which is not a valid position: "), "{said}");
 }
 
 #[tokio::test]

@@ -99,7 +99,10 @@ impl Walk {
         for (name, text) in positions {
             let position = text.parse().map_err(|error| {
                 let text = excerpt(&text);
-                format!("the cursor of '{name}' is '{text}', which is no position: {error}; nothing is read until it is mended")
+                format!(
+                    "the cursor of '{name}' is '{text}', which is not a valid position: {error}; nothing is read until \
+                     it is corrected"
+                )
             })?;
             known.insert(name, Known { position, ..Known::default() });
         }

@@ -20,7 +20,7 @@ fn status(conditions: &[Value], fields: Value) -> StreamingPipelineStatus {
         condition("ProcessorReady", "True", "ProcessorsAssigned", "2 of 2 processors have joined"),
         condition("ProducerReady", "True", "ProducersRunning", "1 of 1 producers run"),
         condition("SourcesHealthy", "True", "SourcesRunning", "2 of 2 sources answer"),
-        condition("DataIntact", "True", "NothingMissing", "no loss is known"),
+        condition("DataIntact", "True", "NothingMissing", "no known loss"),
         condition("RepairOnSchedule", "True", "RepairInTime", "in time"),
     ];
     let is_kept = |known: &&Value| !conditions.iter().any(|other| other["type"] == known["type"]);
@@ -137,7 +137,7 @@ fn an_invalid_spec_is_told_with_all_its_errors() {
 
 #[test]
 fn a_loss_is_the_cause_where_all_links_are_met() {
-    let facts = unmet("DataIntact", "TableRecreated", "table 'a' is another one. To have them read again: …");
+    let facts = unmet("DataIntact", "TableRecreated", "table 'a' is another one. To read them again: …");
     let explanation = judge(&facts);
     assert_eq!(explanation.verdict, Verdict::NotReady);
     assert_eq!(command(&explanation), "kubectl scale -n shop spl/users --replicas=0");
@@ -228,6 +228,6 @@ fn what_waits_for_people_is_held_and_has_its_command() {
     assert_eq!(by_annotation.evidence[1].message, "waits for the window");
     assert_eq!(command(&held("ApprovalRequired")), "millrace approve users -n shop");
     assert_eq!(command(&held("WaitingForWindow")), "");
-    let upgraded = condition("RequiresUpdate", "True", "OperatorUpgraded", "another template");
+    let upgraded = condition("RequiresUpdate", "True", "OperatorUpgraded", "a different template");
     assert_eq!(command(&judge(&facts(&[upgraded], json!({})))), "millrace approve users -n shop");
 }
