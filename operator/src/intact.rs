@@ -26,8 +26,15 @@ const OF_ANOTHER_CLUSTER: i32 = 65;
 /// Exit code of a ZooKeeper server whose volume is gone, and no other has what was on it (`zookeeper/files/start.sh`).
 const WITHOUT_VOLUME: i32 = 66;
 /// Reasons of losses.
-const REASONS: [Reason; 4] =
-    [Reason::TablesMissing, Reason::TableRecreated, Reason::TopicRecreated, Reason::RecordsMissing];
+const REASONS: [Reason; 5] = [
+    Reason::TablesMissing,
+    Reason::TableRecreated,
+    Reason::TopicRecreated,
+    Reason::RecordsMissing,
+    Reason::RecordsExpired,
+];
+/// First word of the ids of losses to retention.
+const EXPIRED: &str = "expired";
 
 /// Offsets that processors had committed, summed over the partitions of each topic.
 type Committed = BTreeMap<String, i64>;
@@ -46,8 +53,10 @@ pub struct Intact {
 /// Judges whether all data is there that was there.
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Intact {
     let look = Look { pipeline, observed };
-    let before = observed.remembered.status.losses.iter().filter(|loss| look.is_open(loss)).cloned();
-    let losses: Vec<LossStatus> = before.chain(look.found()).collect();
+    let found = look.found();
+    let is_kept = |loss: &&LossStatus| look.is_open(loss) && !found.iter().any(|found| found.id == loss.id);
+    let mut losses: Vec<LossStatus> = observed.remembered.status.losses.iter().filter(is_kept).cloned().collect();
+    losses.extend(found);
     let pending = losses.iter().find(|loss| !look.is_settled(loss));
     let first = empty_zookeeper(pipeline, observed)
         .or_else(|| other_cluster(observed))
@@ -129,8 +138,9 @@ impl Look<'_> {
         let missing = is_new.then(missing).flatten();
         let tables = self.pipeline.cassandra.tables.iter().filter_map(|table| self.table_recreated(&table.name));
         let read: BTreeSet<&String> = self.pipeline.processor.queries.iter().map(|query| &query.from).collect();
-        let topics = read.into_iter().filter_map(|topic| self.topic_lost(topic));
-        missing.into_iter().chain(tables).chain(topics).collect()
+        let topics = read.iter().filter_map(|topic| self.topic_lost(topic));
+        let expired = read.iter().filter_map(|topic| self.expired(topic));
+        missing.into_iter().chain(tables).chain(topics).chain(expired).collect()
     }
 
     /// Returns whether a loss of the status still stands.
@@ -269,9 +279,37 @@ impl Look<'_> {
         })
     }
 
+    /// Judges whether retention has deleted records of a topic that processors had not read. As long as nobody has accepted
+    /// such a loss, further ones of the topic add to it.
+    fn expired(&self, name: &str) -> Option<LossStatus> {
+        // Offsets that hold no record, such as the ends of transactions, are never read and are no lag.
+        let before = self.observed.remembered.topic(name).filter(|before| before.lag.is_some_and(|lag| lag > 0))?;
+        let kafka = self.observed.stores.kafka.as_ref().ok()?;
+        let is_same = kafka.topics.get(name).is_some_and(|now| before.id == now.id.to_string());
+        let more = kafka.position(name)?.expired() - before.expired.unwrap_or(0);
+        if !is_same || more <= 0 {
+            return None;
+        }
+        let head = format!("{EXPIRED}-{name}");
+        let is_of_topic = |loss: &&LossStatus| loss.id.rsplit_once('-').is_some_and(|(begins, _)| begins == head);
+        let open = self.observed.remembered.status.losses.iter().filter(|loss| self.is_open(loss)).find(is_of_topic);
+        let records = more + open.and_then(|open| open.expired).unwrap_or(0);
+        let message = format!("retention deleted {records} records of topic '{name}' before processors read them");
+        let id = open.map_or_else(|| self.new_id(EXPIRED, name), |open| open.id.clone());
+        let loss = self.loss_of(id, Reason::RecordsExpired, message, Committed::new());
+        Some(LossStatus { expired: Some(records), ..loss })
+    }
+
+    fn new_id(&self, kind: &str, name: &str) -> String {
+        format!("{kind}-{name}-{}", self.observed.now.timestamp())
+    }
+
     fn loss(&self, kind: &str, name: &str, reason: Reason, message: String, committed: Committed) -> LossStatus {
+        self.loss_of(self.new_id(kind, name), reason, message, committed)
+    }
+
+    fn loss_of(&self, id: String, reason: Reason, message: String, committed: Committed) -> LossStatus {
         let names = &self.pipeline.names;
-        let id = format!("{kind}-{name}-{}", self.observed.now.timestamp());
         let committed: Committed = committed.into_iter().filter(|(_, read)| *read > 0).collect();
         let again = match committed.is_empty() {
             true => "If you need the records, send them again from their source. ".to_owned(),
@@ -280,7 +318,7 @@ impl Look<'_> {
         let (namespace, pipeline) = (names.namespace(), names.pipeline());
         let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
         let message = format!("{message}. {again}To continue without them: {accept}");
-        LossStatus { id, reason: reason.to_string(), message, committed }
+        LossStatus { id, reason: reason.to_string(), message, committed, expired: None }
     }
 
     fn remember(&self, name: &str) -> Option<TableStatus> {

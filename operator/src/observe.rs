@@ -92,9 +92,7 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     let stores = ctx.hands.ask(pipeline, &children).await;
     let (now, remembered) = (Utc::now(), Remembered::of(resource));
     let looks = look(pipeline, &children, &stores, ctx.looks.take(names), now);
-    if pipeline.processor.scaling.is_some() {
-        ctx.looks.keep(names, &looks);
-    }
+    ctx.looks.keep(names, &looks);
     Ok(Observed { now, remembered, children, stores, writes: ctx.ledger.of(names), looks })
 }
 

@@ -38,7 +38,7 @@ pub struct Observed {
     pub stores: Stores,
     /// What this process wrote last of each object.
     pub writes: Writes,
-    /// What this process saw of the load in the last minute. Empty: the number of processors does not follow it.
+    /// What this process saw of the load in the last minutes.
     pub looks: Looks,
 }
 

@@ -110,7 +110,8 @@ async fn announce_transitions(
         let lost = !is_true(condition) && before.is_some_and(is_true);
         let invalid = condition.type_ == ConditionType::SpecValid.as_str() && !is_true(condition);
         let contested = condition.type_ == ConditionType::Contested.as_str();
-        let kind = if lost || invalid || contested { EventType::Warning } else { EventType::Normal };
+        let at_risk = condition.type_ == ConditionType::RetentionAtRisk.as_str();
+        let kind = if lost || invalid || contested || at_risk { EventType::Warning } else { EventType::Normal };
         let note = format!("{}: {}", condition.type_, condition.message);
         tell(ctx, resource, kind, &condition.reason, note).await;
     }

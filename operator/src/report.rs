@@ -19,7 +19,7 @@ use crate::labels::is_paused;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::rounding::two_digits;
-use crate::workers::{scaling, sources};
+use crate::workers::{retention, scaling, sources};
 use components::{components, ready_producers};
 pub(crate) use conditions::Conditions;
 use planned::{planned, progress, proposal, waiting};
@@ -107,6 +107,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             );
             conditions.intact(&plan.intact);
             conditions.repair(&repair::judge(pipeline, observed));
+            conditions.retention(&retention::judge(pipeline, observed));
             conditions.suspended(plan.suspension.as_ref());
             status.losses.clone_from(&plan.intact.losses);
             status.drained = plan.suspension.as_ref().and_then(|suspension| suspension.drained.clone());

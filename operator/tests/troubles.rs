@@ -1,4 +1,5 @@
-//! What goes wrong in clusters, in Kubernetes' own words: `Ready` names the true cause of each (docs/troubles.md).
+//! What goes wrong in clusters, in Kubernetes' own words, and with data and sources: `Ready` and `millrace explain` name the true
+//! cause of each (docs/troubles.md).
 
 #![expect(clippy::disallowed_methods, reason = "tests read fixtures and the clock")]
 
@@ -7,6 +8,7 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use k8s_openapi::api::apps::v1::DeploymentCondition;
@@ -14,14 +16,18 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use millrace_api::names::Component;
+use millrace_cli::commands::explain::explained;
 use millrace_operator::labels::COMPONENT_LABEL;
 use millrace_operator::observed::{Children, Warning};
+use millrace_stores::kafka::{Position, Retention};
+use millrace_terms::{SourcePhase, SourceState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use world::World;
 
 /// More passes than the pipeline needs.
 const ENOUGH: usize = 20;
+const TOPIC: &str = "users_created";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,12 +57,16 @@ fn troubles() -> Vec<Trouble> {
 /// Returns a pipeline that is Ready.
 fn ready() -> World {
     let mut world = World::of("one");
-    for _ in 0..ENOUGH {
-        let plan = world.plan();
-        world.carry_out(&plan);
-    }
+    go_on(&mut world);
     world.observed.now += TimeDelta::hours(1);
     world
+}
+
+/// Lets the operator do all that it does.
+fn go_on(world: &mut World) {
+    for _ in 0..ENOUGH {
+        world.step();
+    }
 }
 
 fn component(name: &str) -> Component {
@@ -114,9 +124,27 @@ fn give(world: &mut World, of: Component, trouble: &Trouble) {
     pod.status = Some(serde_json::from_value::<PodStatus>(trouble.status.clone()).expect("a pod's status"));
 }
 
-/// Returns status and message of `Ready`.
+/// Returns what `millrace explain -o json` says of a pipeline, by what the operator reported last.
+fn explain(world: &World) -> Value {
+    serde_json::from_str(&explained(&world.resource, world.observed.now)).expect("it is JSON")
+}
+
+/// Returns what `explain` advises, as the page has it.
+fn advice(explained: &Value) -> String {
+    let text = explained["fix"]["text"].as_str().unwrap_or_default();
+    match explained["fix"]["command"].as_str() {
+        Some(command) => format!("{text}: `{command}`"),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns status and message of `Ready`, after another pass.
 fn ready_says(world: &mut World) -> (String, String) {
     world.plan();
+    ready_said(world)
+}
+
+fn ready_said(world: &World) -> (String, String) {
     let conditions = world.resource.status.clone().expect("a status was reported").conditions;
     let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready").expect("Ready is reported");
     (ready.status, ready.message)
@@ -128,6 +156,11 @@ fn meet(trouble: &Trouble, age: TimeDelta) -> String {
 
 /// Meets a trouble whose events are about an object with this UID.
 fn meet_as(trouble: &Trouble, age: TimeDelta, uid: Option<&str>) -> String {
+    ready_said(&met(trouble, age, uid)).1
+}
+
+/// Returns a pipeline that is in trouble and reported so.
+fn met(trouble: &Trouble, age: TimeDelta, uid: Option<&str>) -> World {
     let (mut world, of) = (ready(), component(&trouble.of));
     break_down(&mut world, of);
     give(&mut world, of, trouble);
@@ -147,9 +180,9 @@ fn meet_as(trouble: &Trouble, age: TimeDelta, uid: Option<&str>) -> String {
             last,
         })
         .collect();
-    let (status, message) = ready_says(&mut world);
+    let (status, _) = ready_says(&mut world);
     assert_eq!(status, "False", "{}", trouble.trouble);
-    message
+    world
 }
 
 #[test]
@@ -164,6 +197,28 @@ fn ready_names_the_cause_of_every_trouble() {
         }
     }
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), troubles.len(), faults.join("\n"));
+}
+
+#[test]
+fn explain_names_the_same_cause_and_what_helps() {
+    for trouble in troubles() {
+        let explained = explain(&met(&trouble, TimeDelta::seconds(5), None));
+        assert_eq!(explained["verdict"], "notReady", "{}", trouble.trouble);
+        let cause = explained["cause"].as_str().unwrap_or_default();
+        assert!(cause.ends_with(&format!("; {}", trouble.says)), "{}: {cause}", trouble.trouble);
+        assert!(!advice(&explained).is_empty(), "{}: {explained}", trouble.trouble);
+    }
+}
+
+/// Negative control: of a pipeline that is well, it names nothing.
+#[test]
+fn explain_names_no_cause_where_there_is_none() {
+    let mut world = ready();
+    world.plan();
+    world.observed.stores.sources = vec![source(SourcePhase::Running, "")];
+    world.plan();
+    let explained = explain(&world);
+    assert_eq!((&explained["verdict"], &explained["cause"]), (&json!("well"), &Value::Null), "{explained}");
 }
 
 /// Negative control: what was the cause an hour ago is not called the cause now.
@@ -211,13 +266,228 @@ fn a_warning_about_an_earlier_pod_of_the_name_is_no_cause() {
     assert!(count >= 3, "{count} troubles");
 }
 
+/// Something that goes wrong although pods run, or before Kubernetes notices.
+struct Fault {
+    fault: &'static str,
+    /// Where it shows.
+    condition: &'static str,
+    happens: fn(&mut World),
+    /// What the cause contains that `explain` names.
+    says: &'static str,
+}
+
+const fn fault(fault: &'static str, condition: &'static str, happens: fn(&mut World), says: &'static str) -> Fault {
+    Fault { fault, condition, happens, says }
+}
+
+const FAULTS: [Fault; 14] = [
+    fault(
+        "a topic is deleted by hand",
+        "`DataIntact`",
+        topic_deleted,
+        "topic 'users_created' was recreated, and its records, at least 2000, are lost",
+    ),
+    fault(
+        "a table is dropped by hand",
+        "`DataIntact`",
+        table_dropped,
+        "table 'streams.created_users' was recreated, and the rows of 1500 records that were read before are lost",
+    ),
+    fault(
+        "Cassandra loses its volumes",
+        "`DataIntact`",
+        cassandra_emptied,
+        "table 'streams.created_users' was recreated, and the rows of 1500 records that were read before are lost",
+    ),
+    fault(
+        "ZooKeeper loses its volumes while the brokers run",
+        "`KafkaReady`",
+        zookeeper_emptied,
+        "ZooKeeper is empty, but Kafka has had topics",
+    ),
+    fault(
+        "a broker loses the only copy of records",
+        "`DataIntact`",
+        records_lost,
+        "Kafka lost records: topic 'users_created' has 900 and had at least 2000",
+    ),
+    fault(
+        "retention deletes records before they are read",
+        "`DataIntact`",
+        records_expired,
+        "retention deleted 200 records of topic 'users_created' before processors read them",
+    ),
+    fault(
+        "retention is about to do so",
+        "`RetentionAtRisk`",
+        records_due,
+        "topic 'users_created' deletes records after 168h (retention.ms), and 300 that processors have not read are due within 42h",
+    ),
+    fault(
+        "a source answers with an error of the server",
+        "`SourcesHealthy`",
+        source_answers_500,
+        "source 'made-up': Unavailable: 'shop.example' answers 500 Internal Server Error",
+    ),
+    fault(
+        "a source does not accept the token or password",
+        "`SourcesHealthy`",
+        source_answers_401,
+        "source 'made-up': BadAnswer: 'shop.example' answers 401 Unauthorized",
+    ),
+    fault(
+        "a token server does not accept the client's secret",
+        "`SourcesHealthy`",
+        token_server_answers_401,
+        "source 'made-up': BadAnswer: the token server 'id.example' answers 401 Unauthorized",
+    ),
+    fault(
+        "a source's address is wrong",
+        "`SourcesHealthy`",
+        source_answers_404,
+        "source 'made-up': BadAnswer: 'shop.example' answers 404 Not Found",
+    ),
+    fault(
+        "a source's name does not resolve",
+        "`SourcesHealthy`",
+        source_unresolved,
+        "source 'made-up': Unavailable: 'shop.example' cannot be read: failed to lookup address information: Name or service not known",
+    ),
+    fault(
+        "no processor is to run",
+        "`ProcessorReady`",
+        no_processor,
+        "no rows are written, since spec.processor.replicas is 0: records stay in Kafka",
+    ),
+    fault("the operator is paused", "`Ready`", paused, "paused by the annotation millrace.dev/paused"),
+];
+
+/// Has processors read some of a topic's records.
+fn read(world: &mut World) {
+    world.read(TOPIC, 2_000, 1_500);
+    world.plan();
+}
+
+fn topic_deleted(world: &mut World) {
+    read(world);
+    world.delete_topic(TOPIC);
+    go_on(world);
+}
+
+fn table_dropped(world: &mut World) {
+    read(world);
+    world.drop_table("created_users");
+    go_on(world);
+}
+
+fn cassandra_emptied(world: &mut World) {
+    read(world);
+    world.empty_cassandra();
+    go_on(world);
+}
+
+fn zookeeper_emptied(world: &mut World) {
+    read(world);
+    world.observed.stores.zookeeper.znodes = Some(5);
+    world.observed.stores.kafka = Err("no broker answers".to_owned());
+}
+
+fn records_lost(world: &mut World) {
+    read(world);
+    world.read(TOPIC, 900, 900);
+    go_on(world);
+}
+
+fn records_expired(world: &mut World) {
+    read(world);
+    let position = world.read.get_mut(TOPIC).expect("it was just read");
+    *position = Position { starts: [(0, 1_700)].into(), reached: [(0, 1_500)].into(), ..position.clone() };
+    world.settle();
+}
+
+fn records_due(world: &mut World) {
+    world.resource.spec.processor.replicas = 0;
+    go_on(world);
+    read(world);
+    let position = world.read.get_mut(TOPIC).expect("it was just read");
+    let retention = Retention { time: Some(Duration::from_secs(7 * 24 * 3_600)), ..Retention::default() };
+    *position = Position { retention, due: Some([(0, 300)].into()), ..position.clone() };
+    world.settle();
+}
+
+fn no_processor(world: &mut World) {
+    world.resource.spec.processor.replicas = 0;
+    go_on(world);
+}
+
+fn paused(world: &mut World) {
+    world.annotate("millrace.dev/paused", "true");
+}
+
+fn source(state: SourcePhase, message: &str) -> SourceState {
+    SourceState { name: "made-up".to_owned(), state, message: message.to_owned(), ..SourceState::default() }
+}
+
+fn fail(world: &mut World, state: SourcePhase, message: &str) {
+    world.observed.stores.sources = vec![source(state, message)];
+}
+
+fn source_answers_500(world: &mut World) {
+    fail(world, SourcePhase::Unavailable, "'shop.example' answers 500 Internal Server Error");
+}
+
+fn source_answers_401(world: &mut World) {
+    fail(world, SourcePhase::BadAnswer, "'shop.example' answers 401 Unauthorized");
+}
+
+fn token_server_answers_401(world: &mut World) {
+    fail(world, SourcePhase::BadAnswer, "the token server 'id.example' answers 401 Unauthorized");
+}
+
+fn source_answers_404(world: &mut World) {
+    fail(world, SourcePhase::BadAnswer, "'shop.example' answers 404 Not Found");
+}
+
+fn source_unresolved(world: &mut World) {
+    let problem = "failed to lookup address information: Name or service not known";
+    fail(world, SourcePhase::Unavailable, &format!("'shop.example' cannot be read: {problem}"));
+}
+
+/// Returns what `explain` says of a pipeline that has a fault.
+fn explained_with(fault: &Fault) -> Value {
+    let mut world = ready();
+    (fault.happens)(&mut world);
+    world.plan();
+    explain(&world)
+}
+
+#[test]
+fn explain_names_the_cause_of_every_fault() {
+    for fault in &FAULTS {
+        let explained = explained_with(fault);
+        let cause = explained["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains(fault.says), "{}: {explained}", fault.fault);
+        let condition = fault.condition.trim_matches('`');
+        assert_eq!(explained["evidence"][0]["object"], condition, "{}", fault.fault);
+        assert!(!advice(&explained).is_empty(), "{}", fault.fault);
+    }
+}
+
 #[test]
 fn the_page_lists_every_trouble() {
     let page = include_str!("../../docs/troubles.md");
-    for Trouble { trouble, place, cluster, says, .. } in troubles() {
+    let mut missing = Vec::new();
+    for trouble in troubles() {
+        let advice = advice(&explain(&met(&trouble, TimeDelta::seconds(5), None)));
+        let Trouble { trouble, place, cluster, says, .. } = trouble;
         // Markdown would take `<` for the beginning of a tag.
         let says = says.trim().replace('<', "\\<");
-        let row = format!("| {trouble} | {place} | {says} | {} |", if cluster { "yes" } else { "no" });
-        assert!(page.contains(&row), "docs/troubles.md lacks\n{row}");
+        missing.push(format!("| {trouble} | {place} | {says} | {advice} | {} |", if cluster { "yes" } else { "no" }));
     }
+    for fault in &FAULTS {
+        let advice = advice(&explained_with(fault));
+        missing.push(format!("| {} | {} | {} | {advice} |", fault.fault, fault.condition, fault.says));
+    }
+    missing.retain(|row| !page.contains(row));
+    assert!(missing.is_empty(), "docs/troubles.md lacks\n{}", missing.join("\n"));
 }

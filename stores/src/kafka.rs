@@ -19,6 +19,7 @@ mod lag;
 mod moves;
 mod offsets;
 mod reassign;
+mod retention;
 mod settings;
 mod view;
 
@@ -45,6 +46,7 @@ pub use fetch::{Bounds, Fetched, Record};
 pub use lag::{PartitionLag, Position};
 pub use moves::{LogDirs, is_marked, stays};
 pub use reassign::{ANY_REPLICA, Reassigned, THROTTLED_REPLICAS};
+pub use retention::{Retention, notice};
 pub use settings::{BrokerSettings, Setting, SettingsFacts, SettingsQuestion};
 use view::{View, agreed_by};
 
@@ -291,11 +293,12 @@ impl Kafka {
     ) -> Result<KafkaFacts, AskKafka> {
         let deadline = Instant::now() + OBSERVATION_TIMEOUT;
         let mut facts = self.agreed().await?;
-        timeout_at(deadline, self.read_configs(&mut facts)).await.ok().context(AwaitConfigsSnafu)??;
+        let read = timeout_at(deadline, self.read_configs(&mut facts)).await;
+        let retention = read.ok().context(AwaitConfigsSnafu)??;
         if facts.topics.keys().filter(|name| group_topics.contains(name)).count() == group_topics.len() {
             // Group and lag are unknown while the coordinator is being elected; that fails nothing else.
             facts.group = timeout_at(deadline, self.group(group)).await.ok().and_then(Result::ok);
-            let asked = timeout_at(deadline, self.positions(group, group_topics, &facts)).await;
+            let asked = timeout_at(deadline, self.positions(group, group_topics, &facts, &retention)).await;
             facts.positions = asked.ok().and_then(Result::ok);
         }
         if let Some(question) = settings {
@@ -337,7 +340,8 @@ impl Kafka {
         }
     }
 
-    async fn read_configs(&mut self, facts: &mut KafkaFacts) -> Result<(), AskKafka> {
+    /// Reads what was set on each topic, and returns how long each keeps records, whoever has set that.
+    async fn read_configs(&mut self, facts: &mut KafkaFacts) -> Result<BTreeMap<String, Retention>, AskKafka> {
         let resources: Vec<_> = facts
             .all_topics()
             .map(|(name, _)| {
@@ -352,10 +356,13 @@ impl Kafka {
             let request = DescribeConfigsRequest::default().with_resources(some.to_vec());
             results.extend(self.ask_any(&request, version::DESCRIBE_CONFIGS).await?.results);
         }
+        let mut retention = BTreeMap::new();
         for result in results {
             let Some(topic) = facts.topic_mut(result.resource_name.as_str()) else {
                 continue;
             };
+            let values = result.configs.iter().filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)));
+            retention.insert(result.resource_name.to_string(), Retention::of(values));
             topic.config = result
                 .configs
                 .into_iter()
@@ -363,7 +370,7 @@ impl Kafka {
                 .filter_map(|entry| Some((entry.name.to_string(), entry.value?.to_string())))
                 .collect();
         }
-        Ok(())
+        Ok(retention)
     }
 
     /// Asks the first broker that answers; those that answered before come first.

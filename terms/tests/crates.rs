@@ -27,8 +27,10 @@ const MAY_LINK: [(&str, &[&str]); 12] = [
     ("console", &["api", "serve", "stores", "terms"]),
 ];
 
-/// The same for tests alone: the console's read what a worker really writes, and parsers are fed with broken bytes.
-const TESTS_MAY_LINK: [(&str, &str); 8] = [
+/// The same for tests alone: the operator's read what the command makes of a status, the console's what a worker really
+/// writes, and parsers are fed with broken bytes.
+const TESTS_MAY_LINK: [(&str, &str); 9] = [
+    ("operator", "cli"),
     ("console", "worker"),
     ("console", "fuzz"),
     ("cli", "fuzz"),

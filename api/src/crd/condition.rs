@@ -66,6 +66,8 @@ pub enum ConditionType {
     DataIntact,
     /// No Cassandra node's last full repair is too long ago. Absent: Cassandra does not repair by itself.
     RepairOnSchedule,
+    /// Retention is about to delete records that processors have not read. Absent otherwise.
+    RetentionAtRisk,
     /// Another client keeps changing what the operator sets, or the API server stores another value. Absent otherwise.
     Contested,
     /// Restarts of store pods wait for their time or for people. Absent otherwise.
@@ -97,6 +99,7 @@ impl ConditionType {
             Self::SourcesHealthy => "SourcesHealthy",
             Self::DataIntact => "DataIntact",
             Self::RepairOnSchedule => "RepairOnSchedule",
+            Self::RetentionAtRisk => "RetentionAtRisk",
             Self::Contested => "Contested",
             Self::UpdatesHeld => "UpdatesHeld",
             Self::RequiresUpdate => "RequiresUpdate",
@@ -209,9 +212,11 @@ pub enum Reason {
     TablesMissing,
     TopicRecreated,
     RecordsMissing,
+    RecordsExpired,
     ClusterIdDiffers,
     RepairInTime,
     RepairOverdue,
+    RetentionAtRisk,
     // The pipeline as a whole.
     AllComponentsReady,
     ApplyingChanges,

@@ -204,6 +204,10 @@ pub struct LossStatus {
     /// loss ends when the topics are read again from earlier offsets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub committed: BTreeMap<String, i64>,
+
+    /// Records that retention deleted before the processors read them. Absent for other losses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<i64>,
 }
 
 /// The brokers and topics.
@@ -272,6 +276,11 @@ pub struct TopicStatus {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beyond: Option<i64>,
+
+    /// Records that retention deleted between the offsets that the processors committed and the starts of the logs. A
+    /// higher number is a new loss. Absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<i64>,
 }
 
 /// The Cassandra nodes and the keyspace.

@@ -18,13 +18,23 @@ mod look;
 mod slow;
 mod tell;
 
+use chrono::{DateTime, Utc};
+use millrace_api::StreamingPipeline;
+
 use super::Context;
 use crate::arguments::OfPipeline;
 use crate::screen::{Format, document, write};
 use crate::{Failure, Outcome};
 use explanation::Verdict;
+use facts::Facts;
 use judge::judge;
 use tell::paragraph;
+
+/// Explains a pipeline by its resource alone, as `-o json` prints it: without events, and without asking the brokers. The
+/// operator's tests read in it whether what they report leads to the true cause.
+pub fn explained(pipeline: &StreamingPipeline, now: DateTime<Utc>) -> String {
+    document(Format::Json, &judge(&Facts::of(pipeline, now)))
+}
 
 /// Explains a pipeline.
 pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, Failure> {

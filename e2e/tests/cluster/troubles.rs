@@ -1,5 +1,5 @@
 //! Ten troubles of docs/troubles.md on a pipeline that works, one after the other: within 30 seconds `Ready`, as
-//! kubectl shows it, and `millrace status` name the cause of each. Only processors and producers have them, so that the
+//! kubectl shows it, `millrace status` and `millrace explain` name the cause of each. Only processors and producers have them, so that the
 //! stores stay.
 //!
 //! Each is a row of [`troubles`]. To try another one, add a row to it, write `cluster: true` to the trouble's entry in
@@ -250,12 +250,13 @@ async fn goes(live: &Live, trouble: &Trouble) -> Result<()> {
     recovered(live).await
 }
 
-/// Returns what a person sees of the pipeline: the message of `Ready` by kubectl, and the command's tree.
-async fn shown(live: &Live, millrace: &Millrace) -> Result<[String; 2]> {
+/// Returns what a person sees of the pipeline: the message of `Ready` by kubectl, the command's tree, and its explanation.
+async fn shown(live: &Live, millrace: &Millrace) -> Result<[String; 3]> {
     let (namespace, pipeline) = (&live.namespace, live.names.pipeline());
     let wide = ["get", "spl", pipeline, "-n", &namespace.name, "-o", "wide"];
     let status = millrace.run(&["status", pipeline]).await?;
-    Ok([namespace.cluster.kubectl(&wide).await?, status.out])
+    let explained = millrace.run(&["explain", pipeline]).await?;
+    Ok([namespace.cluster.kubectl(&wide).await?, status.out, explained.out])
 }
 
 /// Returns the messages of Kubernetes about pods and what makes them.

@@ -18,7 +18,7 @@ use crate::observed::{Claim, Observed};
 use crate::readiness;
 use crate::rounding::two_digits;
 use crate::workers::suspend;
-use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::kafka::{KafkaFacts, Position};
 use millrace_stores::zookeeper::ZooKeeperFacts;
 
 /// Returns how many of the servers that are wanted vote and answer.
@@ -118,6 +118,7 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
             records: position.map(|position| two_digits(position.end)).or_else(|| unknown?.records),
             lag: position.map(|position| two_digits(position.lag)).or_else(|| unknown?.lag),
             beyond: position.map(|position| position.beyond).filter(|beyond| *beyond > 0).or_else(|| unknown?.beyond),
+            expired: position.map(Position::expired).filter(|expired| *expired > 0).or_else(|| unknown?.expired),
         };
         topics.insert(name.clone(), topic);
     }

@@ -14,6 +14,7 @@ use crate::intact::Intact;
 use crate::labels::PAUSED;
 use crate::plan::Plan;
 use crate::plan::drift::Changed;
+use crate::workers::retention::Risk;
 use crate::workers::suspend::Suspension;
 
 /// Longest message that a condition may have by the API's own rule.
@@ -128,6 +129,17 @@ impl Conditions {
         }
     }
 
+    /// Says that retention is about to delete records unread, if it is. What cannot be asked now is as it was.
+    pub(super) fn retention(&mut self, risk: &Risk) {
+        match risk {
+            Risk::Absent => {}
+            Risk::Unknown => self.new.extend(self.old.get(ConditionType::RetentionAtRisk.as_str()).cloned()),
+            Risk::Present(message) => {
+                self.add(ConditionType::RetentionAtRisk, true, Reason::RetentionAtRisk, message);
+            }
+        }
+    }
+
     /// Says how far a pipeline that is to be suspended has come.
     pub(super) fn suspended(&mut self, suspension: Option<&Suspension>) {
         if let Some(Suspension { is_done, reason, message, drained: _ }) = suspension {
@@ -165,6 +177,7 @@ impl Conditions {
             ConditionType::SourcesHealthy,
             ConditionType::DataIntact,
             ConditionType::RepairOnSchedule,
+            ConditionType::RetentionAtRisk,
             ConditionType::Contested,
             ConditionType::UpdatesHeld,
             ConditionType::RequiresUpdate,

@@ -17,7 +17,7 @@ use millrace_scaling::{Busy, Moment, Observation, Partition, RestartCost, Worker
 use millrace_stores::kafka::{GroupClient, GroupFacts, KafkaFacts, Position};
 use millrace_terms::{PipelineName, Work};
 
-use crate::looks::{Ends, Looks};
+use crate::looks::{Ends, Looks, remember};
 use crate::observed::{Children, Stores};
 
 /// Shortest time between two looks. Passes come closer when something changes; rates over less would be noise.
@@ -40,8 +40,17 @@ const STOP: Duration = Duration::from_secs(4);
 /// Most letters that are shown of what a client calls itself.
 const LONGEST_CLIENT: usize = 100;
 
-/// Returns the looks with another one, if the last was long enough ago.
-pub fn look(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks, now: DateTime<Utc>) -> Looks {
+/// Returns the looks with another one, if the last was long enough ago. The load is looked at only where the number of
+/// processors follows it.
+pub fn look(pipeline: &Pipeline, children: &Children, stores: &Stores, mut before: Looks, now: DateTime<Utc>) -> Looks {
+    let mut reached = std::mem::take(&mut before.reached);
+    if let Some(positions) = stores.kafka.as_ref().ok().and_then(|kafka| kafka.positions.as_ref()) {
+        remember(&mut reached, positions);
+    }
+    Looks { reached, ..load(pipeline, children, stores, before, now) }
+}
+
+fn load(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks, now: DateTime<Utc>) -> Looks {
     if pipeline.processor.scaling.is_none() {
         return Looks::default();
     }
@@ -53,11 +62,11 @@ pub fn look(pipeline: &Pipeline, children: &Children, stores: &Stores, before: L
     if since.is_some_and(|since| since < APART) {
         return before;
     }
-    let Looks { mut history, ends, work } = before;
+    let Looks { mut history, ends, work, .. } = before;
     let (partitions, ends) = partitions(pipeline, stores, ends);
     let (workers, work) = workers(children, stores, &work, since);
     history.push(Observation { at, partitions, workers });
-    Looks { history, ends, work }
+    Looks { history, ends, work, ..Looks::default() }
 }
 
 /// Returns a time as the decision has it.

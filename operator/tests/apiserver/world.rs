@@ -828,6 +828,7 @@ impl State {
             behind: numbers().filter(|_| end > committed).map(|number| (number, end - committed)).collect(),
             ends: numbers().map(|number| (number, end)).collect(),
             at: Some(SystemTime::now()),
+            ..Position::default()
         }
     }
 

@@ -10,7 +10,7 @@ use rstest::rstest;
 
 use crate::world::{self, World, workloads};
 use crate::{converge, link};
-use millrace_stores::kafka::Change;
+use millrace_stores::kafka::{Change, Position};
 
 const TOPIC: &str = "users_created";
 
@@ -79,6 +79,14 @@ fn an_empty_cassandra_under_committed_offsets_is_a_loss() {
     assert!(is_intact(&mut world));
     world.read(TOPIC, 9_000, 9_000);
     assert!(is_intact(&mut world));
+}
+
+#[test]
+fn a_table_that_is_dropped_by_hand_is_a_loss() {
+    let mut world = read(2_000);
+    world.drop_table("created_users");
+    converge(&mut world);
+    assert!(is_lost(&mut world, Reason::TableRecreated), "{:?}", verdict(&world));
 }
 
 #[test]
@@ -279,6 +287,59 @@ fn a_topic_that_has_fewer_records_is_a_loss_and_gets_a_later_base() {
     world.read(TOPIC, 5, 5);
     assert!(is_lost(&mut world, Reason::RecordsMissing));
     assert_eq!(base(&world), after);
+}
+
+/// Has the group stand at an offset of a log of 2,000 records that begins at another.
+fn keep_from(world: &mut World, start: i64, committed: i64) {
+    world.read(TOPIC, 2_000, committed.max(start));
+    let position = world.read.get_mut(TOPIC).expect("it was just read");
+    *position =
+        Position { committed, starts: [(0, start)].into(), reached: [(0, committed)].into(), ..position.clone() };
+    world.settle();
+}
+
+#[test]
+fn records_that_retention_deletes_unread_are_one_loss_of_the_topic() {
+    let mut world = read(500);
+    keep_from(&mut world, 500, 500);
+    assert!(is_intact(&mut world), "what was read may be deleted");
+    keep_from(&mut world, 700, 500);
+    assert!(is_lost(&mut world, Reason::RecordsExpired), "{:?}", verdict(&world));
+    let message = condition(&world, "Ready").message;
+    assert!(message.contains("retention deleted 200 records of topic 'users_created' before processors"), "{message}");
+    assert!(message.contains("millrace.dev/accept-loss=expired-users_created-"), "{message}");
+    let losses = |world: &World| world.resource.status.clone().expect("a status was reported").losses;
+    let first = losses(&world);
+    world.observed.now += chrono::TimeDelta::minutes(1);
+    converge(&mut world);
+    assert_eq!(losses(&world), first, "nothing is deleted, and nothing is new");
+    // More of it adds to the same loss, which stays when the group goes on.
+    keep_from(&mut world, 800, 500);
+    world.plan();
+    let further = losses(&world);
+    assert_eq!((further.len(), &further[0].id, further[0].expired), (1, &first[0].id, Some(300)));
+    keep_from(&mut world, 800, 1_900);
+    assert!(is_lost(&mut world, Reason::RecordsExpired));
+    accept(&mut world);
+    assert!(is_intact(&mut world));
+    world.observed.now += chrono::TimeDelta::minutes(1);
+    keep_from(&mut world, 1_950, 1_900);
+    assert!(is_lost(&mut world, Reason::RecordsExpired), "a later one counts");
+    assert_ne!(losses(&world)[0].id, first[0].id);
+}
+
+/// Negative control: offsets behind the last record that can be read, such as the ends of transactions, are never committed.
+#[test]
+fn offsets_that_hold_no_record_are_no_loss_when_they_are_deleted() {
+    let mut world = read(1_999);
+    let position = world.read.get_mut(TOPIC).expect("it was read");
+    *position = Position { lag: 0, behind: [].into(), reached: [(0, 1_999)].into(), ..position.clone() };
+    world.settle();
+    assert!(is_intact(&mut world));
+    let position = world.read.get_mut(TOPIC).expect("it was read");
+    position.starts = [(0, 2_000)].into();
+    world.settle();
+    assert!(is_intact(&mut world));
 }
 
 #[test]

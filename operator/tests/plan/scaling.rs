@@ -180,6 +180,7 @@ impl Play {
             behind: numbered().map(|(number, log)| (number, behind(log))).filter(|(_, lag)| *lag > 0).collect(),
             ends: numbered().map(|(number, log)| (number, offset(log.end))).collect(),
             at: Some(SystemTime::from(now)),
+            ..Position::default()
         };
         self.world.read.insert(TOPIC.to_owned(), position);
     }

@@ -616,6 +616,12 @@ impl World {
         self.settle();
     }
 
+    /// Somebody drops a table.
+    pub fn drop_table(&mut self, name: &str) {
+        self.schema.tables.remove(name);
+        self.settle();
+    }
+
     /// Cassandra has a keyspace that is not the pipeline's.
     pub fn found_keyspace(&mut self, name: &str) {
         self.schema.other_keyspaces.insert(name.to_owned());

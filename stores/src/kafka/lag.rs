@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fetch::{Bounds, Fetched, Isolation};
 use super::offsets::{EARLIEST, LATEST};
+use super::retention::Retention;
 use super::{
     AskKafka, ChangeSnafu, FindAddressSnafu, GroupClient, GroupFacts, Kafka, KafkaFacts, refused_by, topic_name,
     version,
@@ -64,8 +65,26 @@ pub struct Position {
     pub behind: BTreeMap<i32, i64>,
     /// Offset behind the last record of each partition.
     pub ends: BTreeMap<i32, i64>,
+    /// First offset of each partition's log.
+    pub starts: BTreeMap<i32, i64>,
+    /// Offset that the group reads next in each partition, where it has committed one.
+    pub reached: BTreeMap<i32, i64>,
+    /// How long the topic keeps records.
+    pub retention: Retention,
+    /// Records by partition that are not committed and about to be deleted because of their age, where there are any. `None`:
+    /// unknown, or records are kept for ever.
+    pub due: Option<BTreeMap<i32, i64>>,
     /// When the ends were read. `None`: they were not.
     pub at: Option<SystemTime>,
+}
+
+impl Position {
+    /// Returns how many records are deleted which the group has not read: those between what it has committed and the start of
+    /// the log. Where it has committed nothing, that is unknown and none.
+    pub fn expired(&self) -> i64 {
+        let passed = |(partition, start): (&i32, &i64)| Some((start - self.reached.get(partition)?).max(0));
+        self.starts.iter().filter_map(passed).sum()
+    }
 }
 
 impl PartitionLag {
@@ -190,16 +209,21 @@ impl Kafka {
         group: &str,
         topics: &[String],
         facts: &KafkaFacts,
+        retention: &BTreeMap<String, Retention>,
     ) -> Result<BTreeMap<String, Position>, AskKafka> {
         let known = topics.iter().filter_map(|name| Some((name, facts.topics.get(name)?)));
         let partitions = known
             .map(|(name, topic)| (name.clone(), topic.partitions.iter().map(|partition| partition.index).collect()))
             .collect::<Vec<_>>();
+        // Before what is committed: what is read and then deleted in between must not pass for deleted unread.
+        let mut all_starts = Vec::new();
+        for topic in topics {
+            all_starts.push(self.offsets(facts, topic, EARLIEST).await?);
+        }
         let committed = self.committed(group, &partitions).await?;
         let looking = Instant::now() + LOOKING;
         let mut positions = BTreeMap::new();
-        for topic in topics {
-            let starts = self.offsets(facts, topic, EARLIEST).await?;
+        for (topic, starts) in topics.iter().zip(all_starts) {
             let ends = self.offsets(facts, topic, LATEST).await?;
             let mut position = Position { at: Some(SystemTime::now()), ..Position::default() };
             let mut rests = BTreeMap::new();
@@ -213,6 +237,8 @@ impl Kafka {
                 position.committed += committed.unwrap_or(0);
                 position.beyond += committed.map_or(0, |committed| (committed - end).max(0));
                 position.ends.insert(index, end);
+                position.starts.insert(index, start);
+                position.reached.extend(committed.map(|committed| (index, committed)));
                 rests.insert(index, committed.unwrap_or(start).max(start)..end);
             }
             // What cannot be looked at, or not in time, counts.
@@ -221,9 +247,32 @@ impl Kafka {
             rests.retain(|index, rest| rest.end > rest.start && !nothing_left.contains(index));
             position.behind = rests.iter().map(|(index, rest)| (*index, rest.end - rest.start)).collect();
             position.lag = position.behind.values().sum();
+            position.retention = retention.get(topic).copied().unwrap_or_default();
+            if let Some(age) = position.retention.due_age() {
+                position.due = self.older_than(facts, topic, &rests, age).await.ok();
+            }
             positions.insert(topic.clone(), position);
         }
         Ok(positions)
+    }
+
+    /// Returns how many records at the beginning of each rest are older than an age, where there are any.
+    #[expect(clippy::disallowed_methods, reason = "an age is one by the clock")]
+    async fn older_than(
+        &mut self,
+        facts: &KafkaFacts,
+        topic: &str,
+        rests: &BTreeMap<i32, Range<i64>>,
+        age: Duration,
+    ) -> Result<BTreeMap<i32, i64>, AskKafka> {
+        let moment = SystemTime::now().checked_sub(age).and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        let moment = moment.and_then(|moment| i64::try_from(moment.as_millis()).ok());
+        // Where nothing waits, nothing need be asked; no record is from before 1970.
+        let Some(moment) = moment.filter(|_| !rests.is_empty()) else {
+            return Ok(BTreeMap::new());
+        };
+        let younger = self.offsets(facts, topic, moment).await?;
+        Ok(rests.iter().filter_map(|(index, rest)| Some((*index, older(rest, *younger.get(index)?)?))).collect())
     }
 
     /// Returns the offsets that a group has committed in these partitions of topics.
@@ -269,6 +318,12 @@ fn left_out(topic: &str, partition: i32) -> ChangeSnafu<String, &'static str> {
     ChangeSnafu { what, reason: "the answer leaves it out" }
 }
 
+/// Returns how many offsets of a rest are before the first record that is young enough; -1: no record is. `None`: none are.
+fn older(rest: &Range<i64>, younger: i64) -> Option<i64> {
+    let end = if younger < 0 { rest.end } else { younger.min(rest.end) };
+    Some(end - rest.start).filter(|count| *count > 0)
+}
+
 /// What a look at a rest has found.
 #[derive(Debug, Eq, PartialEq)]
 enum Look {
@@ -312,6 +367,29 @@ mod tests {
         assert_eq!(look(&fetched(&[], 24), 25), Look::Further(24));
         // Came after the end was asked for.
         assert_eq!(look(&fetched(&[25], 26), 25), Look::Nothing);
+    }
+
+    #[test]
+    fn offsets_before_the_first_young_record_are_older() {
+        assert_eq!(older(&(20..30), 25), Some(5));
+        assert_eq!(older(&(20..30), -1), Some(10), "no record is young");
+        // Came after the end was asked for; all that waits is young.
+        assert_eq!(older(&(20..30), 40), Some(10));
+        assert_eq!(older(&(20..30), 20), None);
+        assert_eq!(older(&(20..30), 7), None);
+    }
+
+    #[test]
+    fn records_are_expired_between_what_is_committed_and_the_start_of_the_log() {
+        let position = |starts: [(i32, i64); 2], reached: &[(i32, i64)]| Position {
+            starts: starts.into(),
+            reached: reached.iter().copied().collect(),
+            ..Position::default()
+        };
+        assert_eq!(position([(0, 70), (1, 40)], &[(0, 50), (1, 45)]).expired(), 20);
+        // Read up to the end, and then deleted; nothing was ever read.
+        assert_eq!(position([(0, 50), (1, 45)], &[(0, 50), (1, 45)]).expired(), 0);
+        assert_eq!(position([(0, 50), (1, 45)], &[]).expired(), 0);
     }
 
     #[test]

@@ -83,22 +83,26 @@ pub(super) async fn read(context: &Context<'_>, pipeline: &StreamingPipeline) ->
             Vec::new()
         });
     }
-    Facts {
-        namespace: names.namespace().to_owned(),
-        pipeline: names.pipeline().to_owned(),
-        generation: pipeline.metadata.generation,
-        processors: pipeline.wanted_processors(),
-        is_scaled: pipeline
-            .spec
-            .processor
-            .scaling
-            .as_ref()
-            .is_some_and(|scaling| scaling.mode == Some(ScalingMode::Auto)),
-        status: pipeline.status.clone(),
-        warnings,
-        behind,
-        unread,
-        now,
+    Facts { warnings, behind, unread, ..Facts::of(pipeline, now) }
+}
+
+impl Facts {
+    /// Returns what the resource alone says.
+    pub(super) fn of(pipeline: &StreamingPipeline, now: DateTime<Utc>) -> Self {
+        let names = names_of(pipeline);
+        let scaling = pipeline.spec.processor.scaling.as_ref();
+        Self {
+            namespace: names.namespace().to_owned(),
+            pipeline: names.pipeline().to_owned(),
+            generation: pipeline.metadata.generation,
+            processors: pipeline.wanted_processors(),
+            is_scaled: scaling.is_some_and(|scaling| scaling.mode == Some(ScalingMode::Auto)),
+            status: pipeline.status.clone(),
+            warnings: Vec::new(),
+            behind: Vec::new(),
+            unread: Vec::new(),
+            now,
+        }
     }
 }
 

@@ -48,10 +48,13 @@ const EDIT: &str = "kubectl edit spl -n NAMESPACE PIPELINE";
 const RESUME: &str = "kubectl patch spl -n NAMESPACE PIPELINE --type merge -p '{\"spec\":{\"suspend\":false}}'";
 const SUSPENSION: &str = "kubectl wait -n NAMESPACE spl/PIPELINE --for=condition=Suspended --timeout=30m";
 const PREVIOUS_LOG: &str = "kubectl logs -n NAMESPACE POD --previous";
+const PRODUCER_LOG: &str = "millrace logs PIPELINE -n NAMESPACE --component producer";
+const SECRETS: &str = "kubectl get secrets -n NAMESPACE";
+const DNS_PODS: &str = "kubectl get pods -n kube-system -l k8s-app=kube-dns";
 const DESCRIBE_POD: &str = "kubectl describe pod -n NAMESPACE POD";
 
 /// The first whose marks are all in the message counts, so that what is special comes before what is general.
-static TROUBLES: [Trouble; 44] = [
+static TROUBLES: [Trouble; 46] = [
     named(
         &["has container '"],
         "has container '",
@@ -174,6 +177,16 @@ static TROUBLES: [Trouble; 44] = [
         "ZooKeeper has lost its volume: see docs/runbooks.md, ZooKeeper lost its volume",
         "kubectl get pvc -n NAMESPACE",
     ),
+    trouble(
+        &["ZooKeeper is empty, but Kafka has had topics"],
+        "ZooKeeper has lost its volume: see docs/runbooks.md, ZooKeeper lost its volume",
+        "kubectl get pvc -n NAMESPACE",
+    ),
+    trouble(
+        &["does not resolve to this pod"],
+        "the cluster's DNS does not know the pod's address: check that the DNS pods run, and that no NetworkPolicy keeps pods from them",
+        DNS_PODS,
+    ),
     trouble(&["(StartError)"], "the image does not have the program: use one that meets docs/images.md", EDIT),
     trouble(&["cannot pull image", "(InvalidImageName)"], "correct the name of the image: it is not valid", EDIT),
     trouble(
@@ -237,8 +250,39 @@ static TROUBLES: [Trouble; 44] = [
     trouble(&["cannot start container"], "correct what the message names", DESCRIBE_POD),
 ];
 
+/// What a source's message contains when its last fetch failed, and what to do. The first whose marks are all in the message
+/// counts.
+static SOURCES: [Trouble; 6] = [
+    trouble(
+        &["the token server '", "answers 4"],
+        "the token server refuses client ID or secret: correct the Secret that oauth2 names, or the address of the token server",
+        SECRETS,
+    ),
+    trouble(
+        &["answers 401"],
+        "the endpoint does not accept the credentials: correct the Secret that http.headers names",
+        SECRETS,
+    ),
+    trouble(
+        &["answers 403"],
+        "the credentials lack a right at the endpoint: grant it there, or correct the Secret that http.headers names",
+        SECRETS,
+    ),
+    trouble(&["answers 404"], "correct http.url: the endpoint has nothing there", EDIT),
+    trouble(
+        &["answers 5"],
+        "the endpoint itself fails: look at its own logs; the source tries again automatically",
+        PRODUCER_LOG,
+    ),
+    trouble(
+        &["failed to lookup address information"],
+        "the host name does not resolve: correct it in the source, or check that the cluster's DNS pods run",
+        DNS_PODS,
+    ),
+];
+
 /// Reasons of conditions with what to do; no command: the message has it, or there is nothing to do.
-static REASONS: [(Reason, &str, &str); 48] = [
+static REASONS: [(Reason, &str, &str); 50] = [
     (
         Reason::WaitingForQuorum,
         "wait; if it persists, the logs of the ZooKeeper servers show why they do not answer",
@@ -300,19 +344,11 @@ static REASONS: [(Reason, &str, &str); 48] = [
         "wait; if it persists, the logs of the processors show why",
         "millrace logs PIPELINE -n NAMESPACE --component processor",
     ),
-    (
-        Reason::WaitingForProducers,
-        "wait; if it persists, the logs of the producers show why",
-        "millrace logs PIPELINE -n NAMESPACE --component producer",
-    ),
+    (Reason::WaitingForProducers, "wait; if it persists, the logs of the producers show why", PRODUCER_LOG),
     (Reason::NoSource, "correct the sources that SpecValid names", EDIT),
     (Reason::NoQuery, "correct the queries that SpecValid names", EDIT),
     (Reason::ScaledToZero, "scale it up", "kubectl scale -n NAMESPACE spl/PIPELINE --replicas=1"),
-    (
-        Reason::SourceFailing,
-        "correct the source or what it fetches from: docs/sources.md has its states",
-        "millrace logs PIPELINE -n NAMESPACE --component producer",
-    ),
+    (Reason::SourceFailing, "correct the source or what it fetches from: docs/sources.md has its states", PRODUCER_LOG),
     (Reason::TableRecreated, REREAD, "kubectl scale -n NAMESPACE spl/PIPELINE --replicas=0"),
     (
         Reason::TablesMissing,
@@ -321,6 +357,7 @@ static REASONS: [(Reason, &str, &str); 48] = [
     ),
     (Reason::TopicRecreated, RESEND, ""),
     (Reason::RecordsMissing, RESEND, ""),
+    (Reason::RecordsExpired, RESEND, ""),
     (
         Reason::ClusterIdDiffers,
         "restore ZooKeeper's volume from a snapshot, or give up the data that only Kafka has (docs/runbooks.md, ZooKeeper lost its volume)",
@@ -330,6 +367,12 @@ static REASONS: [(Reason, &str, &str); 48] = [
         Reason::RepairOverdue,
         "the nodes' logs show why the repair makes no progress (docs/runbooks.md, Repair is overdue)",
         CASSANDRA_LOG,
+    ),
+    (
+        Reason::RetentionAtRisk,
+        "have processors read faster, or have the topic keep records for longer, such as by config retention.ms \
+         (docs/runbooks.md, Records are about to be deleted unread)",
+        EDIT,
     ),
     (Reason::ApplyingChanges, "wait: the change is being carried out", "millrace status PIPELINE -n NAMESPACE"),
     (
@@ -385,12 +428,19 @@ const RESEND: &str =
 
 /// Returns what to do about pods that do not run, or else about the reason. `None`: neither is known here.
 pub(super) fn of_pods(reason: &str, message: &str, names: Names<'_>) -> Option<Fix> {
-    let of_trouble = || {
-        let is_one = |trouble: &&Trouble| trouble.marks.iter().all(|mark| message.contains(mark));
-        let found = TROUBLES.iter().find(is_one)?;
-        Some(made(found.text, found.command, found.named, message, names))
-    };
+    let of_trouble = || of_marks(&TROUBLES, message, names);
     out_of_memory(message, names).or_else(of_trouble).or_else(|| of_reason(reason, names))
+}
+
+/// Returns what to do about a source whose last fetch failed, or else about the reason. `None`: neither is known here.
+pub(super) fn of_source(reason: &str, message: &str, names: Names<'_>) -> Option<Fix> {
+    of_marks(&SOURCES, message, names).or_else(|| of_reason(reason, names))
+}
+
+fn of_marks(troubles: &[Trouble], message: &str, names: Names<'_>) -> Option<Fix> {
+    let is_one = |trouble: &&Trouble| trouble.marks.iter().all(|mark| message.contains(mark));
+    let found = troubles.iter().find(is_one)?;
+    Some(made(found.text, found.command, found.named, message, names))
 }
 
 /// Returns what to do about a condition's reason. `None`: it is not known here, or is no trouble.
@@ -462,7 +512,7 @@ mod tests {
     const NAMES: Names<'_> = Names { namespace: "data", pipeline: "users" };
 
     /// Each trouble of docs/troubles.md and a part of the words or the command that help.
-    const HELP: [(&str, &str); 40] = [
+    const HELP: [(&str, &str); 43] = [
         ("a quota has no room for a pod", "kubectl describe resourcequota -n data"),
         ("a quota has no room for a volume", "ResourceQuota"),
         ("a quota has no room for a processor", "ResourceQuota"),
@@ -489,6 +539,9 @@ mod tests {
         ("the disk is full", "raise storage.size"),
         ("the server's Java does not know an option", "jvmOptions"),
         ("the JVM finds no agent", "-javaagent"),
+        ("a Cassandra volume has no room for a start", "once there is room"),
+        ("the cluster's DNS does not know a ZooKeeper server", "-n kube-system -l k8s-app=kube-dns"),
+        ("the cluster's DNS does not know a Cassandra node", "-n kube-system -l k8s-app=kube-dns"),
         ("a server is ended by a signal", "kubectl logs -n data users-zookeeper-0 --previous"),
         ("the image does not have the program", "docs/images.md"),
         ("the image is not in the registry", "push the image"),
@@ -548,6 +601,31 @@ mod tests {
         assert!(count > 20, "{count} reasons");
         // Control: one that is not known has no help.
         assert_eq!(of_pods("AllComponentsReady", "every link of the readiness chain is met", NAMES), None);
+    }
+
+    #[test]
+    fn a_source_that_fails_has_the_help_for_its_answer() {
+        let help = |message: &str| {
+            let fix = of_source("SourceFailing", message, NAMES).expect("something helps");
+            format!("{}: {}", fix.text, fix.command.unwrap_or_default())
+        };
+        for (message, expected) in [
+            ("source 'a': Unavailable: 'shop.example' answers 503 Service Unavailable", "the endpoint itself fails"),
+            ("source 'a': BadAnswer: 'shop.example' answers 401 Unauthorized", "does not accept the credentials"),
+            (
+                "source 'a': BadAnswer: the token server 'id.example' answers 401 Unauthorized",
+                "refuses client ID or secret",
+            ),
+            (
+                "source 'a': Unavailable: 'shop.example' cannot be read: failed to lookup address information: Name or \
+                 service not known",
+                "does not resolve",
+            ),
+            // The control: what is not known here has the general help.
+            ("source 'a': BadFile: 'x.csv' has no header", "docs/sources.md has its states"),
+        ] {
+            assert!(help(message).contains(expected), "{message}: {}", help(message));
+        }
     }
 
     #[test]

@@ -55,10 +55,13 @@ fn findings(facts: &Facts) -> Vec<Finding> {
     let of_ready = look.ready();
     // What the chain reports already is not reported twice.
     let is_ready = of_ready.is_none();
+    // Records that are about to be deleted are worse than what else does not work.
+    let at_risk = look.retention();
     let when_ready = [look.outdated(), look.stopped(), look.slow(), look.sources(), look.held()];
     let always = [look.repair(), look.contested()];
     of_ready
         .into_iter()
+        .chain(at_risk)
         .chain(when_ready.into_iter().flatten().filter(|_| is_ready))
         .chain(always.into_iter().flatten())
         .collect()

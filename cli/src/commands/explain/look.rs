@@ -10,7 +10,7 @@ use millrace_api::params::rfc3339;
 
 use super::explanation::{Evidence, Kind, Verdict};
 use super::facts::{Facts, Warning, component_of};
-use super::fixes::{Fix, Names, of_pods, of_reason};
+use super::fixes::{Fix, Names, of_pods, of_reason, of_source};
 
 /// How old the last occurrence of a warning may be: what a controller tries in vain it tries more and more rarely, up to
 /// every 17 minutes.
@@ -149,6 +149,7 @@ impl Look<'_> {
     pub(super) fn sources(&self) -> Option<Finding> {
         let condition = self.condition(ConditionType::SourcesHealthy, ConditionStatus::False)?;
         let mut finding = self.of_condition(Verdict::Degraded, condition);
+        finding.fix = of_source(&condition.reason, &condition.message, self.names());
         let failing = self.status.sources.iter().filter(|source| !source.message.is_empty()).take(MOST);
         finding.evidence.extend(failing.map(|source| Evidence {
             kind: Kind::Source,
@@ -162,6 +163,12 @@ impl Look<'_> {
 
     pub(super) fn repair(&self) -> Option<Finding> {
         let condition = self.condition(ConditionType::RepairOnSchedule, ConditionStatus::False)?;
+        Some(self.of_condition(Verdict::Degraded, condition))
+    }
+
+    /// Returns that records are about to be deleted unread.
+    pub(super) fn retention(&self) -> Option<Finding> {
+        let condition = self.condition(ConditionType::RetentionAtRisk, ConditionStatus::True)?;
         Some(self.of_condition(Verdict::Degraded, condition))
     }
 

@@ -196,6 +196,33 @@ fn records_that_wait_for_long_are_a_lag_and_those_of_a_moment_are_not() {
 }
 
 #[test]
+fn records_that_are_about_to_be_deleted_come_before_the_lag_and_after_what_causes_it() {
+    let says = "topic 'users' deletes records after 168h (retention.ms), and 12000 that processors have not read are due \
+                within 42h: at their pace, some are deleted first";
+    let at_risk = condition("RetentionAtRisk", "True", "RetentionAtRisk", says);
+    let waits = |seconds| Behind {
+        topic: "users".to_owned(),
+        partition: 0,
+        records: 500,
+        waited: Duration::from_secs(seconds),
+    };
+    let behind = Facts { behind: vec![waits(300_000)], ..facts(std::slice::from_ref(&at_risk), json!({"lag": 1000})) };
+    let explanation = judge(&behind);
+    assert_eq!((explanation.verdict, explanation.cause.as_deref()), (Verdict::Degraded, Some(says)));
+    assert_eq!(command(&explanation), "kubectl edit spl -n shop users");
+    assert_eq!(explanation.also.len(), 1, "{:?}", explanation.also);
+    // A store that is down is why nothing is read.
+    let down = [
+        condition("Ready", "False", "WaitingForNodes", "CassandraReady: 2 of 3 nodes are up"),
+        condition("CassandraReady", "False", "WaitingForNodes", "2 of 3 nodes are up"),
+        at_risk,
+    ];
+    let explanation = judge(&facts(&down, json!({})));
+    assert_eq!(explanation.cause.as_deref(), Some("2 of 3 nodes are up"));
+    assert_eq!(explanation.also, [says]);
+}
+
+#[test]
 fn what_fails_while_data_flows_is_degraded() {
     let source = json!({"sources": [
         {"name": "orders", "state": "Running", "records": 100, "rejected": 0},
