@@ -46,6 +46,10 @@ pub const APPROVE_PLAN: &str = "millrace.dev/approve-plan";
 /// Annotation of a pipeline: ids of losses in its status, with commas between them, that its users accept.
 pub const ACCEPT_LOSS: &str = "millrace.dev/accept-loss";
 
+/// Annotation of a pipeline: `NONCE TOPIC FROM`, which asks once for each nonce to read a topic's records again. FROM is
+/// `earliest`, an offset or a time in RFC 3339.
+pub const REPLAY: &str = "millrace.dev/replay";
+
 /// Returns the ids of the losses that a pipeline's users accept.
 pub fn accepted_losses(pipeline: &impl ResourceExt) -> BTreeSet<String> {
     let listed = pipeline.annotations().get(ACCEPT_LOSS).map_or("", String::as_str);
@@ -65,6 +69,11 @@ pub fn holds_disruptions(pipeline: &impl ResourceExt) -> bool {
 /// Returns the hash of the plan that a pipeline's users approve. `None`: they approve none.
 pub fn approved_plan(pipeline: &impl ResourceExt) -> Option<String> {
     pipeline.annotations().get(APPROVE_PLAN).map(|hash| hash.trim().to_owned())
+}
+
+/// Returns the replay that a pipeline's users ask for, as they wrote it. `None`: they ask for none.
+pub fn requested_replay(pipeline: &impl ResourceExt) -> Option<String> {
+    pipeline.annotations().get(REPLAY).cloned()
 }
 
 /// Name of the application in labels.

@@ -10,6 +10,7 @@
 //! params    a declaration and a text -> a value of its type
 //! schedule  due times of a schedule; the runs of a backfill
 //! window    maintenance windows: when they are open
+//! replay    a request to read a topic's records again
 //! labels    labels of the operator's objects, and selectors; what may be a label
 //! pod_template  what the user adds to the pods of a component
 //! access    who else may reach the client port of a store
@@ -40,6 +41,7 @@ pub mod ports;
 pub mod quantity;
 pub mod reference;
 pub mod rejected;
+pub mod replay;
 pub mod run;
 pub mod schedule;
 pub mod validate;

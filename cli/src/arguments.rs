@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use millrace_api::names;
+use millrace_api::replay::ReplayFrom;
 use millrace_terms::Duration;
 
 use crate::screen::Format;
@@ -36,6 +37,12 @@ const APPROVE_EXAMPLES: &str = "Examples:
 const RESTART_EXAMPLES: &str = "Examples:
   millrace restart users --component kafka        one broker at a time, at full strength only
   millrace restart users --component processor    all by a rolling update";
+
+const REPLAY_EXAMPLES: &str = "Examples:
+  millrace replay users --topic users_created --from earliest --dry-run
+                                      which records of each partition would be read again, and what that means
+  millrace replay users --topic users_created --from 2026-01-31T12:00:00Z
+                                      those that are not older than this";
 
 /// Looks at Millrace pipelines and runs their sources, with your own rights.
 #[derive(Clone, Debug, Parser)]
@@ -111,6 +118,9 @@ pub enum Command {
     /// Restart the pods of a component in order.
     #[command(after_help = RESTART_EXAMPLES)]
     Restart(Restart),
+    /// Read records of a topic again, so that their rows are written again.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Replay),
     /// Open the console through a port-forward, and print its address.
     Console(Console),
     /// Print the completion script of a shell.
@@ -176,6 +186,25 @@ pub struct Restart {
     /// Component whose pods are restarted: zookeeper, kafka, cassandra, processor or producer.
     #[arg(long, value_name = "COMPONENT", value_parser = component)]
     pub component: names::Component,
+}
+
+/// Flags of `replay`.
+#[derive(Args, Clone, Debug)]
+pub struct Replay {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// Topic whose records are read again, by all its queries.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: String,
+    /// Where to begin in each partition: earliest, an offset, or a time such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME|OFFSET|earliest", value_parser = replay_from)]
+    pub from: ReplayFrom,
+    /// Identifies the request, which is carried out once; the time of the request otherwise.
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    pub nonce: Option<String>,
+    /// Show what would be read again, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Which records are wanted.
@@ -459,4 +488,9 @@ fn component(text: &str) -> Result<names::Component, String> {
         let all = names::Component::ALL.map(names::Component::as_str).join(", ");
         format!("'{text}' is not a component; use one of {all}")
     })
+}
+
+/// Parses where a replay begins.
+fn replay_from(text: &str) -> Result<ReplayFrom, String> {
+    text.parse()
 }

@@ -16,6 +16,7 @@ pub mod pause;
 pub mod peek;
 pub mod plan;
 pub mod record;
+pub mod replay;
 pub mod restart;
 pub mod rows;
 pub mod runs;
@@ -69,6 +70,7 @@ pub async fn run(arguments: &Arguments, screen: &Screen) -> Result<Outcome, Fail
         Command::Release(flags) => hold::run(&context, flags, false).await,
         Command::Approve(flags) => approve::run(&context, flags).await,
         Command::Restart(flags) => restart::run(&context, flags).await,
+        Command::Replay(flags) => replay::run(&context, flags).await,
         Command::Console(flags) => console::run(&context, flags).await,
         // Need no cluster.
         Command::Validate(_) | Command::Completion { .. } => Ok(Outcome::Fine),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub enum Act {
     /// Change which servers of the ensemble vote.
     ZooKeeper(zookeeper::Reconfiguration),
-    /// Change a topic, or what the brokers are set to.
+    /// Change a topic, what the brokers are set to, or how far a group has read.
     Kafka(kafka::Change),
     /// Change keyspace, types or tables.
     Cassandra(cassandra::Change),

@@ -19,7 +19,7 @@ use crate::objects::properties::{SERVER_PROPERTIES, parse};
 use crate::objects::scope::CONFIG_CHECKSUM;
 use crate::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra};
-use millrace_stores::kafka::{self, AskKafka, Kafka, SettingsQuestion};
+use millrace_stores::kafka::{self, AskKafka, Kafka, SettingsQuestion, Span};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, AskZooKeeper, Reconfiguration};
 use millrace_terms::{LARGEST_SOURCES, LARGEST_WORK, SOURCES_PATH, SourceState, WORK_PATH, Work};
@@ -28,6 +28,16 @@ use millrace_terms::{LARGEST_SOURCES, LARGEST_WORK, SOURCES_PATH, SourceState, W
 pub trait Hands: Send + Sync {
     /// Asks all stores of a pipeline what they say of themselves.
     fn ask<'a>(&'a self, pipeline: &'a Pipeline, children: &'a Children) -> BoxFuture<'a, Stores>;
+
+    /// Asks where a group stands in each partition of a topic, and where a moment is, in milliseconds since 1970, by the brokers
+    /// that are reached so.
+    fn ask_spans<'a>(
+        &'a self,
+        brokers: &'a Reach<u32>,
+        group: &'a str,
+        topic: &'a str,
+        moment: Option<i64>,
+    ) -> BoxFuture<'a, Result<BTreeMap<i32, Span>, AskKafka>>;
 
     /// Changes which servers of the ensemble vote, by the server that is reached there, with the operator's password.
     /// `None`: none can be asked.
@@ -38,7 +48,7 @@ pub trait Hands: Send + Sync {
         change: &'a Reconfiguration,
     ) -> BoxFuture<'a, Result<(), AskZooKeeper>>;
 
-    /// Changes a topic, or what the brokers are set to, by the brokers that are reached so.
+    /// Changes a topic, what the brokers are set to, or how far a group has read, by the brokers that are reached so.
     fn change_kafka<'a>(
         &'a self,
         brokers: &'a Reach<u32>,
@@ -61,6 +71,16 @@ pub struct OverTheNetwork;
 impl Hands for OverTheNetwork {
     fn ask<'a>(&'a self, pipeline: &'a Pipeline, children: &'a Children) -> BoxFuture<'a, Stores> {
         ask(pipeline, children).boxed()
+    }
+
+    fn ask_spans<'a>(
+        &'a self,
+        brokers: &'a Reach<u32>,
+        group: &'a str,
+        topic: &'a str,
+        moment: Option<i64>,
+    ) -> BoxFuture<'a, Result<BTreeMap<i32, Span>, AskKafka>> {
+        async move { Kafka::new(brokers).spans(group, topic, moment).await }.boxed()
     }
 
     fn change_zookeeper<'a>(

@@ -13,7 +13,9 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use millrace_api::names::{Component, Names};
 use millrace_api::quantity::Quantity;
+use millrace_api::replay::Replay;
 use millrace_api::{Pipeline, StreamingPipeline};
+use millrace_terms::causes::chain_of;
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu};
 
@@ -26,7 +28,9 @@ use crate::labels::{
 use crate::observed::{Children, Claim, Growth, Observed, Remembered, Warning};
 use crate::readiness;
 use crate::workers::load::look;
+use crate::workers::replay;
 use crate::write::FIELD_MANAGER;
+use millrace_stores::kafka::Span;
 
 /// Most warnings of a namespace that are looked through.
 const MAX_WARNINGS: u32 = 500;
@@ -90,10 +94,28 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     }
     ask_for_growth(ctx, pipeline, &mut children).await;
     let stores = ctx.hands.ask(pipeline, &children).await;
-    let (now, remembered) = (Utc::now(), Remembered::of(resource));
+    let remembered = Remembered::of(resource);
+    // After the group: what it had committed then, it has committed now.
+    let spans = match replay::question(pipeline, &remembered) {
+        Some(replay) => Some(spans(ctx, pipeline, &children, &replay).await),
+        None => None,
+    };
+    let now = Utc::now();
     let looks = look(pipeline, &children, &stores, ctx.looks.take(names), now);
     ctx.looks.keep(names, &looks);
-    Ok(Observed { now, remembered, children, stores, writes: ctx.ledger.of(names), looks })
+    Ok(Observed { now, remembered, children, stores, writes: ctx.ledger.of(names), looks, spans })
+}
+
+/// Asks where the processors stand in each partition of a topic that is to be read again.
+async fn spans(
+    ctx: &Context,
+    pipeline: &Pipeline,
+    children: &Children,
+    replay: &Replay,
+) -> Result<BTreeMap<i32, Span>, String> {
+    let (brokers, group) = (children.brokers(), pipeline.names.consumer_group());
+    let asked = ctx.hands.ask_spans(&brokers, &group, &replay.topic, replay.from.moment()).await;
+    asked.map_err(|error| chain_of(&error))
 }
 
 /// Returns the runs whose attempt has not ended.

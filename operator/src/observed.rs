@@ -16,11 +16,11 @@ use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 use millrace_api::quantity::Quantity;
 
-use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses, approved_plan, holds_disruptions};
+use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses, approved_plan, holds_disruptions, requested_replay};
 use crate::ledger::Writes;
 use crate::looks::Looks;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
-use millrace_stores::kafka::KafkaFacts;
+use millrace_stores::kafka::{KafkaFacts, Span};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
 use millrace_terms::{SourceState, Work};
@@ -40,6 +40,9 @@ pub struct Observed {
     pub writes: Writes,
     /// What this process saw of the load in the last minutes.
     pub looks: Looks,
+    /// Where the processors stand in each partition of a topic that is to be read again, or why that is unknown. Absent: no
+    /// topic is.
+    pub spans: Option<Result<BTreeMap<i32, Span>, String>>,
 }
 
 /// What the resource says of earlier passes.
@@ -53,6 +56,8 @@ pub struct Remembered {
     pub holds_disruptions: bool,
     /// Hash of the plan that people approve.
     pub approved_plan: Option<String>,
+    /// The replay that people ask for, as they wrote it.
+    pub replay: Option<String>,
 }
 
 impl Remembered {
@@ -63,6 +68,7 @@ impl Remembered {
             accepted: accepted_losses(resource),
             holds_disruptions: holds_disruptions(resource),
             approved_plan: approved_plan(resource),
+            replay: requested_replay(resource),
         }
     }
 
@@ -311,6 +317,7 @@ impl Default for Observed {
             stores: Stores::default(),
             writes: Writes::new(),
             looks: Looks::default(),
+            spans: None,
         }
     }
 }

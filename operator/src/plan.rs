@@ -20,8 +20,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Resource, ResourceExt};
+use millrace_api::crd::status::ReplayStatus;
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected};
+use millrace_stores::kafka::Change;
 
 use crate::act::Act;
 use crate::chain::judge;
@@ -32,6 +34,7 @@ use crate::ledger::ObjectKey;
 use crate::link::{Link, LinkState, Reason};
 use crate::objects::Objects;
 use crate::observed::Observed;
+use crate::workers::replay;
 use crate::workers::suspend::{self, Suspension};
 use crate::zookeeper::membership::{self, Membership};
 use crate::{cassandra, intact, kafka, readiness};
@@ -82,6 +85,8 @@ pub struct Plan {
     pub growing: Vec<String>,
     /// How far a pipeline that is to be suspended has come. Absent: it is not to be.
     pub suspension: Option<Suspension>,
+    /// What the status says of the last replay. Absent: there was none.
+    pub replay: Option<ReplayStatus>,
 }
 
 impl Plan {
@@ -90,14 +95,20 @@ impl Plan {
         self.apply.is_empty() && self.acts.is_empty()
     }
 
-    /// Returns whether volumes grow, partitions move, the ensemble changes, brokers take other settings or topics are
-    /// drained, which goes on without a step of ours. What people hold does not.
+    /// Returns whether volumes grow, partitions move, the ensemble changes, brokers take other settings, or topics are
+    /// drained or set back, which goes on without a step of ours. What people hold does not.
     pub fn is_under_way(&self) -> bool {
         let is_wanted = self.reassignment.is_wanted || self.membership.is_wanted;
         let moves = self.reassignment.has_begun || is_wanted && self.held_by_people().is_none();
-        let takes_settings = self.waiting.iter().any(|waiting| matches!(waiting.act, Act::Kafka(_)));
+        let is_of_settings = |waiting: &Waiting| matches!(waiting.act, Act::Kafka(Change::AlterBrokers { .. }));
+        let takes_settings = self.waiting.iter().any(is_of_settings);
         let drains = self.suspension.as_ref().is_some_and(|suspension| !suspension.is_done);
-        moves || takes_settings || drains || !self.growing.is_empty() && self.kept.is_empty()
+        moves || takes_settings || drains || self.is_setting_back() || !self.growing.is_empty() && self.kept.is_empty()
+    }
+
+    /// Returns whether processors are stopped to have a topic read again.
+    pub fn is_setting_back(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.phase.stops_processors())
     }
 
     /// Returns how many objects and acts there are to change.
@@ -197,6 +208,7 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed, memb
     plan.waiting.extend(waiting);
     plan.acts.extend(kafka::changes::topics(pipeline, observed).into_iter().map(Act::Kafka));
     plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
+    plan.replay(pipeline, observed);
     // A pod whose StatefulSet is on its way out would not come back before the next one is there.
     let leaves = observed.children.stateful_sets.values().any(|set| set.metadata.deletion_timestamp.is_some());
     match roll::next(pipeline, observed, plan.judged()) {
@@ -215,6 +227,28 @@ impl Plan {
     fn judged(&self) -> Judged<'_> {
         let Self { links, reassignment, membership, .. } = self;
         Judged { links, reassignment, membership }
+    }
+
+    /// Has a topic read again. To begin waits for people and for the stores; what has begun goes on, since processors are
+    /// stopped for it.
+    fn replay(&mut self, pipeline: &Pipeline, observed: &Observed) {
+        self.replay = match replay::judge(pipeline, observed, &self.links) {
+            replay::Next::Keeps(status) => status,
+            replay::Next::Begins { status, change, waits_for } => {
+                let people = held_by_people(pipeline, observed, &self.approval);
+                match people.or_else(|| waits_for.map(Cause::of_stores)) {
+                    Some(cause) => {
+                        self.waiting.push(Waiting { act: Act::Kafka(change), cause });
+                        observed.remembered.status.replay.clone()
+                    }
+                    None => Some(status),
+                }
+            }
+            replay::Next::Goes { status, change } => {
+                self.acts.extend(change.map(Act::Kafka));
+                Some(status)
+            }
+        };
     }
 
     /// Changes who votes. It is one of the last things to do: then all pods have their templates, so that no broker

@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt};
 use millrace_api::StreamingPipeline;
 use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::condition::{ConditionType, is_true};
-use millrace_api::crd::status::ScalingStatus;
+use millrace_api::crd::status::{ReplayPhase, ReplayStatus, ScalingStatus};
 use millrace_api::crd::time::moment_of;
 use snafu::{ResultExt, Snafu};
 
@@ -57,6 +57,9 @@ pub async fn publish(
     if let Some((kind, reason, note)) = scaling_event(old.scaling(), status.scaling()) {
         tell(ctx, resource, kind, reason, note).await;
     }
+    if let Some((kind, reason, note)) = replay_event(old.replay.as_ref(), status.replay.as_ref()) {
+        tell(ctx, resource, kind, reason, note).await;
+    }
     Ok(true)
 }
 
@@ -78,6 +81,23 @@ fn scaling_event<'a>(
     let begins = old.is_none_or(|old| old.reason != new.reason && was_steady(old));
     let is_limit = LIMITS.contains(&new.reason.as_str());
     (is_limit && begins).then(|| (EventType::Warning, new.reason.as_str(), new.message.clone()))
+}
+
+/// Returns the event about a replay. `None`: its phase is the same.
+fn replay_event(old: Option<&ReplayStatus>, new: Option<&ReplayStatus>) -> Option<(EventType, &'static str, String)> {
+    let new = new?;
+    if old.is_some_and(|old| (&old.request, old.phase) == (&new.request, new.phase)) {
+        return None;
+    }
+    let (kind, reason) = match new.phase {
+        ReplayPhase::Stopping => (EventType::Normal, "ReplayBegun"),
+        // The change of offsets is an event of its own.
+        ReplayPhase::Rewinding => return None,
+        ReplayPhase::Rewound => (EventType::Normal, "ReplayRewound"),
+        ReplayPhase::Refused => (EventType::Warning, "ReplayRefused"),
+        ReplayPhase::Cancelled => (EventType::Warning, "ReplayCancelled"),
+    };
+    Some((kind, reason, format!("replay '{}': {}", new.request, new.message)))
 }
 
 async fn announce_acts(ctx: &Context, resource: &StreamingPipeline, applied: &Applied) {
@@ -190,5 +210,24 @@ mod tests {
         // Ten seconds after it seemed to be over.
         let brief = scaling(json!({"since": "2026-01-01T01:05:00Z"}));
         assert_eq!(told(&brief, &limit("2026-01-01T01:05:10Z")), None);
+    }
+
+    #[test]
+    fn each_phase_of_a_replay_is_told_once() {
+        let replay = |phase: &str| -> ReplayStatus {
+            let status = json!({
+                "request": "a1 users earliest", "phase": phase, "message": "why", "since": "2026-01-01T01:00:00Z",
+            });
+            serde_json::from_value(status).expect("a status")
+        };
+        let told =
+            |old: Option<&ReplayStatus>, phase| replay_event(old, Some(&replay(phase))).map(|(_, reason, _)| reason);
+        assert_eq!(told(None, "Refused"), Some("ReplayRefused"));
+        assert_eq!(told(Some(&replay("Refused")), "Refused"), None);
+        assert_eq!(told(Some(&replay("Stopping")), "Rewound"), Some("ReplayRewound"));
+        // The control: the same phase of another request.
+        let other = ReplayStatus { request: "a2 users earliest".to_owned(), ..replay("Refused") };
+        assert_eq!(told(Some(&other), "Refused"), Some("ReplayRefused"));
+        assert!(replay_event(Some(&other), None).is_none());
     }
 }

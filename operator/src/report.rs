@@ -110,6 +110,8 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.retention(&retention::judge(pipeline, observed));
             conditions.suspended(plan.suspension.as_ref());
             status.losses.clone_from(&plan.intact.losses);
+            // What is decided would not be carried out.
+            status.replay = if is_paused(resource) { old.replay.clone() } else { plan.replay.clone() };
             status.drained = plan.suspension.as_ref().and_then(|suspension| suspension.drained.clone());
             let was_ready = conditions.was_true(ConditionType::Ready);
             let summary = Summary::of(plan, rejected, failure.as_ref());

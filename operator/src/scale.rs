@@ -1,11 +1,12 @@
 //! How many members each workload shall have right now: pure.
 //!
-//! The user's numbers, but for five. ZooKeeper's servers are there before they vote, and until they know that they
+//! The user's numbers, but for six. ZooKeeper's servers are there before they vote, and until they know that they
 //! vote no more. Cassandra's nodes join and leave one at a time: the next one is added only when every node there is
 //! has joined, every node sees every other as normal, and all agree on the schema; one is taken away only when it has
 //! left the ring. Kafka's brokers go one at a time, when no broker that goes has a replica; none is added while
 //! partitions move. Processors that follow the load are as many as was last decided and recorded. Of a pipeline that is
-//! suspended no producer runs, and no processor once all is drained.
+//! suspended no producer runs, and no processor once all is drained; nor does one while a topic is set back to be read
+//! again.
 
 use millrace_api::Pipeline;
 
@@ -15,7 +16,7 @@ use crate::intact::has_stale_base;
 use crate::kafka::reassignment::brokers;
 use crate::objects::scope::Replicas;
 use crate::observed::Observed;
-use crate::workers::suspend;
+use crate::workers::{replay, suspend};
 use crate::zookeeper::membership::{self, Membership};
 
 /// How many members each workload shall have, and the judgement of the ensemble, which later steps share.
@@ -45,6 +46,6 @@ pub fn scale(pipeline: &Pipeline, observed: &Observed) -> Scale {
 fn processors(pipeline: &Pipeline, observed: &Observed) -> u32 {
     match pipeline.processor.queries.is_empty() || has_stale_base(pipeline, observed) {
         true => 0,
-        false => suspend::processors(pipeline, observed),
+        false => replay::processors(pipeline, observed),
     }
 }

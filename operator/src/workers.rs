@@ -1,9 +1,10 @@
 //! The room of producers and processors: their objects, their links, how the sources are doing, how the number of processors
-//! follows the load, whether records are deleted before they are read, how all are suspended.
+//! follows the load, whether records are deleted before they are read, how all are suspended, how a topic is read again.
 
 pub mod link;
 pub mod load;
 pub mod objects;
+pub mod replay;
 pub mod retention;
 pub mod scaling;
 pub mod sources;

@@ -12,6 +12,8 @@ mod held;
 mod intact;
 #[path = "plan/nodes.rs"]
 mod nodes;
+#[path = "plan/replay.rs"]
+mod replay;
 #[path = "plan/retention.rs"]
 mod retention;
 #[path = "plan/scaling.rs"]

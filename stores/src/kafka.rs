@@ -1,5 +1,5 @@
 //! Asks Kafka for brokers, their settings, topics, replicas, consumer groups, lag and records; creates and extends topics, moves
-//! partitions, sets brokers.
+//! partitions, sets brokers, sets groups back.
 //!
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal; what brokers
 //! advertise is never followed. Versions are those that every 3.9 broker speaks. Nothing here retries.
@@ -20,6 +20,7 @@ mod moves;
 mod offsets;
 mod reassign;
 mod retention;
+mod rewind;
 mod settings;
 mod view;
 
@@ -47,6 +48,7 @@ pub use lag::{PartitionLag, Position};
 pub use moves::{LogDirs, is_marked, stays};
 pub use reassign::{ANY_REPLICA, Reassigned, THROTTLED_REPLICAS};
 pub use retention::{Retention, notice};
+pub use rewind::{Span, records, refusal, set_back};
 pub use settings::{BrokerSettings, Setting, SettingsFacts, SettingsQuestion};
 use view::{View, agreed_by};
 
@@ -74,6 +76,7 @@ mod version {
     pub(super) const FIND_COORDINATOR: i16 = 3;
     pub(super) const DESCRIBE_GROUPS: i16 = 5;
     pub(super) const OFFSET_FETCH: i16 = 6;
+    pub(super) const OFFSET_COMMIT: i16 = 8;
     pub(super) const LIST_OFFSETS: i16 = 6;
     pub(super) const FETCH: i16 = 12;
     pub(super) const ALTER_REASSIGNMENTS: i16 = 0;

@@ -205,6 +205,7 @@ pub enum Reason {
     SourceFailing,
     NoQuery,
     ScaledToZero,
+    Replaying,
     VolumesDiffer,
     // What stands on the volumes.
     NothingMissing,

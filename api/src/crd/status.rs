@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::condition;
@@ -67,6 +68,10 @@ pub struct StreamingPipelineStatus {
     /// while the pipeline is not suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<DrainedStatus>,
+
+    /// Last replay that the annotation `millrace.dev/replay` requested. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayStatus>,
 
     /// Data losses that have not been accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -185,6 +190,56 @@ pub struct DrainedStatus {
 
     /// End offsets of the topics that queries read, summed over the partitions of each topic.
     pub offsets: BTreeMap<String, i64>,
+}
+
+/// A replay: records of a topic are read again.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayStatus {
+    /// The annotation's value, `NONCE TOPIC FROM`. A nonce counts once.
+    pub request: String,
+
+    /// How far it is.
+    pub phase: ReplayPhase,
+
+    /// What happens, or why not.
+    pub message: String,
+
+    /// When the phase began.
+    pub since: Time,
+
+    /// Offsets to read again from, summed over the partitions that are read again. Absent before Rewinding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+
+    /// Offsets that the processors had committed there, summed in the same way. Absent before Rewinding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ReplayPhase {
+    /// The processors are being stopped. No offset has been changed.
+    Stopping,
+    /// No processor runs; offsets are being set back.
+    Rewinding,
+    /// The offsets are set, and the processors read on from there. The lag shows what is left.
+    Rewound,
+    /// The request cannot be carried out. No offset was changed.
+    Refused,
+    /// The request was taken back before an offset was changed.
+    Cancelled,
+}
+
+impl ReplayPhase {
+    /// Returns whether no processor may run.
+    pub fn stops_processors(self) -> bool {
+        match self {
+            Self::Stopping | Self::Rewinding => true,
+            Self::Rewound | Self::Refused | Self::Cancelled => false,
+        }
+    }
 }
 
 /// Data that was lost.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use millrace_api::crd::status::ReplayPhase;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
+use millrace_e2e::command::Millrace;
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{TABLE, TOPIC, http_source};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_shared};
@@ -15,6 +17,8 @@ use millrace_profile::{profile, seed_of};
 use millrace_stores::cassandra::open;
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::scenario::replay::without_processors;
 
 /// Longest that one of each store may take to be Ready on a busy machine; the figure itself is written down.
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -271,7 +275,8 @@ async fn every_row_is_right(live: &Live) -> Result<()> {
     eventually("the producer has stopped", CHANGED_WITHIN, stopped).await?;
     live.await_caught_up(CHANGED_WITHIN).await?;
     let people = rows_are_those_of_the_topic(live).await?;
-    a_lost_row_is_noticed(live, people).await
+    a_lost_row_is_noticed(live, &people).await?;
+    a_replay_brings_it_back(live, &people).await
 }
 
 /// Compares the table with what the topic holds; returns whose records these are.
@@ -289,12 +294,58 @@ async fn rows_are_those_of_the_topic(live: &Live) -> Result<Ledger> {
 }
 
 /// Negative control: one row fewer, and the comparison says so.
-async fn a_lost_row_is_noticed(live: &Live, people: Ledger) -> Result<()> {
+async fn a_lost_row_is_noticed(live: &Live, people: &Ledger) -> Result<()> {
     let row = people.ids().into_iter().next().context("there are no rows")?;
     let addresses = live.addresses(Component::Cassandra).await?;
     let session = open(*addresses.values().next().context("no Cassandra node has an address")?).await?;
     session.query_unpaged(format!("DELETE FROM {TABLE} WHERE id = ?"), (row,)).await.context("cannot delete a row")?;
-    let found = live.table().await?.compare(people).await?;
+    let found = live.table().await?.compare(people.clone()).await?;
     ensure!(found.lost == 1 && found.ensure_exact().is_err(), "a lost row is not noticed: {found}");
     Ok(())
+}
+
+/// The row that was deleted by hand is there again after a replay, and all others are as they were. Control: its record read
+/// again from the same offset, but with the base that it had, leaves it deleted.
+async fn a_replay_brings_it_back(live: &Live, people: &Ledger) -> Result<()> {
+    let mut kafka = live.kafka().await?;
+    let ends = kafka.ends(TOPIC).await?;
+    let end: i64 = ends.values().sum();
+    let read_again = without_processors(live, async || {
+        for partition in ends.keys() {
+            kafka.rewind(*partition, 0).await?;
+        }
+        kafka.lag().await
+    });
+    let read_again = read_again.await?;
+    ensure!(read_again == end, "{read_again} of {end} records were read again");
+    let found = live.table().await?.compare(people.clone()).await?;
+    ensure!(found.lost == 1, "a record that is read again with its base undoes a later delete: {found}");
+
+    let millrace = Millrace::new(&live.namespace)?;
+    let replay = ["replay", "users", "--topic", TOPIC, "--from", "earliest"];
+    let shown = millrace.json(&[&replay[..], &["--dry-run"]].concat()).await?;
+    ensure!(shown["records"].as_i64() == Some(end), "a dry run shows {shown}, and there are {end} records");
+    let before = base(live).await?;
+    millrace.says(&replay, 0, "is requested").await?;
+    let rewound = async || {
+        let replay = live.resource().await?.status.and_then(|status| status.replay);
+        Ok(replay.filter(|replay| replay.phase == ReplayPhase::Rewound))
+    };
+    let (replay, took) = eventually("the offsets are set back", CHANGED_WITHIN, rewound).await?;
+    ensure!((replay.from, replay.to) == (Some(0), Some(end)), "of {end} records, the status has {replay:?}");
+    live.await_ready(CHANGED_WITHIN).await?;
+    live.await_caught_up(CHANGED_WITHIN).await?;
+    let after = base(live).await?;
+    ensure!(after > before + end, "the base was {before} and is {after}");
+    let found = live.table().await?.compare(people.clone()).await?;
+    live.namespace.say(format!("a replay began to read after {took:?}, {}: {found}", replay.message));
+    found.ensure_exact()
+}
+
+/// Returns the base of the write timestamps of the topic's records.
+async fn base(live: &Live) -> Result<i64> {
+    let topics =
+        live.resource().await?.status.and_then(|status| status.kafka).context("the topics are unknown")?.topics;
+    let topic = topics.into_iter().find(|topic| topic.name == TOPIC).context("the status has no such topic")?;
+    Ok(topic.write_timestamp_base)
 }

@@ -17,7 +17,7 @@ use crate::labels::pod_selector;
 use crate::observed::{Claim, Observed};
 use crate::readiness;
 use crate::rounding::two_digits;
-use crate::workers::suspend;
+use crate::workers::{replay, suspend};
 use millrace_stores::kafka::{KafkaFacts, Position};
 use millrace_stores::zookeeper::ZooKeeperFacts;
 
@@ -54,10 +54,11 @@ pub(super) fn components(
     });
 
     let facts = stores.kafka.as_ref().ok();
+    let rewound = replay::rewound(old.replay.as_ref(), status.replay.as_ref());
     status.kafka = Some(KafkaStatus {
         ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
         storage: storage(observed, Component::Kafka),
-        topics: topics(observed, old.kafka.as_ref()),
+        topics: topics(observed, old.kafka.as_ref(), rewound.as_deref()),
         reassignment: None,
     });
     status.lag = facts.and_then(KafkaFacts::lag).map(two_digits);
@@ -66,7 +67,7 @@ pub(super) fn components(
     let deployment = children.deployments.get(&pipeline.names.component(Component::Processor));
     let existing = deployment.and_then(|workload| workload.status.as_ref()?.replicas).unwrap_or(0);
     status.processor = Some(ProcessorStatus {
-        ready: of(readiness::deployment(deployment).ready as usize, suspend::processors(pipeline, observed)),
+        ready: of(readiness::deployment(deployment).ready as usize, replay::processors(pipeline, observed)),
         replicas: existing,
         selector: pod_selector(&pipeline.names, Component::Processor),
         scaling: None,
@@ -89,9 +90,9 @@ pub(super) fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> Strin
 }
 
 /// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions and
-/// all its records, and gives a new topic a base above all earlier ones: now. Topics that cannot be asked for keep what
-/// they had.
-fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
+/// all its records, and gives a new topic a base above all earlier ones: now. One that is `rewound`, to be read again, gets a
+/// base above all timestamps that its records have had. Topics that cannot be asked for keep what they had.
+fn topics(observed: &Observed, old: Option<&KafkaStatus>, rewound: Option<&str>) -> Vec<TopicStatus> {
     let old = old.map_or(&[][..], |kafka| &kafka.topics);
     let Ok(facts) = &observed.stores.kafka else {
         return old.to_vec();
@@ -110,11 +111,17 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>) -> Vec<TopicStatus> {
         };
         let before = topics.get(name).filter(is_same);
         let unknown = before.filter(|_| facts.positions.is_none());
+        let end = position.map_or(0, |position| position.end);
+        let base = match before.map(|topic| topic.write_timestamp_base) {
+            Some(base) if rewound == Some(name.as_str()) => now.max(base + end + 1),
+            Some(base) => base,
+            None => now,
+        };
         let topic = TopicStatus {
             name: name.clone(),
             id,
             partitions,
-            write_timestamp_base: before.map_or(now, |topic| topic.write_timestamp_base),
+            write_timestamp_base: base,
             records: position.map(|position| two_digits(position.end)).or_else(|| unknown?.records),
             lag: position.map(|position| two_digits(position.lag)).or_else(|| unknown?.lag),
             beyond: position.map(|position| position.beyond).filter(|beyond| *beyond > 0).or_else(|| unknown?.beyond),

@@ -9,10 +9,12 @@ use millrace_api::params::rfc3339;
 
 use crate::act::Act;
 use crate::kafka::reassignment::Progress;
+use crate::link::Reason;
 use crate::plan::Plan;
 use crate::plan::template::Kept;
 use crate::plan::waiting::Waiting;
 use crate::rounding::two_digits;
+use millrace_stores::kafka::Change;
 
 /// Most actions that the status lists.
 const MAX_PLANNED: usize = 10;
@@ -34,7 +36,9 @@ pub(super) fn planned(
     of_nodes: impl IntoIterator<Item = String>,
 ) -> Vec<String> {
     let under_way = plan.growing.iter().chain(&plan.membership.waits).cloned();
-    let acts = plan.acts.iter().map(Act::describe).chain(under_way);
+    let replay = plan.replay.iter().filter(|replay| replay.phase.stops_processors());
+    let replay = replay.map(|replay| format!("replay '{}': {}", replay.request, replay.message));
+    let acts = plan.acts.iter().map(Act::describe).chain(replay).chain(under_way);
     let waits = waiting.iter().map(|WaitingStatus { action, cause, since }| {
         format!("held since {}: {action}; waits for {cause}", rfc3339(moment_of(since)))
     });
@@ -51,10 +55,14 @@ pub(super) fn proposal(
 ) -> Option<PlanStatus> {
     let approval = &plan.approval;
     let is_under_way = plan.outdated > 0 && (approval.is_given || pipeline.update_policy == UpdatePolicy::Manual);
-    if plan.kept.is_empty() && !is_under_way {
+    let is_to_be_approved = |waiting: &&Waiting| waiting.cause.hold == Some(Reason::ApprovalRequired);
+    let is_replay = |waiting: &&Waiting| matches!(waiting.act, Act::Kafka(Change::Rewind { .. }));
+    let replay = plan.waiting.iter().find(|waiting| is_replay(waiting) && is_to_be_approved(waiting));
+    if plan.kept.is_empty() && !is_under_way && replay.is_none() {
         return None;
     }
     let mut actions: Vec<String> = plan.kept.iter().map(Kept::describe).collect();
+    actions.extend(replay.map(|waiting| waiting.act.describe()));
     match plan.outdated {
         0 => {}
         1 => actions.push("restart 1 pod with an outdated template".to_owned()),

@@ -170,6 +170,7 @@ pub(super) fn under_way(plan: &Plan) -> String {
         None if plan.outdated > 0 => {
             format!("in progress: {} pods with an outdated template are being restarted one by one", plan.outdated)
         }
+        None if plan.is_setting_back() => "in progress: processors are stopped to read a topic again".to_owned(),
         None if plan.reassignment.is_wanted => "in progress: partitions are being moved to other brokers".to_owned(),
         None if plan.membership.is_wanted => "in progress: the ZooKeeper ensemble is being changed".to_owned(),
         None => "in progress: changed objects are being applied".to_owned(),

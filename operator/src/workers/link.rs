@@ -7,7 +7,7 @@ use crate::causes::cause_of;
 use crate::link::{Link, LinkState, Reason};
 use crate::observed::Observed;
 use crate::readiness;
-use crate::workers::{scaling, suspend};
+use crate::workers::{replay, scaling, suspend};
 
 /// Judges whether the processors have joined their group. They wait for topics and tables.
 pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, cassandra: &LinkState) -> LinkState {
@@ -20,6 +20,9 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
             Reason::Suspended,
             "the pipeline is suspended; nothing is left to write",
         );
+    }
+    if let Some(replay) = replay::running(&observed.remembered) {
+        return LinkState::unmet(Link::Processor, Reason::Replaying, format!("a replay goes on: {}", replay.message));
     }
     if wanted == 0 {
         return LinkState::met(Link::Processor, Reason::ScaledToZero, "no processors are desired; nothing is written");

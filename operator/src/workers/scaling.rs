@@ -149,6 +149,9 @@ fn rests(pipeline: &Pipeline, observed: &Observed, current: u32) -> Option<Said>
     if pipeline.suspend || observed.remembered.status.drained.is_some() {
         return said("Suspended", "the pipeline is suspended");
     }
+    if observed.remembered.status.replay.as_ref().is_some_and(|replay| replay.phase.stops_processors()) {
+        return said("Replaying", "the processors are stopped to read a topic again");
+    }
     None
 }
 

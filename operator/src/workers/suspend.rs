@@ -107,32 +107,38 @@ fn hindrance(pipeline: &Pipeline, links: &[LinkState]) -> String {
 }
 
 fn stopping(pipeline: &Pipeline, observed: &Observed, drained: DrainedStatus) -> Suspension {
-    let deployment = observed.children.deployments.get(&pipeline.names.component(Component::Processor));
-    let pods = running(observed, Component::Processor);
-    let is_done = pods.is_empty() && deployment.is_none_or(has_no_pods);
-    let (reason, message) = match rest(pipeline, observed) {
-        _ if !is_done => {
-            let held = held(pipeline, Component::Processor);
-            let message = format!("everything is drained; the processors are being stopped{}{held}", there(&pods));
-            (Reason::StoppingProcessors, message)
-        }
-        Rest::Records { listed, .. } if is_forgotten(observed, &drained) => {
+    let left = processors_left(pipeline, observed);
+    let is_done = left.is_none();
+    let (reason, message) = match (left, rest(pipeline, observed)) {
+        (Some(left), _) => (Reason::StoppingProcessors, format!("everything is drained; {left}")),
+        (None, Rest::Records { listed, .. }) if is_forgotten(observed, &drained) => {
             let message = format!(
                 "drained; since then Kafka has deleted the committed offsets (offsets.retention.minutes): when \
                  spec.suspend is set to false, {listed} are written again, each over its own row"
             );
             (Reason::RecordsWaiting, message)
         }
-        Rest::Records { listed, .. } => {
+        (None, Rest::Records { listed, .. }) => {
             (Reason::RecordsWaiting, format!("drained; {listed} now wait until spec.suspend is false"))
         }
-        Rest::Nothing(_) | Rest::Unknown(_) => {
+        (None, Rest::Nothing(_) | Rest::Unknown(_)) => {
             let message = "drained: all records of the sources are in the tables or the dead-letter topic, and no \
                            worker runs; the stores stay up";
             (Reason::Drained, message.to_owned())
         }
     };
     Suspension { is_done, reason, message, drained: Some(drained) }
+}
+
+/// Returns which processors may still run, in words; `None`: none does, and none is about to start.
+pub fn processors_left(pipeline: &Pipeline, observed: &Observed) -> Option<String> {
+    let deployment = observed.children.deployments.get(&pipeline.names.component(Component::Processor));
+    let pods = running(observed, Component::Processor);
+    if pods.is_empty() && deployment.is_none_or(has_no_pods) {
+        return None;
+    }
+    let held = held(pipeline, Component::Processor);
+    Some(format!("the processors are being stopped{}{held}", there(&pods)))
 }
 
 /// Returns whether Kafka has no offset left of a topic that was drained, as happens to groups that are empty for days.

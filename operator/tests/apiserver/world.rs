@@ -28,8 +28,8 @@ use millrace_operator::observed::{Children, Stores};
 use millrace_stores::cassandra::{self, AskCassandra, NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
     self, ANY_REPLICA, AskKafka, BrokerSettings, ConfigChange, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC,
-    PartitionFacts, Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, THROTTLED_REPLICAS, TopicFacts,
-    wanted_config,
+    PartitionFacts, Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, Span, THROTTLED_REPLICAS,
+    TopicFacts, wanted_config,
 };
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{AskZooKeeper, Configuration, Mode, Reconfiguration, ZooKeeperFacts};
@@ -966,6 +966,9 @@ impl State {
             }
             // Those that prefer to lead do so at once here, and nothing has a pace.
             kafka::Change::ElectLeaders { .. } | kafka::Change::Throttle { .. } => {}
+            kafka::Change::Rewind { .. } => {
+                ensure!(self.processors == 0, "the group has members");
+            }
             kafka::Change::AlterBrokers { config: ConfigChange { set, unset }, .. } => {
                 ensure!(
                     set.keys().chain(unset).all(|key| key == DYNAMIC),
@@ -1065,6 +1068,17 @@ impl Hands for PlayedHands {
             kafka.settings = settings;
         }
         async move { stores }.boxed()
+    }
+
+    /// Nothing was ever read here.
+    fn ask_spans<'a>(
+        &'a self,
+        _: &'a Reach<u32>,
+        _: &'a str,
+        _: &'a str,
+        _: Option<i64>,
+    ) -> BoxFuture<'a, Result<BTreeMap<i32, Span>, AskKafka>> {
+        async { Ok(BTreeMap::new()) }.boxed()
     }
 
     fn change_zookeeper<'a>(

@@ -27,10 +27,12 @@ use millrace_operator::plan::{Plan, plan};
 use millrace_operator::report::{Outcome, report};
 use millrace_operator::scale::scale;
 use millrace_operator::workers::load::look;
+use millrace_operator::workers::replay::question;
 use millrace_stores::cassandra::{NodeFacts, NodeKey, SchemaFacts, TableFacts};
 use millrace_stores::kafka::{
     ANY_REPLICA, BrokerSettings, ConfigChange, GroupFacts, KafkaFacts, LogDirs, OFFSETS_TOPIC, PartitionFacts,
-    Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, THROTTLED_REPLICAS, TopicFacts, wanted_config,
+    Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, Span, THROTTLED_REPLICAS, TopicFacts,
+    wanted_config,
 };
 use millrace_stores::zookeeper::{Configuration, Mode, Reconfiguration, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
@@ -53,6 +55,8 @@ pub struct World {
     pub observed: Observed,
     /// Where processors stand in each topic; nothing was written to one that is not there.
     pub read: BTreeMap<String, Position>,
+    /// Where processors stand in each partition of the topic that is asked about.
+    pub spans: BTreeMap<i32, Span>,
     /// What processors say that they have done, by pod.
     pub work: BTreeMap<String, Work>,
     /// Bytes that are free on each broker's disk.
@@ -94,6 +98,7 @@ impl World {
             resource: serde_yaml::from_str(&text).expect("the fixture is a StreamingPipeline"),
             observed: Observed::default(),
             read: BTreeMap::new(),
+            spans: BTreeMap::new(),
             work: BTreeMap::new(),
             usable: 64 << 30,
             rate: None,
@@ -209,6 +214,11 @@ impl World {
             let settings = question.map(|question| self.settings(&question, &facts.brokers));
             self.observed.stores.kafka.as_mut().expect("they answer").settings = settings;
         }
+        let asked = question(&pipeline, &self.observed.remembered);
+        self.observed.spans = match &self.observed.stores.kafka {
+            Ok(_) => asked.map(|_| Ok(self.spans.clone())),
+            Err(error) => asked.map(|_| Err(error.clone())),
+        };
         let before = std::mem::take(&mut self.observed.looks);
         let Observed { now, children, stores, .. } = &self.observed;
         self.observed.looks = look(&pipeline, children, stores, before, *now);
@@ -323,6 +333,13 @@ impl World {
                 let ConfigChange { set, unset } = if is_taken { config } else { otherwise };
                 self.for_all.retain(|key, _| !unset.contains(key));
                 self.for_all.extend(set.clone());
+            }
+            Act::Kafka(kafka::Change::Rewind { offsets, .. }) => {
+                let members = processors(&self.observed.children.deployments);
+                assert_eq!(members, 0, "Kafka refuses it while the group has members");
+                for (index, offset) in offsets {
+                    self.spans.get_mut(index).expect("the partition is there").committed = Some(*offset);
+                }
             }
             Act::Cassandra(cassandra::Change::CreateKeyspace) => {
                 let cassandra = self.pipeline().cassandra;

@@ -1,5 +1,5 @@
-//! Changes to topics: creates and extends them, sets their configuration, moves their partitions; and to what brokers are set
-//! to. Each can be repeated.
+//! Changes to topics: creates and extends them, sets their configuration, moves their partitions; to what brokers are set
+//! to; and to how far a group has read. Each can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, Inc
 use kafka_protocol::protocol::{Request, StrBytes};
 use millrace_api::crd::kafka::TOPIC_OWNED_KEYS;
 use millrace_api::pipeline::Topic;
+use millrace_api::replay::ReplayFrom;
 use snafu::OptionExt;
 
 use super::reassign::{self, Reassigned};
@@ -42,7 +43,7 @@ impl ConfigChange {
     }
 }
 
-/// A change to a topic, or to all brokers. Each can be repeated.
+/// A change to a topic, to all brokers or to a group. Each can be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Create a topic.
@@ -95,6 +96,17 @@ pub enum Change {
         /// What to do instead, if Kafka refuses that at once: a step on the way. Empty: nothing.
         otherwise: ConfigChange,
     },
+    /// Set the offsets of a group without members, so that it reads again from there. Kafka refuses it while there are any.
+    Rewind {
+        /// Group.
+        group: String,
+        /// Topic.
+        topic: String,
+        /// Where it was asked to begin.
+        from: ReplayFrom,
+        /// Offset to read next, by partition. The others stay where they are.
+        offsets: BTreeMap<i32, i64>,
+    },
 }
 
 impl Change {
@@ -114,6 +126,7 @@ impl Change {
             }
             Self::EndReassignment { .. } => "finish the partition moves and remove their throttle".to_owned(),
             Self::AlterBrokers { config, .. } => settings::describe(config),
+            Self::Rewind { topic, from, .. } => format!("read topic '{topic}' again from {from}"),
         }
     }
 
@@ -129,6 +142,7 @@ impl Change {
             Self::ElectLeaders { .. } => "LeadersElected",
             Self::EndReassignment { .. } => "PartitionsMoved",
             Self::AlterBrokers { .. } => "BrokersConfigured",
+            Self::Rewind { .. } => "OffsetsSetBack",
         }
     }
 }
@@ -155,6 +169,7 @@ impl Kafka {
             Change::ElectLeaders { partitions } => self.elect_leaders(partitions).await,
             Change::EndReassignment { topics } => self.end_reassignment(topics).await,
             Change::AlterBrokers { config, otherwise } => self.alter_brokers(config, otherwise).await,
+            Change::Rewind { group, topic, from: _, offsets } => self.rewind(group, topic, offsets).await,
         }
     }
 

@@ -276,7 +276,7 @@ impl Kafka {
     }
 
     /// Returns the offsets that a group has committed in these partitions of topics.
-    async fn committed(
+    pub(super) async fn committed(
         &mut self,
         group: &str,
         topics: &[(String, Vec<i32>)],
@@ -304,7 +304,7 @@ impl Kafka {
         Ok(committed)
     }
 
-    async fn coordinator(&mut self, group: &str) -> Result<i32, AskKafka> {
+    pub(super) async fn coordinator(&mut self, group: &str) -> Result<i32, AskKafka> {
         let request = FindCoordinatorRequest::default().with_key(StrBytes::from_string(group.to_owned()));
         let answer = self.ask_any(&request, version::FIND_COORDINATOR).await?;
         refused_by(answer.error_code, answer.error_message, || "to name the group's coordinator".to_owned())?;

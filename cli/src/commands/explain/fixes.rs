@@ -282,7 +282,7 @@ static SOURCES: [Trouble; 6] = [
 ];
 
 /// Reasons of conditions with what to do; no command: the message has it, or there is nothing to do.
-static REASONS: [(Reason, &str, &str); 50] = [
+static REASONS: [(Reason, &str, &str); 51] = [
     (
         Reason::WaitingForQuorum,
         "wait; if it persists, the logs of the ZooKeeper servers show why they do not answer",
@@ -347,6 +347,11 @@ static REASONS: [(Reason, &str, &str); 50] = [
     (Reason::WaitingForProducers, "wait; if it persists, the logs of the producers show why", PRODUCER_LOG),
     (Reason::NoSource, "correct the sources that SpecValid names", EDIT),
     (Reason::NoQuery, "correct the queries that SpecValid names", EDIT),
+    (
+        Reason::Replaying,
+        "wait: the processors start again once their offsets are set back; the message says what that waits for",
+        "kubectl get spl -n NAMESPACE PIPELINE -o jsonpath='{.status.replay}'",
+    ),
     (Reason::ScaledToZero, "scale it up", "kubectl scale -n NAMESPACE spl/PIPELINE --replicas=1"),
     (Reason::SourceFailing, "correct the source or what it fetches from: docs/sources.md has its states", PRODUCER_LOG),
     (Reason::TableRecreated, REREAD, "kubectl scale -n NAMESPACE spl/PIPELINE --replicas=0"),
