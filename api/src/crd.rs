@@ -30,7 +30,7 @@ pub use access::Access;
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
 pub use kafka::{Kafka, MetadataManager, Reassignment, Topic};
 pub use maintenance::{MaintenanceWindow, UpdatePolicy};
-pub use processor::{DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
+pub use processor::{Canary, DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
 pub use producer::{
     Generator, Header, HeaderValueFrom, Http, Method, OAuth2, PagesBy, Pagination, Producer, RecordsAre,
     SecretKeyReference, Source,

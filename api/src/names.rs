@@ -128,6 +128,11 @@ impl Names {
         format!("{}-cursors", self.name)
     }
 
+    /// Returns the topic of the canary's records.
+    pub fn canary_topic(&self) -> String {
+        format!("{}-canary", self.name)
+    }
+
     /// Returns the consumer group, in another cluster, of a source that names none. Namespaces have no dots, so that no
     /// two sources of one Kubernetes cluster share one.
     pub fn source_group(&self, source: &str) -> String {

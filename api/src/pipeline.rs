@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use millrace_terms::{
-    Bytes, ColumnSettings, Duration, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings, TypeSettings,
+    Bytes, CANARY_TABLE, ColumnSettings, Duration, Origin, RecordSettings, SourceSettings, SqlSettings, TableSettings,
+    TypeSettings,
 };
 
 use crate::crd::{DeletionPolicy, Param, PushService, UpdatePolicy};
@@ -58,6 +59,18 @@ pub struct Pipeline {
     /// Components whose `podTemplate`, `jvmOptions` or `access` is invalid, each with its first error: their objects
     /// stay as they are, and are not created. Here, such a component has none of the three.
     pub held: BTreeMap<Component, Rejected>,
+}
+
+impl Pipeline {
+    /// Returns whether a topic is the canary's.
+    pub fn is_canary_topic(&self, name: &str) -> bool {
+        self.processor.canary.is_some() && name == self.names.canary_topic()
+    }
+
+    /// Returns whether a table is the canary's.
+    pub fn is_canary_table(&self, name: &str) -> bool {
+        self.processor.canary.is_some() && name == CANARY_TABLE
+    }
 }
 
 /// What every member of a store has.
@@ -200,7 +213,7 @@ pub struct Cassandra {
     pub replication_factor: Factor,
     /// User-defined types that shall exist, each after those that it uses.
     pub types: Vec<TypeSettings>,
-    /// Tables that shall exist.
+    /// All tables that shall exist, the canary's included.
     pub tables: Vec<Table>,
 }
 
@@ -390,6 +403,8 @@ pub struct Processor {
     pub replicas: u32,
     /// How the number follows the load. `None`: it does not.
     pub scaling: Option<Scaling>,
+    /// Time from one canary record of a processor to the next. `None`: there are none.
+    pub canary: Option<Duration>,
     /// CPU and memory of each.
     pub resources: Resources,
     /// What the user adds to each.

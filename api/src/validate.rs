@@ -92,6 +92,7 @@ impl Parse {
         } = &resource.spec;
         let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
         let processor = self.processor(processor, &names);
+        self.leave_to_canary(&resource.spec, &names);
         let kafka = self.kafka(kafka, own_topics(producer, &processor, &names));
         Pipeline {
             uid: resource.uid().unwrap_or_default(),
@@ -102,7 +103,7 @@ impl Parse {
             maintenance_windows: self.maintenance_windows(maintenance_windows),
             zookeeper: self.zookeeper(zookeeper),
             kafka,
-            cassandra: self.cassandra(cassandra),
+            cassandra: self.cassandra(cassandra, processor.canary.is_some()),
             producer: self.producer(producer, &names),
             processor,
             names,
@@ -198,6 +199,43 @@ mod tests {
         assert_eq!(held[&component], rejected[0]);
         let path = pointer[1..].replace('/', ".");
         assert!(rejected.len() == 1 && rejected[0].path.starts_with(&path), "{rejected:?}");
+    }
+
+    fn with_canary(changes: &[(&str, Value)]) -> Validated {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/samples/accepted/canary.yaml");
+        let text = std::fs::read_to_string(sample).expect("the sample is there");
+        let mut resource: Value = serde_yaml::from_str(&text).expect("the sample is YAML");
+        for (pointer, value) in changes {
+            let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+            resource.pointer_mut(parent).expect("the component is there")[field] = value.clone();
+        }
+        validate_sources(&serde_json::from_value(resource).expect("a pipeline"))
+    }
+
+    #[test]
+    fn a_canary_has_a_topic_and_a_table_of_its_own() {
+        let pipeline = with_canary(&[]).pipeline.expect("it is valid");
+        let topic = pipeline.kafka.topics.iter().find(|topic| topic.name == "users-canary").expect("its topic");
+        assert_eq!((topic.partitions, topic.config["retention.ms"].as_str()), (3, "3600000"));
+        let table = pipeline.cassandra.table("millrace_canary").expect("its table");
+        assert_eq!((table.partition_key.as_slice(), table.ttl_seconds), (&["id".to_owned()][..], 3600));
+        // Control: without a canary there is neither.
+        let plain = validated("/spec/processor/replicas", json!(1)).pipeline.expect("it is valid");
+        assert!(plain.kafka.topics.iter().all(|topic| topic.name != "users-canary"));
+        assert_eq!(plain.cassandra.table("millrace_canary"), None);
+    }
+
+    #[rstest]
+    #[case("/spec/kafka/topics/0/name", json!("users-canary"), "spec.kafka.topics[0].name")]
+    #[case("/spec/cassandra/tables/0/name", json!("millrace_canary"), "spec.cassandra.tables[0].name")]
+    #[case("/spec/processor/deadLetter", json!({"topic": "users-canary"}), "spec.processor.deadLetter.topic")]
+    #[case("/spec/processor/canary/interval", json!("often"), "spec.processor.canary.interval")]
+    fn what_a_canary_needs_is_refused_to_others(#[case] pointer: &str, #[case] value: Value, #[case] path: &str) {
+        let Validated { pipeline, rejected } = with_canary(&[(pointer, value.clone())]);
+        assert!(pipeline.is_none() && rejected.iter().any(|rejected| rejected.path == path), "{rejected:?}");
+        // Control: without a canary the names are free.
+        let Validated { rejected, .. } = with_canary(&[(pointer, value), ("/spec/processor/canary", Value::Null)]);
+        assert!(rejected.iter().all(|rejected| rejected.path != path), "{rejected:?}");
     }
 
     /// The negative controls: what is valid holds nothing, and what cannot be parsed has no pipeline.

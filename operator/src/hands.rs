@@ -22,7 +22,11 @@ use millrace_stores::cassandra::{self, AskCassandra};
 use millrace_stores::kafka::{self, AskKafka, Kafka, SettingsQuestion, Span};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{self, AskZooKeeper, Reconfiguration};
-use millrace_terms::{LARGEST_SOURCES, LARGEST_WORK, SOURCES_PATH, SourceState, WORK_PATH, Work};
+use millrace_terms::{
+    CANARY_PATH, CanaryReport, LARGEST_CANARY, LARGEST_SOURCES, LARGEST_WORK, SOURCES_PATH, SourceState, WORK_PATH,
+    Work,
+};
+use serde::de::DeserializeOwned;
 
 /// Asks stores and changes them.
 pub trait Hands: Send + Sync {
@@ -117,14 +121,16 @@ async fn ask(pipeline: &Pipeline, children: &Children) -> Stores {
     let topics: Vec<String> = topics.into_iter().collect();
     let settings = settings_question(pipeline, children);
     let mut kafka = Kafka::new(&brokers);
-    let (zookeeper, kafka, cassandra, sources, processors) = tokio::join!(
+    let (zookeeper, kafka, cassandra, sources, processors, canaries) = tokio::join!(
         zookeeper::observe(&servers),
         kafka.observe(&group, &topics, pipeline.kafka.replicas, settings.as_ref()),
         cassandra::observe(&nodes, &pipeline.cassandra.keyspace),
         sources(children),
-        processors(pipeline, children)
+        processors(pipeline, children),
+        canaries(pipeline, children)
     );
-    Stores { zookeeper, kafka: kafka.map_err(|error| error.to_string()), cassandra, sources, processors }
+    let kafka = kafka.map_err(|error| error.to_string());
+    Stores { zookeeper, kafka, cassandra, sources, processors, canaries }
 }
 
 /// Returns what matters of the brokers' settings: those of their file, and what the user wants otherwise. `None`: there is no
@@ -150,10 +156,23 @@ async fn processors(pipeline: &Pipeline, children: &Children) -> BTreeMap<String
     if pipeline.processor.scaling.is_none() || pipeline.suspend {
         return BTreeMap::new();
     }
+    of_processors(children, WORK_PATH, LARGEST_WORK).await
+}
+
+/// Asks the processors how far their canaries have come, where there are any.
+async fn canaries(pipeline: &Pipeline, children: &Children) -> BTreeMap<String, CanaryReport> {
+    if pipeline.processor.canary.is_none() || pipeline.suspend {
+        return BTreeMap::new();
+    }
+    of_processors(children, CANARY_PATH, LARGEST_CANARY).await
+}
+
+/// Asks each processor; those that do not answer are left out.
+async fn of_processors<T: DeserializeOwned>(children: &Children, path: &str, largest: usize) -> BTreeMap<String, T> {
     let addresses = children.pods_of(Component::Processor).filter_map(|pod| Some((pod.name_any(), address(pod)?)));
     let asked = addresses.map(|(pod, address)| async move {
-        let work: Option<Work> = ask_worker(address, WORK_PATH, LARGEST_WORK).await;
-        Some((pod, work?))
+        let answer: Option<T> = ask_worker(address, path, largest).await;
+        Some((pod, answer?))
     });
     join_all(asked).await.into_iter().flatten().collect()
 }

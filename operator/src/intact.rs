@@ -84,7 +84,9 @@ pub fn holds_tables(pipeline: &Pipeline, observed: &Observed) -> Option<(Reason,
 /// Returns what the status remembers of the spec's tables: those that are there, and those that were there.
 pub fn tables(pipeline: &Pipeline, observed: &Observed) -> Vec<TableStatus> {
     let look = Look { pipeline, observed };
+    // The canary's rows are nobody's loss.
     let names = pipeline.cassandra.tables.iter().map(|table| table.name.as_str());
+    let names = names.filter(|name| !pipeline.is_canary_table(name));
     names.filter_map(|name| look.remember(name)).collect()
 }
 

@@ -23,7 +23,7 @@ use millrace_stores::cassandra::{CassandraFacts, NodeKey};
 use millrace_stores::kafka::{KafkaFacts, Span};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
-use millrace_terms::{SourceState, Work};
+use millrace_terms::{CanaryReport, SourceState, Work};
 
 /// What there is.
 #[derive(Clone, Debug)]
@@ -294,6 +294,8 @@ pub struct Stores {
     /// What the processors have done, by pod; those that do not answer are left out. Empty: their number does not follow the
     /// load.
     pub processors: BTreeMap<String, Work>,
+    /// How the canaries are doing, by pod; those of processors that do not answer are left out. Empty: there are none.
+    pub canaries: BTreeMap<String, CanaryReport>,
 }
 
 impl Default for Stores {
@@ -304,6 +306,7 @@ impl Default for Stores {
             cassandra: CassandraFacts::default(),
             sources: Vec::new(),
             processors: BTreeMap::new(),
+            canaries: BTreeMap::new(),
         }
     }
 }

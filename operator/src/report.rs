@@ -19,7 +19,7 @@ use crate::labels::is_paused;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::rounding::two_digits;
-use crate::workers::{retention, scaling, sources};
+use crate::workers::{canary, retention, scaling, sources};
 use components::{components, ready_producers};
 pub(crate) use conditions::Conditions;
 use planned::{planned, progress, proposal, waiting};
@@ -109,6 +109,8 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             conditions.repair(&repair::judge(pipeline, observed));
             conditions.retention(&retention::judge(pipeline, observed));
             conditions.suspended(plan.suspension.as_ref());
+            let flow = canary::judge(pipeline, observed, is_paused(resource), &plan.links);
+            conditions.flowing(flow.as_ref());
             status.losses.clone_from(&plan.intact.losses);
             // What is decided would not be carried out.
             status.replay = if is_paused(resource) { old.replay.clone() } else { plan.replay.clone() };
@@ -130,6 +132,7 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             status.plan = proposal(pipeline, plan, old.plan.as_ref(), now);
             components(&mut status, pipeline, observed, &old);
             if let Some(processor) = &mut status.processor {
+                processor.canary_latency = flow.and_then(|flow| flow.latency);
                 processor.scaling = match is_paused(resource) || pipeline.held.contains_key(&Component::Processor) {
                     // What is decided would not be carried out. What was needed before says nothing of the time since.
                     true => old

@@ -4,6 +4,8 @@
 
 #[path = "plan/brokers.rs"]
 mod brokers_come_and_go;
+#[path = "plan/canary.rs"]
+mod canary;
 #[path = "plan/growth.rs"]
 mod growth;
 #[path = "plan/held.rs"]

@@ -12,6 +12,7 @@
 //! run       what an attempt of a run is told, and what it reports
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
+//! canary    how far a record of the pipeline's own has come
 //! work      what a processor has done
 //! records   how a query reads records, where there is a choice
 //! question  the question to the judge of a query's SQL
@@ -22,6 +23,7 @@
 //! Plain data and pure functions: no network, no DataFusion, no Kubernetes. Unknown fields of settings are refused, so
 //! that an operator and a worker that disagree fail at start.
 
+mod canary;
 pub mod causes;
 pub mod cql;
 pub mod expression;
@@ -42,6 +44,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use canary::{
+    CANARY_KEY, CANARY_PATH, CANARY_TABLE, CanaryRead, CanaryReport, CanarySettings, CanaryWait, LARGEST_CANARY,
+    Station, canary_columns,
+};
 pub use cql::{ColumnType, ParseType};
 pub use origin::{
     FileFormat, FilesSettings, FollowPages, GeneratorSettings, HeaderSettings, HeaderValue, HttpSettings,
@@ -126,6 +132,9 @@ pub struct ProcessSettings {
     pub cassandra: CassandraSettings,
     /// From which topic into which table. Several may read one topic.
     pub queries: Vec<QuerySettings>,
+    /// Records of the pipeline's own that take the way of all others. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanarySettings>,
     /// Upper bound for the bytes of records held in memory between broker and table.
     pub buffer_memory: Bytes,
     /// Upper bound for rows being written at once, over all partitions.

@@ -1,8 +1,9 @@
 //! Kafka: the one door to client properties, and what the roads ask of a producer and a consumer.
 //!
-//! [`Publisher`] and [`Consumer`] have two implementations each: librdkafka, and memory for tests.
+//! [`Publisher`], [`Consumer`] and [`Fetch`] have two implementations each: librdkafka, and memory for tests.
 
 pub mod consumer;
+pub mod fetch;
 pub mod memory;
 pub mod producer;
 
@@ -60,6 +61,12 @@ pub enum PublishRecord {
         /// What the client says.
         problem: String,
     },
+}
+
+/// Reads single records by their place, without a group.
+pub trait Fetch: Send + Sync + 'static {
+    /// Returns the value of the record at a place in a topic. `None`: it has not come yet.
+    fn fetch(&self, topic: &str, placed: Placed) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>>;
 }
 
 /// Consumes the topics of all queries as one member of the group.

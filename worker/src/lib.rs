@@ -14,6 +14,7 @@
 pub mod attempt;
 pub mod backoff;
 pub mod budget;
+pub mod canary;
 pub mod cursor;
 pub mod decode;
 pub mod health;

@@ -27,13 +27,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use snafu::{ResultExt, Snafu, ensure};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::canary::{Entries, Entry};
 use crate::health::process::ProcessHealth;
 use crate::kafka::{CloseConsumer, Consumer, Event, Publisher, Release};
 use crate::ledger::Ledger;
-use crate::message::{Consumed, Epoch, Offsets, PartitionId};
+use crate::message::{Consumed, Epoch, Offsets, PartitionId, Position};
 use crate::sabotage::{Sabotage, Sabotages};
 use crate::sink::Sink;
 use crate::telemetry::{RoadState, Telemetry};
@@ -103,6 +105,12 @@ pub struct Process<C, S, P> {
     window: Window,
     rest: Rest,
     revocations: Vec<Revocation>,
+    /// Where canary records come in. Absent: there is no canary.
+    canary: Option<Entries>,
+    /// The right to write canary records.
+    canary_permit: CancellationToken,
+    /// Who waits for the canary record under way.
+    canary_written: Option<oneshot::Sender<bool>>,
     /// When the commit that is under way was asked for.
     committing: Option<Instant>,
     last_commit: Instant,
@@ -118,6 +126,7 @@ enum Woken {
     Event(Event),
     Tick,
     Linger,
+    Canary(Entry),
     Stop,
 }
 
@@ -146,7 +155,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
     pub fn new(consumer: C, desk: Desk<S, P>, limits: Limits) -> Self {
         let (telemetry, health, sabotages) = desk.shared();
         let window = Window::new(limits.max_in_flight, desk.sink.appetite());
-        for query in desk.queries.all() {
+        for query in desk.queries.of_users() {
             telemetry.query_started(&query.name, &query.topic, query.table().name());
         }
         Self {
@@ -165,11 +174,20 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             window,
             rest: Rest::default(),
             revocations: Vec::new(),
+            canary: None,
+            canary_permit: CancellationToken::new(),
+            canary_written: None,
             committing: None,
             last_commit: Instant::now(),
             noted: Instant::now(),
             drain: None,
         }
+    }
+
+    /// Takes canary records along, one at a time.
+    pub fn with_canary(mut self, entries: Entries) -> Self {
+        self.canary = Some(entries);
+        self
     }
 
     /// Drives the road until `stop`, then drains it.
@@ -190,6 +208,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                     event = self.consumer.next() => Woken::Event(event),
                     _ = ticks.tick() => Woken::Tick,
                     () = tokio::time::sleep_until(linger.unwrap_or(since)), if linger.is_some() => Woken::Linger,
+                    Some(entry) = next_of(&mut self.canary), if self.drain.is_none() => Woken::Canary(entry),
                     () = stop.cancelled(), if self.drain.is_none() => Woken::Stop,
                 }
             };
@@ -202,6 +221,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                 Woken::Event(event) => self.handle(event)?,
                 Woken::Tick => self.tick(),
                 Woken::Linger => {}
+                Woken::Canary(entry) => self.enter_canary(entry),
                 Woken::Stop => self.begin_drain(),
             }
             let handling = handled.elapsed();
@@ -248,6 +268,12 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
                 Some(_) => self.ledger.abandon(record.position),
             }
         }
+    }
+
+    /// Queues a canary record among all others. The ledger does not know it: nothing is committed for it.
+    fn enter_canary(&mut self, Entry { record, written }: Entry) {
+        self.canary_written = Some(written);
+        self.queue.push_back(record);
     }
 
     /// Returns what the road is about to wait for.
@@ -307,7 +333,11 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
             let Some(record) = self.queue.pop_front() else { break };
             let partition = record.position.partition;
             if !handful.permits.iter().any(|(of, _)| *of == partition) {
-                let Some(permit) = self.permits.get(&partition) else { continue };
+                let permit = match self.desk.queries.is_canary(topic) {
+                    true => Some(&self.canary_permit),
+                    false => self.permits.get(&partition),
+                };
+                let Some(permit) = permit else { continue };
                 handful.permits.push((partition, permit.clone()));
             }
             handful.records.push(record);
@@ -340,6 +370,14 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
 
     fn account_one(&mut self, Settled { records, rows, begun, failed }: Settled) {
         self.rows_in_flight -= rows;
+        let is_canary = |(position, _): &(Position, Outcome)| self.desk.queries.is_canary(position.partition.topic);
+        if records.iter().any(is_canary) {
+            if let Some(written) = self.canary_written.take() {
+                // Who waited may have been told to stop.
+                let _ = written.send(records.iter().all(|(_, outcome)| *outcome == Outcome::Done));
+            }
+            return;
+        }
         self.window.answered(rows, begun, Instant::now(), failed);
         let mut done = 0;
         for (position, outcome) in records {
@@ -443,6 +481,7 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         // Writes on the wire are awaited; those that wait for the sink to come back give up now, as the worker
         // that comes next will have to wait for it anyway.
         self.permits.values().for_each(CancellationToken::cancel);
+        self.canary_permit.cancel();
         for record in self.queue.drain(..) {
             self.ledger.abandon(record.position);
         }
@@ -471,6 +510,14 @@ impl<C: Consumer, S: Sink, P: Publisher> Process<C, S, P> {
         }
         ensure!(under_way == 0, DrainSnafu { under_way, limit: self.limits.drain_timeout });
         Ok(())
+    }
+}
+
+/// Waits for the next canary record; for ever, where there is no canary.
+async fn next_of(canary: &mut Option<Entries>) -> Option<Entry> {
+    match canary {
+        Some(entries) => entries.recv().await,
+        None => std::future::pending().await,
     }
 }
 

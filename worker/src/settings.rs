@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use millrace_terms::{
-    Bytes, ColumnSettings, ColumnType, FilesSettings, HttpSettings, KafkaSourceSettings, Origin, ProcessSettings,
-    ProduceSettings, PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings, Tombstones,
+    Bytes, CanarySettings, ColumnSettings, ColumnType, FilesSettings, HttpSettings, KafkaSourceSettings, Origin,
+    ProcessSettings, ProduceSettings, PushSettings, QuerySettings, RunSettings, SourceSettings, TableSettings,
+    Tombstones,
 };
 use serde::de::DeserializeOwned;
 use snafu::{ResultExt, Snafu, ensure};
@@ -179,6 +180,7 @@ impl Checked for ProcessSettings {
             dead_letter_topic,
             cassandra,
             queries,
+            canary,
             buffer_memory,
             max_in_flight,
             commit_interval,
@@ -197,6 +199,11 @@ impl Checked for ProcessSettings {
         check_distinct(queries.iter().map(|query| query.name.as_str()), "queries", "name")?;
         let loops = queries.iter().any(|query| query.from == *dead_letter_topic);
         accept(!loops, "deadLetterTopic", "must not be consumed by a query")?;
+        if let Some(CanarySettings { topic, interval }) = canary {
+            let is_own = topic != dead_letter_topic && queries.iter().all(|query| query.from != *topic);
+            accept(is_own && !topic.is_empty(), "canary.topic", "must be a topic of its own")?;
+            check_positive(interval.get(), "canary.interval")?;
+        }
         queries.iter().enumerate().try_for_each(|(index, query)| check_query(query, &format!("queries[{index}]")))
     }
 }

@@ -1,4 +1,4 @@
-//! The sink: where rows go. One trait, two implementations: Cassandra, and memory for tests.
+//! The sink: where rows go, and where the canary's are read back. One trait, two implementations: Cassandra, and memory for tests.
 
 pub mod cassandra;
 pub mod memory;
@@ -25,6 +25,10 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes rows of one query in one request and waits until enough replicas have them. An error is that of the
     /// request: any of the rows may be there, and none need be. Writing the same rows again changes nothing.
     fn write(&self, query: usize, rows: &[Row<'_>]) -> impl Future<Output = Result<(), WriteRows>> + Send;
+
+    /// Returns whether the row of a query with this key is there, as enough replicas have it. The key is one column of
+    /// text; only the canary's table is read. An error says why the sink does not answer.
+    fn read_back(&self, query: usize, key: &str) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
 /// One row to be written.

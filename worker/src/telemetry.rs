@@ -301,6 +301,11 @@ impl Telemetry {
         error!(topic, length, kept, "the dead-letter topic refuses a record of this size; its beginning is kept");
     }
 
+    /// A canary record has not come to its end; another one is sent.
+    pub fn canary_delayed(&self, problem: &str) {
+        debug!(problem, "a canary record is late");
+    }
+
     /// Offsets were committed.
     pub fn offsets_committed(&self, partitions: usize) {
         self.metrics.commits.inc();

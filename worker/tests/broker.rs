@@ -17,9 +17,10 @@ use millrace_terms::{
 use millrace_worker::budget::Budget;
 use millrace_worker::health::process::ProcessHealth;
 use millrace_worker::kafka::consumer::KafkaConsumer;
+use millrace_worker::kafka::fetch::KafkaFetch;
 use millrace_worker::kafka::memory::record;
 use millrace_worker::kafka::producer::KafkaPublisher;
-use millrace_worker::kafka::{PublishRecord, Publisher};
+use millrace_worker::kafka::{Fetch, Placed, PublishRecord, Publisher};
 use millrace_worker::process::{Desk, Limits, Process, Queries, Query, RunProcess};
 use millrace_worker::progress::Progress;
 use millrace_worker::sabotage::Sabotages;
@@ -155,12 +156,33 @@ fn settings(bootstrap: &str) -> ProcessSettings {
             records: RecordSettings::default(),
             write_timestamp_base: 0,
         }],
+        canary: None,
         buffer_memory: Bytes(4 << 20),
         max_in_flight: 64,
         commit_interval: Span::from_millis(50),
         drain_timeout: Span::from_secs(5),
         http_port: 0,
     }
+}
+
+/// The control is a place beyond the end, where no record is.
+#[tokio::test]
+async fn a_record_is_read_by_its_place() {
+    let world = World::new();
+    world.publish(0, 100).await;
+    let placed = world.publisher.publish(&record(TOPIC, "canary", "sings")).await.expect("it is acknowledged");
+    world.publish(100, 200).await;
+    let fetch = KafkaFetch::new(&world.settings.kafka, &world.settings.pipeline, TOPIC).expect("a consumer");
+    let mut found = None;
+    for _ in 0..20 {
+        found = fetch.fetch(TOPIC, placed).await.expect("the mock cluster answers");
+        if found.is_some() {
+            break;
+        }
+    }
+    assert_eq!(found.as_deref(), Some(b"sings".as_slice()));
+    let beyond = Placed { offset: placed.offset + 10_000, ..placed };
+    assert_eq!(fetch.fetch(TOPIC, beyond).await, Ok(None));
 }
 
 #[tokio::test]

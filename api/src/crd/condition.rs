@@ -76,6 +76,8 @@ pub enum ConditionType {
     RequiresUpdate,
     /// Everything is drained and no worker runs. Absent unless `spec.suspend` is set.
     Suspended,
+    /// Canary records become readable rows. Absent without `spec.processor.canary`.
+    DataFlowing,
     /// A run has succeeded.
     Complete,
     /// A run has failed.
@@ -104,6 +106,7 @@ impl ConditionType {
             Self::UpdatesHeld => "UpdatesHeld",
             Self::RequiresUpdate => "RequiresUpdate",
             Self::Suspended => "Suspended",
+            Self::DataFlowing => "DataFlowing",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
         }
@@ -239,6 +242,12 @@ pub enum Reason {
     DisruptionsHeld,
     ApprovalRequired,
     OperatorUpgraded,
+    // The canary; what is not so is the station that its record has not passed.
+    RecordsReadable,
+    NotProduced,
+    NotConsumed,
+    NotWritten,
+    NotRead,
     // Runs; `Rejected` is also the spec's, `Paused` and `Suspended` are also the pipeline's.
     Rejected,
     PipelineNotFound,

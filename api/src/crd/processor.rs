@@ -24,6 +24,11 @@ pub struct Processor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
 
+    /// Sends canary records along the whole road; the condition DataFlowing reports whether they become readable rows. If
+    /// absent, none are sent. A change restarts the processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+
     /// CPU and memory of each processor pod. Default: 50m and 256Mi.
     #[serde(default)]
     pub resources: Resources,
@@ -54,6 +59,22 @@ pub struct Processor {
     /// Destination of records that can never be written. Default: the topic `<pipeline>-dead-letters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
+}
+
+/// Records of the operator's own that take the way of all others.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// Time from one canary record of a processor to the next.
+    #[serde(default = "default_interval")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = rules::duration(), validation = rules::duration_between("1s", "1h"))]
+    pub interval: String,
+}
+
+/// Often enough to notice a stop within a minute, and a few bytes a second.
+fn default_interval() -> String {
+    "10s".to_owned()
 }
 
 /// One stream from a topic into a table: by SQL, or by field names.

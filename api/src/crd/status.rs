@@ -438,6 +438,12 @@ pub struct ProcessorStatus {
     /// Number of processors that the load needs. Absent without `spec.processor.scaling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ScalingStatus>,
+
+    /// Time of a canary record from its sending to its row being read back, such as `25ms`. It changes only by a factor of
+    /// two or more. Absent unless DataFlowing is True.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub canary_latency: Option<String>,
 }
 
 /// Number of processors that the load needs.

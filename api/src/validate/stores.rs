@@ -1,6 +1,6 @@
 //! Parses the stores: ZooKeeper, Kafka and Cassandra.
 
-use millrace_terms::Bytes;
+use millrace_terms::{Bytes, CANARY_KEY, CANARY_TABLE, canary_columns};
 use serde::Serialize;
 
 use super::Parse;
@@ -8,7 +8,7 @@ use super::members::{Defaults, MEBIBYTE};
 use super::topics::{OwnTopic, own_topic};
 use crate::crd;
 use crate::names::Component;
-use crate::pipeline::{Cassandra, Factor, Kafka, Member, Rack, Topic, ZooKeeper, default_replication_factor};
+use crate::pipeline::{Cassandra, Factor, Kafka, Member, Rack, Table, Topic, ZooKeeper, default_replication_factor};
 
 /// A quiet ensemble; heap of half of it.
 const ZOOKEEPER: Defaults = Defaults { cpu: "50m", memory: 512 * MEBIBYTE };
@@ -58,9 +58,9 @@ impl Parse {
         let brokers = self.count("spec.kafka.replicas", *replicas);
         let mut topics: Vec<Topic> =
             topics.iter().enumerate().map(|(index, topic)| self.topic(index, topic, brokers)).collect();
-        for OwnTopic { name, config } in own {
-            if topics.iter().all(|topic| topic.name != name) {
-                topics.push(own_topic(name, config, brokers));
+        for own in own {
+            if topics.iter().all(|topic| topic.name != own.name) {
+                topics.push(own_topic(own, brokers));
             }
         }
         Kafka {
@@ -90,7 +90,7 @@ impl Parse {
         }
     }
 
-    pub(super) fn cassandra(&mut self, written: &crd::Cassandra) -> Cassandra {
+    pub(super) fn cassandra(&mut self, written: &crd::Cassandra, has_canary: bool) -> Cassandra {
         let crd::Cassandra {
             version,
             image,
@@ -123,7 +123,8 @@ impl Parse {
         let mut inputs = inputs(written, &["storage", "access", "keyspace", "types", "tables"]);
         // Of the racks, every node knows the first one's name.
         inputs["racks"] = serde_json::json!(racks.iter().map(|rack| &rack.name).min());
-        let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types)).collect();
+        let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types));
+        let tables = tables.chain(has_canary.then(canary_table)).collect();
         Cassandra {
             version: version.clone(),
             datacenter: datacenter.clone(),
@@ -143,6 +144,17 @@ impl Parse {
             types,
             tables,
         }
+    }
+}
+
+/// Returns the table of the canary's rows. A row is read at once, and gone after an hour.
+fn canary_table() -> Table {
+    Table {
+        name: CANARY_TABLE.to_owned(),
+        columns: canary_columns(),
+        partition_key: vec![CANARY_KEY.to_owned()],
+        clustering_key: Vec::new(),
+        ttl_seconds: 3600,
     }
 }
 

@@ -38,6 +38,7 @@ impl Parse {
 /// A topic that a pipeline has although it is not declared.
 pub(super) struct OwnTopic {
     pub(super) name: String,
+    pub(super) partitions: u32,
     pub(super) config: &'static [(&'static str, &'static str)],
 }
 
@@ -45,6 +46,7 @@ pub(super) struct OwnTopic {
 pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, names: &Names) -> Vec<OwnTopic> {
     let mut topics = vec![OwnTopic {
         name: processor.dead_letter_topic.clone(),
+        partitions: 1,
         // Kept for ever, since nothing may be lost.
         config: &[("retention.ms", "-1")],
     }];
@@ -52,18 +54,32 @@ pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, names:
     if producer.sources.iter().any(|source| source.files.is_some() || has_since(source)) {
         topics.push(OwnTopic {
             name: names.cursors_topic(),
+            // Read in order.
+            partitions: 1,
             // The latest of each key is kept, and the rest goes soon: a start reads the whole topic.
             config: &[("cleanup.policy", "compact"), ("segment.bytes", "16777216")],
+        });
+    }
+    if processor.canary.is_some() {
+        topics.push(OwnTopic {
+            name: names.canary_topic(),
+            // Records go to each in turn. Not one for each broker: Kafka takes none away when a broker leaves.
+            partitions: CANARY_PARTITIONS,
+            config: &[("retention.ms", "3600000"), ("segment.ms", "3600000")],
         });
     }
     topics
 }
 
-/// Returns a topic of one partition, so that it is read in order.
-pub(super) fn own_topic(name: String, config: &[(&str, &str)], brokers: u32) -> Topic {
+/// As many as a topic has copies by default, so that each of three brokers leads one.
+const CANARY_PARTITIONS: u32 = 3;
+
+/// Returns a topic of the pipeline's own as the model has it.
+pub(super) fn own_topic(own: OwnTopic, brokers: u32) -> Topic {
+    let OwnTopic { name, partitions, config } = own;
     Topic {
         name,
-        partitions: 1,
+        partitions,
         replication_factor: Factor::Default(default_replication_factor(brokers)),
         min_in_sync_replicas: None,
         config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use millrace_terms::{
-    Bytes, Duration, EpochUnit, Origin, RecordSettings, SqlSettings, StreamColumn, Tombstones, UnknownFields,
+    Bytes, CANARY_TABLE, Duration, EpochUnit, Origin, RecordSettings, SqlSettings, StreamColumn, Tombstones,
+    UnknownFields,
 };
 
 use super::Parse;
@@ -70,6 +71,7 @@ impl Parse {
         let crd::Processor {
             replicas,
             scaling,
+            canary,
             resources,
             pod_template,
             buffer_memory,
@@ -80,6 +82,9 @@ impl Parse {
         Processor {
             replicas: self.count("spec.processor.replicas", *replicas),
             scaling: scaling.as_ref().and_then(|scaling| self.scaling(scaling)),
+            canary: canary.as_ref().map(|crd::Canary { interval }| {
+                self.parse("spec.processor.canary.interval", interval, Duration::from_secs(10))
+            }),
             resources: self.resources("spec.processor.resources", resources, &PROCESSOR),
             pods: self.pods(Component::Processor, pod_template.as_ref()),
             buffer_memory: self.parse("spec.processor.bufferMemory", buffer_memory, Bytes(0)),
@@ -90,6 +95,26 @@ impl Parse {
                 Some(dead_letter) => dead_letter.topic.clone(),
                 None => names.dead_letter_topic(),
             },
+        }
+    }
+
+    /// Refuses the names of the canary's topic and table for anything else.
+    pub(super) fn leave_to_canary(&mut self, spec: &crd::StreamingPipelineSpec, names: &Names) {
+        if spec.processor.canary.is_none() {
+            return;
+        }
+        let topic = names.canary_topic();
+        if let Some(index) = spec.kafka.topics.iter().position(|declared| declared.name == topic) {
+            let path = format!("spec.kafka.topics[{index}].name");
+            self.reject(path, format!("'{topic}' is the topic of spec.processor.canary; use another name"));
+        }
+        if spec.processor.dead_letter.as_ref().is_some_and(|letters| letters.topic == topic) {
+            let message = format!("'{topic}' is the topic of spec.processor.canary; use another name");
+            self.reject("spec.processor.deadLetter.topic", message);
+        }
+        if let Some(index) = spec.cassandra.tables.iter().position(|declared| declared.name == CANARY_TABLE) {
+            let path = format!("spec.cassandra.tables[{index}].name");
+            self.reject(path, format!("'{CANARY_TABLE}' is the table of spec.processor.canary; use another name"));
         }
     }
 

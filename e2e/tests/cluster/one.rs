@@ -1,6 +1,7 @@
 //! One of each store: rows arrive from an HTTP source, and the pipeline can be changed while they do.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +10,7 @@ use millrace_api::crd::status::ReplayPhase;
 use millrace_api::names::Component;
 use millrace_e2e::cluster::same;
 use millrace_e2e::command::Millrace;
+use millrace_e2e::cut::{cut, mend};
 use millrace_e2e::ledger::Ledger;
 use millrace_e2e::spec::{TABLE, TOPIC, http_source};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_shared};
@@ -31,7 +33,10 @@ const EARLY: u64 = 3;
 
 pub async fn one_of_each_takes_rows_and_changes(turn: Turn) -> Result<()> {
     in_shared(&turn, "one-of-each", async |namespace| {
-        let spec = Spec::one().readable_topics().sources([http_source("people", "results=20")]);
+        let spec = Spec::one()
+            .readable_topics()
+            .sources([http_source("people", "results=20")])
+            .with("/spec/processor/canary", json!({"interval": "2s"}));
         let live = Live::start(namespace, &spec, READY_WITHIN).await?;
         let first = more_rows(&live, 0).await?;
         namespace.say(format!("{first} rows have arrived"));
@@ -40,6 +45,7 @@ pub async fn one_of_each_takes_rows_and_changes(turn: Turn) -> Result<()> {
             .kubectl(&["wait", "-n", &namespace.name, "spl/users", "--for=condition=Ready", "--timeout=10s"])
             .await?;
         columns_are_as_promised(&live, "1/1").await?;
+        data_flows_until_cassandra_is_cut_off(&live).await?;
         a_broken_source_stops_no_other(&live, &spec).await?;
         scale_works(&live).await?;
         a_suspended_pipeline_is_drained_and_goes_on(&live).await?;
@@ -79,6 +85,31 @@ pub async fn columns_are_as_promised(live: &Live, stores: &str) -> Result<()> {
     same("the wide header", &wide, &format!("{header} {further}"))?;
     namespace.say(format!("kubectl get spl: {}", row.join(" ")));
     Ok(())
+}
+
+/// Canary records become readable rows, and nothing that lists topics or tables shows them; all counts below are without
+/// them. Control: with the processor cut off from Cassandra, the condition names the station where they stop.
+async fn data_flows_until_cassandra_is_cut_off(live: &Live) -> Result<()> {
+    live.await_condition("DataFlowing", "True", "RecordsReadable", CHANGED_WITHIN).await?;
+    let status = live.resource().await?.status.context("there is no status")?;
+    let latency = status.processor.and_then(|processor| processor.canary_latency).context("no latency is reported")?;
+    live.namespace.say(format!("canary records are read back after {latency}"));
+    let topics = status.kafka.map(|kafka| kafka.topics).unwrap_or_default();
+    let tables = status.cassandra.map(|cassandra| cassandra.tables).unwrap_or_default();
+    let names = topics.iter().map(|topic| &topic.name).chain(tables.iter().map(|table| &table.name));
+    let shown: Vec<&String> = names.filter(|name| name.contains("canary")).collect();
+    ensure!(shown.is_empty(), "the status lists {shown:?}");
+
+    let processor = live.pods(Component::Processor).await?.into_iter().next().context("no processor runs")?;
+    let nodes: Vec<IpAddr> = live.addresses(Component::Cassandra).await?.into_values().collect();
+    cut(&live.namespace.cluster, &processor, &nodes).await?;
+    let stopped = live.await_condition("DataFlowing", "False", "NotWritten", CHANGED_WITHIN).await;
+    mend(&live.namespace.cluster, &processor, &nodes).await?;
+    let stopped = stopped?;
+    let flows = live.await_condition("DataFlowing", "True", "RecordsReadable", CHANGED_WITHIN).await?;
+    live.namespace
+        .say(format!("cut off from Cassandra, data stopped by report in {stopped:?}; it flows again in {flows:?}"));
+    live.await_ready(CHANGED_WITHIN).await.map(|_| ())
 }
 
 /// A source with an error is named by its path, and the rows of the other go on arriving.

@@ -58,7 +58,7 @@ pub(super) fn components(
     status.kafka = Some(KafkaStatus {
         ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
         storage: storage(observed, Component::Kafka),
-        topics: topics(observed, old.kafka.as_ref(), rewound.as_deref()),
+        topics: topics(pipeline, observed, old.kafka.as_ref(), rewound.as_deref()),
         reassignment: None,
     });
     status.lag = facts.and_then(KafkaFacts::lag).map(two_digits);
@@ -71,6 +71,7 @@ pub(super) fn components(
         replicas: existing,
         selector: pod_selector(&pipeline.names, Component::Processor),
         scaling: None,
+        canary_latency: None,
     });
 }
 
@@ -92,7 +93,13 @@ pub(super) fn ready_producers(pipeline: &Pipeline, observed: &Observed) -> Strin
 /// Keeps the base of each topic's write timestamps for as long as the topic is the same one with the same partitions and
 /// all its records, and gives a new topic a base above all earlier ones: now. One that is `rewound`, to be read again, gets a
 /// base above all timestamps that its records have had. Topics that cannot be asked for keep what they had.
-fn topics(observed: &Observed, old: Option<&KafkaStatus>, rewound: Option<&str>) -> Vec<TopicStatus> {
+/// The canary's has no base, and is left out.
+fn topics(
+    pipeline: &Pipeline,
+    observed: &Observed,
+    old: Option<&KafkaStatus>,
+    rewound: Option<&str>,
+) -> Vec<TopicStatus> {
     let old = old.map_or(&[][..], |kafka| &kafka.topics);
     let Ok(facts) = &observed.stores.kafka else {
         return old.to_vec();
@@ -102,7 +109,7 @@ fn topics(observed: &Observed, old: Option<&KafkaStatus>, rewound: Option<&str>)
     let now = observed.now.timestamp_micros().max(highest.map_or(i64::MIN, |highest| highest + 1));
     let mut topics: BTreeMap<String, TopicStatus> =
         old.iter().map(|topic| (topic.name.clone(), topic.clone())).collect();
-    for (name, found) in &facts.topics {
+    for (name, found) in facts.topics.iter().filter(|(name, _)| !pipeline.is_canary_topic(name)) {
         let id = found.id.to_string();
         let partitions = found.partitions.len() as i32;
         let position = facts.position(name);

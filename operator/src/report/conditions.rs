@@ -14,6 +14,7 @@ use crate::intact::Intact;
 use crate::labels::PAUSED;
 use crate::plan::Plan;
 use crate::plan::drift::Changed;
+use crate::workers::canary::Flow;
 use crate::workers::retention::Risk;
 use crate::workers::suspend::Suspension;
 
@@ -147,6 +148,13 @@ impl Conditions {
         }
     }
 
+    /// Says whether canary records become readable rows, where there are any.
+    pub(super) fn flowing(&mut self, flow: Option<&Flow>) {
+        if let Some(Flow { status, reason, message, latency: _ }) = flow {
+            self.push(ConditionType::DataFlowing, *status, reason, message);
+        }
+    }
+
     /// Says what differs and is left alone, if anything is.
     pub(super) fn contested(&mut self, contested: &[Changed]) {
         if contested.is_empty() {
@@ -182,6 +190,7 @@ impl Conditions {
             ConditionType::UpdatesHeld,
             ConditionType::RequiresUpdate,
             ConditionType::Suspended,
+            ConditionType::DataFlowing,
         ];
         for condition in Link::ALL.map(Link::condition).into_iter().chain(others) {
             let Some(old) = self.old.get(condition.as_str()).cloned() else {

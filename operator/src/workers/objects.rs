@@ -17,8 +17,8 @@ use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
 use millrace_api::pod_template::grace;
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, Port, WORKER_HTTP, WORKER_PUSH};
 use millrace_terms::{
-    CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings, ProduceSettings,
-    QuerySettings,
+    CanarySettings, CassandraSettings, Consistency, Duration, KafkaSettings, PipelineName, ProcessSettings,
+    ProduceSettings, QuerySettings,
 };
 use serde::Serialize;
 
@@ -195,6 +195,7 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
             consistency: if inputs.replication_factor == 1 { Consistency::One } else { Consistency::LocalQuorum },
         },
         queries,
+        canary: processor.canary.map(|interval| CanarySettings { topic: names.canary_topic(), interval }),
         buffer_memory: processor.buffer_memory,
         max_in_flight: processor.max_in_flight,
         commit_interval: COMMIT_INTERVAL,

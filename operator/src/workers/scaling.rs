@@ -301,7 +301,7 @@ mod tests {
 
     fn observed(scaling: Option<ScalingStatus>, given: Option<i32>) -> Observed {
         let mut observed = Observed::default();
-        let processor = ProcessorStatus { scaling, ready: String::new(), replicas: 0, selector: String::new() };
+        let processor = ProcessorStatus { scaling, ..ProcessorStatus::default() };
         observed.remembered.status.processor = Some(processor);
         let deployment = |replicas: i32| {
             let deployment = json!({"spec": {"replicas": replicas, "selector": {}, "template": {}}});

@@ -82,6 +82,7 @@ enum Command {
 impl KafkaConsumer {
     /// Joins the group and starts the thread; does not wait for a broker.
     pub fn start(settings: &ProcessSettings, budget: Budget, pulse: Pulse) -> Result<Self, StartConsumer> {
+        // Not the canary's: its partitions would take places of others (docs/decisions/0033-canary.md).
         let topics: Vec<String> = settings.topics().into_iter().map(str::to_owned).collect();
         let (callbacks, events) = Callbacks::new(topics.clone(), settings.drain_timeout.get(), pulse.clone());
         let consumer: BaseConsumer<Callbacks> =

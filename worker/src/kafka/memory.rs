@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    AwaitBrokerSnafu, CloseConsumer, Consumer, Event, Placed, PublishRecord, Publisher, Receipt, RefuseRecordSnafu,
-    Release,
+    AwaitBrokerSnafu, CloseConsumer, Consumer, Event, Fetch, Placed, PublishRecord, Publisher, Receipt,
+    RefuseRecordSnafu, Release,
 };
 use crate::budget::Budget;
 use crate::message::{Collector, Consumed, Epoch, Header, Offsets, Outgoing, PartitionId, Position};
@@ -33,6 +35,8 @@ struct State {
     largest: Option<usize>,
     /// How many background commits fail before the next one succeeds.
     refuse_commits: u32,
+    /// Whether records that are read by their place do not come.
+    withhold: bool,
 }
 
 impl MemoryBroker {
@@ -81,6 +85,11 @@ impl MemoryBroker {
     /// Lets the next `count` background commits fail.
     pub fn refuse_commits(&self, count: u32) {
         self.lock().refuse_commits = count;
+    }
+
+    /// Keeps back records that are read by their place, or no longer.
+    pub fn withhold(&self, withhold: bool) {
+        self.lock().withhold = withhold;
     }
 
     /// Joins the group with one member that consumes topics.
@@ -136,6 +145,16 @@ impl Publisher for MemoryBroker {
             tokio::task::yield_now().await;
             accepted
         })
+    }
+}
+
+impl Fetch for MemoryBroker {
+    fn fetch(&self, topic: &str, placed: Placed) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> {
+        let state = self.lock();
+        let place = usize::try_from(placed.offset).ok().filter(|_| !state.withhold);
+        let record = place.and_then(|place| state.topics.get(topic)?.get(place));
+        let payload = record.and_then(|record| record.payload.clone());
+        async { Ok(payload) }.boxed()
     }
 }
 

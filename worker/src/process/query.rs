@@ -38,12 +38,15 @@ impl Query {
     }
 }
 
-/// All queries, by index and by topic. Topics are in the order of [`millrace_terms::ProcessSettings::topics`].
+/// All queries, by index and by topic. Topics are in the order of [`millrace_terms::ProcessSettings::topics`], that of the
+/// canary behind them.
 #[derive(Clone, Debug)]
 pub struct Queries {
     all: Vec<Query>,
     /// Name of each topic, the indexes of its queries, and whether its records may become many rows.
     topics: Vec<(String, Vec<usize>, bool)>,
+    /// Whether the last query and the last topic are the canary's.
+    has_canary: bool,
 }
 
 impl Queries {
@@ -60,12 +63,35 @@ impl Queries {
                 None => topics.push((query.topic.clone(), vec![index], multiplies)),
             }
         }
-        Self { all, topics }
+        Self { all, topics, has_canary: false }
     }
 
-    /// Returns the queries in order.
+    /// Adds what is made of the canary's records, behind all others.
+    pub fn with_canary(mut self, query: Query) -> Self {
+        self.topics.push((query.topic.clone(), vec![self.all.len()], false));
+        self.all.push(query);
+        self.has_canary = true;
+        self
+    }
+
+    /// Returns the queries in order, the canary's included.
     pub fn all(&self) -> &[Query] {
         &self.all
+    }
+
+    /// Returns the queries of users in order.
+    pub fn of_users(&self) -> &[Query] {
+        &self.all[..self.all.len() - usize::from(self.has_canary)]
+    }
+
+    /// Returns the indexes of the canary's topic and query. `None`: there is no canary.
+    pub fn canary(&self) -> Option<(usize, usize)> {
+        self.has_canary.then(|| (self.topics.len() - 1, self.all.len() - 1))
+    }
+
+    /// Returns whether a topic is the canary's, whose records nobody counts.
+    pub(super) fn is_canary(&self, topic: usize) -> bool {
+        self.has_canary && topic + 1 == self.topics.len()
     }
 
     /// Returns the names of the topics.

@@ -175,6 +175,11 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
                 Err(rejection) => rejected.push((record, rejection)),
             }
         }
+        let is_canary = self.queries.is_canary(handful.topic);
+        if is_canary {
+            // It is never a dead letter: another one follows.
+            abandoned.extend(rejected.drain(..).map(|(record, _)| record));
+        }
         let mut rows: Vec<Row<'_>> = rows
             .into_iter()
             .zip(cells.chunks_exact(query.table().columns().len()))
@@ -208,6 +213,9 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
         };
         let ((), given_up) = join(writes, self.bury_all(handful, query, rejected)).await;
         abandoned.extend(given_up);
+        if is_canary {
+            abandoned.extend(refused.drain(..).map(|(record, _)| record));
+        }
         // Of several rows of one record, each may be refused: one letter says so.
         refused.sort_by_key(|(record, _)| *record);
         refused.dedup_by_key(|(record, _)| *record);
@@ -283,6 +291,11 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
                         self.health.sink(SinkState::Unavailable(error.to_string()));
                         handful.wait(retry.next_delay()).await;
                     }
+                    // What is wrong with the canary's own table is no reason to take no records.
+                    Some(WriteRows::MendSchema { .. }) if self.queries.is_canary(handful.topic) => {
+                        ended.abandoned.extend(rows.iter().map(|row| row.record));
+                        break;
+                    }
                     Some(WriteRows::MendSchema { problem, .. }) => {
                         let table = self.queries[query].table().name();
                         let problem = format!("table '{table}' cannot take rows: {problem}");
@@ -323,7 +336,9 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
             // Clocks of two machines: a record from the future is as old as the write.
             Duration::from_millis(u64::try_from(now.saturating_sub(produced_at)).unwrap_or_default())
         });
-        self.telemetry.rows_written(rows.len(), begun.elapsed(), ages);
+        if !self.queries.is_canary(handful.topic) {
+            self.telemetry.rows_written(rows.len(), begun.elapsed(), ages);
+        }
         if self.health.acknowledged() {
             self.telemetry.sink_recovered();
         }

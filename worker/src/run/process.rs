@@ -5,15 +5,18 @@ use std::sync::Arc;
 use axum::extract::Query as Asked;
 use axum::routing::get;
 use axum::{Json, Router};
-use millrace_terms::{ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery, WORK_PATH};
+use millrace_terms::{CANARY_PATH, ProcessSettings, SETTLED_PATH, SettledAt, SettledQuery, WORK_PATH};
 use snafu::{ResultExt, Snafu};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::canary::{Canary, Flight};
 use crate::decode::CompileSql;
 use crate::health::process::ProcessHealth;
 use crate::health::server::{self, ServeHealth};
 use crate::kafka::consumer::{KafkaConsumer, StartConsumer};
+use crate::kafka::fetch::{KafkaFetch, MakeFetch};
 use crate::kafka::producer::{KafkaPublisher, MakeProducer};
 use crate::message::PartitionId;
 use crate::process::{Desk, Limits, Process, Queries, Query, RunProcess};
@@ -34,6 +37,8 @@ pub enum RunProcessor {
     Publish { source: MakeProducer },
     #[snafu(display("cannot start consuming"))]
     Consume { source: StartConsumer },
+    #[snafu(display("cannot send canary records"))]
+    Fly { source: MakeFetch },
     #[snafu(display("the road to cassandra has ended"))]
     Drive { source: RunProcess },
 }
@@ -53,16 +58,39 @@ pub async fn processor(
     let telemetry = Telemetry::new(budget.clone());
     let queries: Vec<Query> =
         settings.queries.iter().map(Query::new).collect::<Result<_, _>>().context(CompileSnafu)?;
-    let queries = Queries::new(queries);
+    let queries = match &settings.canary {
+        Some(canary) => Queries::new(queries).with_canary(Query::new(&canary.query()).context(CompileSnafu)?),
+        None => Queries::new(queries),
+    };
+    let canary = Canary::default();
     let health = Arc::new(ProcessHealth::new(queries.topics().map(str::to_owned).collect()));
     let progress = Progress::default();
-    let routes = routes(&queries, progress.clone(), telemetry.clone());
+    let routes = routes(&queries, progress.clone(), telemetry.clone(), canary.clone());
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let publisher = KafkaPublisher::new(&settings.kafka, &settings.pipeline, settings.buffer_memory, &sabotages)
         .context(PublishSnafu)?;
     let sink =
         CassandraSink::start(&settings.cassandra, queries.all(), Arc::clone(&health), telemetry.clone(), &sabotages);
-    let consumer = KafkaConsumer::start(settings, budget, health.consumer.clone()).context(ConsumeSnafu)?;
+    let consumer = KafkaConsumer::start(settings, budget.clone(), health.consumer.clone()).context(ConsumeSnafu)?;
+    let mut entries = None;
+    if let (Some(settings_of_canary), Some((topic, query))) = (&settings.canary, queries.canary()) {
+        let (into_road, from_canary) = unbounded_channel();
+        entries = Some(from_canary);
+        let fetch = KafkaFetch::new(&settings.kafka, &settings.pipeline, &settings_of_canary.topic);
+        let flight = Flight {
+            settings: settings_of_canary.clone(),
+            topic,
+            query,
+            publisher: publisher.clone(),
+            fetch: fetch.context(FlySnafu)?,
+            entries: into_road,
+            sink: sink.clone(),
+            budget,
+            telemetry: telemetry.clone(),
+            canary,
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(flight.fly()));
+    }
     let desk = Desk {
         queries,
         sink,
@@ -78,11 +106,16 @@ pub async fn processor(
         commit_interval: settings.commit_interval.get(),
         drain_timeout: settings.drain_timeout.get(),
     };
-    Process::new(consumer, desk, limits).run(stop).await.context(DriveSnafu)
+    let road = Process::new(consumer, desk, limits);
+    let road = match entries {
+        Some(entries) => road.with_canary(entries),
+        None => road,
+    };
+    road.run(stop).await.context(DriveSnafu)
 }
 
-/// Returns the routes that answer when a record was settled, and what this processor has done.
-fn routes(queries: &Queries, progress: Progress, telemetry: Telemetry) -> Router {
+/// Returns the routes that answer when a record was settled, what this processor has done, and how far its canary is.
+fn routes(queries: &Queries, progress: Progress, telemetry: Telemetry, canary: Canary) -> Router {
     let topics: Vec<String> = queries.topics().map(str::to_owned).collect();
     let answer = move |Asked(asked): Asked<SettledQuery>| async move {
         let SettledQuery { topic, partition, offset } = asked;
@@ -91,5 +124,6 @@ fn routes(queries: &Queries, progress: Progress, telemetry: Telemetry) -> Router
         Json(SettledAt { settled_at })
     };
     let work = move || async move { Json(telemetry.work()) };
-    Router::new().route(SETTLED_PATH, get(answer)).route(WORK_PATH, get(work))
+    let flight = move || async move { Json(canary.report()) };
+    Router::new().route(SETTLED_PATH, get(answer)).route(WORK_PATH, get(work)).route(CANARY_PATH, get(flight))
 }

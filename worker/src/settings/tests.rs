@@ -122,6 +122,7 @@ fn process() -> ProcessSettings {
             consistency: Consistency::One,
         },
         queries: vec![query("users_created")],
+        canary: None,
         buffer_memory: Bytes(16 << 20),
         max_in_flight: 256,
         commit_interval: Duration::from_secs(1),
@@ -213,6 +214,25 @@ fn polled_sources_are_shared_and_pushed_ones_run_everywhere() {
     let names = |ordinal| settings.share(ordinal).iter().map(|source| source.name.clone()).collect::<Vec<_>>();
     assert_eq!([names(0), names(1), names(2)], [vec!["a", "c", "e"], vec!["b", "c"], vec!["c", "d"]]);
     assert_eq!(names(3), ["c"]);
+}
+
+#[test]
+fn a_canary_has_a_topic_of_its_own() {
+    let mut settings = process();
+    let canary =
+        |topic: &str, seconds| Some(CanarySettings { topic: topic.to_owned(), interval: Duration::from_secs(seconds) });
+    settings.canary = canary("users-canary", 10);
+    assert!(settings.check().is_ok());
+    for (wrong, field) in [
+        (canary("users_created", 10), "canary.topic"),
+        (canary("users-dlq", 10), "canary.topic"),
+        (canary("", 10), "canary.topic"),
+        (canary("users-canary", 0), "canary.interval"),
+    ] {
+        settings.canary = wrong;
+        let said = settings.check().expect_err("wrong settings").to_string();
+        assert!(said.contains(field), "{said}");
+    }
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Sink for CassandraSink {
             },
         }
     }
+
+    async fn read_back(&self, query: usize, key: &str) -> Result<bool, String> {
+        let connection = self.shared.connection().ok_or_else(|| "there is no session yet".to_owned())?;
+        connection.has_row(query, key).await
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long Cassandra has been away decides what the sink does")]

@@ -59,6 +59,8 @@ pub enum Fault {
     Hang,
     /// Writes after this many are not answered until the fault changes.
     HangAfter(u64),
+    /// Rows are acknowledged, and not there when they are read.
+    Unreadable,
 }
 
 impl MemorySink {
@@ -116,7 +118,7 @@ impl MemorySink {
         }
         let mut state = self.lock();
         match &state.fault {
-            Fault::None | Fault::Hang | Fault::HangAfter(_) => {}
+            Fault::None | Fault::Hang | Fault::HangAfter(_) | Fault::Unreadable => {}
             Fault::Outage => return AwaitSinkSnafu { problem: "timed out" }.fail(),
             Fault::Schema => return MendSchemaSnafu { query, problem: "no such table" }.fail(),
             Fault::RefuseKey(refused) if !rows.iter().any(|row| self.key(query, row) == *refused) => {}
@@ -182,6 +184,11 @@ impl Sink for MemorySink {
         let answer = self.answer(query, rows).await;
         self.lock().in_flight -= rows.len();
         answer
+    }
+
+    async fn read_back(&self, query: usize, key: &str) -> Result<bool, String> {
+        let state = self.lock();
+        Ok(state.fault != Fault::Unreadable && state.rows[query].contains_key(key))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Road two: whatever goes wrong, every record ends as one row or one dead letter before its offset is committed.
 
+mod canary;
 mod sql;
 mod tombstones;
 

@@ -282,7 +282,7 @@ static SOURCES: [Trouble; 6] = [
 ];
 
 /// Reasons of conditions with what to do; no command: the message has it, or there is nothing to do.
-static REASONS: [(Reason, &str, &str); 51] = [
+static REASONS: [(Reason, &str, &str); 55] = [
     (
         Reason::WaitingForQuorum,
         "wait; if it persists, the logs of the ZooKeeper servers show why they do not answer",
@@ -379,6 +379,18 @@ static REASONS: [(Reason, &str, &str); 51] = [
          (docs/runbooks.md, Records are about to be deleted unread)",
         EDIT,
     ),
+    (
+        Reason::NotProduced,
+        "the logs of the brokers show why they take no record",
+        "millrace logs PIPELINE -n NAMESPACE --component kafka",
+    ),
+    (
+        Reason::NotConsumed,
+        "the logs of the processors show why no record comes from Kafka",
+        "millrace logs PIPELINE -n NAMESPACE --component processor",
+    ),
+    (Reason::NotWritten, "the logs of the nodes show why they take no row", CASSANDRA_LOG),
+    (Reason::NotRead, "the logs of the nodes show why a row cannot be read", CASSANDRA_LOG),
     (Reason::ApplyingChanges, "wait: the change is being carried out", "millrace status PIPELINE -n NAMESPACE"),
     (
         Reason::ApplyFailed,
@@ -594,7 +606,9 @@ mod tests {
         let mut count = 0;
         for reason in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
             // Conditions stand in parentheses behind their reasons.
-            if ["RepairOnSchedule", "DataIntact", "UpdatesHeld", "RequiresUpdate", "Contested"].contains(&reason) {
+            let conditions =
+                ["RepairOnSchedule", "DataIntact", "UpdatesHeld", "RequiresUpdate", "Contested", "DataFlowing"];
+            if conditions.contains(&reason) {
                 continue;
             }
             if reason.starts_with("millrace.dev/") {

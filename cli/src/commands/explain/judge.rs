@@ -57,7 +57,7 @@ fn findings(facts: &Facts) -> Vec<Finding> {
     let is_ready = of_ready.is_none();
     // Records that are about to be deleted are worse than what else does not work.
     let at_risk = look.retention();
-    let when_ready = [look.outdated(), look.stopped(), look.slow(), look.sources(), look.held()];
+    let when_ready = [look.outdated(), look.stopped(), look.canary(), look.slow(), look.sources(), look.held()];
     let always = [look.repair(), look.contested()];
     of_ready
         .into_iter()

@@ -161,6 +161,12 @@ impl Look<'_> {
         Some(finding)
     }
 
+    /// Returns that canary records do not become readable rows.
+    pub(super) fn canary(&self) -> Option<Finding> {
+        let condition = self.condition(ConditionType::DataFlowing, ConditionStatus::False)?;
+        Some(self.of_condition(Verdict::Degraded, condition))
+    }
+
     pub(super) fn repair(&self) -> Option<Finding> {
         let condition = self.condition(ConditionType::RepairOnSchedule, ConditionStatus::False)?;
         Some(self.of_condition(Verdict::Degraded, condition))

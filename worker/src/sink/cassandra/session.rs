@@ -24,7 +24,7 @@ use snafu::{ResultExt, Snafu};
 use super::super::{Row, WriteRows};
 use super::failure;
 use super::requests::{self, Bounds};
-use super::statement::{Mismatch, Values, check, delete, insert, probe};
+use super::statement::{Mismatch, Values, check, delete, insert, probe, select};
 use crate::process::Query;
 
 /// Longest that one write may take before it counts as not acknowledged.
@@ -208,6 +208,14 @@ impl Connection {
     /// others: they are in the same keyspace.
     pub(super) async fn answers(&self) -> bool {
         self.session.query_unpaged(self.probe.as_str(), ()).await.is_ok()
+    }
+
+    /// Returns whether a query's table has the row of a key of one text column, at the consistency of writes.
+    pub(super) async fn has_row(&self, query: usize, key: &str) -> Result<bool, String> {
+        let text = select(&self.keyspace, self.queries[query].table());
+        let answer = self.session.query_unpaged(text, (key,)).await.map_err(|error| chain_of(&error))?;
+        let rows = answer.into_rows_result().map_err(|error| chain_of(&error))?;
+        Ok(rows.rows_num() > 0)
     }
 
     /// Returns whether any node is connected.

@@ -39,6 +39,15 @@ pub(super) fn delete(keyspace: &str, table: &Table, with_timestamp: bool) -> Str
     format!("DELETE FROM {keyspace}.{table}{timestamp} WHERE {}", key.join(" AND "))
 }
 
+/// Returns the read of the primary key of one row.
+pub(super) fn select(keyspace: &str, table: &Table) -> String {
+    let columns: Vec<String> = table.columns().map(|(name, _)| quote(name)).collect();
+    let key: Vec<&str> = table.key_columns().map(|index| columns[index].as_str()).collect();
+    let wanted: Vec<String> = key.iter().map(|column| format!("{column} = ?")).collect();
+    let (keyspace, table) = (quote(keyspace), quote(table.name()));
+    format!("SELECT {} FROM {keyspace}.{table} WHERE {}", key.join(", "), wanted.join(" AND "))
+}
+
 /// Returns a question about any one row of a table.
 pub(super) fn probe(keyspace: &str, table: &Table) -> String {
     let column = table.columns().next().map_or_else(|| "*".to_owned(), |(name, _)| quote(name));
@@ -212,6 +221,12 @@ mod tests {
         let plain = "INSERT INTO \"streams\".\"people\" (\"id\", \"odd \"\"name\"\"\") VALUES (?, ?)";
         assert_eq!(insert("streams", &table(), false), plain);
         assert_eq!(insert("streams", &table(), true), format!("{plain} USING TIMESTAMP ?"));
+    }
+
+    #[test]
+    fn reads_name_the_primary_key_alone() {
+        let text = "SELECT \"id\" FROM \"streams\".\"people\" WHERE \"id\" = ?";
+        assert_eq!(select("streams", &table()), text);
     }
 
     #[test]

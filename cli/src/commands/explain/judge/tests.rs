@@ -233,6 +233,14 @@ fn what_fails_while_data_flows_is_degraded() {
     assert_eq!((failing.verdict, failing.cause.as_deref()), (Verdict::Degraded, Some(says)));
     assert_eq!(failing.evidence[1].object, "visits");
     assert_eq!(failing.also, ["source 'visits' had 3 records that could not be mapped: dead letters"]);
+    let canary = |status| condition("DataFlowing", status, "NotWritten", "Cassandra does not acknowledge a row");
+    let silent = judge(&facts(&[canary("False")], json!({})));
+    assert_eq!(
+        (silent.verdict, silent.cause.as_deref()),
+        (Verdict::Degraded, Some("Cassandra does not acknowledge a row"))
+    );
+    assert_eq!(command(&silent), "millrace logs users -n shop --component cassandra");
+    assert_eq!(judge(&facts(&[canary("Unknown")], json!({}))).verdict, Verdict::Well);
     let overdue = judge(&facts(&[condition("RepairOnSchedule", "False", "RepairOverdue", "x")], json!({})));
     assert_eq!(overdue.verdict, Verdict::Degraded);
     let contested = judge(&facts(&[condition("Contested", "True", "ChangedByOthers", "x")], json!({})));
