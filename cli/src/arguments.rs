@@ -37,6 +37,14 @@ const APPROVE_EXAMPLES: &str = "Examples:
 const RESTART_EXAMPLES: &str = "Examples:
   millrace restart users --component kafka        one broker at a time, at full strength only
   millrace restart users --component processor    all by a rolling update";
+const SUSPEND_EXAMPLES: &str = "Examples:
+  millrace suspend users                  stops producers, waits until all records are written, shows the proof
+  millrace suspend users --timeout 30m    waits at most this long; the pipeline continues to drain
+  millrace suspend users --no-wait        asks for it and returns
+  millrace unsuspend users                starts everything again, and waits until the pipeline is ready";
+const REPORT_EXAMPLES: &str = "Examples:
+  millrace report users                        writes millrace-NAMESPACE-users-TIME.zip
+  millrace report users --file r.zip --lines 5000";
 
 const REPLAY_EXAMPLES: &str = "Examples:
   millrace replay users --topic users_created --from earliest --dry-run
@@ -121,6 +129,15 @@ pub enum Command {
     /// Read records of a topic again, so that their rows are written again.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
+    /// Stop producers, write all records that are left, and stop processors; the stores stay up.
+    #[command(after_help = SUSPEND_EXAMPLES)]
+    Suspend(Suspend),
+    /// Start the workers of a suspended pipeline again.
+    #[command(after_help = SUSPEND_EXAMPLES)]
+    Unsuspend(Suspend),
+    /// Write a zip file with everything that a remote helper needs, without secrets.
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(Report),
     /// Open the console through a port-forward, and print its address.
     Console(Console),
     /// Print the completion script of a shell.
@@ -205,6 +222,35 @@ pub struct Replay {
     /// Show what would be read again, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Flags of `suspend` and `unsuspend`.
+#[derive(Args, Clone, Debug)]
+pub struct Suspend {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// Do not wait for the end.
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Longest to wait, such as 30m; without it, there is no limit. The pipeline continues afterwards.
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Duration>,
+}
+
+/// Flags of `report`.
+#[derive(Args, Clone, Debug)]
+pub struct Report {
+    /// The pipeline; may be left out where there is only one.
+    pub pipeline: Option<String>,
+    /// The zip file to write; it must not exist. One called after pipeline and time otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Most lines of each log.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub lines: u32,
+    /// Namespace that Millrace is installed in.
+    #[arg(long, default_value = "millrace-system", value_name = "NAME")]
+    pub release_namespace: String,
 }
 
 /// Which records are wanted.

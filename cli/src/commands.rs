@@ -17,11 +17,13 @@ pub mod peek;
 pub mod plan;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod restart;
 pub mod rows;
 pub mod runs;
 pub mod source;
 pub mod status;
+pub mod suspend;
 pub mod trigger;
 pub mod validate;
 
@@ -71,6 +73,9 @@ pub async fn run(arguments: &Arguments, screen: &Screen) -> Result<Outcome, Fail
         Command::Approve(flags) => approve::run(&context, flags).await,
         Command::Restart(flags) => restart::run(&context, flags).await,
         Command::Replay(flags) => replay::run(&context, flags).await,
+        Command::Suspend(flags) => suspend::run(&context, flags, true).await,
+        Command::Unsuspend(flags) => suspend::run(&context, flags, false).await,
+        Command::Report(flags) => report::run(&context, flags).await,
         Command::Console(flags) => console::run(&context, flags).await,
         // Need no cluster.
         Command::Validate(_) | Command::Completion { .. } => Ok(Outcome::Fine),

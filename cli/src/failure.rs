@@ -48,6 +48,8 @@ pub enum Failure {
     Table { source: PreviewTable },
     #[snafu(display("cannot read '{file}'"))]
     ReadFile { file: String, source: io::Error },
+    #[snafu(display("cannot write '{file}'"))]
+    WriteFile { file: String, source: io::Error },
     #[snafu(display("cannot read the log of pod '{pod}'"))]
     ReadLog { pod: String, source: io::Error },
     #[snafu(display("cannot write"), context(false))]
@@ -74,7 +76,7 @@ impl Failure {
     /// Returns 2 for what was typed wrongly, and 3 for what cannot be reached or is forbidden.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Mistake { .. } | Self::ReadFile { .. } => 2,
+            Self::Mistake { .. } | Self::ReadFile { .. } | Self::WriteFile { .. } => 2,
             Self::Ask { source, .. } => match api_code(source) {
                 // Refused by admission, already there, not there.
                 Some(400 | 404 | 409 | 422) if !is_not_installed(source) => 2,

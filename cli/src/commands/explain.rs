@@ -23,10 +23,11 @@ use millrace_api::StreamingPipeline;
 
 use super::Context;
 use crate::arguments::OfPipeline;
-use crate::screen::{Format, document, write};
+use crate::screen::{Format, Screen, document, write};
 use crate::{Failure, Outcome};
 use explanation::Verdict;
 use facts::Facts;
+pub(in crate::commands) use facts::component_of;
 use judge::judge;
 use tell::paragraph;
 
@@ -47,4 +48,10 @@ pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, F
     };
     write(&text)?;
     Ok(Outcome::wrong_if(!matches!(explanation.verdict, Verdict::Well | Verdict::Held)))
+}
+
+/// Returns the paragraph, for a report.
+pub(super) async fn drawn(context: &Context<'_>, pipeline: &StreamingPipeline) -> String {
+    let facts = facts::read(context, pipeline).await;
+    paragraph(&judge(&facts), facts.now, &Screen::default())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::Utc;
+use millrace_api::StreamingPipeline;
 use millrace_stores::kafka::PartitionLag;
 use serde_json::{Value, json};
 
@@ -17,7 +18,27 @@ use crate::{Failure, Outcome};
 #[expect(clippy::disallowed_methods, reason = "where the command reads the clock; what it draws is given the time")]
 pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, Failure> {
     let pipeline = context.cluster.pipeline(flags.pipeline.as_deref()).await?;
-    let names = names_of(&pipeline);
+    let lags = read(context, &pipeline).await?;
+    let now = Utc::now().timestamp_millis();
+    let text = match context.format {
+        Format::Table => table(&lags, now, context.screen),
+        format => document(format, &report(&lags, now)),
+    };
+    write(&text)?;
+    Ok(Outcome::wrong_if(total(&lags).is_none()))
+}
+
+/// Returns the table, for a report; `now` in milliseconds since the Unix epoch.
+pub(super) async fn drawn(context: &Context<'_>, pipeline: &StreamingPipeline, now: i64) -> Result<String, Failure> {
+    Ok(table(&read(context, pipeline).await?, now, &Screen::default()))
+}
+
+/// Asks the brokers.
+async fn read(
+    context: &Context<'_>,
+    pipeline: &StreamingPipeline,
+) -> Result<Vec<(String, Vec<PartitionLag>)>, Failure> {
+    let names = names_of(pipeline);
     let topics: BTreeSet<&String> = pipeline.spec.processor.queries.iter().map(|query| &query.from).collect();
     if topics.is_empty() {
         return Err(Failure::mistake(format!(
@@ -30,13 +51,7 @@ pub async fn run(context: &Context<'_>, flags: &OfPipeline) -> Result<Outcome, F
     for topic in topics {
         lags.push((topic.clone(), reached.client.lag_by_partition(&names.consumer_group(), topic).await?));
     }
-    let now = Utc::now().timestamp_millis();
-    let text = match context.format {
-        Format::Table => table(&lags, now, context.screen),
-        format => document(format, &report(&lags, now)),
-    };
-    write(&text)?;
-    Ok(Outcome::wrong_if(total(&lags).is_none()))
+    Ok(lags)
 }
 
 type Lags = [(String, Vec<PartitionLag>)];

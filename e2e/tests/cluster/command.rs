@@ -1,8 +1,9 @@
 //! The command `millrace` on a small pipeline: what it shows is held against what is there, and what it must refuse, or
 //! cannot reach, ends with the exit code that docs/command.md promises.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +18,8 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 const ARRIVED_WITHIN: Duration = Duration::from_secs(90);
 /// Records of a run of the generator.
 const GENERATED: usize = 200;
+/// A secret that no report may have; each place has a name beside it that a report does have.
+const PLANTED: &str = "planted-5e8c1f0b9a7d";
 
 pub async fn the_command_shows_what_is_there(turn: Turn) -> Result<()> {
     in_shared(&turn, "command", async |namespace| {
@@ -34,6 +37,8 @@ pub async fn the_command_shows_what_is_there(turn: Turn) -> Result<()> {
         records_come_in(&millrace).await?;
         the_schedule_is_paused(&millrace).await?;
         a_backfill_is_listed_before_it_is_made(&millrace).await?;
+        a_report_has_everything_but_secrets(namespace, &live, &millrace).await?;
+        the_pipeline_is_suspended_and_runs_again(&live, &millrace).await?;
         what_does_not_exist_is_a_mistake(&millrace).await?;
         a_stranger_is_told_what_is_missing(namespace, &millrace).await
     })
@@ -54,7 +59,8 @@ fn pipeline() -> Spec {
     ]);
     keyed["schedule"] = json!({});
     let mut broken = http_source("broken", "");
-    broken["http"]["url"] = json!(format!("{SAMPLE_SOURCE}/status/500"));
+    broken["http"]["url"] = json!(format!("{SAMPLE_SOURCE}/status/500?key={PLANTED}"));
+    broken["http"]["headers"] = json!([{"name": "X-Planted", "value": PLANTED}]);
     broken["schedule"] = json!({});
     let made = json!({
         "name": "made", "topic": TOPIC, "key": "id", "generator": {"seed": 7, "count": GENERATED},
@@ -297,6 +303,88 @@ async fn a_backfill_is_listed_before_it_is_made(millrace: &Millrace) -> Result<(
     eventually("the backfill has succeeded", Duration::from_secs(180), ended).await.map(drop)
 }
 
+/// A report opens, has what it promises, and a planted secret in none of its files.
+async fn a_report_has_everything_but_secrets(
+    namespace: &TestNamespace,
+    live: &Live,
+    millrace: &Millrace,
+) -> Result<()> {
+    let pipeline = live.names.pipeline();
+    let applied = format!("kubectl.kubernetes.io/last-applied-configuration={{\"applied\":\"{PLANTED}\"}}");
+    namespace.cluster.kubectl(&["-n", &namespace.name, "annotate", "--overwrite", "spl", pipeline, &applied]).await?;
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let file = folder.path().join("report.zip");
+    let name = file.display().to_string();
+    millrace.says(&["report", pipeline, "--file", &name, "--lines", "200"], 0, "secrets are masked").await?;
+    let files = unpacked(&file)?;
+    let has = |path: &str, text: &str| files.iter().any(|(name, found)| name.contains(path) && found.contains(text));
+    for (path, text) in [
+        ("README.txt", "Secrets: no Secret was read"),
+        ("status.txt", "is ready"),
+        ("explain.txt", pipeline),
+        ("lag.txt", TOPIC),
+        ("versions.yaml", "streamingpipelines.millrace.dev"),
+        ("objects/pipeline.yaml", "X-Planted"),
+        ("objects/pipeline.yaml", "last-applied-configuration"),
+        ("objects/ingestionruns.yaml", "broken-"),
+        ("objects/statefulsets.yaml", "kind: StatefulSet"),
+        ("objects/persistentvolumeclaims.yaml", "-kafka-0"),
+        ("cluster/nodes.yaml", "allocatable"),
+        ("-kafka-0/", ""),
+        ("metrics/", "# TYPE"),
+    ] {
+        ensure!(has(path, text), "no '{text}' in '{path}' of the report: {:?}", names(&files));
+    }
+    let leaked: Vec<&String> = files.iter().filter(|(_, text)| text.contains(PLANTED)).map(|(name, _)| name).collect();
+    ensure!(leaked.is_empty(), "the planted secret is in {leaked:?}");
+    // Control: it is where the report has read.
+    let spec = namespace.cluster.kubectl(&["-n", &namespace.name, "get", "spl", pipeline, "-o", "json"]).await?;
+    ensure!(spec.matches(PLANTED).count() >= 3, "the secret was not planted");
+    millrace.says(&["report", pipeline, "--file", &name], 2, "exists").await.map(drop)
+}
+
+/// Returns the name and the text of each file of an archive.
+fn unpacked(file: &Path) -> Result<Vec<(String, String)>> {
+    let mut archive = zip::ZipArchive::new(File::open(file).context("no report")?).context("it does not open")?;
+    let mut files = Vec::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let name = entry.name()?.into_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).with_context(|| format!("'{name}' is no text"))?;
+        files.push((name, text));
+    }
+    Ok(files)
+}
+
+fn names(files: &[(String, String)]) -> Vec<&String> {
+    files.iter().map(|(name, _)| name).collect()
+}
+
+/// Suspending ends with a proof that Kafka itself confirms; afterwards everything runs again.
+async fn the_pipeline_is_suspended_and_runs_again(live: &Live, millrace: &Millrace) -> Result<()> {
+    let pipeline = live.names.pipeline();
+    let told = millrace.says(&["suspend", pipeline, "--timeout", "5m"], 0, "is suspended").await?;
+    ensure!(told.contains("drained at ") && told.contains(TOPIC), "{told}");
+    let ended = millrace.json(&["suspend", pipeline]).await?;
+    ensure!(ended["changed"] == false && ended["suspended"] == true, "{ended}");
+    let lag = millrace.json(&["lag", pipeline]).await?;
+    let topics = lag["topics"].as_array().context("no topics")?;
+    ensure!(!topics.is_empty() && lag["records"] == 0, "{lag}");
+    for topic in topics {
+        let partitions = topic["partitions"].as_array().into_iter().flatten();
+        let end: Option<i64> = partitions.map(|partition| partition["end"].as_i64()).sum();
+        let name = topic["topic"].as_str().context("a topic has no name")?;
+        ensure!(end.is_some() && ended["drained"]["offsets"][name].as_i64() == end, "{name}: {ended} {lag}");
+    }
+    millrace.says(&["status", pipeline], 1, "Suspended").await?;
+    // Control: who does not wait long enough is told that it goes on.
+    millrace.says(&["unsuspend", pipeline, "--timeout", "100ms"], 1, "is not ready within the time").await?;
+    let ready = millrace.json(&["unsuspend", pipeline, "--timeout", "5m"]).await?;
+    ensure!(ready["suspended"] == false && ready["changed"] == false && ready["drained"].is_null(), "{ready}");
+    millrace.says(&["status", pipeline], 0, "is ready").await.map(drop)
+}
+
 async fn what_does_not_exist_is_a_mistake(millrace: &Millrace) -> Result<()> {
     millrace.says(&["status", "nobody"], 2, "no pipeline 'nobody'").await?;
     millrace.says(&["peek", "nothing"], 2, "no pipeline of namespace").await?;
@@ -332,6 +420,10 @@ async fn a_stranger_is_told_what_is_missing(namespace: &TestNamespace, millrace:
     stranger.says(&["pause", "made"], 3, "forbidden").await?;
     stranger.says(&["trigger", "made"], 3, "forbidden").await?;
     stranger.says(&["hold"], 3, "forbidden").await?;
+    stranger.says(&["suspend", "--no-wait"], 3, "forbidden").await?;
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let report = folder.path().join("report.zip").display().to_string();
+    stranger.says(&["report", "--file", &report], 0, "cannot list pods").await?;
     stranger.says(&["check"], 1, "not checked: no right to list nodes").await?;
     stranger.says(&["explain"], 0, "not read: events: cannot list events").await?;
     // Control: the pipeline's own user may.

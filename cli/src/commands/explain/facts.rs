@@ -125,7 +125,7 @@ async fn warnings(context: &Context<'_>, names: &Names) -> Result<Vec<Warning>, 
 
 /// Returns the component that an object is of by its name; claims are called after their template first. `None`: it is
 /// not one of the pipeline's.
-pub(super) fn component_of(pipeline: &str, name: &str) -> Option<Component> {
+pub(in crate::commands) fn component_of(pipeline: &str, name: &str) -> Option<Component> {
     let rest = name.strip_prefix("data-").unwrap_or(name).strip_prefix(pipeline)?.strip_prefix('-')?;
     Component::ALL.into_iter().find(|component| {
         rest.strip_prefix(component.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
