@@ -180,8 +180,9 @@ impl Told<'_> {
                     format!("topic '{name}': {from} → {to} partitions; keys may move to another one"),
                 );
             }
-            if old.replication_factor != topic.replication_factor {
-                let (from, to) = (old.replication_factor.of_new(), topic.replication_factor.of_new());
+            let (from, to) = (old.replication_factor.of_new(), topic.replication_factor.of_new());
+            // A default is for what is created; what exists keeps its copies.
+            if matches!(topic.replication_factor, Factor::Written(_)) && from != to {
                 self.tell(Effect::None, format!("topic '{name}': {from} → {to} copies of each record"));
             }
             let settings = changed_keys(&settings_of(old), &settings_of(topic));

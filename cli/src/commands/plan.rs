@@ -19,6 +19,8 @@ use crate::arguments::Plan;
 use crate::screen::{Format, Screen, document, printable, write};
 use crate::{Failure, Outcome};
 
+/// How often another's change in between is overcome, such as a status that the operator writes.
+const TRIES: usize = 5;
 /// Longest value that is shown.
 const MAX_SHOWN: usize = 60;
 
@@ -57,11 +59,18 @@ pub async fn run(context: &Context<'_>, flags: &Plan) -> Result<Outcome, Failure
     // Untyped, so that fields that this command does not know stay.
     let resource = ApiResource::erase::<StreamingPipeline>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.cluster.client.clone(), &namespace, &resource);
-    let found = api.get_opt(&name).await.map_err(Failure::asking(format!("read pipeline '{name}'")))?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let judged = match &found {
-        Some(found) => api.replace(&name, &dry_run, &applied(found, &wanted)).await,
-        None => api.create(&dry_run, &wanted).await,
+    let mut tries = TRIES;
+    let (found, judged) = loop {
+        let found = api.get_opt(&name).await.map_err(Failure::asking(format!("read pipeline '{name}'")))?;
+        let judged = match &found {
+            Some(found) => api.replace(&name, &dry_run, &applied(found, &wanted)).await,
+            None => api.create(&dry_run, &wanted).await,
+        };
+        match judged {
+            Err(kube::Error::Api(status)) if status.code == 409 && tries > 1 => tries -= 1,
+            judged => break (found, judged),
+        }
     };
     let mut preview = match judged {
         Ok(judged) => preview(found, judged)?,

@@ -308,7 +308,7 @@ fn drawn(ended: &Ended, screen: &Screen) -> String {
         let rows: Vec<Vec<String>> = offsets.iter().map(|(topic, end)| vec![topic.clone(), end.to_string()]).collect();
         text.push_str(&screen.table(&["TOPIC", "END OFFSETS"], &rows));
     }
-    let _ = writeln!(text, "to take it back: {undo}");
+    let _ = writeln!(text, "to undo it: {undo}");
     text
 }
 
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(
             drawn(&ended(&of, true), &Screen::default()),
             "shop/users is suspended: drained\ndrained at 2026-01-01T00:00:00Z; every record before these offsets is \
-             written:\nTOPIC   END OFFSETS\norders  7\nusers   1200\nto take it back: millrace unsuspend users -n shop\n"
+             written:\nTOPIC   END OFFSETS\norders  7\nusers   1200\nto undo it: millrace unsuspend users -n shop\n"
         );
         let document = serde_json::to_value(ended(&of, false)).expect("JSON");
         assert_eq!((&document["changed"], &document["drained"]["offsets"]["users"]), (&json!(false), &json!(1_200)));

@@ -1,5 +1,5 @@
-//! What a viewer may do: trigger, cancel and rerun runs, pause and resume schedules, approve plans. With the viewer's own token, and each
-//! with its line in the audit log and the command that does the same.
+//! What a viewer may do: trigger, cancel and rerun runs, pause and resume schedules, approve plans. With the viewer's own
+//! token, and each with its line in the audit log and the command that does the same.
 
 use axum::Json;
 use axum::extract::Path;

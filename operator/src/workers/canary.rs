@@ -115,12 +115,13 @@ fn stopped(observed: &Observed, reports: &[&CanaryReport], station: Station) -> 
     let before = ConditionType::DataFlowing.of(&observed.remembered.status.conditions);
     let before = before.filter(|before| ConditionStatus::of(before) == ConditionStatus::False);
     let last = reports.iter().filter_map(|report| report.read.as_ref()).map(|read| read.ago).min();
+    // What a processor tells may be any number.
     let last = last.and_then(|ago| TimeDelta::from_std(Duration::from_millis(ago)).ok());
+    let last = last.and_then(|ago| observed.now.checked_sub_signed(ago));
     let message = match (before.filter(|before| before.reason == reason), last) {
         (Some(before), _) => before.message.clone(),
-        (None, Some(ago)) => {
-            let at = (observed.now - ago).format("%Y-%m-%dT%H:%M:%SZ");
-            format!("{what}; the last one was read back at {at}")
+        (None, Some(at)) => {
+            format!("{what}; the last one was read back at {}", at.format("%Y-%m-%dT%H:%M:%SZ"))
         }
         (None, None) => what.to_owned(),
     };

@@ -345,10 +345,10 @@ mod tests {
         assert!(is_present(&stopped(&position, &before)));
         let roomy = Position { starts: [(0, 0)].into(), ..position.clone() };
         assert_eq!(stopped(&roomy, &before), Risk::Absent);
-        let quiet = vec![Reached { written: [(0, 1_100)].into(), ..before[0].clone() }];
+        let quiet = [Reached { written: [(0, 1_100)].into(), ..before[0].clone() }];
         assert_eq!(stopped(&position, &quiet), Risk::Absent);
         // The control: as fast as it comes, it is read.
-        let keeps_up = vec![Reached { read: [(0, -500)].into(), ..before[0].clone() }];
+        let keeps_up = [Reached { read: [(0, -500)].into(), ..before[0].clone() }];
         assert_eq!(judged(&position, &keeps_up, true, false), Risk::Absent);
     }
 

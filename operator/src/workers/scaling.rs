@@ -378,8 +378,8 @@ mod tests {
         assert_eq!((same.message.as_str(), same.since), ("Keeps them", status_of(4).since));
         let other = made(&status_of(4), said("Cooldown", "Keeps them for now"));
         assert_eq!((other.message.as_str(), other.since.clone()), ("Keeps them for now", time_of(now)));
-        let moves = made(&other, said(STORE_OPERATION, "Keeps 4: partitions are moved"));
-        let joins = made(&moves, said(STORE_OPERATION, "Keeps 4: a node joins"));
+        let moves = made(&other, said(NAMING[0], "Keeps 4: partitions are moved"));
+        let joins = made(&moves, said(NAMING[0], "Keeps 4: a node joins"));
         assert_eq!(joins.message, "Keeps 4: a node joins");
     }
 

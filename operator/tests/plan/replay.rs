@@ -171,7 +171,7 @@ fn operators_that_die_before_they_report_come_to_the_same_end(#[case] dies: usiz
 fn offsets_stay_while_anybody_may_commit() {
     type Hide = fn(&mut World);
     let may: [(&str, Hide); 5] = [
-        ("pod 'users-processor-x' is still there", |world| {
+        ("pod 'users-processor-x' still exists", |world| {
             let mut pod = world.observed.children.pods["users-producer-0"].clone();
             pod.metadata.name = Some("users-processor-x".to_owned());
             pod.labels_mut().insert(COMPONENT_LABEL.to_owned(), "processor".to_owned());

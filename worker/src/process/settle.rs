@@ -336,8 +336,13 @@ impl<S: Sink, P: Publisher> Desk<S, P> {
             // Clocks of two machines: a record from the future is as old as the write.
             Duration::from_millis(u64::try_from(now.saturating_sub(produced_at)).unwrap_or_default())
         });
-        if !self.queries.is_canary(handful.topic) {
+        let is_canary = self.queries.is_canary(handful.topic);
+        if !is_canary {
             self.telemetry.rows_written(rows.len(), begun.elapsed(), ages);
+        }
+        // That the canary's table takes rows does not show that another table fits by now.
+        if is_canary && self.health.is_mismatched() {
+            return;
         }
         if self.health.acknowledged() {
             self.telemetry.sink_recovered();

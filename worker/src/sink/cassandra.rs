@@ -64,6 +64,8 @@ struct Outage {
     /// Absent: the last answer was good.
     since: Option<Instant>,
     last_attempt: Option<Instant>,
+    /// When the tables were last looked at because one did not fit.
+    last_look: Option<Instant>,
 }
 
 impl CassandraSink {
@@ -162,7 +164,7 @@ impl Shared {
             let connection = Arc::new(self.connect().await);
             let nodes = connection.nodes();
             let since = (state != SinkState::Healthy).then(Instant::now);
-            *self.outage() = Outage { since, last_attempt: None };
+            *self.outage() = Outage { since, ..Outage::default() };
             // Told before writes can begin, lest it hide the first acknowledgement.
             self.health.sink(state);
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
@@ -221,14 +223,16 @@ impl Shared {
         }
     }
 
-    /// Prepares the statements again when a table did not fit and no write follows that would show that it does now.
+    /// Prepares the statements again from time to time when a table did not fit: no write may follow that would show that it
+    /// does now.
     async fn look_again_after_mismatch(&self, connection: &Connection) {
-        if !self.health.is_mismatched() || !self.is_idle(MISMATCH) {
+        let is_due = self.outage().last_look.is_none_or(|last| last.elapsed() > MISMATCH);
+        if !self.health.is_mismatched() || !is_due {
             return;
         }
-        match connection.prepare_all_again().await {
-            Ok(()) => self.recover(),
-            Err(_) => self.outage().last_attempt = Some(Instant::now()),
+        self.outage().last_look = Some(Instant::now());
+        if connection.prepare_all_again().await.is_ok() {
+            self.recover();
         }
     }
 

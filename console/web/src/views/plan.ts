@@ -14,8 +14,8 @@ import type { Done, PipelineView, Plan } from "../types";
 
 /** The panel, and what came of the last approval. */
 export class PlanPanel {
-  private done?: Done;
-  private problem?: Problem;
+  private done: Done | undefined;
+  private problem: Problem | undefined;
   private working = false;
 
   constructor(
@@ -27,8 +27,16 @@ export class PlanPanel {
     const { done, problem, working } = this;
     return [
       problem !== undefined && problemNotice(problem, "The approval"),
-      done !== undefined && h("section", { class: "panel stack", key: "approved" }, h("p", null, `✓ ${done.message}`), command(done.kubectl)),
-      plan !== null && plan !== undefined && panel(plan, { may: rights.pause, working, approve: () => void this.approve(plan) }),
+      done !== undefined &&
+        h(
+          "section",
+          { class: "panel stack", key: "approved" },
+          h("p", null, `✓ ${done.message}`),
+          command(done.kubectl),
+        ),
+      plan !== null &&
+        plan !== undefined &&
+        panel(plan, { may: rights.pause, working, approve: () => void this.approve(plan) }),
     ];
   }
 
