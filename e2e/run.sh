@@ -44,7 +44,8 @@ images() {
   . "$target/images.env"
 }
 
-# Two operators, one to lose and one to take over; sources may reach the demo's and the tests' sample source.
+# Two operators, one to lose and one to take over; sources may reach the demo's and the tests' sample source, and pipelines
+# each other's stores.
 install() {
   [ -z "${MILLRACE_SKIP_CHART:-}" ] || return 0
   say "installing the chart"
@@ -54,6 +55,7 @@ install() {
     --set "console.image.tag=${CONSOLE_IMAGE##*:}" \
     --set replicaCount=2 --set-json 'worker.env={}' \
     --set "sources.allowedHosts={sample-source.millrace-demo.svc,sample-source.$source_home.svc}" \
+    --set "externalStores.allowed={*.svc}" \
     --wait --timeout 3m >"$logs/helm.log" 2>&1 || { cat "$logs/helm.log"; return 1; }
 }
 

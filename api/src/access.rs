@@ -143,14 +143,15 @@ fn of_block(path: &str, block: &IPBlock) -> Vec<Rejected> {
 }
 
 /// A block of addresses.
-#[derive(Clone, Copy, Debug)]
-struct Network {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Network {
     address: IpAddr,
     length: u32,
 }
 
 impl Network {
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses a block such as `10.1.0.0/16`. `None`: the text is none.
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
         let length: u32 = length.parse().ok()?;
@@ -158,14 +159,19 @@ impl Network {
         (length <= most).then_some(Self { address, length })
     }
 
-    /// Returns whether a smaller block is within this one.
-    fn has(self, inner: Self) -> bool {
+    /// Returns whether an address is in the block.
+    pub fn contains(self, address: IpAddr) -> bool {
         let bits = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
             IpAddr::V6(address) => address.to_bits(),
         };
-        let same = (bits(self.address) ^ bits(inner.address)).leading_zeros();
-        self.address.is_ipv4() == inner.address.is_ipv4() && inner.length > self.length && same >= self.length
+        let same = (bits(self.address) ^ bits(address)).leading_zeros();
+        self.address.is_ipv4() == address.is_ipv4() && same >= self.length
+    }
+
+    /// Returns whether a smaller block is within this one.
+    fn has(self, inner: Self) -> bool {
+        self.contains(inner.address) && inner.length > self.length
     }
 }
 

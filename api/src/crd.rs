@@ -7,6 +7,7 @@
 pub mod access;
 pub mod cassandra;
 pub mod condition;
+pub mod external;
 pub mod kafka;
 pub mod maintenance;
 pub mod processor;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::Access;
 pub use cassandra::{Cassandra, Column, Keyspace, PrimaryKey, Rack, Table, TypeField, UserType};
+pub use external::{Changes, ExternalCassandra, ExternalKafka};
 pub use kafka::{Kafka, MetadataManager, Reassignment, Topic};
 pub use maintenance::{MaintenanceWindow, UpdatePolicy};
 pub use processor::{Canary, DeadLetter, EpochUnit, Processor, Query, Tombstones, UnknownFields};
@@ -99,7 +101,9 @@ use rules::names_declared;
     validation = names_declared("processor.queries", "from", "kafka.topics", ("query", "reads topic")),
     validation = names_declared("processor.queries", "into", "cassandra.tables", ("query", "fills table")),
     validation = names_declared("producer.sources", "topic", "kafka.topics", ("source", "fills topic")),
-    validation = rules::dead_letter_is_no_source()
+    validation = rules::dead_letter_is_no_source(),
+    validation = rules::zookeeper_for_own_kafka(),
+    validation = rules::external_fixed()
 )]
 pub struct StreamingPipelineSpec {
     /// Suspends the pipeline if true: producers stop, no run begins, and processors write the remaining records, then
@@ -124,7 +128,8 @@ pub struct StreamingPipelineSpec {
     pub maintenance_windows: Vec<MaintenanceWindow>,
 
     /// The ZooKeeper ensemble, which keeps Kafka's metadata.
-    pub zookeeper: ZooKeeper,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zookeeper: Option<ZooKeeper>,
 
     /// The Kafka brokers and the topics on them.
     pub kafka: Kafka,

@@ -14,6 +14,7 @@
 //! labels    labels of the operator's objects, and selectors; what may be a label
 //! pod_template  what the user adds to the pods of a component
 //! access    who else may reach the client port of a store
+//! address   host and port of a store that someone else runs
 //! jvm_options  JVM options that the user adds to a store
 //! open_object  objects that the CRD leaves open, read with their unknown fields named
 //! pods      what a pod says of itself: ordinal, address, readiness
@@ -28,6 +29,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 
 pub mod access;
+pub mod address;
 pub mod crd;
 mod jvm_options;
 pub mod labels;

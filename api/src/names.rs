@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use crate::crd;
 use crate::crd::rules::{MAX_PIPELINE_NAME, MAX_RUN_NAME};
 
 /// Longest rack name; the schema bounds it.
@@ -115,7 +116,7 @@ impl Names {
 
     /// Returns the consumer group of all processors of the pipeline.
     pub fn consumer_group(&self) -> String {
-        format!("{}-processor", self.name)
+        self.own_kafka().consumer_group()
     }
 
     /// Returns the name of the Service that records are pushed to.
@@ -125,12 +126,12 @@ impl Names {
 
     /// Returns the topic in which positions of sources are kept.
     pub fn cursors_topic(&self) -> String {
-        format!("{}-cursors", self.name)
+        self.own_kafka().cursors_topic()
     }
 
     /// Returns the topic of the canary's records.
     pub fn canary_topic(&self) -> String {
-        format!("{}-canary", self.name)
+        self.own_kafka().canary_topic()
     }
 
     /// Returns the consumer group, in another cluster, of a source that names none. Namespaces have no dots, so that no
@@ -141,7 +142,48 @@ impl Names {
 
     /// Returns the dead-letter topic of a pipeline that names none.
     pub fn dead_letter_topic(&self) -> String {
-        format!("{}-dead-letters", self.name)
+        self.own_kafka().dead_letter_topic()
+    }
+
+    /// Returns what the pipeline's own names begin with in its Kafka. In one that others use, too, the namespace is part of
+    /// it: namespaces have no dots, so that no two pipelines of one Kubernetes cluster share a name.
+    pub fn kafka_prefix(&self, kafka: &crd::Kafka) -> KafkaPrefix {
+        match &kafka.external {
+            None => self.own_kafka(),
+            Some(crd::ExternalKafka { prefix: Some(prefix), .. }) => KafkaPrefix(prefix.clone()),
+            Some(crd::ExternalKafka { prefix: None, .. }) => KafkaPrefix(format!("{}.{}.", self.namespace, self.name)),
+        }
+    }
+
+    fn own_kafka(&self) -> KafkaPrefix {
+        KafkaPrefix(format!("{}-", self.name))
+    }
+}
+
+/// What the names begin with that a pipeline has in its Kafka: those of its group, and of the topics that it needs for
+/// itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KafkaPrefix(String);
+
+impl KafkaPrefix {
+    /// Returns the consumer group of all processors of the pipeline.
+    pub fn consumer_group(&self) -> String {
+        format!("{}processor", self.0)
+    }
+
+    /// Returns the topic in which positions of sources are kept.
+    pub fn cursors_topic(&self) -> String {
+        format!("{}cursors", self.0)
+    }
+
+    /// Returns the topic of the canary's records.
+    pub fn canary_topic(&self) -> String {
+        format!("{}canary", self.0)
+    }
+
+    /// Returns the dead-letter topic of a pipeline that names none.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}dead-letters", self.0)
     }
 }
 

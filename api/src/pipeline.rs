@@ -12,8 +12,9 @@ use millrace_terms::{
     TypeSettings,
 };
 
-use crate::crd::{DeletionPolicy, Param, PushService, UpdatePolicy};
-use crate::names::{Component, Names};
+use crate::address::HostPort;
+use crate::crd::{Changes, DeletionPolicy, Param, PushService, UpdatePolicy};
+use crate::names::{Component, KafkaPrefix, Names};
 use crate::pod_template::PodTemplate;
 use crate::rejected::Rejected;
 use crate::schedule::Schedule;
@@ -46,7 +47,7 @@ pub struct Pipeline {
     pub update_policy: UpdatePolicy,
     /// When pods of the stores may be restarted. Empty: at any time.
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// The ensemble.
+    /// The ensemble; of no server where someone else runs Kafka.
     pub zookeeper: ZooKeeper,
     /// The brokers and topics.
     pub kafka: Kafka,
@@ -62,6 +63,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Returns whether the operator runs the pods of a component.
+    pub fn manages(&self, component: Component) -> bool {
+        match component {
+            // The ensemble keeps the metadata of this pipeline's own Kafka.
+            Component::ZooKeeper | Component::Kafka => self.kafka.placement.external().is_none(),
+            Component::Cassandra => self.cassandra.placement.external().is_none(),
+            Component::Processor | Component::Producer | Component::Run => true,
+        }
+    }
+
     /// Returns whether a topic is the canary's.
     pub fn is_canary_topic(&self, name: &str) -> bool {
         self.processor.canary.is_some() && name == self.names.canary_topic()
@@ -71,6 +82,34 @@ impl Pipeline {
     pub fn is_canary_table(&self, name: &str) -> bool {
         self.processor.canary.is_some() && name == CANARY_TABLE
     }
+}
+
+/// Who runs a store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Placement {
+    /// The operator. The store has members, each with a volume.
+    Managed,
+    /// Someone else. The store has no members here.
+    External(External),
+}
+
+impl Placement {
+    /// Returns where the store is that someone else runs. `None`: the operator runs it.
+    pub fn external(&self) -> Option<&External> {
+        match self {
+            Self::Managed => None,
+            Self::External(external) => Some(external),
+        }
+    }
+}
+
+/// A store that someone else runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct External {
+    /// Where it is asked first; it names its other members itself.
+    pub addresses: Vec<HostPort>,
+    /// What may be created there.
+    pub changes: Changes,
 }
 
 /// What every member of a store has.
@@ -90,6 +129,26 @@ pub struct Member {
     pub pods: PodTemplate,
     /// All that the user wrote and that its pod's template follows, as written: an operator's defaults are not in it.
     pub inputs: serde_json::Value,
+}
+
+impl Member {
+    /// Returns what stands for the members of a store that has none here.
+    pub(crate) fn none() -> Self {
+        Self {
+            image: String::new(),
+            storage: Storage { size: String::new(), class_name: None },
+            resources: Resources {
+                cpu_request: String::new(),
+                cpu_limit: None,
+                memory_request: Bytes(0),
+                memory_limit: Bytes(0),
+            },
+            config: BTreeMap::new(),
+            jvm_options: Vec::new(),
+            pods: PodTemplate::default(),
+            inputs: serde_json::Value::Null,
+        }
+    }
 }
 
 /// A volume.
@@ -126,7 +185,11 @@ pub struct ZooKeeper {
 /// The brokers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kafka {
-    /// Number of brokers.
+    /// Who runs it.
+    pub placement: Placement,
+    /// What the names of the group and of the pipeline's own topics begin with.
+    pub prefix: KafkaPrefix,
+    /// Number of brokers; none where someone else runs them.
     pub replicas: u32,
     /// What each broker has.
     pub member: Member,
@@ -197,11 +260,13 @@ pub struct Topic {
 /// The nodes, the keyspace and its tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cassandra {
-    /// Version, such as `5.0.9`.
+    /// Who runs it.
+    pub placement: Placement,
+    /// Version, such as `5.0.9`; of no meaning where someone else runs it.
     pub version: String,
     /// Name of the datacenter.
     pub datacenter: String,
-    /// Racks in the order of the resource.
+    /// Racks in the order of the resource; none where someone else runs the nodes.
     pub racks: Vec<Rack>,
     /// What each node has.
     pub member: Member,

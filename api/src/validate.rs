@@ -5,6 +5,7 @@
 //! out and leaves the rest running; and parsing, which rejects the whole: CQL types, and what admission was bypassed
 //! with. What the user adds to one component (`podTemplate`, `jvmOptions`, `access`) holds that component alone.
 
+mod external;
 mod fields;
 #[cfg(test)]
 mod hostile;
@@ -91,9 +92,12 @@ impl Parse {
             processor,
         } = &resource.spec;
         let names = Names::new(resource.namespace().unwrap_or_default(), resource.name_any());
-        let processor = self.processor(processor, &names);
+        let prefix = names.kafka_prefix(kafka);
+        self.external(&resource.spec, &prefix);
+        let processor = self.processor(processor, &prefix);
         self.leave_to_canary(&resource.spec, &names);
-        let kafka = self.kafka(kafka, own_topics(producer, &processor, &names));
+        let own = own_topics(producer, &processor, &prefix);
+        let kafka = self.kafka(kafka, prefix, own);
         Pipeline {
             uid: resource.uid().unwrap_or_default(),
             generation: resource.metadata.generation.unwrap_or_default(),
@@ -101,7 +105,7 @@ impl Parse {
             deletion_policy: *deletion_policy,
             update_policy: *update_policy,
             maintenance_windows: self.maintenance_windows(maintenance_windows),
-            zookeeper: self.zookeeper(zookeeper),
+            zookeeper: self.zookeeper(zookeeper.as_ref()),
             kafka,
             cassandra: self.cassandra(cassandra, processor.canary.is_some()),
             producer: self.producer(producer, &names),

@@ -411,6 +411,7 @@ fn role_namespaces(rendering: &Rendering) -> Vec<String> {
 #[case("sources.allowedHost=x", "allowedHost")]
 #[case("sources.allowedHosts={http://x}", "allowedHosts")]
 #[case("sources.forbiddenNetworks={203.0.113.1}", "forbiddenNetworks")]
+#[case("externalStores.allowed={http://x}", "allowed")]
 #[case("admissionPolicy.image={x}", "image")]
 #[case("admissionPolicy.ownAccount=sometimes", "ownAccount")]
 #[case("crds.instal=true", "instal")]

@@ -74,7 +74,10 @@ pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<NodeS
 }
 
 fn nothing_runs(names: &Names, component: Component) -> Failure {
-    Failure::away(format!("no pod of {component} of pipeline '{}' runs", names.pipeline()))
+    Failure::away(format!(
+        "no pod of {component} of pipeline '{}' runs; read an external store with its own tools",
+        names.pipeline()
+    ))
 }
 
 /// Returns a component's running pods with their addresses, by name.

@@ -93,6 +93,12 @@ impl Refusal {
         Self::Unavailable { message, causes }
     }
 
+    /// Makes the refusal of a request that would need a store which someone else runs: this program reaches pods only.
+    pub fn external(store: &str) -> Self {
+        let message = format!("someone else runs the pipeline's {store}; read it with its own tools");
+        Self::Unavailable { message, causes: Vec::new() }
+    }
+
     /// Judges what the API server said to a question about `what`.
     pub fn of_kube(error: &kube::Error, what: &str) -> Self {
         let kube::Error::Api(status) = error else {

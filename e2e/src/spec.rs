@@ -79,6 +79,14 @@ impl Spec {
         self
     }
 
+    /// Takes a field out by its JSON pointer.
+    pub fn without(mut self, pointer: &str) -> Self {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer begins with '/'");
+        let fields = self.0.pointer_mut(parent).and_then(Value::as_object_mut).expect("the parent is an object");
+        fields.remove(key).expect("the field is there");
+        self
+    }
+
     /// Replaces the sources, which one producer runs from now on.
     pub fn sources(self, sources: impl IntoIterator<Item = Value>) -> Self {
         let sources: Vec<Value> = sources.into_iter().collect();

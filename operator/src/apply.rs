@@ -296,11 +296,12 @@ async fn carry_out(ctx: &Context, pipeline: &Pipeline, observed: &Observed, act:
             changed.with_context(|_| ActOnZooKeeperSnafu { act: act.describe() })
         }
         Act::Kafka(change) => {
-            let changed = ctx.hands.change_kafka(&observed.children.brokers(), change).await;
+            let brokers = observed.stores.brokers(pipeline, &observed.children);
+            let changed = ctx.hands.change_kafka(&brokers, change).await;
             changed.with_context(|_| ActOnKafkaSnafu { act: act.describe() })
         }
         Act::Cassandra(change) => {
-            let reach = observed.children.nodes();
+            let reach = observed.stores.nodes(pipeline, &observed.children);
             let node = observed.stores.cassandra.nodes.keys().find_map(|key| reach.of(key));
             let changed = ctx.hands.change_cassandra(node, &pipeline.cassandra, change).await;
             changed.with_context(|_| ActOnCassandraSnafu { act: act.describe() })

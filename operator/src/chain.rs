@@ -11,21 +11,33 @@ use crate::link::{LinkState, Reason};
 use crate::observed::Observed;
 use crate::{cassandra, kafka, kept, workers, zookeeper};
 
-/// Judges every link, in order.
+/// Judges every link of this pipeline, in order: one on a Kafka that someone else runs has none of an ensemble.
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Vec<LinkState> {
     let fitting = |component, link: LinkState| match kept::misfit(pipeline, observed, component) {
         Some(message) => LinkState::unmet(link.link, Reason::VolumesDiffer, message),
         None => waits_for_spec(pipeline, observed, component, link),
     };
-    let zookeeper = fitting(Component::ZooKeeper, zookeeper::link::zookeeper(pipeline, observed));
-    let kafka = fitting(Component::Kafka, kafka::link::kafka(pipeline, observed, zookeeper.met));
+    let mut links = Vec::new();
+    let kafka = if pipeline.manages(Component::Kafka) {
+        let zookeeper = fitting(Component::ZooKeeper, zookeeper::link::zookeeper(pipeline, observed));
+        let kafka = fitting(Component::Kafka, kafka::link::kafka(pipeline, observed, zookeeper.met));
+        links.push(zookeeper);
+        kafka
+    } else {
+        kafka::link::external(pipeline, observed)
+    };
     let topics = kafka::link::topics(pipeline, observed, kafka.met);
-    let cassandra = fitting(Component::Cassandra, cassandra::link::cassandra(pipeline, observed));
+    let cassandra = if pipeline.manages(Component::Cassandra) {
+        fitting(Component::Cassandra, cassandra::link::cassandra(pipeline, observed))
+    } else {
+        cassandra::link::external(pipeline, observed)
+    };
     let processor = workers::link::processor(pipeline, observed, &topics, &cassandra);
     let processor = waits_for_spec(pipeline, observed, Component::Processor, processor);
     let producer = workers::link::producer(pipeline, observed, processor.met);
     let producer = waits_for_spec(pipeline, observed, Component::Producer, producer);
-    vec![zookeeper, kafka, topics, cassandra, processor, producer]
+    links.extend([kafka, topics, cassandra, processor, producer]);
+    links
 }
 
 /// Says of a component that is held and was never created what it waits for; one that runs is judged like any other.

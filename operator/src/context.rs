@@ -48,7 +48,8 @@ impl Context {
     ) -> Self {
         let events = Events::new(client.clone(), instance);
         let compiler = Compiler::default();
-        let (hands, ledger, looks) = (Arc::new(OverTheNetwork), Ledger::default(), LastLooks::default());
+        let hands = Arc::new(OverTheNetwork::new(administration.allowed_stores.clone()));
+        let (ledger, looks) = (Ledger::default(), LastLooks::default());
         Self { client, events, telemetry, administration, compiler, fence, hands, ledger, looks }
     }
 

@@ -21,6 +21,7 @@ use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
 use millrace_terms::causes::chain_of;
 use snafu::Snafu;
 
+use crate::allowed::allowed;
 use crate::apply::{Applied, Apply, apply};
 use crate::context::Context;
 use crate::desire::{desire, inputs};
@@ -115,7 +116,8 @@ pub async fn pass(ctx: &Context, names: &Names) -> Result<Passed, Reconcile> {
         // Owner references and the StatefulSets' volume retention do the rest; there is no finalizer to hang.
         return Ok(Passed { ended: Ended::Gone, wait: None });
     }
-    let Validated { pipeline, rejected } = ctx.compiler.validate(&resource).await?;
+    let Validated { pipeline, rejected } =
+        allowed(ctx.compiler.validate(&resource).await?, &ctx.administration.allowed_stores);
     let Some(pipeline) = pipeline else {
         let status = report(&resource, &Outcome::Unparsable { rejected: &rejected }, chrono::Utc::now());
         publish(ctx, &resource, &status, &Applied::default()).await?;

@@ -60,11 +60,16 @@ pub struct Desired {
 pub fn desire(pipeline: &Pipeline, inputs: &Inputs) -> Desired {
     let administration = &inputs.administration;
     let scope = |component| Scope { pipeline, component, administration };
+    // Of a store that someone else runs there is nothing.
+    let of_store = |component, objects: fn(&Scope<'_>, &Inputs) -> Objects| match pipeline.manages(component) {
+        true => objects(&scope(component), inputs),
+        false => Objects::default(),
+    };
     Desired {
         shared: shared(&scope(Component::Run)),
-        zookeeper: zookeeper::objects::objects(&scope(Component::ZooKeeper), inputs),
-        kafka: kafka::objects::objects(&scope(Component::Kafka), inputs),
-        cassandra: cassandra::objects::objects(&scope(Component::Cassandra), inputs),
+        zookeeper: of_store(Component::ZooKeeper, zookeeper::objects::objects),
+        kafka: of_store(Component::Kafka, kafka::objects::objects),
+        cassandra: of_store(Component::Cassandra, cassandra::objects::objects),
         producer: workers::objects::producer(&scope(Component::Producer), inputs),
         processor: workers::objects::processor(&scope(Component::Processor), inputs),
     }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use millrace_api::Pipeline;
 use millrace_api::crd::condition::Reason;
 use millrace_api::crd::status::{LossStatus, TableStatus, TopicStatus};
-use millrace_api::names::{Component, Names};
+use millrace_api::names::Component;
 
 use crate::causes::last_line;
 use crate::labels::ACCEPT_LOSS;
@@ -97,6 +97,8 @@ pub fn has_stale_base(pipeline: &Pipeline, observed: &Observed) -> bool {
         return false;
     };
     let is_stale = |before: &TopicStatus| match kafka.topics.get(&before.name) {
+        // It may be there all the same.
+        None if kafka.refused.contains_key(&before.name) => false,
         None => lists_topics(pipeline, kafka),
         Some(now) if before.id != now.id.to_string() => true,
         Some(now) => has_lost_records(before, now, kafka.position(&before.name)),
@@ -315,7 +317,7 @@ impl Look<'_> {
         let committed: Committed = committed.into_iter().filter(|(_, read)| *read > 0).collect();
         let again = match committed.is_empty() {
             true => "If you need the records, send them again from their source. ".to_owned(),
-            false => read_again(names, self.pipeline.processor.replicas, committed.keys()),
+            false => read_again(self.pipeline, committed.keys()),
         };
         let (namespace, pipeline) = (names.namespace(), names.pipeline());
         let accept = format!("kubectl annotate --overwrite -n {namespace} spl/{pipeline} {ACCEPT_LOSS}={id}");
@@ -337,15 +339,21 @@ impl Look<'_> {
 }
 
 /// Returns the commands that have topics read again.
-fn read_again<'a>(names: &Names, replicas: u32, topics: impl Iterator<Item = &'a String>) -> String {
+fn read_again<'a>(of: &Pipeline, topics: impl Iterator<Item = &'a String>) -> String {
+    let (names, replicas) = (&of.names, of.processor.replicas);
     let (namespace, pipeline) = (names.namespace(), names.pipeline());
     let topics: Vec<String> = topics.map(|topic| format!("--topic {topic}")).collect();
     let scale = format!("kubectl scale -n {namespace} spl/{pipeline} --replicas");
+    let program = match of.kafka.placement.external().and_then(|external| external.addresses.first()) {
+        None => format!(
+            "kubectl exec -n {namespace} {}-0 -- env KAFKA_HEAP_OPTS=-Xmx96m /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server localhost:9092",
+            names.component(Component::Kafka)
+        ),
+        Some(address) => format!("kafka-consumer-groups.sh --bootstrap-server {address}"),
+    };
     let reset = format!(
-        "kubectl exec -n {namespace} {}-0 -- env KAFKA_HEAP_OPTS=-Xmx96m /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server localhost:9092 \
-         --group {} {} --reset-offsets --to-earliest --execute",
-        names.component(Component::Kafka),
-        names.consumer_group(),
+        "{program} --group {} {} --reset-offsets --to-earliest --execute",
+        of.kafka.prefix.consumer_group(),
         topics.join(" ")
     );
     format!("To read them again: {scale}=0, then, once no processor is left, {reset}, then {scale}={replicas}. ")

@@ -24,7 +24,7 @@
 //! telemetry lease key events compiler server  what the process stands on
 //! difference                               how an object as it is differs from one as it is wanted
 //! ledger looks                             what was written of it, and seen of its load
-//! act observed link readiness rounding     what there is and what may be done, in words that all share
+//! act observed link readiness rounding allowed   what there is and what may be done, in words that all share
 //! causes                                   what keeps pods from running, in sentences
 //! intact kept                              data that is gone, and volumes that do not fit
 //! objects                                  what objects are made with
@@ -51,6 +51,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures and the clock"))]
 
 pub mod act;
+pub mod allowed;
 pub mod answer;
 pub mod apply;
 pub mod cassandra;

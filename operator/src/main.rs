@@ -17,6 +17,7 @@ use millrace_operator::smoke;
 use millrace_operator::telemetry::Telemetry;
 use millrace_operator::workers::load::moment;
 use millrace_operator::{compiler, controller, key, runs, schedules};
+use millrace_stores::permitted::Entry;
 use millrace_terms::causes::chain_of;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -67,6 +68,9 @@ struct RunFlags {
     /// Host that sources may reach although its address is private, loopback, link-local or metadata; repeatable.
     #[arg(long)]
     allowed_source_host: Vec<String>,
+    /// Host of external stores that may be asked: a name, *.DOMAIN or a block of addresses; repeatable. Absent: none.
+    #[arg(long)]
+    allowed_store: Vec<Entry>,
     /// Image pull secret for all pods of pipelines, in their own namespace; repeatable.
     #[arg(long)]
     image_pull_secret: Vec<String>,
@@ -148,6 +152,7 @@ async fn run(flags: RunFlags) -> Result<(), Box<dyn std::error::Error>> {
         operator_namespace: flags.operator_namespace,
         image_pull_secrets: flags.image_pull_secret,
         worker_env: flags.worker_env.into_iter().collect(),
+        allowed_stores: flags.allowed_store.into_iter().collect(),
     };
     let mut ctx = Context::new(client, flags.identity.clone(), administration, telemetry.clone(), leadership.fence());
     // Where nothing is known of another, nobody has looked for long.

@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::labels::{
     COMPONENT_LABEL, HAS_LEFT, INSTANCE_LABEL, PIPELINE_LABEL, RACK_LABEL, RUN_LABEL, STORE_CLAIMS, instance_selector,
 };
-use crate::observed::{Children, Claim, Growth, Observed, Remembered, Warning};
+use crate::observed::{Children, Claim, Growth, Observed, Remembered, Stores, Warning};
 use crate::readiness;
 use crate::workers::load::look;
 use crate::workers::replay;
@@ -97,7 +97,7 @@ pub async fn observe(ctx: &Context, resource: &StreamingPipeline, pipeline: &Pip
     let remembered = Remembered::of(resource);
     // After the group: what it had committed then, it has committed now.
     let spans = match replay::question(pipeline, &remembered) {
-        Some(replay) => Some(spans(ctx, pipeline, &children, &replay).await),
+        Some(replay) => Some(spans(ctx, pipeline, &children, &stores, &replay).await),
         None => None,
     };
     let now = Utc::now();
@@ -111,9 +111,10 @@ async fn spans(
     ctx: &Context,
     pipeline: &Pipeline,
     children: &Children,
+    stores: &Stores,
     replay: &Replay,
 ) -> Result<BTreeMap<i32, Span>, String> {
-    let (brokers, group) = (children.brokers(), pipeline.names.consumer_group());
+    let (brokers, group) = (stores.brokers(pipeline, children), pipeline.kafka.prefix.consumer_group());
     let asked = ctx.hands.ask_spans(&brokers, &group, &replay.topic, replay.from.moment()).await;
     asked.map_err(|error| chain_of(&error))
 }

@@ -9,17 +9,18 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
-use millrace_api::StreamingPipeline;
 use millrace_api::crd::status::{StreamingPipelineStatus, TableStatus, TopicStatus};
 use millrace_api::names::Component;
 use millrace_api::pods::{address, ordinal};
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, ZOOKEEPER_CLIENT};
 use millrace_api::quantity::Quantity;
+use millrace_api::{Pipeline, StreamingPipeline};
 
 use crate::labels::{COMPONENT_LABEL, RACK_LABEL, accepted_losses, approved_plan, holds_disruptions, requested_replay};
 use crate::ledger::Writes;
 use crate::looks::Looks;
 use millrace_stores::cassandra::{CassandraFacts, NodeKey};
+use millrace_stores::discover::Unreached;
 use millrace_stores::kafka::{KafkaFacts, Span};
 use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::ZooKeeperFacts;
@@ -296,6 +297,37 @@ pub struct Stores {
     pub processors: BTreeMap<String, Work>,
     /// How the canaries are doing, by pod; those of processors that do not answer are left out. Empty: there are none.
     pub canaries: BTreeMap<String, CanaryReport>,
+    /// How stores are reached that someone else runs.
+    pub outside: Outside,
+}
+
+impl Stores {
+    /// Returns how a pipeline's brokers are reached, by id.
+    pub fn brokers(&self, pipeline: &Pipeline, children: &Children) -> Reach<u32> {
+        match pipeline.manages(Component::Kafka) {
+            true => children.brokers(),
+            false => self.outside.brokers.clone(),
+        }
+    }
+
+    /// Returns how a pipeline's Cassandra nodes are reached.
+    pub fn nodes(&self, pipeline: &Pipeline, children: &Children) -> Reach<NodeKey> {
+        match pipeline.manages(Component::Cassandra) {
+            true => children.nodes(),
+            false => self.outside.nodes.clone(),
+        }
+    }
+}
+
+/// How stores are reached that someone else runs. Empty: the operator runs all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outside {
+    /// The brokers that may be asked, by id.
+    pub brokers: Reach<u32>,
+    /// The nodes that may be asked.
+    pub nodes: Reach<NodeKey>,
+    /// Why a store, or a member of it, is not asked.
+    pub left_out: BTreeMap<Component, Unreached>,
 }
 
 impl Default for Stores {
@@ -306,6 +338,7 @@ impl Default for Stores {
             cassandra: CassandraFacts::default(),
             sources: Vec::new(),
             processors: BTreeMap::new(),
+            outside: Outside::default(),
             canaries: BTreeMap::new(),
         }
     }

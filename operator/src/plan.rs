@@ -9,6 +9,7 @@
 
 pub mod disruption;
 pub mod drift;
+pub mod foreign;
 pub mod growth;
 pub mod roll;
 pub mod settings;
@@ -146,7 +147,10 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed, memb
     let Desired { shared, mut zookeeper, mut kafka, mut cassandra, mut producer, processor } = desired;
     let (outdated, claims) = (roll::outdated(observed), observed.children.claims.clone());
     let intact = intact::judge(pipeline, observed);
-    let reassignment = reassignment::judge(pipeline, observed);
+    let reassignment = match pipeline.manages(Component::Kafka) {
+        true => reassignment::judge(pipeline, observed),
+        false => Reassignment::default(),
+    };
     let marks = membership::marks(pipeline, observed);
     let suspension = suspend::judge(pipeline, observed, &links);
     let mut plan = Plan {
@@ -220,6 +224,8 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed, memb
     plan.hold_disruptive_acts(pipeline, observed);
     plan.reconfigure(pipeline, observed);
     plan.reassign(pipeline, observed);
+    // Last: whatever was planned above, the stores of others stay as they are.
+    plan.acts.retain(|act| foreign::permits(pipeline, act));
     plan
 }
 

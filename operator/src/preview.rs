@@ -21,6 +21,7 @@ use crate::objects::Objects;
 use crate::objects::properties::{SERVER_PROPERTIES, parse};
 use crate::objects::scope::{Administration, CONFIG_CHECKSUM, Ensemble, Inputs, Replicas};
 use crate::observed::Observed;
+use millrace_stores::permitted::Permitted;
 
 /// Something that another spec would change.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -116,6 +117,7 @@ fn rendered(before: &Pipeline, pipeline: &Pipeline) -> Desired {
             image_pull_secrets: Vec::new(),
             worker_env: BTreeMap::new(),
             key: OperatorKey::of([0; 32]),
+            allowed_stores: Permitted::default(),
         },
     };
     desire(pipeline, &inputs)

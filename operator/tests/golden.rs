@@ -25,6 +25,7 @@ use millrace_operator::objects::scope::{
     Administration, CONFIG_CHECKSUM, Ensemble, Inputs, Replicas, component_selector,
 };
 use millrace_operator::observed::Observed;
+use millrace_stores::permitted::Permitted;
 use millrace_terms::metadata::METADATA;
 use rstest::rstest;
 use serde::Serialize;
@@ -61,6 +62,7 @@ fn inputs(pipeline: &Pipeline) -> Inputs {
             worker_image: "ghcr.io/millrace/worker:0.1.0".to_owned(),
             allowed_source_hosts: vec!["sample-source.demo.svc".to_owned()],
             operator_namespace: "millrace-system".to_owned(),
+            allowed_stores: Permitted::default(),
             image_pull_secrets: vec!["registry".to_owned()],
             worker_env: BTreeMap::new(),
             key: OperatorKey::of([7; 32]),
@@ -142,6 +144,7 @@ fn checksums(desired: &Desired) -> Vec<String> {
 #[case("one")]
 #[case("three")]
 #[case("sources")]
+#[case("external")]
 fn objects_are_those_of_the_golden_file(#[case] fixture: &str) -> Result<()> {
     let file = path(&format!("golden/{fixture}.yaml"));
     let text = rendered(fixture)?;
@@ -166,6 +169,7 @@ fn similar(golden: &str, text: &str) -> Result<()> {
 #[case("one")]
 #[case("three")]
 #[case("sources")]
+#[case("external")]
 fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
     let (pipeline, desired) = desired(fixture)?;
     let mut seen = BTreeSet::new();
@@ -183,6 +187,20 @@ fn every_object_is_labelled_and_owned(#[case] fixture: &str) -> Result<()> {
         assert_eq!(owners[0]["controller"], true, "{id}");
         assert!(metadata.get("finalizers").is_none(), "{id}");
     }
+    Ok(())
+}
+
+#[test]
+fn of_a_store_that_someone_else_runs_there_is_no_object() -> Result<()> {
+    let (_, desired) = desired("external")?;
+    let none = Objects::default();
+    assert_eq!((&desired.zookeeper, &desired.kafka, &desired.cassandra), (&none, &none, &none));
+    let text = rendered("external")?;
+    let settings = ["kafka-0.example.com:9092", "cassandra.example.com:9042", "consumerGroup: data.users.processor"];
+    assert!(settings.iter().all(|setting| text.contains(setting)), "{text}");
+    // The control: with stores of its own.
+    let (_, own) = self::desired("one")?;
+    assert!(own.zookeeper != none && own.kafka != none && own.cassandra != none);
     Ok(())
 }
 

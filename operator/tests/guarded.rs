@@ -29,6 +29,7 @@ use millrace_operator::publish::publish;
 use millrace_operator::server::Readiness;
 use millrace_operator::telemetry::Telemetry;
 use millrace_operator::{controller, runs, schedules};
+use millrace_stores::permitted::Permitted;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -72,6 +73,7 @@ fn context(client: Client, fence: Fence) -> Context {
         worker_image: "worker:1".to_owned(),
         allowed_source_hosts: Vec::new(),
         operator_namespace: "millrace-system".to_owned(),
+        allowed_stores: Permitted::default(),
         image_pull_secrets: Vec::new(),
         worker_env: Default::default(),
         key: OperatorKey::of([7; 32]),

@@ -24,7 +24,7 @@ const ENOUGH: usize = 12;
 fn pipeline(servers: u32) -> Result<Pipeline> {
     let path = format!("{}/tests/fixtures/three.yaml", env!("CARGO_MANIFEST_DIR"));
     let mut resource: StreamingPipeline = serde_yaml::from_str(&std::fs::read_to_string(path)?)?;
-    resource.spec.zookeeper.replicas = servers.cast_signed();
+    resource.spec.zookeeper.as_mut().context("the fixture has it")?.replicas = servers.cast_signed();
     validate(&resource, millrace_sql::judge).pipeline.context("the fixture is valid")
 }
 

@@ -6,6 +6,8 @@
 mod brokers_come_and_go;
 #[path = "plan/canary.rs"]
 mod canary;
+#[path = "plan/external.rs"]
+mod external;
 #[path = "plan/growth.rs"]
 mod growth;
 #[path = "plan/held.rs"]
@@ -711,7 +713,7 @@ fn keeps_the_copies_of_what_exists_when_members_are_added() {
         .for_each(|topic| (topic.replication_factor, topic.min_in_sync_replicas) = (None, None));
     spec.cassandra.keyspace.replication_factor = None;
     converge(&mut world);
-    world.resource.spec.kafka.replicas = 3;
+    world.resource.spec.kafka.replicas = Some(3);
     world.resource.spec.cassandra.racks[0].replicas = 3;
     converge(&mut world);
     let topics = &brokers(&mut world).topics;
@@ -840,12 +842,16 @@ fn applied_class(plan: &Plan) -> Option<serde_json::Value> {
     Some(brokers["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"].clone())
 }
 
+fn volume(world: &mut World) -> &mut millrace_api::crd::Storage {
+    world.resource.spec.kafka.storage.as_mut().expect("the brokers have volumes")
+}
+
 #[test]
 fn a_storage_class_is_corrected_while_no_claim_has_a_volume() {
     let mut world = World::of("three");
     converge(&mut world);
     (0..3).for_each(|ordinal| claim(&mut world, ordinal, true));
-    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+    volume(&mut world).class_name = Some("slow".to_owned());
 
     let plan = world.plan();
     assert!(matches!(&plan.acts[..], [Act::RemoveSet(set)] if set.uid == "uid-of-brokers"), "{:?}", plan.acts);
@@ -877,7 +883,7 @@ fn the_storage_class_of_what_may_hold_data_stays(#[case] unbound: Option<u32>, #
     if let Some(unbound) = unbound {
         (0..3).for_each(|ordinal| claim(&mut world, ordinal, ordinal < unbound));
     }
-    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+    volume(&mut world).class_name = Some("slow".to_owned());
     let plan = world.plan();
     assert!(plan.is_empty(), "{:?}", plan.acts);
     let [refused] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
@@ -890,7 +896,7 @@ fn the_storage_class_of_what_may_hold_data_stays(#[case] unbound: Option<u32>, #
     // All else of the change goes ahead.
     world.resource.spec.kafka.pod_template = Some(json!({"priorityClassName": "high"}));
     assert_eq!(applied_class(&world.plan()), Some(json!("fast")));
-    world.resource.spec.kafka.storage.class_name = Some("fast".to_owned());
+    volume(&mut world).class_name = Some("fast".to_owned());
     assert_eq!(world.plan().refused, []);
 }
 
@@ -901,7 +907,7 @@ fn a_store_that_has_run_keeps_its_storage_class() {
     (0..3).for_each(|ordinal| claim(&mut world, ordinal, true));
     let pod = world.observed.children.pods.get_mut("users-kafka-1").expect("the pod is there");
     pod.spec = Some(k8s_openapi::api::core::v1::PodSpec { node_name: Some("node".to_owned()), ..Default::default() });
-    world.resource.spec.kafka.storage.class_name = None;
+    volume(&mut world).class_name = None;
     let plan = world.plan();
     assert!(plan.acts.is_empty() && plan.refused.len() == 1, "{:?}", plan.acts);
 }
@@ -912,7 +918,7 @@ fn a_claim_with_a_volume_is_never_removed() {
     converge(&mut world);
     (0..3).for_each(|ordinal| claim(&mut world, ordinal, ordinal == 0));
     world.observed.children.stateful_sets.remove("users-kafka");
-    world.resource.spec.kafka.storage.class_name = Some("slow".to_owned());
+    volume(&mut world).class_name = Some("slow".to_owned());
     let plan = world.plan();
     assert!(
         matches!(&plan.acts[..], [Act::RemoveClaim(claim)] if claim.name == "data-users-kafka-0"),
@@ -939,10 +945,10 @@ fn a_component_with_an_invalid_pod_template_stays_as_it_is_and_the_others_go_ahe
     let names = changed(&world.plan());
     assert!(!names.is_empty() && names.iter().all(|name| name.contains("cassandra")), "{names:?}");
     // Nor is its set made anew for another storage class.
-    let class = world.resource.spec.kafka.storage.class_name.replace("slow".to_owned());
+    let class = volume(&mut world).class_name.replace("slow".to_owned());
     let plan = world.plan();
     assert!(plan.acts.is_empty() && plan.refused.is_empty(), "{:?} {:?}", plan.acts, plan.refused);
-    world.resource.spec.kafka.storage.class_name = class;
+    volume(&mut world).class_name = class;
     // The negative control: with a valid one, the brokers are changed, too.
     world.resource.spec.kafka.pod_template = Some(json!({"nodeSelector": {}}));
     let names = changed(&world.plan());

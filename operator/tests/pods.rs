@@ -25,7 +25,7 @@ fn templates(additions: Option<&Value>) -> BTreeMap<String, PodTemplateSpec> {
     let mut world = World::of("three");
     let spec = &mut world.resource.spec;
     for written in [
-        &mut spec.zookeeper.pod_template,
+        &mut spec.zookeeper.as_mut().expect("the fixture has it").pod_template,
         &mut spec.kafka.pod_template,
         &mut spec.cassandra.pod_template,
         &mut spec.producer.pod_template,

@@ -19,6 +19,7 @@ use millrace_operator::runs::endings::{PodSeen, Termination};
 use millrace_operator::runs::observe::RunWorld;
 use millrace_operator::runs::plan::{RunPlan, plan};
 use millrace_operator::runs::progress::RunAct;
+use millrace_stores::permitted::Permitted;
 use millrace_terms::{ProduceSettings, RunCounts, RunOutcome, RunResult};
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ fn administration() -> Administration {
         worker_image: "worker:1".to_owned(),
         allowed_source_hosts: Vec::new(),
         operator_namespace: "millrace-system".to_owned(),
+        allowed_stores: Permitted::default(),
         image_pull_secrets: Vec::new(),
         worker_env: BTreeMap::new(),
         key: OperatorKey::of([7; 32]),

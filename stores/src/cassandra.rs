@@ -4,6 +4,7 @@
 //! schema, `preview.rs` reads rows.
 
 mod change;
+mod peers;
 mod preview;
 mod relay;
 
@@ -30,6 +31,7 @@ use super::ANSWER_TIMEOUT;
 use super::budget::Kind;
 use super::reach::Reach;
 pub use change::{Change, change};
+pub(crate) use peers::{Peer, peers};
 pub use preview::{MAX_ROWS, Preview, PreviewTable, describe, preview};
 use relay::Relay;
 
@@ -38,6 +40,11 @@ const SELECT_REPAIRS: &str = "SELECT host_id, repair_turn, repair_start_ts, repa
                               FROM system_distributed.auto_repair_history WHERE repair_type = 'FULL'";
 /// How long the answer to that may take: it comes from several nodes, and must not make one of them seem away.
 const REPAIRS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most nodes of a Cassandra that someone else runs which are asked for their view.
+const VIEWS: usize = 3;
+/// How long their answers may take.
+const FOREIGN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Port of the native protocol.
 pub const NATIVE_PORT: u16 = CASSANDRA_CQL.number;
@@ -58,9 +65,15 @@ pub enum AskCassandra {
     ReadAnswer { statement: String, reason: String },
     #[snafu(display("no node has an address yet"))]
     FindAddress,
+    #[snafu(display("lost the connection to node {address}"))]
+    Exchange { address: IpAddr, source: std::io::Error },
+    #[snafu(display("node {address} requires authentication, which this version does not have"))]
+    Authenticate { address: IpAddr },
+    #[snafu(display("node {address} does not speak version 4 of Cassandra's protocol"))]
+    Speak { address: IpAddr },
 }
 
-/// Identity of a node: its rack's name and its ordinal there.
+/// Identity of a node: its rack's name and its ordinal there. Where someone else runs it, its host id, and 0.
 pub type NodeKey = (String, u32);
 
 /// What the nodes say of themselves.
@@ -150,6 +163,41 @@ pub struct TableFacts {
     pub ttl_seconds: u32,
     /// Seconds for which a deletion is remembered, to be repaired to every copy; 0: not at all.
     pub gc_grace_seconds: u32,
+}
+
+/// Asks nodes that someone else runs, a few at once, for the schema. How they see each other is for others to judge.
+pub async fn observe_declared(nodes: &Reach<NodeKey>, keyspace: &str) -> CassandraFacts {
+    let views = nodes.members().take(VIEWS).map(|(key, socket)| async move {
+        let view = timeout(FOREIGN_TIMEOUT, ask_schema(socket, keyspace)).await.ok()?.ok()?;
+        Some((key.clone(), view))
+    });
+    let mut facts = CassandraFacts::default();
+    for (key, (node, schema)) in join_all(views).await.into_iter().flatten() {
+        facts.nodes.insert(key, node);
+        facts.schema.get_or_insert(schema);
+    }
+    facts
+}
+
+async fn ask_schema(socket: SocketAddr, keyspace: &str) -> Result<(NodeFacts, SchemaFacts), AskCassandra> {
+    let address = socket.ip();
+    let session = open_for(Kind::Facts, socket, address).await?;
+    let local: Vec<(Uuid, String, Uuid, String)> =
+        rows(&session, "SELECT host_id, bootstrapped, schema_version, release_version FROM system.local", ()).await?;
+    let (host_id, bootstrapped, schema_version, release) =
+        local.into_iter().next().context(AwaitAnswerSnafu { address })?;
+    let node = NodeFacts {
+        address,
+        host_id,
+        joined: bootstrapped == "COMPLETED",
+        release,
+        schema_version,
+        used_mebibytes: None,
+        has_auto_repair: false,
+        sees_normal: BTreeSet::new(),
+        ring: BTreeSet::new(),
+    };
+    Ok((node, schema(&session, keyspace).await?))
 }
 
 /// Asks all nodes at once; one that does not answer is left out.

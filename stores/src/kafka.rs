@@ -2,9 +2,10 @@
 //! partitions, sets brokers, sets groups back.
 //!
 //! A few requests of the Kafka protocol over short-lived connections, addressed by broker id = pod ordinal; what brokers
-//! advertise is never followed. Versions are those that every 3.9 broker speaks. Nothing here retries.
+//! advertise is never followed here. Versions are those that every 3.9 broker speaks. Nothing here retries.
 //!
-//! All brokers are asked for their view at once; `view.rs` says what they agree on.
+//! All brokers are asked for their view at once; `view.rs` says what they agree on. `foreign.rs` has what is asked of a Kafka
+//! that someone else runs.
 
 mod answer;
 mod batch;
@@ -13,6 +14,7 @@ mod change;
 mod compression;
 mod connection;
 mod fetch;
+mod foreign;
 #[cfg(test)]
 mod hostile;
 mod lag;
@@ -44,6 +46,7 @@ pub use browse::{Begin, Browse, Filter, Page, Tail};
 pub use change::{Change, ConfigChange, wanted_config};
 pub use connection::{AskBroker, Connection};
 pub use fetch::{Bounds, Fetched, Record};
+pub(crate) use foreign::listed_brokers;
 pub use lag::{PartitionLag, Position};
 pub use moves::{LogDirs, is_marked, stays};
 pub use reassign::{ANY_REPLICA, Reassigned, THROTTLED_REPLICAS};
@@ -147,6 +150,8 @@ pub struct KafkaFacts {
     pub controller: Option<i32>,
     /// What the brokers are set to. `None`: it was not asked, or is unknown.
     pub settings: Option<SettingsFacts>,
+    /// Topics that Kafka does not describe, though they may be there, with its reason; only where someone else runs it.
+    pub refused: BTreeMap<String, String>,
 }
 
 impl KafkaFacts {

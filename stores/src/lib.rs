@@ -2,12 +2,15 @@
 //! DNS, and without librdkafka (docs/decisions/0002-kafka-from-the-operator.md).
 //!
 //! Each store is reached by a [`reach::Reach`] and has one file: what it asks, the facts it brings back, and the changes it can make. Facts are plain
-//! values; nothing here decides.
+//! values; nothing here decides. Where the members of stores are that someone else runs, `discover` finds out, within what
+//! `permitted` lists.
 
 mod budget;
 pub mod cassandra;
+pub mod discover;
 pub mod json;
 pub mod kafka;
+pub mod permitted;
 pub mod reach;
 pub mod zookeeper;
 

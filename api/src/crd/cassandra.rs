@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Unsupported;
-use super::{Access, Resources, Storage, rules};
+use super::{Access, ExternalCassandra, Resources, Storage, rules};
 
 /// `cassandra.yaml` keys that the operator sets itself.
 pub const OWNED_KEYS: [&str; 24] = [
@@ -62,12 +62,17 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 2] = [
 /// The Cassandra nodes, the keyspace and its tables.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.keyspace.replicationFactor) || self.keyspace.replicationFactor <= self.racks.map(r, r.replicas).sum()")
+#[x_kube(validation = Rule::new("!has(self.racks) || !has(self.keyspace.replicationFactor) || self.keyspace.replicationFactor <= self.racks.map(r, r.replicas).sum()")
     .message("the keyspace requires more replicas than the racks have nodes; lower replicationFactor or add nodes to \
               spec.cassandra.racks")
     .field_path(".keyspace.replicationFactor"),
+    validation = rules::own_or_external("racks"),
     validation = rules::memory_at_least("1Gi"))]
 pub struct Cassandra {
+    /// A Cassandra that someone else runs (docs/external.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalCassandra>,
+
     /// Cassandra version, a 5.0 release. It cannot be older than a release that a node has run. A change restarts the
     /// nodes one at a time. From 5.0.8 on, nodes repair automatically if there is more than one copy of each row.
     #[serde(default = "default_version")]
@@ -93,6 +98,7 @@ pub struct Cassandra {
 
     /// The racks, over which the copies of a row are spread. Each is a StatefulSet. This version cannot add or remove
     /// racks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(
         validation = Rule::new("size(self) == size(oldSelf) && self.all(r, oldSelf.exists(o, o.name == r.name))")
@@ -102,7 +108,8 @@ pub struct Cassandra {
     pub racks: Vec<Rack>,
 
     /// The volume of each node.
-    pub storage: Storage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
 
     /// CPU and memory of each node. Default: 250m and 2Gi.
     #[serde(default)]

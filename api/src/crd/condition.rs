@@ -210,6 +210,12 @@ pub enum Reason {
     ScaledToZero,
     Replaying,
     VolumesDiffer,
+    // Of stores that someone else runs.
+    StoreReachable,
+    StoreUnreachable,
+    AddressNotAllowed,
+    TopicsMissing,
+    SchemaMissing,
     // What stands on the volumes.
     NothingMissing,
     TableRecreated,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Unsupported;
-use super::{Access, Amount, ClientService, Resources, Storage, rules};
+use super::{Access, Amount, ClientService, ExternalKafka, Resources, Storage, rules};
 
 /// `server.properties` keys that the operator sets itself, or that would break the delivery promise.
 pub const OWNED_KEYS: [&str; 22] = [
@@ -87,11 +87,16 @@ pub const UNSUPPORTED_KEYS: [Unsupported; 3] = [
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = rules::own_or_external("replicas"),
     validation = rules::replication_within_brokers(),
     validation = rules::min_in_sync_below_default_replication(),
     validation = rules::memory_at_least("512Mi")
 )]
 pub struct Kafka {
+    /// A Kafka that someone else runs (docs/external.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalKafka>,
+
     /// Kafka version, a 3.9 release, the last line with ZooKeeper. It can be lowered within the line, since all its
     /// releases write the same format. A change restarts the brokers one at a time.
     #[serde(default = "default_version")]
@@ -108,16 +113,17 @@ pub struct Kafka {
 
     /// Where Kafka keeps its metadata. This version supports ZooKeeper only.
     #[serde(default)]
-    #[x_kube(validation = rules::immutable("the metadata manager", "create a new pipeline"))]
     pub metadata_manager: MetadataManager,
 
     /// Number of brokers. New brokers receive their share of the partitions. If lowered, the brokers with the highest
     /// ordinals leave, once their partitions have moved to the others (docs/runbooks.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
-    pub replicas: i32,
+    pub replicas: Option<i32>,
 
     /// The volume of each broker.
-    pub storage: Storage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
 
     /// CPU and memory of each broker. Default: 100m and 1Gi.
     #[serde(default)]

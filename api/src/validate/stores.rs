@@ -1,5 +1,7 @@
 //! Parses the stores: ZooKeeper, Kafka and Cassandra.
 
+use std::collections::BTreeMap;
+
 use millrace_terms::{Bytes, CANARY_KEY, CANARY_TABLE, canary_columns};
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use super::Parse;
 use super::members::{Defaults, MEBIBYTE};
 use super::topics::{OwnTopic, own_topic};
 use crate::crd;
-use crate::names::Component;
+use crate::names::{Component, KafkaPrefix};
 use crate::pipeline::{Cassandra, Factor, Kafka, Member, Rack, Table, Topic, ZooKeeper, default_replication_factor};
 
 /// A quiet ensemble; heap of half of it.
@@ -21,7 +23,9 @@ const CASSANDRA: Defaults = Defaults { cpu: "250m", memory: 2048 * MEBIBYTE };
 const DEFAULT_BYTES_PER_SECOND: Bytes = Bytes(50 * MEBIBYTE);
 
 impl Parse {
-    pub(super) fn zookeeper(&mut self, written: &crd::ZooKeeper) -> ZooKeeper {
+    /// Parses the ensemble; absent where someone else runs Kafka, as admission has seen to.
+    pub(super) fn zookeeper(&mut self, written: Option<&crd::ZooKeeper>) -> ZooKeeper {
+        let Some(written) = written else { return ZooKeeper { replicas: 0, member: Member::none() } };
         let crd::ZooKeeper { version, image, replicas, storage, resources, pod_template, jvm_options, config } =
             written;
         let image = image.clone().unwrap_or_else(|| format!("zookeeper:{version}"));
@@ -39,8 +43,9 @@ impl Parse {
         }
     }
 
-    pub(super) fn kafka(&mut self, written: &crd::Kafka, own: Vec<OwnTopic>) -> Kafka {
+    pub(super) fn kafka(&mut self, written: &crd::Kafka, prefix: KafkaPrefix, own: Vec<OwnTopic>) -> Kafka {
         let crd::Kafka {
+            external,
             version,
             image,
             metadata_manager: crd::MetadataManager::ZooKeeper,
@@ -55,7 +60,7 @@ impl Parse {
             config,
             topics,
         } = written;
-        let brokers = self.count("spec.kafka.replicas", *replicas);
+        let brokers = self.members("spec.kafka.replicas", external.is_some(), *replicas);
         let mut topics: Vec<Topic> =
             topics.iter().enumerate().map(|(index, topic)| self.topic(index, topic, brokers)).collect();
         for own in own {
@@ -63,11 +68,26 @@ impl Parse {
                 topics.push(own_topic(own, brokers));
             }
         }
+        let placement = self.kafka_placement(written);
+        if placement.external().is_some() {
+            return Kafka {
+                placement,
+                prefix,
+                replicas: 0,
+                member: Member::none(),
+                access_from: Vec::new(),
+                service_annotations: BTreeMap::new(),
+                bytes_per_second: DEFAULT_BYTES_PER_SECOND,
+                topics,
+            };
+        }
         Kafka {
+            placement,
+            prefix,
             replicas: brokers,
             member: Member {
                 image: image.clone().unwrap_or_else(|| format!("apache/kafka:{version}")),
-                storage: self.storage("spec.kafka.storage", storage),
+                storage: self.volume("spec.kafka.storage", storage.as_ref()),
                 resources: self.resources("spec.kafka.resources", resources, &KAFKA),
                 config: config.clone(),
                 jvm_options: self.jvm_options(Component::Kafka, jvm_options),
@@ -92,6 +112,7 @@ impl Parse {
 
     pub(super) fn cassandra(&mut self, written: &crd::Cassandra, has_canary: bool) -> Cassandra {
         let crd::Cassandra {
+            external: _,
             version,
             image,
             datacenter,
@@ -125,13 +146,29 @@ impl Parse {
         inputs["racks"] = serde_json::json!(racks.iter().map(|rack| &rack.name).min());
         let tables = tables.iter().enumerate().map(|(index, table)| self.table(index, table, &types));
         let tables = tables.chain(has_canary.then(canary_table)).collect();
+        let placement = self.cassandra_placement(written);
+        if placement.external().is_some() {
+            return Cassandra {
+                placement,
+                version: version.clone(),
+                datacenter: datacenter.clone(),
+                racks: Vec::new(),
+                member: Member::none(),
+                access_from: Vec::new(),
+                keyspace: keyspace.name.clone(),
+                replication_factor,
+                types,
+                tables,
+            };
+        }
         Cassandra {
+            placement,
             version: version.clone(),
             datacenter: datacenter.clone(),
             racks,
             member: Member {
                 image: image.clone().unwrap_or_else(|| format!("cassandra:{version}")),
-                storage: self.storage("spec.cassandra.storage", storage),
+                storage: self.volume("spec.cassandra.storage", storage.as_ref()),
                 resources: self.resources("spec.cassandra.resources", resources, &CASSANDRA),
                 config: config.clone(),
                 jvm_options: self.jvm_options(Component::Cassandra, jvm_options),

@@ -2,7 +2,7 @@
 
 use super::Parse;
 use crate::crd;
-use crate::names::Names;
+use crate::names::KafkaPrefix;
 use crate::pipeline::{Factor, Processor, Topic, default_replication_factor};
 
 impl Parse {
@@ -43,7 +43,7 @@ pub(super) struct OwnTopic {
 }
 
 /// Returns the topics that the pipeline needs for itself.
-pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, names: &Names) -> Vec<OwnTopic> {
+pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, prefix: &KafkaPrefix) -> Vec<OwnTopic> {
     let mut topics = vec![OwnTopic {
         name: processor.dead_letter_topic.clone(),
         partitions: 1,
@@ -53,7 +53,7 @@ pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, names:
     let has_since = |source: &crd::Source| source.http.as_ref().is_some_and(|http| http.since.is_some());
     if producer.sources.iter().any(|source| source.files.is_some() || has_since(source)) {
         topics.push(OwnTopic {
-            name: names.cursors_topic(),
+            name: prefix.cursors_topic(),
             // Read in order.
             partitions: 1,
             // The latest of each key is kept, and the rest goes soon: a start reads the whole topic.
@@ -62,7 +62,7 @@ pub(super) fn own_topics(producer: &crd::Producer, processor: &Processor, names:
     }
     if processor.canary.is_some() {
         topics.push(OwnTopic {
-            name: names.canary_topic(),
+            name: prefix.canary_topic(),
             // Records go to each in turn. Not one for each broker: Kafka takes none away when a broker leaves.
             partitions: CANARY_PARTITIONS,
             config: &[("retention.ms", "3600000"), ("segment.ms", "3600000")],

@@ -9,7 +9,7 @@ use millrace_terms::{
 
 use super::Parse;
 use super::members::{Defaults, MEBIBYTE};
-use crate::names::{Component, Names};
+use crate::names::{Component, KafkaPrefix, Names};
 use crate::pipeline::{Processor, Producer, PushFrom, Query, RunnableSource, Scaling};
 use crate::{access, crd};
 
@@ -67,7 +67,7 @@ impl Parse {
         }
     }
 
-    pub(super) fn processor(&mut self, written: &crd::Processor, names: &Names) -> Processor {
+    pub(super) fn processor(&mut self, written: &crd::Processor, prefix: &KafkaPrefix) -> Processor {
         let crd::Processor {
             replicas,
             scaling,
@@ -93,7 +93,7 @@ impl Parse {
             left_out: BTreeSet::new(),
             dead_letter_topic: match dead_letter {
                 Some(dead_letter) => dead_letter.topic.clone(),
-                None => names.dead_letter_topic(),
+                None => prefix.dead_letter_topic(),
             },
         }
     }

@@ -55,13 +55,13 @@ fn pods(pipeline: &StreamingPipeline, component: Component) -> Option<i32> {
 fn before(pipeline: &StreamingPipeline, component: Component) -> Value {
     let spec = &pipeline.spec;
     let template = match component {
-        Component::ZooKeeper => &spec.zookeeper.pod_template,
-        Component::Kafka => &spec.kafka.pod_template,
-        Component::Cassandra => &spec.cassandra.pod_template,
-        Component::Processor => &spec.processor.pod_template,
-        Component::Producer | Component::Run => &spec.producer.pod_template,
+        Component::ZooKeeper => spec.zookeeper.as_ref().and_then(|zookeeper| zookeeper.pod_template.as_ref()),
+        Component::Kafka => spec.kafka.pod_template.as_ref(),
+        Component::Cassandra => spec.cassandra.pod_template.as_ref(),
+        Component::Processor => spec.processor.pod_template.as_ref(),
+        Component::Producer | Component::Run => spec.producer.pod_template.as_ref(),
     };
-    let annotation = template.as_ref().and_then(|template| template.get("annotations")?.get(RESTARTED_AT));
+    let annotation = template.and_then(|template| template.get("annotations")?.get(RESTARTED_AT));
     annotation.cloned().unwrap_or(Value::Null)
 }
 

@@ -32,7 +32,8 @@ const LONGEST: std::time::Duration = std::time::Duration::from_secs(20);
 pub async fn topics(viewer: Viewer, Path((namespace, name)): Path<(String, String)>) -> Result<Json<Topics>, Refusal> {
     let (names, resource) = viewer.pipeline(&namespace, &name).await?;
     let mut kafka = kafka_of(&viewer, &names);
-    let mut answer = Topics { topics: Vec::new(), unknown: None };
+    let external = resource.spec.kafka.external.as_ref().map(|_| Refusal::external("Kafka").to_string());
+    let mut answer = Topics { topics: Vec::new(), unknown: external };
     let dead_letters = dead_letter_topic(&resource, &names);
     for topic in topics_of(&resource, &names) {
         // Once a broker is silent, the others are not waited for.
@@ -152,6 +153,9 @@ async fn allowed(viewer: &Viewer, namespace: &str, name: &str, topic: &str) -> R
     viewer.require(&names, Right::Messages).await?;
     if !topics_of(&resource, &names).iter().any(|declared| declared == topic) {
         return Err(Refusal::NotFound { what: format!("topic '{topic}' in pipeline '{name}'") });
+    }
+    if resource.spec.kafka.external.is_some() {
+        return Err(Refusal::external("Kafka"));
     }
     Ok((names.clone(), masking(viewer, &names, &resource, topic).await))
 }

@@ -124,6 +124,9 @@ pub async fn read(
     let declared = resource.spec.cassandra.tables.iter().find(|declared| declared.name == table);
     let declared = declared
         .ok_or_else(|| Refusal::NotFound { what: format!("table '{table}' in pipeline '{}'", names.pipeline()) })?;
+    if resource.spec.cassandra.external.is_some() {
+        return Err(Refusal::external("Cassandra"));
+    }
     let keyspace = &resource.spec.cassandra.keyspace.name;
     let cluster = &viewer.app.cluster;
     let preview = viewer.app.tables.preview(cluster, names, keyspace, table, key, limit as usize).await?;

@@ -115,7 +115,8 @@ pub fn id(kind: NodeKind, name: &str) -> String {
 /// Returns the dead-letter topic of a pipeline.
 pub fn dead_letter_topic(resource: &StreamingPipeline, names: &Names) -> String {
     let named = resource.spec.processor.dead_letter.as_ref();
-    named.map_or_else(|| names.dead_letter_topic(), |dead_letter| dead_letter.topic.clone())
+    let prefix = names.kafka_prefix(&resource.spec.kafka);
+    named.map_or_else(|| prefix.dead_letter_topic(), |dead_letter| dead_letter.topic.clone())
 }
 
 /// Returns the graph.
@@ -168,20 +169,25 @@ pub fn graph(resource: &StreamingPipeline, names: &Names, history: &History) -> 
     letters.in_rate = facts.recent(Some(Stage::Processor), None, Measure::ErrorRate);
     graph.edges.push(rests(letters.id.clone(), KAFKA));
     graph.nodes.push(letters);
-    for (component, name, version) in [
-        (Component::Kafka, KAFKA, &spec.kafka.version),
-        (Component::ZooKeeper, ZOOKEEPER, &spec.zookeeper.version),
-        (Component::Cassandra, CASSANDRA, &spec.cassandra.version),
+    let external = |is_external: bool, version: &str| if is_external { "external" } else { version }.to_owned();
+    let zookeeper = spec.zookeeper.as_ref().map(|zookeeper| zookeeper.version.clone());
+    for (component, name, detail) in [
+        (Component::Kafka, KAFKA, Some(external(spec.kafka.external.is_some(), &spec.kafka.version))),
+        (Component::ZooKeeper, ZOOKEEPER, zookeeper),
+        (Component::Cassandra, CASSANDRA, Some(external(spec.cassandra.external.is_some(), &spec.cassandra.version))),
     ] {
+        let Some(detail) = detail else { continue };
         let mut node = facts.node(NodeKind::Store, component, name);
-        node.detail.clone_from(version);
+        node.detail = detail;
         if component == Component::Cassandra {
             node.in_rate = facts.recent(Some(Stage::Sink), None, Measure::OutRate);
             node.error_rate = facts.recent(Some(Stage::Sink), None, Measure::ErrorRate);
         }
         graph.nodes.push(node);
     }
-    graph.edges.push(rests(id(NodeKind::Store, KAFKA), ZOOKEEPER));
+    if spec.zookeeper.is_some() {
+        graph.edges.push(rests(id(NodeKind::Store, KAFKA), ZOOKEEPER));
+    }
     graph
 }
 

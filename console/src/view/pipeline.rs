@@ -49,7 +49,7 @@ pub fn summary(resource: &StreamingPipeline, history: &History) -> PipelineSumma
         state: state(resource, error_rate),
         ready,
         phase: status.phase.clone(),
-        components: Component::ALL.map(|component| members(component, &status)).into(),
+        components: components(resource).map(|component| members(component, &status)).collect(),
         lag_records: history.latest(&names, &lag),
         lag_seconds: history.latest(&names, &series(None, Measure::LagSeconds)),
         in_rate: recent(Stage::Source, Measure::OutRate),
@@ -58,6 +58,12 @@ pub fn summary(resource: &StreamingPipeline, history: &History) -> PipelineSumma
         paused_sources: paused(resource),
         lag_sparkline: history.thinned(&names, &lag, samples, every),
     }
+}
+
+/// Returns the components of a pipeline: one on a Kafka that someone else runs has no ensemble.
+fn components(resource: &StreamingPipeline) -> impl Iterator<Item = Component> {
+    let has_ensemble = resource.spec.zookeeper.is_some();
+    Component::ALL.into_iter().filter(move |component| *component != Component::ZooKeeper || has_ensemble)
 }
 
 /// Returns the key of a series of a whole stage, or of the whole pipeline.

@@ -47,13 +47,16 @@ pub fn resource(
 fn of_members(written: &StreamingPipeline, unknown: &mut Vec<String>) -> Vec<Difference> {
     let spec = &written.spec;
     let nodes: i32 = spec.cassandra.racks.iter().map(|rack| rack.replicas).sum();
+    let zookeeper = spec.zookeeper.as_ref().map(|zookeeper| zookeeper.replicas);
+    // A store that someone else runs has none here.
     let wanted = [
-        (Component::ZooKeeper, "spec.zookeeper.replicas", spec.zookeeper.replicas),
+        (Component::ZooKeeper, "spec.zookeeper.replicas", zookeeper),
         (Component::Kafka, "spec.kafka.replicas", spec.kafka.replicas),
-        (Component::Cassandra, "spec.cassandra.racks", nodes),
-        (Component::Producer, "spec.producer.replicas", spec.producer.replicas),
-        (Component::Processor, "spec.processor.replicas", written.wanted_processors()),
+        (Component::Cassandra, "spec.cassandra.racks", Some(nodes).filter(|nodes| *nodes > 0)),
+        (Component::Producer, "spec.producer.replicas", Some(spec.producer.replicas)),
+        (Component::Processor, "spec.processor.replicas", Some(written.wanted_processors())),
     ];
+    let wanted = wanted.into_iter().filter_map(|(component, field, wanted)| Some((component, field, wanted?)));
     let status = written.status.clone().unwrap_or_default();
     let mut differences = Vec::new();
     for (component, field, wanted) in wanted {

@@ -20,6 +20,7 @@ mod chart;
 mod command;
 mod console;
 mod controls;
+mod external;
 mod foreign;
 mod generated;
 mod grown;
@@ -88,6 +89,9 @@ const SCENARIOS: &[Scenario] = &[
         grown::cassandra_nodes_come_and_go_while_records_arrive(turn).boxed_local()
     }),
     ("processors_follow_a_square_wave", |turn| scaled::processors_follow_a_square_wave(turn).boxed_local()),
+    ("a_pipeline_lives_on_the_stores_of_another", |turn| {
+        external::a_pipeline_lives_on_the_stores_of_another(turn).boxed_local()
+    }),
     ("a_foreign_object_is_left_alone", |turn| foreign::a_foreign_object_is_left_alone(turn).boxed_local()),
     ("a_failure_is_dumped_and_its_namespace_deleted", |turn| {
         harness::a_failure_is_dumped_and_its_namespace_deleted(turn).boxed_local()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace_api::Pipeline;
+use millrace_api::crd::Changes;
 use millrace_api::crd::status::NodeStatus;
 use millrace_api::names::Component;
 use uuid::Uuid;
@@ -70,6 +71,44 @@ pub fn cassandra(pipeline: &Pipeline, observed: &Observed) -> LinkState {
             format!("{wanted} of {wanted} Cassandra nodes are up and normal, and agree on the schema"),
         )
     })
+}
+
+/// Judges whether a Cassandra that someone else runs can be used: a node of the datacenter answers, those that are asked
+/// agree on the schema, and it has keyspace, types and tables.
+pub fn external(pipeline: &Pipeline, observed: &Observed) -> LinkState {
+    let facts = &observed.stores.cassandra;
+    if facts.nodes.is_empty() {
+        let left_out = observed.stores.outside.left_out.get(&Component::Cassandra);
+        let reason = match left_out {
+            Some(left_out) if left_out.is_forbidden() => Reason::AddressNotAllowed,
+            Some(_) | None => Reason::StoreUnreachable,
+        };
+        let why = left_out.map_or_else(|| "no node answers".to_owned(), ToString::to_string);
+        return LinkState::unmet(Link::Cassandra, reason, format!("the external Cassandra cannot be asked: {why}"));
+    }
+    if !agree(&facts.nodes.values().collect::<Vec<_>>()) {
+        let message = "the nodes of the external Cassandra hold several schema versions";
+        return LinkState::unmet(Link::Cassandra, Reason::SchemaDisagreement, message);
+    }
+    if let Some((reason, message)) = holds_tables(pipeline, observed) {
+        return LinkState::unmet(Link::Cassandra, reason, message);
+    }
+    let Some(missing) = schema(pipeline, facts) else {
+        let message = "the external Cassandra answers, and has the keyspace and its tables";
+        return LinkState::met(Link::Cassandra, Reason::StoreReachable, message);
+    };
+    let changes = pipeline.cassandra.placement.external().map(|external| external.changes);
+    match changes == Some(Changes::None) && missing.reason == Reason::CreatingSchema {
+        true => LinkState {
+            reason: Reason::SchemaMissing,
+            message: format!(
+                "{}, and spec.cassandra.external.changes is None; create it, or set that to Additions",
+                missing.message
+            ),
+            ..missing
+        },
+        false => held(missing, facts),
+    }
 }
 
 /// Says why a schema is not created while nodes run several releases.

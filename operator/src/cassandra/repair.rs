@@ -143,6 +143,9 @@ fn repair_of(observed: &Observed, node: &NodeStatus) -> Option<RepairFacts> {
 /// A deletion that a node missed must be repaired to it before the other nodes forget it. Three quarters of that time are
 /// the limit, so that there is time to do something about it.
 pub fn judge(pipeline: &Pipeline, observed: &Observed) -> Schedule {
+    if !pipeline.manages(Component::Cassandra) {
+        return Schedule::Absent;
+    }
     let facts = &observed.stores.cassandra;
     let is_absent = !facts.nodes.is_empty() && facts.nodes.values().all(|node| !node.has_auto_repair);
     let copies = replication_factor(pipeline, observed, Some(&observed.remembered.status)).unwrap_or(1);

@@ -1,6 +1,7 @@
 //! What topics lack, as changes. Pure.
 
 use millrace_api::Pipeline;
+use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
 use super::reassignment::{are_going, brokers};
@@ -16,6 +17,9 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let Ok(facts) = &observed.stores.kafka else {
         return Vec::new();
     };
+    if !pipeline.manages(Component::Kafka) {
+        return additions(pipeline, observed, facts);
+    }
     // Those that are added only when moves have ended are not waited for, but by topics that need them.
     let wanted = pipeline.kafka.replicas;
     let there = brokers(pipeline, observed).min(wanted);
@@ -33,6 +37,18 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed) -> Vec<Change> {
     let places = |change: &Change| matches!(change, Change::CreateTopic(_) | Change::AddPartitions { .. });
     let topics = topics.filter(|change| !(are_going && places(change)));
     topics.chain(offsets_topic_change(facts)).collect()
+}
+
+/// Returns the topics that a Kafka lacks which someone else runs. What is there stays as it is; so does one that may not be
+/// described.
+fn additions(pipeline: &Pipeline, observed: &Observed, facts: &KafkaFacts) -> Vec<Change> {
+    let runs = processors_run(observed);
+    let is_missing =
+        |topic: &&Topic| !facts.topics.contains_key(&topic.name) && !facts.refused.contains_key(&topic.name);
+    // With the base of one that was there, new records would lose against the rows of older ones.
+    let waits = |topic: &&Topic| runs && observed.remembered.topic(&topic.name).is_some();
+    let missing = pipeline.kafka.topics.iter().filter(is_missing).filter(|topic| !waits(topic));
+    missing.cloned().map(Change::AddTopic).collect()
 }
 
 /// Returns the change that makes committed offsets as safe as their copies allow, once Kafka has made their topic. It

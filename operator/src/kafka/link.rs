@@ -1,6 +1,7 @@
 //! The links of the brokers and of the topics. Pure.
 
 use millrace_api::Pipeline;
+use millrace_api::crd::Changes;
 use millrace_api::names::Component;
 use millrace_api::pipeline::Topic;
 
@@ -45,6 +46,58 @@ pub fn kafka(pipeline: &Pipeline, observed: &Observed, zookeeper_met: bool) -> L
     }
 }
 
+/// Judges whether a Kafka that someone else runs can be used: a broker answers, and so does the leader of every partition of
+/// the declared topics.
+pub fn external(pipeline: &Pipeline, observed: &Observed) -> LinkState {
+    let outside = &observed.stores.outside;
+    let left_out = outside.left_out.get(&Component::Kafka);
+    let reason = match left_out {
+        Some(left_out) if left_out.is_forbidden() => Reason::AddressNotAllowed,
+        Some(_) | None => Reason::StoreUnreachable,
+    };
+    let facts = match &observed.stores.kafka {
+        Ok(facts) => facts,
+        Err(error) => {
+            return LinkState::unmet(Link::Kafka, reason, format!("the external Kafka cannot be asked: {error}"));
+        }
+    };
+    let is_reached = |leader: i32| outside.brokers.of(&leader.cast_unsigned()).is_some();
+    for name in pipeline.kafka.topics.iter().map(|topic| &topic.name) {
+        let partitions = facts.topics.get(name).map_or(&[][..], |topic| &topic.partitions);
+        for PartitionFacts { index, leader, .. } in partitions {
+            let message = match leader {
+                Some(leader) if is_reached(*leader) => continue,
+                Some(leader) => {
+                    let why = left_out.map(|left_out| format!(": {left_out}")).unwrap_or_default();
+                    format!("broker {leader}, which leads partition {index} of topic '{name}', cannot be asked{why}")
+                }
+                None => format!("no broker leads partition {index} of topic '{name}'"),
+            };
+            return LinkState::unmet(Link::Kafka, reason, message);
+        }
+    }
+    LinkState::met(Link::Kafka, Reason::StoreReachable, "the external Kafka answers".to_owned())
+}
+
+/// Returns why a topic that is not there stays away in a Kafka that someone else runs. `None`: the operator creates it.
+fn stays_away(pipeline: &Pipeline, topic: &Topic, facts: &KafkaFacts) -> Option<LinkState> {
+    let external = pipeline.kafka.placement.external()?;
+    let unmet = |message| Some(LinkState::unmet(Link::Topics, Reason::TopicsMissing, message));
+    if let Some(refused) = facts.refused.get(&topic.name) {
+        return unmet(format!("the external Kafka does not describe topic '{}': {refused}", topic.name));
+    }
+    if external.changes == Changes::Additions {
+        return None;
+    }
+    let config: String = topic.config.iter().map(|(key, value)| format!(" --config {key}={value}")).collect();
+    let server = external.addresses.first().map(ToString::to_string).unwrap_or_default();
+    unmet(format!(
+        "topic '{}' does not exist in the external Kafka, and spec.kafka.external.changes is None; create it: \
+         kafka-topics.sh --bootstrap-server {server} --create --topic {} --partitions {}{config}",
+        topic.name, topic.name, topic.partitions
+    ))
+}
+
 /// Judges whether every topic is there, with every replica in sync.
 pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> LinkState {
     let facts = match &observed.stores.kafka {
@@ -53,6 +106,9 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
     };
     for topic in &pipeline.kafka.topics {
         let Some(found) = facts.topics.get(&topic.name) else {
+            if let Some(unmet) = stays_away(pipeline, topic, facts) {
+                return unmet;
+            }
             let reason = if kafka_met { Reason::CreatingTopics } else { Reason::WaitingForKafka };
             let message = match observed.remembered.topic(&topic.name) {
                 Some(_) if has_stale_base(pipeline, observed) && processors_run(observed) => format!(
@@ -68,11 +124,18 @@ pub fn topics(pipeline: &Pipeline, observed: &Observed, kafka_met: bool) -> Link
             return refused;
         }
         if found.partitions.len() < topic.partitions as usize {
-            return LinkState::unmet(
-                Link::Topics,
-                Reason::CreatingTopics,
-                format!("topic '{}' has {} of {} partitions", topic.name, found.partitions.len(), topic.partitions),
-            );
+            let message =
+                format!("topic '{}' has {} of {} partitions", topic.name, found.partitions.len(), topic.partitions);
+            return match pipeline.manages(Component::Kafka) {
+                true => LinkState::unmet(Link::Topics, Reason::CreatingTopics, message),
+                false => LinkState::unmet(
+                    Link::Topics,
+                    Reason::TopicsMissing,
+                    format!(
+                        "{message}, and the operator adds none in an external Kafka; set partitions to what is there"
+                    ),
+                ),
+            };
         }
         let behind = found.partitions.iter().filter(|partition| partition.is_behind()).count();
         if behind > 0 {

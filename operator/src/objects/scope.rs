@@ -17,6 +17,7 @@ use millrace_api::pipeline::Resources;
 use millrace_api::pod_template::PodTemplate;
 use millrace_api::ports::Port;
 use millrace_api::{Pipeline, StreamingPipeline};
+use millrace_stores::permitted::Permitted;
 use millrace_terms::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -111,6 +112,8 @@ pub struct Administration {
     pub worker_env: BTreeMap<String, String>,
     /// What the passwords of ensembles are derived from.
     pub key: OperatorKey,
+    /// Hosts of stores that someone else runs which may be asked.
+    pub allowed_stores: Permitted,
 }
 
 /// Annotation of a pipeline: faults for its workers, by name, with commas between them. It is for the negative controls of

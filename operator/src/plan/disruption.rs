@@ -87,6 +87,9 @@ fn servers_short(pipeline: &Pipeline, observed: &Observed, wanted: u32) -> Optio
 
 /// Returns which partition has replicas that are not in sync or are on their way, or which broker is not registered.
 fn replicas_short(pipeline: &Pipeline, observed: &Observed, reassignment: &Reassignment) -> Option<String> {
+    if !pipeline.manages(Component::Kafka) {
+        return None;
+    }
     let facts = match &observed.stores.kafka {
         Ok(facts) => facts,
         Err(error) => return Some(format!("the brokers, which cannot be queried: {error}")),
@@ -117,8 +120,13 @@ fn behind(facts: &KafkaFacts) -> Option<String> {
 
 /// Returns which link of the stores is not met, and of the ring which node is not as it should be.
 fn link_short(pipeline: &Pipeline, observed: &Observed, links: &[LinkState]) -> Option<String> {
-    let stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
-    let unmet = links.iter().find(|state| stores.contains(&state.link) && !is_strong(pipeline, observed, state))?;
+    // One that someone else runs could hold our own for ever.
+    let is_ours = |link| match link {
+        Link::ZooKeeper | Link::Kafka | Link::Topics => pipeline.manages(Component::Kafka),
+        Link::Cassandra => pipeline.manages(Component::Cassandra),
+        Link::Processor | Link::Producer => false,
+    };
+    let unmet = links.iter().find(|state| is_ours(state.link) && !is_strong(pipeline, observed, state))?;
     let node = (unmet.link == Link::Cassandra).then(|| node_short(pipeline, observed)).flatten();
     Some(node.unwrap_or_else(|| format!("{}: {}", unmet.link.condition(), unmet.message)))
 }

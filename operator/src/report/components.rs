@@ -36,15 +36,19 @@ pub(super) fn components(
     old: &StreamingPipelineStatus,
 ) {
     let of = |ready: usize, wanted: u32| format!("{ready}/{wanted}");
+    let of_store = |component, ready, wanted| match pipeline.manages(component) {
+        true => of(ready, wanted),
+        false => "external".to_owned(),
+    };
     let stores = &observed.stores;
     let (zookeeper, kafka, cassandra) =
         (pipeline.zookeeper.replicas, pipeline.kafka.replicas, pipeline.cassandra.nodes());
-    status.zookeeper = Some(ComponentStatus {
+    status.zookeeper = pipeline.manages(Component::ZooKeeper).then(|| ComponentStatus {
         ready: of(voting(&stores.zookeeper, zookeeper), zookeeper),
         storage: storage(observed, Component::ZooKeeper),
     });
     status.cassandra = Some(CassandraStatus {
-        ready: of(normal_nodes(&stores.cassandra), cassandra),
+        ready: of_store(Component::Cassandra, normal_nodes(&stores.cassandra), cassandra),
         storage: storage(observed, Component::Cassandra),
         version: newest_release(&stores.cassandra, old.cassandra.as_ref().and_then(|old| old.version.as_deref())),
         replication_factor: replication_factor(pipeline, observed, Some(old)).map(u32::cast_signed),
@@ -56,7 +60,7 @@ pub(super) fn components(
     let facts = stores.kafka.as_ref().ok();
     let rewound = replay::rewound(old.replay.as_ref(), status.replay.as_ref());
     status.kafka = Some(KafkaStatus {
-        ready: of(facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
+        ready: of_store(Component::Kafka, facts.map_or(0, |facts| registered_brokers(kafka, facts)), kafka),
         storage: storage(observed, Component::Kafka),
         topics: topics(pipeline, observed, old.kafka.as_ref(), rewound.as_deref()),
         reassignment: None,

@@ -92,7 +92,7 @@ fn settings(scope: &Scope<'_>, resource: &IngestionRun, run: &Run, number: u32) 
     ProduceSettings {
         sources: vec![run.source.clone()],
         replicas: 1,
-        cursors_topic: has_cursor.then(|| scope.pipeline.names.cursors_topic()),
+        cursors_topic: has_cursor.then(|| scope.pipeline.kafka.prefix.cursors_topic()),
         push_port: None,
         run: Some(RunSettings {
             name: resource.name_any(),

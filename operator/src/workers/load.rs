@@ -106,7 +106,7 @@ pub fn stranger(pipeline: &Pipeline, group: &GroupFacts) -> Option<String> {
         others => format!(" (and {others} more)"),
     };
     let (id, host) = (printable(id), printable(host.trim_start_matches('/')));
-    let group = names.consumer_group();
+    let group = pipeline.kafka.prefix.consumer_group();
     Some(format!(
         "client '{id}' at {host}{others} is a member of the consumer group '{group}' and takes partitions from the \
          processors; stop it, or give it another group.id"

@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::{
     Container, KeyToPath, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeProjection,
 };
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use millrace_api::names::Component;
-use millrace_api::pipeline::{Claim, Query, Resources, SecretKey};
+use millrace_api::Pipeline;
+use millrace_api::names::{Component, Names};
+use millrace_api::pipeline::{Claim, Placement, Query, Resources, SecretKey};
 use millrace_api::pod_template::grace;
 use millrace_api::ports::{CASSANDRA_CQL, KAFKA, Port, WORKER_HTTP, WORKER_PUSH};
 use millrace_terms::{
@@ -51,7 +52,6 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
         ports,
         files: &files,
     };
-    let kafka = network::component(scope.pipeline, Component::Kafka);
     let mut services = vec![scope.nodes_service(&[WORKER_HTTP])];
     let mut ingress = vec![network::from_anywhere(&[WORKER_HTTP])];
     if producer.is_pushed_to() {
@@ -61,11 +61,7 @@ pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     Objects {
         config_maps: vec![scope.config_map(&files)],
         services,
-        network_policies: vec![network::allow(
-            scope,
-            ingress,
-            vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world(scope)],
-        )],
+        network_policies: vec![network::allow(scope, ingress, egress(scope, &[(Component::Kafka, KAFKA)], true))],
         disruption_budgets: vec![scope.disruption_budget()],
         stateful_sets: vec![StatefulSet {
             metadata: scope.metadata(scope.name()),
@@ -101,14 +97,13 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
         ports: &[WORKER_HTTP],
         files: &files,
     };
-    let [kafka, cassandra] =
-        [Component::Kafka, Component::Cassandra].map(|component| network::component(scope.pipeline, component));
+    let stores = [(Component::Kafka, KAFKA), (Component::Cassandra, CASSANDRA_CQL)];
     Some(Objects {
         config_maps: vec![scope.config_map(&files)],
         network_policies: vec![network::allow(
             scope,
             vec![network::from_anywhere(&[WORKER_HTTP])],
-            vec![network::to(vec![kafka], &[KAFKA]), network::to(vec![cassandra], &[CASSANDRA_CQL])],
+            egress(scope, &stores, false),
         )],
         disruption_budgets: vec![scope.disruption_budget()],
         deployments: vec![Deployment {
@@ -136,12 +131,22 @@ pub fn processor(scope: &Scope<'_>, inputs: &Inputs) -> Option<Objects> {
 
 /// Returns the policy of the pods of runs, which go where producers go.
 pub fn runs_policy(scope: &Scope<'_>) -> NetworkPolicy {
-    let kafka = network::component(scope.pipeline, Component::Kafka);
-    network::allow(
-        scope,
-        vec![network::from_anywhere(&[WORKER_HTTP])],
-        vec![network::to(vec![kafka], &[KAFKA]), network::to_the_world(scope)],
-    )
+    let ingress = vec![network::from_anywhere(&[WORKER_HTTP])];
+    network::allow(scope, ingress, egress(scope, &[(Component::Kafka, KAFKA)], true))
+}
+
+/// Returns where workers go: to pods of stores, and into the world if they fetch from there, or if a store is there. What
+/// such a store advertises is unknown.
+fn egress(scope: &Scope<'_>, stores: &[(Component, Port)], fetches: bool) -> Vec<NetworkPolicyEgressRule> {
+    let is_ours = |component| scope.pipeline.manages(component);
+    let ours = stores.iter().filter(|(component, _)| is_ours(*component));
+    let mut rules: Vec<NetworkPolicyEgressRule> = ours
+        .map(|(component, port)| network::to(vec![network::component(scope.pipeline, *component)], &[*port]))
+        .collect();
+    if fetches || !stores.iter().all(|(component, _)| is_ours(*component)) {
+        rules.push(network::to_the_world(scope));
+    }
+    rules
 }
 
 /// Old revisions that are kept for `kubectl rollout undo`.
@@ -156,7 +161,7 @@ pub(crate) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
         run: None,
         // With no pods nobody reads this; the worker refuses 0.
         replicas: producer.replicas.max(1),
-        cursors_topic: producer.has_cursors().then(|| scope.pipeline.names.cursors_topic()),
+        cursors_topic: producer.has_cursors().then(|| scope.pipeline.kafka.prefix.cursors_topic()),
         dead_letter_topic: Some(scope.pipeline.processor.dead_letter_topic.clone()),
         push_port: producer.is_pushed_to().then_some(WORKER_PUSH.number),
         allowed_source_hosts: scope.administration.allowed_source_hosts.clone(),
@@ -186,10 +191,10 @@ fn process_settings(scope: &Scope<'_>, inputs: &Inputs) -> Option<ProcessSetting
     Some(ProcessSettings {
         pipeline: pipeline_name(scope),
         kafka: kafka_settings(scope),
-        consumer_group: names.consumer_group(),
+        consumer_group: scope.pipeline.kafka.prefix.consumer_group(),
         dead_letter_topic: processor.dead_letter_topic.clone(),
         cassandra: CassandraSettings {
-            contact_points: vec![format!("{}:{}", names.service_host(Component::Cassandra), CASSANDRA_CQL.number)],
+            contact_points: addresses(&cassandra.placement, names, Component::Cassandra, CASSANDRA_CQL),
             datacenter: cassandra.datacenter.clone(),
             keyspace: cassandra.keyspace.clone(),
             consistency: if inputs.replication_factor == 1 { Consistency::One } else { Consistency::LocalQuorum },
@@ -209,10 +214,18 @@ fn pipeline_name(scope: &Scope<'_>) -> PipelineName {
     PipelineName { namespace: names.namespace().to_owned(), name: names.pipeline().to_owned() }
 }
 
-/// Returns the brokers by their client Service: a list of pods would restart the workers whenever a broker is added.
 fn kafka_settings(scope: &Scope<'_>) -> KafkaSettings {
-    let host = scope.pipeline.names.service_host(Component::Kafka);
-    KafkaSettings { bootstrap_servers: vec![format!("{host}:{}", KAFKA.number)] }
+    let Pipeline { names, kafka, .. } = scope.pipeline;
+    KafkaSettings { bootstrap_servers: addresses(&kafka.placement, names, Component::Kafka, KAFKA) }
+}
+
+/// Returns where a store is asked first: by its client Service, since a list of pods would restart the workers whenever one is
+/// added; or as written, if someone else runs it.
+fn addresses(placement: &Placement, names: &Names, store: Component, port: Port) -> Vec<String> {
+    match placement {
+        Placement::Managed => vec![format!("{}:{}", names.service_host(store), port.number)],
+        Placement::External(external) => external.addresses.iter().map(ToString::to_string).collect(),
+    }
 }
 
 pub(crate) fn yaml(settings: &impl Serialize) -> String {

@@ -193,7 +193,8 @@ fn after(observed: &Observed, before: &ReplayStatus, message: String) -> ReplayS
 }
 
 fn rewind(pipeline: &Pipeline, replay: &Replay, offsets: BTreeMap<i32, i64>) -> Change {
-    Change::Rewind { group: pipeline.names.consumer_group(), topic: replay.topic.clone(), from: replay.from, offsets }
+    let group = pipeline.kafka.prefix.consumer_group();
+    Change::Rewind { group, topic: replay.topic.clone(), from: replay.from, offsets }
 }
 
 /// Returns what may still read and commit; `None`: nothing does. What is unknown may.

@@ -21,6 +21,7 @@ use millrace_operator::objects::scope::Administration;
 use millrace_operator::server::Readiness;
 use millrace_operator::telemetry::{Ended, Telemetry};
 use millrace_operator::{controller, runs, schedules};
+use millrace_stores::permitted::Permitted;
 use serde_json::{Value, json};
 
 use crate::Patience;
@@ -269,6 +270,7 @@ pub fn administration() -> Administration {
         worker_image: "worker:1".to_owned(),
         allowed_source_hosts: Vec::new(),
         operator_namespace: "millrace-system".to_owned(),
+        allowed_stores: Permitted::default(),
         image_pull_secrets: Vec::new(),
         worker_env: BTreeMap::new(),
         key: OperatorKey::of([7; 32]),

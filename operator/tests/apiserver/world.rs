@@ -872,6 +872,7 @@ impl State {
             topics,
             offsets_topic,
             settings: None,
+            refused: BTreeMap::new(),
         };
         let normal: BTreeSet<IpAddr> =
             self.nodes.values().filter(|node| node.joined).map(|node| node.address).collect();
@@ -926,7 +927,7 @@ impl State {
     /// Does what Kafka is told, as Kafka would.
     fn change_kafka(&mut self, change: &kafka::Change) -> Result<()> {
         match change {
-            kafka::Change::CreateTopic(topic) => {
+            kafka::Change::CreateTopic(topic) | kafka::Change::AddTopic(topic) => {
                 let copies = topic.replication_factor.of_new();
                 ensure!(copies as usize <= self.brokers.len(), "there are only {} brokers", self.brokers.len());
                 if !self.topics.contains_key(&topic.name) {

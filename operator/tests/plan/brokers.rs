@@ -21,7 +21,7 @@ fn three() -> World {
 }
 
 fn want(world: &mut World, replicas: i32) {
-    world.resource.spec.kafka.replicas = replicas;
+    world.resource.spec.kafka.replicas = Some(replicas);
 }
 
 /// Returns how many brokers the StatefulSet is told to have once a pass over the world is carried out.

@@ -36,7 +36,7 @@ fn brokers() -> World {
 }
 
 fn ask_for(world: &mut World, size: &str) {
-    world.resource.spec.kafka.storage.size = Amount(size.to_owned());
+    world.resource.spec.kafka.storage.as_mut().expect("it has volumes").size = Amount(size.to_owned());
 }
 
 fn claims(world: &mut World) -> impl Iterator<Item = &mut Claim> {

@@ -12,7 +12,7 @@ use super::world::{World, claim};
 use super::{ENOUGH, converge, link, restarts};
 
 fn want(world: &mut World, replicas: i32) {
-    world.resource.spec.zookeeper.replicas = replicas;
+    world.resource.spec.zookeeper.as_mut().expect("the fixture has it").replicas = replicas;
 }
 
 fn changes(plan: &Plan) -> Vec<Reconfiguration> {

@@ -1,6 +1,7 @@
 //! A world in memory that carries plans out at once: objects appear, their pods run, stores do as they are told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{
@@ -34,6 +35,8 @@ use millrace_stores::kafka::{
     Position, Reassigned, Setting, SettingsFacts, SettingsQuestion, Span, THROTTLED_REPLICAS, TopicFacts,
     wanted_config,
 };
+use millrace_stores::permitted::Permitted;
+use millrace_stores::reach::Reach;
 use millrace_stores::zookeeper::{Configuration, Mode, Reconfiguration, ZooKeeperFacts};
 use millrace_stores::{cassandra, kafka};
 use millrace_terms::Work;
@@ -44,6 +47,9 @@ const REVISION: &str = "controller-revision-hash";
 
 /// Settings that the brokers here take while they run; of Kafka's own, some.
 const DYNAMIC: [&str; 4] = ["log.retention.ms", "message.max.bytes", "num.io.threads", "num.network.threads"];
+
+/// The broker of an external Kafka. Its id is no ordinal.
+const OUTSIDE: i32 = 1001;
 
 /// Grace period of pods that another version of the operator made, in seconds.
 pub const OTHER_GRACE: i64 = 7;
@@ -88,6 +94,8 @@ pub struct World {
     topics: BTreeMap<String, TopicFacts>,
     offsets_topic: Option<TopicFacts>,
     schema: SchemaFacts,
+    /// Topics that an external Kafka does not describe, with the reason.
+    pub refused: BTreeMap<String, String>,
 }
 
 impl World {
@@ -116,7 +124,14 @@ impl World {
             topics: BTreeMap::new(),
             offsets_topic: None,
             schema: SchemaFacts::default(),
+            refused: BTreeMap::new(),
         }
+    }
+
+    /// Others change the stores.
+    pub fn others(&mut self, act: &Act) {
+        self.act(act);
+        self.settle();
     }
 
     /// Begins a pod's deletion; the stores have not noticed yet.
@@ -226,6 +241,7 @@ impl World {
             worker_image: "worker:1".to_owned(),
             allowed_source_hosts: Vec::new(),
             operator_namespace: "millrace-system".to_owned(),
+            allowed_stores: Permitted::default(),
             image_pull_secrets: Vec::new(),
             worker_env: BTreeMap::new(),
             key: OperatorKey::of([7; 32]),
@@ -285,6 +301,13 @@ impl World {
     fn act(&mut self, act: &Act) {
         match act {
             Act::ZooKeeper(change) => self.reconfigure(change),
+            Act::Kafka(kafka::Change::AddTopic(topic)) => {
+                self.made += 1;
+                let partitions = (0..topic.partitions as i32).map(|index| partition(index, vec![OUTSIDE])).collect();
+                let id = Uuid::from_u128(self.made);
+                let facts = TopicFacts { id, partitions, config: topic.config.clone() };
+                self.topics.insert(topic.name.clone(), facts);
+            }
             Act::Kafka(kafka::Change::CreateTopic(topic)) => {
                 let copies = topic.replication_factor.of_new();
                 self.made += 1;
@@ -685,7 +708,8 @@ impl World {
     fn stores(&self) -> Stores {
         let children = &self.observed.children;
         let ordinals = |component| self.observed.addresses(component).into_keys().collect::<Vec<_>>();
-        let running: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
+        let mut running: BTreeSet<i32> = ordinals(Component::Kafka).into_iter().map(|ordinal| ordinal as i32).collect();
+        running.extend(self.resource.spec.kafka.external.as_ref().map(|_| OUTSIDE));
         let brokers: BTreeSet<i32> = running.difference(&self.away).copied().collect();
         let processors: i32 = processors(&children.deployments);
         let kafka = KafkaFacts {
@@ -702,6 +726,7 @@ impl World {
             log_dirs: Some(self.log_dirs()),
             // Asked anew before each pass, as the spec is then.
             settings: None,
+            refused: self.refused.clone(),
         };
         let gone: Vec<_> =
             self.every_partition().flat_map(|found| &found.replicas).filter(|id| !running.contains(*id)).collect();
@@ -727,6 +752,26 @@ impl World {
             ..Stores::default()
         };
         stores.cassandra.nodes = addresses.iter().map(|(key, address)| (key.clone(), node(key, *address))).collect();
+        if self.resource.spec.cassandra.external.is_some() {
+            let key = (Uuid::from_u128(9).to_string(), 0);
+            let facts = NodeFacts {
+                address: IpAddr::from([10_u8, 8, 0, 2]),
+                host_id: Uuid::from_u128(9),
+                joined: true,
+                release: "4.1.3".to_owned(),
+                schema_version: Uuid::from_u128(1),
+                used_mebibytes: None,
+                has_auto_repair: false,
+                sees_normal: BTreeSet::new(),
+                ring: BTreeSet::new(),
+            };
+            stores.outside.nodes = Reach::at([(key.clone(), SocketAddr::new(facts.address, 9042))].into());
+            stores.cassandra.nodes.insert(key, facts);
+        }
+        if self.resource.spec.kafka.external.is_some() && !self.away.contains(&OUTSIDE) {
+            let address = SocketAddr::from(([10_u8, 8, 0, 1], 9092));
+            stores.outside.brokers = Reach::at([(OUTSIDE.cast_unsigned(), address)].into());
+        }
         stores.cassandra.schema = Some(self.schema.clone()).filter(|_| !stores.cassandra.nodes.is_empty());
         stores
     }

@@ -48,6 +48,8 @@ impl ConfigChange {
 pub enum Change {
     /// Create a topic.
     CreateTopic(Topic),
+    /// Create a topic in a Kafka that someone else runs, whose brokers have settings of their own.
+    AddTopic(Topic),
     /// Raise a topic's number of partitions.
     AddPartitions {
         /// Topic.
@@ -113,7 +115,7 @@ impl Change {
     /// Returns the change in words, such as `create topic 'users_created'`.
     pub fn describe(&self) -> String {
         match self {
-            Self::CreateTopic(topic) => format!("create topic '{}'", topic.name),
+            Self::CreateTopic(topic) | Self::AddTopic(topic) => format!("create topic '{}'", topic.name),
             Self::AddPartitions { topic, partitions } => format!("raise topic '{topic}' to {partitions} partitions"),
             Self::AlterTopic { topic, .. } => format!("change the configuration of topic '{topic}'"),
             Self::Reassign { moves, .. } => reassign::describe(moves),
@@ -133,7 +135,7 @@ impl Change {
     /// Returns what an event says in one word, once the change is made.
     pub fn event_reason(&self) -> &'static str {
         match self {
-            Self::CreateTopic(_) => "TopicCreated",
+            Self::CreateTopic(_) | Self::AddTopic(_) => "TopicCreated",
             Self::AddPartitions { .. } => "PartitionsAdded",
             Self::AlterTopic { .. } => "TopicConfigured",
             Self::Reassign { .. } => "PartitionsMoving",
@@ -161,6 +163,7 @@ impl Kafka {
     pub async fn change(&mut self, change: &Change) -> Result<(), AskKafka> {
         match change {
             Change::CreateTopic(topic) => self.create_topic(topic).await,
+            Change::AddTopic(topic) => self.add_topic(topic).await,
             Change::AddPartitions { topic, partitions } => self.add_partitions(topic, *partitions).await,
             Change::AlterTopic { topic, config } => self.alter_topic(topic, config).await,
             Change::Reassign { moves, rate } => self.reassign(moves, *rate).await,

@@ -38,15 +38,33 @@ pub fn key_columns_ordered() -> Rule {
         .field_path(".primaryKey")
 }
 
+/// Refuses a store that has neither members nor someone else who runs it, and one that has both.
+pub fn own_or_external(members: &str) -> Rule {
+    rule(
+        format!("[has(self.{members}), has(self.storage)].all(h, h != has(self.external))"),
+        format!("write {members} and storage, or external"),
+    )
+}
+
+/// Refuses a Kafka of the pipeline's own without ZooKeeper, and ZooKeeper without one.
+pub fn zookeeper_for_own_kafka() -> Rule {
+    rule(
+        "has(self.zookeeper) != has(self.kafka.external)",
+        "spec.zookeeper is for a Kafka that is not external; add or remove it",
+    )
+}
+
 /// Refuses a topic with more copies than there are brokers to hold them.
 pub fn replication_within_brokers() -> Rule {
     let faulty = first("self.topics", "has(i.replicationFactor) && i.replicationFactor > self.replicas");
-    Rule::new("self.topics.all(i, !has(i.replicationFactor) || i.replicationFactor <= self.replicas)")
-        .message(Message::Expression(format!(
-            "'topic \"' + {faulty}.name + '\" requires more replicas than there are brokers; lower its \
+    Rule::new(
+        "!has(self.replicas) || self.topics.all(i, !has(i.replicationFactor) || i.replicationFactor <= self.replicas)",
+    )
+    .message(Message::Expression(format!(
+        "'topic \"' + {faulty}.name + '\" requires more replicas than there are brokers; lower its \
              replicationFactor or raise spec.kafka.replicas'"
-        )))
-        .field_path(".topics")
+    )))
+    .field_path(".topics")
 }
 
 /// Refuses a `minInSyncReplicas` that the default replication factor, 3 or the number of brokers, does not exceed.
@@ -54,7 +72,7 @@ pub fn min_in_sync_below_default_replication() -> Rule {
     let fits = "has(i.replicationFactor) || !has(i.minInSyncReplicas) || i.minInSyncReplicas == 1 || \
                 (i.minInSyncReplicas < 3 && i.minInSyncReplicas < self.replicas)";
     let faulty = first("self.topics", &format!("!({fits})"));
-    Rule::new(format!("self.topics.all(i, {fits})"))
+    Rule::new(format!("!has(self.replicas) || self.topics.all(i, {fits})"))
         .message(Message::Expression(format!(
             "'minInSyncReplicas of topic \"' + {faulty}.name + '\" must be below its replication factor, which is 3 or \
              the number of brokers if that is less; lower it'"

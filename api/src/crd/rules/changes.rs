@@ -22,6 +22,23 @@ pub fn presence_fixed(field: &str, what: &str, instead: &str) -> Rule {
         .reason(Reason::FieldValueForbidden)
 }
 
+/// Refuses to move a store from the operator to someone else, or back: its data would stay behind.
+pub fn external_fixed() -> Rule {
+    rule(
+        "[has(self.kafka.external), has(self.cassandra.external)] == \
+         [has(oldSelf.kafka.external), has(oldSelf.cassandra.external)]",
+        "whether a store is external cannot be changed; create a new pipeline",
+    )
+}
+
+/// Refuses another prefix: the group and its offsets, and the pipeline's own topics, would stay behind.
+pub fn prefix_fixed() -> Rule {
+    rule(
+        "has(self.prefix) ? has(oldSelf.prefix) && self.prefix == oldSelf.prefix : !has(oldSelf.prefix)",
+        "the prefix cannot be changed; create a new pipeline",
+    )
+}
+
 /// Refuses to take fields off a user-defined type, or to move them: values are stored by position.
 pub fn fields_stay() -> Rule {
     rule(
@@ -36,9 +53,11 @@ pub fn fields_stay() -> Rule {
 pub fn storage_does_not_shrink(store: &str) -> Rule {
     let size = |of: &str| format!("quantity(string({of}.spec.{store}.storage.size))");
     let given = format!("oldSelf.status.{store}.storage");
+    // Of an external Kafka there is neither; of other external stores there is no volume.
+    let volume = if store == "zookeeper" { "zookeeper".to_owned() } else { format!("{store}.storage") };
     rule(
         format!(
-            "{}.compareTo({}) >= 0 || (has(oldSelf.status) && has(oldSelf.status.{store}) && has({given}) && \
+            "!has(self.spec.{volume}) || {}.compareTo({}) >= 0 || (has(oldSelf.status) && has(oldSelf.status.{store}) && has({given}) && \
              isQuantity({given}) && {}.compareTo(quantity({given})) >= 0)",
             size("self"),
             size("oldSelf"),

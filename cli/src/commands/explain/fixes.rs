@@ -282,7 +282,7 @@ static SOURCES: [Trouble; 6] = [
 ];
 
 /// Reasons of conditions with what to do; no command: the message has it, or there is nothing to do.
-static REASONS: [(Reason, &str, &str); 55] = [
+static REASONS: [(Reason, &str, &str); 59] = [
     (
         Reason::WaitingForQuorum,
         "wait; if it persists, the logs of the ZooKeeper servers show why they do not answer",
@@ -430,6 +430,18 @@ static REASONS: [(Reason, &str, &str); 55] = [
     (Reason::Suspended, "resume the pipeline when it should run again", RESUME),
     (Reason::Drained, "resume the pipeline when it should run again", RESUME),
     (Reason::RecordsWaiting, "resume the pipeline to have the records written", RESUME),
+    (
+        Reason::StoreUnreachable,
+        "wait; if it persists, check the address, and whether the operator's pod can reach the store (docs/external.md)",
+        "",
+    ),
+    (
+        Reason::AddressNotAllowed,
+        "have the administrator add the address to externalStores.allowed of the chart, or use another store",
+        "",
+    ),
+    (Reason::TopicsMissing, "create the topic with the command in the message, or set changes to Additions", EDIT),
+    (Reason::SchemaMissing, "create what the message names, or set changes to Additions", EDIT),
     (Reason::DisruptionsHeld, "let the pods be restarted", "millrace release PIPELINE -n NAMESPACE"),
     (Reason::WaitingForWindow, "nothing: the restarts begin when the window opens", ""),
 ];
