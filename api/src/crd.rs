@@ -39,7 +39,7 @@ pub use producer::{
 };
 pub use resources::{Amount, ResourceList, Resources, Storage};
 pub use run::{IngestionRun, IngestionRunSpec, IngestionRunStatus, Retries, RunPhase};
-pub use scaling::{Scaling, ScalingMode};
+pub use scaling::{ProducerScaling, Scaling, ScalingMode};
 pub use schedule::{MissedReason, Param, ParamType, RunTemplate, Schedule, ScheduleStatus};
 pub use service::{ClientService, PushService, ServiceType};
 pub use source::{FileFormat, Files, KafkaTopic, Push, PushFrom, StartAt, TokenFrom};

@@ -355,8 +355,10 @@ pub struct Table {
 /// The producers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Producer {
-    /// Number of pods; 0 stops fetching.
+    /// Number of pods; 0 stops fetching. Where the number follows what is pushed, that to begin with.
     pub replicas: u32,
+    /// How the number follows what is pushed: all continuous sources are pushed to. `None`: it does not.
+    pub scaling: Option<Scaling>,
     /// CPU and memory of each.
     pub resources: Resources,
     /// What the user adds to each.
@@ -486,20 +488,20 @@ pub struct Processor {
     pub dead_letter_topic: String,
 }
 
-/// How the number of processors follows the load.
+/// How the number of processors follows the load, or that of producers what is pushed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
     /// Whether the number is set; otherwise it is recommended.
     pub is_automatic: bool,
-    /// Minimum number of processors, at least 1.
+    /// Minimum number, at least 1.
     pub min: u32,
-    /// Most processors.
+    /// Maximum number.
     pub max: u32,
-    /// Percentage of their time that processors work after a change.
+    /// Percentage of what they can do that they do after a change.
     pub target_utilisation: u32,
     /// How long it may take to process what waits.
     pub catch_up: Duration,
-    /// How long fewer processors must have been enough.
+    /// How long fewer of them must have been enough.
     pub down_window: Duration,
 }
 

@@ -20,8 +20,8 @@ use rstest::rstest;
 /// It is the nearest limit: a request to etcd may have 1.5 MiB.
 const ANNOTATIONS: usize = 256 << 10;
 /// Most bytes of a CRD: two versions of the API, each with its schema, must stand side by side while resources move from
-/// one to the other, with a tenth left for other annotations (docs/decisions/0015-size-of-the-crd.md).
-const LARGEST: usize = ANNOTATIONS / 2 * 9 / 10;
+/// one to the other (docs/decisions/0015-size-of-the-crd.md).
+const LARGEST: usize = ANNOTATIONS / 2;
 
 #[rstest]
 #[case::pipeline(StreamingPipeline::crd())]

@@ -16,6 +16,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use millrace_api::crd::StreamingPipelineStatus;
+use millrace_api::crd::status::ScalingStatus;
 use millrace_api::names::Names;
 use millrace_api::{Pipeline, Rejected, StreamingPipeline, Validated};
 use millrace_terms::causes::chain_of;
@@ -175,22 +176,30 @@ async fn walk(
 }
 
 /// Counts what was decided about the number of processors. Returns how long it is until the load is looked at again, or
-/// what was decided is carried out. `None`: the number does not follow the load, or not now.
+/// what was decided is carried out. `None`: neither processors nor producers follow the load, or not now.
 fn scaled(
     ctx: &Context,
     resource: &StreamingPipeline,
     pipeline: &Pipeline,
     status: &StreamingPipelineStatus,
 ) -> Option<Duration> {
-    let now = status.scaling();
-    ctx.telemetry.processors_judged(&pipeline.names, now.map(|now| now.recommended));
-    let now = now.filter(|_| !is_paused(resource) && !pipeline.suspend)?;
-    let before = resource.status.as_ref().and_then(StreamingPipelineStatus::scaling);
-    if before.and_then(|before| before.last_scaled.as_ref()) == now.last_scaled.as_ref() {
-        return Some(EVERY);
+    let (processors, producers) = (status.scaling(), status.producer_scaling());
+    ctx.telemetry.processors_judged(&pipeline.names, processors.map(|now| now.recommended));
+    if is_paused(resource) || pipeline.suspend || processors.or(producers).is_none() {
+        return None;
     }
-    ctx.telemetry.processors_scaled(&pipeline.names, &now.reason);
-    Some(DECIDED)
+    let before = resource.status.as_ref();
+    let processors = processors.filter(|now| is_news(before.and_then(StreamingPipelineStatus::scaling), now));
+    let producers = producers.filter(|now| is_news(before.and_then(StreamingPipelineStatus::producer_scaling), now));
+    if let Some(now) = processors {
+        ctx.telemetry.processors_scaled(&pipeline.names, &now.reason);
+    }
+    Some(if processors.or(producers).is_some() { DECIDED } else { EVERY })
+}
+
+/// Returns whether a number has just been decided on.
+fn is_news(before: Option<&ScalingStatus>, now: &ScalingStatus) -> bool {
+    before.and_then(|before| before.last_scaled.as_ref()) != now.last_scaled.as_ref()
 }
 
 /// Returns how long it is until what waits for a time may be done. `None`: nothing does.

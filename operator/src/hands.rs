@@ -141,12 +141,13 @@ impl Hands for OverTheNetwork {
 impl OverTheNetwork {
     async fn ask_all(&self, pipeline: &Pipeline, children: &Children) -> Stores {
         let servers = children.servers();
-        let (zookeeper, (kafka, brokers), (cassandra, nodes), sources, processors, canaries) = tokio::join!(
+        let (zookeeper, (kafka, brokers), (cassandra, nodes), sources, processors, producers, canaries) = tokio::join!(
             zookeeper::observe(&servers),
             self.ask_kafka(pipeline, children),
             self.ask_cassandra(pipeline, children),
             sources(children),
-            processors(pipeline, children),
+            work(pipeline, children, Component::Processor),
+            work(pipeline, children, Component::Producer),
             canaries(pipeline, children)
         );
         let mut outside = Outside::default();
@@ -154,7 +155,7 @@ impl OverTheNetwork {
             outside.left_out.extend(left_out.map(|left_out| (component, left_out)));
         }
         (outside.brokers, outside.nodes) = (brokers.reach, nodes.reach);
-        Stores { zookeeper, kafka, cassandra, sources, processors, canaries, outside }
+        Stores { zookeeper, kafka, cassandra, sources, processors, producers, canaries, outside }
     }
 
     /// Asks Kafka; where someone else runs it, its brokers come with the facts.
@@ -261,12 +262,16 @@ async fn sources(children: &Children) -> Vec<SourceState> {
     join_all(asked).await.into_iter().flatten().flatten().collect()
 }
 
-/// Asks the processors what they have done, where their number follows the load.
-async fn processors(pipeline: &Pipeline, children: &Children) -> BTreeMap<String, Work> {
-    if pipeline.processor.scaling.is_none() || pipeline.suspend {
+/// Asks processors or producers what they have done, where their number follows the load.
+async fn work(pipeline: &Pipeline, children: &Children, component: Component) -> BTreeMap<String, Work> {
+    let scaling = match component {
+        Component::Producer => &pipeline.producer.scaling,
+        _ => &pipeline.processor.scaling,
+    };
+    if scaling.is_none() || pipeline.suspend {
         return BTreeMap::new();
     }
-    of_processors(children, WORK_PATH, LARGEST_WORK).await
+    ask_pods(children, component, WORK_PATH, LARGEST_WORK).await
 }
 
 /// Asks the processors how far their canaries have come, where there are any.
@@ -274,12 +279,17 @@ async fn canaries(pipeline: &Pipeline, children: &Children) -> BTreeMap<String, 
     if pipeline.processor.canary.is_none() || pipeline.suspend {
         return BTreeMap::new();
     }
-    of_processors(children, CANARY_PATH, LARGEST_CANARY).await
+    ask_pods(children, Component::Processor, CANARY_PATH, LARGEST_CANARY).await
 }
 
-/// Asks each processor; those that do not answer are left out.
-async fn of_processors<T: DeserializeOwned>(children: &Children, path: &str, largest: usize) -> BTreeMap<String, T> {
-    let addresses = children.pods_of(Component::Processor).filter_map(|pod| Some((pod.name_any(), address(pod)?)));
+/// Asks each pod of a component for a path; those that do not answer are left out.
+async fn ask_pods<T: DeserializeOwned>(
+    children: &Children,
+    component: Component,
+    path: &str,
+    largest: usize,
+) -> BTreeMap<String, T> {
+    let addresses = children.pods_of(component).filter_map(|pod| Some((pod.name_any(), address(pod)?)));
     let asked = addresses.map(|(pod, address)| async move {
         let answer: Option<T> = ask_worker(address, path, largest).await;
         Some((pod, answer?))

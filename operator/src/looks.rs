@@ -1,8 +1,8 @@
 //! What was seen of each pipeline's load in the last minutes: rates are differences of two looks, and trends take several.
 //!
 //! It is a memory of this process and of nothing else: an operator that starts without it has no look yet, and decides
-//! nothing by a single one. Only how far topics were read is seen of every pipeline, all else of those that are scaled.
-//! What it knows of others is until when the operator before it may have looked.
+//! nothing by a single one. Only how far topics were read is seen of every pipeline, all else of those whose processors or
+//! producers are scaled. What it knows of others is until when the operator before it may have looked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,8 +28,19 @@ pub struct Looks {
     pub ends: BTreeMap<String, Ends>,
     /// What each processor had done when it last answered, by the name of its pod.
     pub work: BTreeMap<String, Work>,
+    /// Those at what is pushed.
+    pub pushes: Pushes,
     /// How far each topic was read in the last minutes, the oldest first.
     pub reached: BTreeMap<String, Vec<Reached>>,
+}
+
+/// The last looks at what is pushed to a pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct Pushes {
+    /// Those of the last minute.
+    pub history: History,
+    /// What each producer had done when it last answered, by the name of its pod.
+    pub work: BTreeMap<String, Work>,
 }
 
 /// How far the partitions of a topic were read and written.
@@ -83,7 +94,11 @@ impl LastLooks {
 
     /// Returns the last looks at a pipeline, and forgets them until they are kept again: one pass at a time is about it.
     pub fn take(&self, names: &Names) -> Looks {
-        let first = || Looks { history: self.predecessor.map(History::after).unwrap_or_default(), ..Looks::default() };
+        let first = || {
+            let history = self.predecessor.map(History::after).unwrap_or_default();
+            let pushes = Pushes { history: history.clone(), ..Pushes::default() };
+            Looks { history, pushes, ..Looks::default() }
+        };
         self.lock().remove(names).unwrap_or_else(first)
     }
 

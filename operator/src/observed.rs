@@ -295,6 +295,8 @@ pub struct Stores {
     /// What the processors have done, by pod; those that do not answer are left out. Empty: their number does not follow the
     /// load.
     pub processors: BTreeMap<String, Work>,
+    /// What the producers have done for clients that push, in the same way.
+    pub producers: BTreeMap<String, Work>,
     /// How the canaries are doing, by pod; those of processors that do not answer are left out. Empty: there are none.
     pub canaries: BTreeMap<String, CanaryReport>,
     /// How stores are reached that someone else runs.
@@ -338,6 +340,7 @@ impl Default for Stores {
             cassandra: CassandraFacts::default(),
             sources: Vec::new(),
             processors: BTreeMap::new(),
+            producers: BTreeMap::new(),
             outside: Outside::default(),
             canaries: BTreeMap::new(),
         }

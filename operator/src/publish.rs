@@ -20,7 +20,7 @@ const SET_BACK: &str = "SetBack";
 /// Reason of the event about a number of processors that is recommended and not set.
 const SCALING_RECOMMENDED: &str = "ScalingRecommended";
 
-/// Reasons for which more processors are wanted and do not come, or would not help.
+/// Reasons for which more processors or producers are wanted and do not come, or would not help.
 const LIMITS: [&str; 5] = ["AtMaxReplicas", "AtPartitionCount", "HotPartition", "Ineffective", "SinkBackpressure"];
 
 /// Shortest time that another reason must have held before a limit is an event: at its border, the reasons take turns.
@@ -57,13 +57,16 @@ pub async fn publish(
     if let Some((kind, reason, note)) = scaling_event(old.scaling(), status.scaling()) {
         tell(ctx, resource, kind, reason, note).await;
     }
+    if let Some((kind, reason, note)) = scaling_event(old.producer_scaling(), status.producer_scaling()) {
+        tell(ctx, resource, kind, reason, format!("producers: {note}")).await;
+    }
     if let Some((kind, reason, note)) = replay_event(old.replay.as_ref(), status.replay.as_ref()) {
         tell(ctx, resource, kind, reason, note).await;
     }
     Ok(true)
 }
 
-/// Returns the event about the number of processors. `None`: nothing has changed.
+/// Returns the event about the number of processors or producers. `None`: nothing has changed.
 fn scaling_event<'a>(
     old: Option<&ScalingStatus>,
     new: Option<&'a ScalingStatus>,

@@ -64,6 +64,15 @@ pub fn is_rolling_out(workload: Option<&Deployment>) -> bool {
     !deployment(workload).current || status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0)
 }
 
+/// Returns whether some pods of a StatefulSet that Kubernetes rolls out are not of its current template yet, as far as
+/// is known.
+pub fn is_set_rolling_out(workload: Option<&StatefulSet>) -> bool {
+    let Some(status) = workload.and_then(|workload| workload.status.as_ref()) else {
+        return workload.is_some();
+    };
+    !stateful_set(workload).current || status.updated_replicas.unwrap_or(0) < status.replicas
+}
+
 /// Returns whether no process of a pod runs any more.
 pub fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());

@@ -24,7 +24,7 @@ use components::{components, ready_producers};
 pub(crate) use conditions::Conditions;
 use planned::{planned, progress, proposal, waiting};
 pub use summary::Failure;
-use summary::{Summary, first_of, going_on, phase};
+use summary::{Summary, around_producers, first_of, going_on, phase};
 
 /// How a pass went.
 #[derive(Debug)]
@@ -131,14 +131,13 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
             status.planned_actions = planned(plan, &status.waiting, nodes::planned(pipeline, observed));
             status.plan = proposal(pipeline, plan, old.plan.as_ref(), now);
             components(&mut status, pipeline, observed, &old);
+            // What is decided would not be carried out. What was needed before says nothing of the time since.
+            let rests = |component: Component| is_paused(resource) || pipeline.held.contains_key(&component);
+            let kept = |before: &ScalingStatus| ScalingStatus { needed: Vec::new(), ..before.clone() };
             if let Some(processor) = &mut status.processor {
                 processor.canary_latency = flow.and_then(|flow| flow.latency);
-                processor.scaling = match is_paused(resource) || pipeline.held.contains_key(&Component::Processor) {
-                    // What is decided would not be carried out. What was needed before says nothing of the time since.
-                    true => old
-                        .scaling()
-                        .filter(|_| pipeline.processor.scaling.is_some())
-                        .map(|before| ScalingStatus { needed: Vec::new(), ..before.clone() }),
+                processor.scaling = match rests(Component::Processor) {
+                    true => old.scaling().filter(|_| pipeline.processor.scaling.is_some()).map(kept),
                     false => scaling::judge(pipeline, observed, &going_on(plan, pipeline, observed)),
                 };
             }
@@ -146,8 +145,14 @@ pub fn report(resource: &StreamingPipeline, outcome: &Outcome<'_>, now: DateTime
                 kafka.reassignment = plan.reassignment.progress.map(progress);
             }
             status.sources = sources::statuses(&observed.stores.sources, two_digits);
-            status.producer =
-                Some(ProducerStatus { ready: ready_producers(pipeline, observed), sources: Some(sources.column) });
+            status.producer = Some(ProducerStatus {
+                ready: ready_producers(pipeline, observed),
+                sources: Some(sources.column),
+                scaling: match rests(Component::Producer) {
+                    true => old.producer_scaling().filter(|_| pipeline.producer.scaling.is_some()).map(kept),
+                    false => scaling::judge_producers(pipeline, observed, &around_producers(plan, pipeline, observed)),
+                },
+            });
         }
     }
     status.conditions = conditions.finish();

@@ -4,9 +4,9 @@
 //! vote no more. Cassandra's nodes join and leave one at a time: the next one is added only when every node there is
 //! has joined, every node sees every other as normal, and all agree on the schema; one is taken away only when it has
 //! left the ring. Kafka's brokers go one at a time, when no broker that goes has a replica; none is added while
-//! partitions move. Processors that follow the load are as many as was last decided and recorded. Of a pipeline that is
-//! suspended no producer runs, and no processor once all is drained; nor does one while a topic is set back to be read
-//! again.
+//! partitions move. Processors and producers that follow the load are as many as was last decided and recorded. Of a
+//! pipeline that is suspended no producer runs, and no processor once all is drained; nor does one while a topic is set
+//! back to be read again.
 
 use millrace_api::Pipeline;
 

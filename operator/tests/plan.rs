@@ -16,6 +16,8 @@ mod held;
 mod intact;
 #[path = "plan/nodes.rs"]
 mod nodes;
+#[path = "plan/pushes.rs"]
+mod pushes;
 #[path = "plan/replay.rs"]
 mod replay;
 #[path = "plan/retention.rs"]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::estimate::Estimate;
+use crate::estimate::{BARELY_BUSY, Estimate};
 use crate::memory::{Change, Memory};
 use crate::observation::{History, Moment, RestartCost, Underway};
 use crate::partitions::{Load, Task, candidates};
@@ -54,6 +54,9 @@ const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// While more waits than comes in, or than one processor does, in so many seconds, nothing is taken away.
 const BEHIND: f64 = 1.0;
+
+/// What comes in where some of it is refused, as a part of what is taken: less may be what two measurements differ by.
+const REFUSED: f64 = 1.05;
 
 /// How soon a further step down is waited for.
 const FALLS_SOON: Duration = Duration::from_secs(30);
@@ -122,7 +125,8 @@ fn estimate(situation: &Situation<'_>) -> Result<Estimate, Reason> {
     if underway.roll {
         return held(Hold::Roll);
     }
-    let partitions = history.newest().map(|newest| newest.partitions.len() as u32).filter(|partitions| *partitions > 0);
+    let partitions = history.newest().map(|newest| newest.partitions.len() as u32);
+    let partitions = partitions.filter(|partitions| *partitions > 0 && !settings.is_divisible);
     let (floor, cap, limit) = bounds(settings, partitions);
     // The user's bounds are orders: they wait for no store, and more processors for a broken one are the user's choice, as
     // they are where the user sets the number. The number of partitions is a figure like others.
@@ -144,7 +148,11 @@ fn estimate(situation: &Situation<'_>) -> Result<Estimate, Reason> {
     // Those that have just been woken take a while.
     let patience = cost.start * 2 + JUDGED_AFTER;
     let wakes = memory.last.is_some_and(|last| last.from == 0 && now.since(last.at) <= patience);
-    Estimate::of(history, replicas > 0 && !wakes).or_else(|hold| match lag(history) {
+    let shared = |estimate: Estimate| match settings.is_divisible {
+        true => Estimate { load: estimate.load.shared_evenly(), ..estimate },
+        false => estimate,
+    };
+    Estimate::of(history, replicas > 0 && !wakes).map(shared).or_else(|hold| match lag(history) {
         // To wake one takes no rates.
         Some(lag) if lag > 0 && replicas == 0 && cap > 0 => Err(Reason::Woken { to: floor.max(1), lag: lag as f64 }),
         _ => held(hold),
@@ -189,6 +197,8 @@ fn judge(situation: &Situation<'_>, memory: &mut Memory, estimate: &Estimate) ->
         (Some(capacity), _) => capacity,
         // Nothing comes in: any capacity is enough.
         (None, true) => f64::MAX,
+        // Nor does what hardly fills a buffer tell how much more would.
+        (None, false) if settings.is_divisible && estimate.sink.is_none() && estimate.working < BARELY_BUSY => f64::MAX,
         (None, false) => {
             memory.note_need(replicas, now, settings.down_window);
             return match estimate.sink {
@@ -197,6 +207,13 @@ fn judge(situation: &Situation<'_>, memory: &mut Memory, estimate: &Estimate) ->
             };
         }
     };
+
+    // What is refused comes again, however much those that run could take if the sink did.
+    let is_refusing = settings.is_divisible && load.input > estimate.rate * REFUSED;
+    if let Some(evidence) = estimate.sink.filter(|_| is_refusing) {
+        memory.note_need(replicas, now, settings.down_window);
+        return Reason::SinkLimited { replicas, evidence };
+    }
 
     let enough = enough(situation, estimate, &candidates, capacity, if is_idle { floor } else { floor.max(1) });
     memory.note_need(enough, now, settings.down_window);

@@ -53,7 +53,7 @@ const FIRST_RECORDS: Duration = Duration::from_secs(10);
 const BUSY_ENOUGH: f64 = 0.25;
 
 /// The same, when nothing better is known.
-const BARELY_BUSY: f64 = 0.02;
+pub(crate) const BARELY_BUSY: f64 = 0.02;
 
 /// Part of its time that a processor may wait for the sink before its rate is the sink's.
 const HARDLY_WAITING: f64 = 0.1;

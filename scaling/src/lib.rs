@@ -1,4 +1,5 @@
-//! How many processors a pipeline wants: a pure decision, and the simulator that judges it.
+//! How many processors a pipeline wants, and how many producers that are pushed to: a pure decision, and the simulator that
+//! judges it.
 //!
 //! ```text
 //! settings     what a user may say about scaling

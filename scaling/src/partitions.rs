@@ -24,6 +24,10 @@ pub(crate) fn candidates(floor: u32, cap: u32, partitions: u32) -> Vec<u32> {
     found
 }
 
+/// As many parts as a load has that can be shared evenly: so many that each number of workers gets the same share, to a small
+/// part of one.
+const EVENLY: u32 = 1_000_000;
+
 /// What the partitions hold and get.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Load {
@@ -62,6 +66,11 @@ impl Load {
     /// Returns the same load without what waits.
     pub(crate) fn without_backlog(&self) -> Self {
         Self { backlog: 0.0, hottest_backlog: 0.0, ..*self }
+    }
+
+    /// Returns the same load as one that any number of workers can share.
+    pub(crate) fn shared_evenly(&self) -> Self {
+        Self { partitions: EVENLY, hottest: 0, hottest_input: 0.0, hottest_backlog: 0.0, ..*self }
     }
 
     /// Returns what waits and more processors can help with.
@@ -195,6 +204,15 @@ mod tests {
         // 3 are 79 % busy, 4 would be 59 %.
         assert_eq!(nearest(2_370.0), 3);
         assert_eq!(nearest(50_000.0), 12);
+    }
+
+    #[test]
+    fn what_is_shared_evenly_has_no_odd_number() {
+        let one = Load { partitions: 1, input: 1_500.0, hottest_input: 1_500.0, ..Load::default() };
+        assert_eq!(candidates(1, 32, EVENLY), (1..=32).collect::<Vec<u32>>());
+        let (together, alone) = (one.shared_evenly(), Task { utilisation: 0.95, ..TASK });
+        assert!(together.suffices(2, &alone) && !together.suffices(1, &alone));
+        assert!(!together.is_one_too_hot(1_000.0) && one.is_one_too_hot(1_000.0), "one partition is one processor's");
     }
 
     #[test]

@@ -231,6 +231,85 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Returns the sentence as it is said of producers: what comes in are requests, and their sink is Kafka.
+    pub fn of_producers(&self) -> String {
+        match self {
+            Self::ScaledUp { from, to, growth, input, busy, capacity, .. } => {
+                let refused = match growth.round() {
+                    refused if refused >= 1.0 => format!("; {} are refused", Number(refused)),
+                    _ => String::new(),
+                };
+                format!(
+                    "Scales {from} → {to}: {} a second come in, {} of what {from} can do{refused}; each producer handles {} a \
+                     second",
+                    Requests(*input),
+                    Percent(*busy),
+                    Number(*capacity)
+                )
+            }
+            Self::ScaledDown { from, to, input, capacity, window } => {
+                let handles = capacity.map(|capacity| format!(", each producer handles {}", Number(capacity)));
+                format!(
+                    "Scales {from} → {to}: {} a second come in{}, and no more were needed for {}",
+                    Requests(*input),
+                    handles.unwrap_or_default(),
+                    Time(*window)
+                )
+            }
+            Self::WithinTarget { replicas, working } => {
+                format!("Keeps {replicas}: producers use {} of their CPU or buffer", Percent(*working))
+            }
+            Self::CatchesUp { replicas, .. } => format!("Keeps {replicas}: fewer would be too busy"),
+            Self::AtLimit { replicas, limit, .. } => {
+                format!("Keeps {replicas}: more producers are needed, but {limit}")
+            }
+            Self::SinkLimited { replicas, evidence } => format!(
+                "Keeps {replicas}: Kafka is the limit; requests that wait for it hold the producers' buffers {} of the time, and \
+                 it acknowledges {} a second",
+                Percent(evidence.waiting),
+                Requests(evidence.rate)
+            ),
+            Self::Ineffective { from, replicas, before, now } => format!(
+                "Keeps {replicas}: {from} answered {} a second, and {replicas} answer {}; something else is the limit",
+                Requests(*before),
+                Number(*now)
+            ),
+            Self::Held { replicas, hold } => format!("Keeps {replicas}: {}", hold.of_producers()),
+            Self::Woken { .. }
+            | Self::Slept { .. }
+            | Self::Bounded { .. }
+            | Self::Asleep
+            | Self::Waits { .. }
+            | Self::CoolsDown { .. }
+            | Self::OnePartition { .. } => self.to_string(),
+        }
+    }
+}
+
+impl Hold {
+    /// Returns it as it is said of producers.
+    fn of_producers(&self) -> String {
+        match self {
+            Self::Slowing => "producers slow down; the next observations will show how far".to_owned(),
+            Self::WorkersUnknown { workers: 1 } => "the metrics of 1 producer are unknown".to_owned(),
+            Self::WorkersUnknown { workers } => format!("the metrics of {workers} producers are unknown"),
+            Self::NoMembers => "no producer is ready".to_owned(),
+            Self::NotAllJoined { joined: 1 } => "only 1 producer is ready".to_owned(),
+            Self::NotAllJoined { joined } => format!("only {joined} producers are ready"),
+            Self::CapacityUnknown => "the capacity of a producer is unknown until one has been busy".to_owned(),
+            Self::Roll => "producers are being replaced".to_owned(),
+            Self::NothingObserved
+            | Self::JustStarted
+            | Self::Rising
+            | Self::LagUnknown { .. }
+            | Self::Rebalance
+            | Self::Stranger(_)
+            | Self::Store(_) => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -342,6 +421,9 @@ struct Number(f64);
 /// How many records.
 struct Records(f64);
 
+/// How many requests.
+struct Requests(f64);
+
 /// By how much a backlog grows.
 struct Growth(f64);
 
@@ -367,6 +449,13 @@ impl fmt::Display for Number {
 impl fmt::Display for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.0.round() == 1.0 { "record" } else { "records" };
+        write!(f, "{} {noun}", Number(self.0))
+    }
+}
+
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.0.round() == 1.0 { "request" } else { "requests" };
         write!(f, "{} {noun}", Number(self.0))
     }
 }
@@ -402,6 +491,69 @@ impl fmt::Display for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The control is the sentence of processors, which has other words.
+    #[test]
+    fn reasons_of_producers_are_about_requests_and_kafka() {
+        let up = |growth| Reason::ScaledUp {
+            from: 1,
+            to: 3,
+            backlog: 0.0,
+            growth,
+            input: 200.0,
+            busy: 2.0,
+            capacity: 100.0,
+            caught_up: None,
+        };
+        let window = Duration::from_secs(120);
+        let evidence = SinkEvidence { waiting: 0.7, rate: 1_030.4, write: None };
+        let held = |hold| Reason::Held { replicas: 3, hold };
+        let table = [
+            (
+                up(100.0),
+                "Scales 1 → 3: 200 requests a second come in, 200 % of what 1 can do; 100 are refused; each producer handles \
+                 100 a second",
+            ),
+            (
+                up(0.0),
+                "Scales 1 → 3: 200 requests a second come in, 200 % of what 1 can do; each producer handles 100 a second",
+            ),
+            (
+                Reason::ScaledDown { from: 3, to: 1, input: 50.0, capacity: Some(100.0), window },
+                "Scales 3 → 1: 50 requests a second come in, each producer handles 100, and no more were needed for 2 min",
+            ),
+            (
+                Reason::ScaledDown { from: 3, to: 1, input: 1.0, capacity: None, window },
+                "Scales 3 → 1: 1 request a second come in, and no more were needed for 2 min",
+            ),
+            (Reason::WithinTarget { replicas: 2, working: 0.64 }, "Keeps 2: producers use 64 % of their CPU or buffer"),
+            (Reason::CatchesUp { replicas: 2, backlog: 0.0 }, "Keeps 2: fewer would be too busy"),
+            (
+                Reason::AtLimit { replicas: 4, backlog: 0.0, limit: Limit::Max(4) },
+                "Keeps 4: more producers are needed, but max is 4",
+            ),
+            (
+                Reason::SinkLimited { replicas: 2, evidence },
+                "Keeps 2: Kafka is the limit; requests that wait for it hold the producers' buffers 70 % of the time, and it \
+                 acknowledges 1,030 requests a second",
+            ),
+            (
+                Reason::Ineffective { from: 2, replicas: 4, before: 200.0, now: 205.0 },
+                "Keeps 4: 2 answered 200 requests a second, and 4 answer 205; something else is the limit",
+            ),
+            (Reason::Bounded { from: 1, to: 2, limit: Limit::Min(2) }, "Scales 1 → 2: min is 2"),
+            (held(Hold::Roll), "Keeps 3: producers are being replaced"),
+            (held(Hold::WorkersUnknown { workers: 1 }), "Keeps 3: the metrics of 1 producer are unknown"),
+            (held(Hold::NoMembers), "Keeps 3: no producer is ready"),
+            (held(Hold::JustStarted), "Keeps 3: rates need a second observation"),
+        ];
+        for (reason, sentence) in table {
+            assert_eq!(reason.of_producers(), sentence);
+            let words = [" processor", "partition", "Cassandra", "record"];
+            assert!(!words.iter().any(|word| sentence.contains(word)), "{sentence}");
+        }
+        assert!(up(0.0).to_string().contains("each processor handles"));
+    }
 
     /// Each sentence as an event shows it.
     #[test]

@@ -23,6 +23,9 @@ pub struct Settings {
     pub down_cooldown: Duration,
     /// Fewer processors only when the input of all this time would have needed no more than these.
     pub down_window: Duration,
+    /// Whether any number of workers can share the input evenly, as producers share the requests of clients that push.
+    /// Otherwise it comes in partitions, each of which one processor reads.
+    pub is_divisible: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             down_cooldown: Duration::from_secs(60),
             // Longer than most gusts. The HPA's 300 s cost 7 % more on the tuning traces, 60 s 3 % less.
             down_window: Duration::from_secs(120),
+            is_divisible: false,
         }
     }
 }

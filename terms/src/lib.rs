@@ -13,7 +13,7 @@
 //! settled   when a record's row was acknowledged
 //! sources   how the sources of a producer are doing
 //! canary    how far a record of the pipeline's own has come
-//! work      what a processor has done
+//! work      what a processor has done, or a producer that is pushed to
 //! records   how a query reads records, where there is a choice
 //! question  the question to the judge of a query's SQL
 //! problem   what is wrong with that SQL, and where

@@ -1,10 +1,11 @@
-//! What a processor has done since it started, as it reports to the operator, which scales by it.
+//! What a processor, or a producer that is pushed to, has done since it started, as it reports to the operator, which scales
+//! by it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a processor answers with its [`Work`], on the port of its metrics.
+/// Where a processor or a producer answers with its [`Work`], on the port of its metrics.
 pub const WORK_PATH: &str = "/work";
 
 /// Largest answer that is read, in bytes: some twenty-five numbers.
@@ -18,24 +19,31 @@ pub const WRITE_CLASSES: usize = 17;
 const FIRST_CLASS: Duration = Duration::from_micros(250);
 
 /// Counts since the start of a processor; two answers make a rate. Times are in milliseconds.
+///
+/// A producer counts the requests of clients that push, and its time is that of its buffer: half of `bufferMemory` in use for a
+/// second is half a second.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
     /// For how long it has run.
     pub uptime: u64,
-    /// Whether the group has given it partitions, perhaps none.
+    /// Whether the group has given it partitions, perhaps none. Of a producer: always.
     pub joined: bool,
-    /// For how long it has had partitions. Absent: it has none.
+    /// For how long it has had partitions. Absent: it has none. Of a producer: always absent.
     pub assigned: Option<u64>,
-    /// Records that ended as rows, as dead letters or as nothing.
+    /// Records that ended as rows, as dead letters or as nothing. Of a producer: requests of which Kafka has every record.
     pub settled: u64,
-    /// Time that its road was at work.
+    /// Requests that were refused for want of memory (429). Of a processor: none.
+    #[serde(default)]
+    pub refused: u64,
+    /// Time that its road was at work. Of a producer: time that its buffer was in use, but for what counts as `waiting`.
     pub working: u64,
-    /// Time that it had records, as many rows in flight as allowed, and nothing to do but to wait for Cassandra.
+    /// Time that it had records, as many rows in flight as allowed, and nothing to do but to wait for Cassandra. Of a producer:
+    /// time that its buffer was in use by requests that Kafka took long to acknowledge.
     pub waiting: u64,
     /// CPU time of the whole process. Absent: unknown.
     pub cpu: Option<u64>,
-    /// Requests that Cassandra has acknowledged, by their class ([`class_of`]).
+    /// Requests that Cassandra has acknowledged, by their class ([`class_of`]). Of a producer: none.
     pub writes: Vec<u64>,
 }
 

@@ -13,6 +13,7 @@ mod refusal;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -41,7 +42,7 @@ use crate::message::{Header, Outgoing, PRODUCED_AT_HEADER, SOURCE_HEADER};
 use crate::produce::Shared;
 use crate::produce::delivery::{Sent, deliver};
 use crate::source::Records;
-use crate::telemetry::SourceLabel;
+use crate::telemetry::{Held, SourceLabel};
 use body::Format;
 use refusal::Refusal;
 
@@ -51,6 +52,10 @@ const TURN: usize = 256;
 /// Most bytes of a refused body that are read and forgotten, and the longest that this may take.
 const MOST_DRAINED: usize = 16 << 20;
 const DRAINED_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Longest that Kafka takes to acknowledge the records of a request while it is not the limit. What takes longer counts
+/// as a wait for Kafka, with which more producers would not help.
+const SOON: Duration = Duration::from_millis(500);
 
 /// A source that is pushed to.
 pub struct PushSource {
@@ -147,6 +152,11 @@ async fn push<P: Publisher>(
     let taken = take(&server, target, &headers, body).await;
     let outcome = taken.as_ref().map_or_else(Refusal::outcome, |_| "Ok");
     server.shared.telemetry.push_answered(&name, outcome);
+    match &taken {
+        Ok(_) => server.shared.telemetry.push_taken(),
+        Err(Refusal::AwaitMemory) => server.shared.telemetry.push_put_off(),
+        Err(_) => {}
+    }
     match taken {
         Ok(acknowledged) => Json(json!({"acknowledged": acknowledged})).into_response(),
         Err(refusal) => refusal.into_response(),
@@ -173,13 +183,15 @@ async fn take<P: Publisher>(
         }
         reserved => reserved?,
     };
-    let held = reservation.bytes();
+    let of_body = reservation.bytes();
+    let mut held = server.shared.telemetry.push_begun(of_body);
     let bytes = timeout(settings.timeout.get(), read(body, settings.max_body.0)).await;
     let bytes = bytes.map_err(|_| Refusal::AwaitBody { limit: settings.timeout })??;
     let records = map(server, target, format.records(bytes, settings.max_body)?, &mut reservation).await?;
     // The body is gone by now; what is left is for the records.
-    reservation.shrink(held);
-    let acknowledged = send(server, &target.source.name, records, reservation);
+    reservation.shrink(of_body);
+    held.resize(reservation.bytes());
+    let acknowledged = send(server, &target.source.name, records, (reservation, held));
     match timeout(settings.timeout.get(), acknowledged).await {
         Ok(Ok(outcome)) => outcome,
         // The deliverer ends only when the worker does.
@@ -282,12 +294,12 @@ async fn map<P: Publisher>(
 }
 
 /// Sends all records, in order, and follows them on a task of its own: whatever becomes of the client, they hold their
-/// memory until they are settled. The receiver is told how that ended.
+/// memory, `reserved` and as it is counted, until they are settled. The receiver is told how that ended.
 fn send<P: Publisher>(
     server: &Arc<PushServer<P>>,
     name: &str,
     records: Vec<Outgoing>,
-    reservation: Reservation,
+    reserved: (Reservation, Held),
 ) -> oneshot::Receiver<Result<usize, Refusal>> {
     let (tell, told) = oneshot::channel();
     let count = records.len();
@@ -308,8 +320,16 @@ fn send<P: Publisher>(
             }
             sent
         });
-        let ended = join_all(deliveries).await;
-        drop(reservation);
+        let mut settled = pin!(join_all(deliveries));
+        let soon = timeout(SOON, settled.as_mut()).await;
+        let ended = match soon {
+            Ok(ended) => ended,
+            Err(_) => {
+                let _waits = server.shared.telemetry.push_waits(reserved.1.bytes());
+                settled.await
+            }
+        };
+        drop(reserved);
         // A client that has gone does not listen.
         let _ = tell.send(judge(&server, &name, count, &ended));
     });

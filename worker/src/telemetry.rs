@@ -2,6 +2,7 @@
 //!
 //! Metric names are a contract with dashboards, the autoscaler and the end-to-end tests.
 
+mod held;
 mod metrics;
 mod tally;
 mod throttle;
@@ -19,6 +20,7 @@ use crate::mapping::MapRecord;
 use crate::message::{PartitionId, Position};
 use crate::rejection::Rejection;
 use crate::source::FetchRecords;
+pub use held::Held;
 use metrics::{Metrics, QueryLabel, ReasonLabel, RejectionLabels, RequestLabels, StateLabel};
 pub use metrics::{RoadState, SourceLabel};
 use tally::Tally;
@@ -57,7 +59,8 @@ impl Throttles {
 impl Telemetry {
     /// Makes the metrics, all at zero; `budget` is shown as the bytes in memory.
     pub fn new(budget: Budget) -> Self {
-        Self { metrics: Arc::new(Metrics::new(budget)), tally: Arc::new(Tally::new()), throttles: Arc::default() }
+        let tally = Arc::new(Tally::new(budget.limit()));
+        Self { metrics: Arc::new(Metrics::new(budget)), tally, throttles: Arc::default() }
     }
 
     /// Returns the metrics in the OpenMetrics text format.
@@ -68,6 +71,11 @@ impl Telemetry {
     /// Returns what this processor has done since it started.
     pub fn work(&self) -> Work {
         self.tally.read()
+    }
+
+    /// Returns what this producer has done since it started for clients that push.
+    pub fn pushed(&self) -> Work {
+        self.tally.read_pushed()
     }
 
     /// This pod is none of those that share the sources.
@@ -138,6 +146,26 @@ impl Telemetry {
     pub fn push_answered(&self, source: &str, outcome: &'static str) {
         self.metrics.requests.get_or_create(&RequestLabels::new(source, outcome)).inc();
         debug!(source, outcome, "a push is answered");
+    }
+
+    /// A request holds so many bytes of the buffer, until what is returned is dropped.
+    pub fn push_begun(&self, bytes: u64) -> Held {
+        self.tally.begin_push(bytes)
+    }
+
+    /// Kafka takes long to acknowledge a request with so many bytes, until what is returned is dropped.
+    pub fn push_waits(&self, bytes: u64) -> Held {
+        self.tally.await_push(bytes)
+    }
+
+    /// Kafka has every record of a request.
+    pub fn push_taken(&self) {
+        self.tally.answer_push();
+    }
+
+    /// A request was refused for want of memory.
+    pub fn push_put_off(&self) {
+        self.tally.refuse_push();
     }
 
     /// A source's position was kept.

@@ -176,6 +176,8 @@ async fn an_object_an_array_and_lines_become_records_in_order() {
     assert_eq!((none.status, none.body), (200, json!({"acknowledged": 0})));
     let expected = [("a", 2), ("b", 3), ("c", 4), ("d", 5), ("e", 6)].map(|(id, age)| json!({"id": id, "age": age}));
     assert_eq!(server.payloads(), expected);
+    let work = server.telemetry.pushed();
+    assert_eq!((work.settled, work.refused, work.waiting), (4, 0, 0));
     let record = server.broker.records(TOPIC).remove(0);
     assert_eq!(record.key.as_deref(), Some(b"a".as_slice()));
     let names: Vec<&str> = record.headers.iter().map(|header| header.name.as_str()).collect();
@@ -203,6 +205,8 @@ async fn what_is_not_acknowledged_in_time_is_told_so_and_sent_all_the_same() {
     assert!(answer.has("retry-after: 5"), "{}", answer.head);
     assert!(answer.body.get("acknowledged").is_none(), "nobody knows: {}", answer.body);
     assert!(server.budget.used() > 0, "what is under way holds its memory");
+    // The time of the whole buffer: some bytes of a mebibyte take long to fill a millisecond.
+    eventually("a wait for Kafka", || server.telemetry.pushed().waiting > 0).await;
     server.broker.refuse_sends(0);
     eventually("all records", || server.broker.records(TOPIC).len() == 20).await;
     eventually("the memory", || server.budget.used() == 0).await;
@@ -336,6 +340,8 @@ async fn while_memory_is_short_requests_are_refused_before_it_grows() {
     assert!(taken > 0 && busy.has("retry-after: 1"), "{taken}: {}", busy.head);
     assert_eq!(busy.body["acknowledged"], 0);
     server.broker.refuse_sends(0);
+    let work = server.telemetry.pushed();
+    assert_eq!((work.settled, work.refused), (0, 1), "nothing was answered for");
     eventually("what was taken", || server.broker.records(TOPIC).len() == taken).await;
     eventually("the memory", || server.budget.used() == 0).await;
     assert_eq!(server.push(LINES, &people(10)).await.status, 200);

@@ -6,7 +6,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Files, KafkaTopic, Param, Push, PushFrom, PushService, Resources, Schedule, TokenFrom, rules};
+use super::{
+    Files, KafkaTopic, Param, ProducerScaling, Push, PushFrom, PushService, Resources, Schedule, TokenFrom, rules,
+};
 
 /// The pods that fetch sources into topics.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -21,15 +23,21 @@ use super::{Files, KafkaTopic, Param, Push, PushFrom, PushService, Resources, Sc
     validation = Rule::new("!has(self.pushService) || self.sources.exists(s, has(s.push))")
         .message("pushService is for pushes, but no source has push; remove it or add a source with push")
         .field_path(".pushService"),
+    validation = rules::only_pushes_are_scaled(),
     validation = rules::max_body_within_buffer(),
     validation = rules::memory_at_least("48Mi")
 )]
 pub struct Producer {
     /// Number of producer pods. Every pod accepts pushed records; each other source is fetched by exactly one pod. 0
-    /// stops fetching.
+    /// stops fetching. If `scaling.mode` is Auto, it is the number to begin with, and 0 still stops.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 32))]
     pub replicas: i32,
+
+    /// How the number of producers follows what is pushed (docs/scaling.md). Only if every source is pushed to or has a
+    /// `schedule`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ProducerScaling>,
 
     /// CPU and memory of each producer pod. Default: 50m and 128Mi.
     #[serde(default)]

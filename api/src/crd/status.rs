@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::condition;
 use super::schedule::ScheduleStatus;
@@ -97,6 +97,11 @@ impl StreamingPipelineStatus {
     pub fn scaling(&self) -> Option<&ScalingStatus> {
         self.processor.as_ref()?.scaling.as_ref()
     }
+
+    /// Returns what is said of the number of producers. `None`: it does not follow what is pushed.
+    pub fn producer_scaling(&self) -> Option<&ScalingStatus> {
+        self.producer.as_ref()?.scaling.as_ref()
+    }
 }
 
 /// Changes that would disturb a store.
@@ -154,6 +159,19 @@ pub struct ProducerStatus {
     /// Healthy sources and all sources, such as `12/15`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<String>,
+
+    /// Number of producers that the pushes need, with the fields of `.status.processor.scaling`. Absent without
+    /// `spec.producer.scaling`.
+    #[serde(default, deserialize_with = "if_readable", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub scaling: Option<ScalingStatus>,
+}
+
+/// Reads what the schema leaves open, so that the CRD has these fields once (decision 15). What cannot be read was not
+/// written by the operator, and counts as nothing.
+fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ScalingStatus>, D::Error> {
+    let written = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(written.and_then(|written| serde_json::from_value(written).ok()))
 }
 
 /// A source, as its producer reports it.

@@ -9,6 +9,7 @@ use millrace_terms::{
 
 use super::Parse;
 use super::members::{Defaults, MEBIBYTE};
+use crate::crd::rules::ONLY_PUSHES;
 use crate::names::{Component, KafkaPrefix, Names};
 use crate::pipeline::{Processor, Producer, PushFrom, Query, RunnableSource, Scaling};
 use crate::{access, crd};
@@ -23,8 +24,16 @@ const DEFAULT_MAX_IN_FLIGHT: u32 = 1024;
 
 impl Parse {
     pub(super) fn producer(&mut self, written: &crd::Producer, names: &Names) -> Producer {
-        let crd::Producer { replicas, resources, pod_template, buffer_memory, push_from, push_service, sources } =
-            written;
+        let crd::Producer {
+            replicas,
+            scaling,
+            resources,
+            pod_template,
+            buffer_memory,
+            push_from,
+            push_service,
+            sources,
+        } = written;
         let (mut continuous, mut runnable, mut secrets) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, source) in sources.iter().enumerate() {
             let mut own = BTreeSet::new();
@@ -56,6 +65,7 @@ impl Parse {
         let wanted = if sources.iter().all(|source| source.schedule.is_some()) { 0 } else { *replicas };
         Producer {
             replicas: self.count("spec.producer.replicas", wanted),
+            scaling: scaling.as_ref().and_then(|scaling| self.producer_scaling(scaling, sources)),
             resources: self.resources("spec.producer.resources", resources, &PRODUCER),
             pods: self.pods(Component::Producer, pod_template.as_ref()),
             buffer_memory: self.parse("spec.producer.bufferMemory", buffer_memory, Bytes(0)),
@@ -81,7 +91,7 @@ impl Parse {
         } = written;
         Processor {
             replicas: self.count("spec.processor.replicas", *replicas),
-            scaling: scaling.as_ref().and_then(|scaling| self.scaling(scaling)),
+            scaling: scaling.as_ref().and_then(|scaling| self.scaling("spec.processor.scaling", scaling)),
             canary: canary.as_ref().map(|crd::Canary { interval }| {
                 self.parse("spec.processor.canary.interval", interval, Duration::from_secs(10))
             }),
@@ -118,10 +128,20 @@ impl Parse {
         }
     }
 
-    /// Parses how the number of processors follows the load. `None`: it does not.
-    fn scaling(&mut self, written: &crd::Scaling) -> Option<Scaling> {
+    /// Parses how the number of producers follows what is pushed. `None`: it does not.
+    fn producer_scaling(&mut self, written: &crd::ProducerScaling, sources: &[crd::Source]) -> Option<Scaling> {
+        const PATH: &str = "spec.producer.scaling";
+        let scaling = self.scaling(PATH, &written.with_defaults())?;
+        if !sources.iter().all(|source| source.push.is_some() || source.schedule.is_some()) {
+            self.reject(PATH, ONLY_PUSHES);
+        }
+        Some(scaling)
+    }
+
+    /// Parses how a number follows the load. `None`: it does not.
+    fn scaling(&mut self, parent: &str, written: &crd::Scaling) -> Option<Scaling> {
         let crd::Scaling { mode, min, max, target_utilisation, catch_up, down_window } = written;
-        let path = |field: &str| format!("spec.processor.scaling.{field}");
+        let path = |field: &str| format!("{parent}.{field}");
         if *min < 1 {
             self.reject(path("min"), format!("{min} is below 1, and scaling to 0 is not supported; use 1 or more"));
         }

@@ -135,14 +135,11 @@ async fn sample(
     let rates_of = |components: &[Component], wanted: i32| {
         rates(&answers, components, wanted.unsigned_abs(), &memory.before, moment, memory.last_sample)
     };
-    // Without a continuous source nobody needs a producer: records come by runs.
-    let continuous = spec.producer.sources.iter().any(|source| source.schedule.is_none());
-    let producers = if continuous { spec.producer.replicas } else { 0 };
     let sources: Vec<String> = spec.producer.sources.iter().map(|source| source.name.clone()).collect();
     let before = memory.offsets.as_ref().map(|(offsets, when)| (offsets.clone(), moment - when));
     let found = Found {
         sources: &sources,
-        producers: rates_of(&[Component::Producer, Component::Run], producers),
+        producers: rates_of(&[Component::Producer, Component::Run], pipeline.wanted_producers()),
         processors: rates_of(&[Component::Processor], pipeline.wanted_processors()),
         offsets: offsets.as_deref().map_err(Clone::clone),
         offsets_before: before.as_ref().map(|(offsets, seconds)| (offsets.as_slice(), *seconds)),

@@ -53,7 +53,7 @@ fn of_members(written: &StreamingPipeline, unknown: &mut Vec<String>) -> Vec<Dif
         (Component::ZooKeeper, "spec.zookeeper.replicas", zookeeper),
         (Component::Kafka, "spec.kafka.replicas", spec.kafka.replicas),
         (Component::Cassandra, "spec.cassandra.racks", Some(nodes).filter(|nodes| *nodes > 0)),
-        (Component::Producer, "spec.producer.replicas", Some(spec.producer.replicas)),
+        (Component::Producer, "spec.producer.replicas", Some(written.wanted_producers())),
         (Component::Processor, "spec.processor.replicas", Some(written.wanted_processors())),
     ];
     let wanted = wanted.into_iter().filter_map(|(component, field, wanted)| Some((component, field, wanted?)));
@@ -95,13 +95,15 @@ fn of_topics(written: &StreamingPipeline, unknown: &mut Vec<String>) -> Vec<Diff
 
 fn of_versions(written: &StreamingPipeline, pods: &[k8s_openapi::api::core::v1::Pod]) -> Vec<Difference> {
     let spec = &written.spec;
-    let stores = [
-        (Component::ZooKeeper, Part::ZooKeeper, "spec.zookeeper", &spec.zookeeper.version, &spec.zookeeper.image),
+    let zookeeper = spec.zookeeper.as_ref().map(|zookeeper| {
+        (Component::ZooKeeper, Part::ZooKeeper, "spec.zookeeper", &zookeeper.version, &zookeeper.image)
+    });
+    let others = [
         (Component::Kafka, Part::Kafka, "spec.kafka", &spec.kafka.version, &spec.kafka.image),
         (Component::Cassandra, Part::Cassandra, "spec.cassandra", &spec.cassandra.version, &spec.cassandra.image),
     ];
     let mut differences = Vec::new();
-    for (component, part, field, version, image) in stores {
+    for (component, part, field, version, image) in zookeeper.into_iter().chain(others) {
         let is_of = |pod: &&k8s_openapi::api::core::v1::Pod| {
             pod.labels().get(COMPONENT_LABEL).is_some_and(|label| label == part.as_str())
         };
@@ -145,6 +147,25 @@ mod tests {
         assert!(fields.contains(&"spec.kafka.replicas"), "{fields:?}");
         assert!(fields.contains(&"spec.kafka.version"), "{fields:?}");
         assert!(!fields.contains(&"spec.processor.replicas"), "{fields:?}");
+    }
+
+    /// The control is a number that nobody decides on: then that of the spec is the wanted one.
+    #[test]
+    fn producers_that_follow_the_pushes_are_compared_with_the_number_that_was_decided() {
+        let differs = |mode: &str| {
+            let scaling = json!({"current": 3, "recommended": 3, "reason": "ScaledUp", "message": "Scales 1 → 3: more",
+                "since": "2026-01-01T00:00:00Z"});
+            let mut written =
+                pipeline(json!({"conditions": [], "producer": {"ready": "3/3", "sources": "1/1", "scaling": scaling}}));
+            let producer = &mut written.spec.producer;
+            let source = json!({"name": "shop", "topic": "users_created", "key": "id", "push": {}});
+            producer.sources = vec![serde_json::from_value(source).expect("it is valid")];
+            producer.scaling = Some(serde_json::from_value(json!({"mode": mode})).expect("it is valid"));
+            let shown = resource(&written, &crate::cluster::names_of(&written), Ok(&[]));
+            shown.differences.iter().any(|difference| difference.field == "spec.producer.replicas")
+        };
+        assert!(!differs("Auto"));
+        assert!(differs("Recommend"));
     }
 
     #[test]

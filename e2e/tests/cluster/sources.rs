@@ -1,5 +1,6 @@
 //! Records that are pushed through the Service, filed on a volume, and copied from a topic end as rows, each once: also
-//! past brokers that stand still with a small memory bound, and a producer that is killed in the middle of a file.
+//! past brokers that stand still with a small memory bound, a producer that is killed in the middle of a file, and
+//! producers that come and go by their scaling.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use millrace_e2e::process::{Signal, signal};
 use millrace_e2e::spec::TOPIC;
 use millrace_e2e::{Live, Spec, TestNamespace, Turn, eventually, in_shared};
 use millrace_profile::profile;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Longest that a step may take on a busy machine.
@@ -37,6 +38,8 @@ const REQUEST: u64 = 100;
 /// Requests while all is well, and while the brokers stand still.
 const REQUESTS: u64 = 10;
 const REQUESTS_IN_TROUBLE: u64 = 12;
+/// Requests while two producers run, and as many while one of them goes.
+const REQUESTS_SCALED: u64 = 6;
 /// Records of the first file, and of the second, in the middle of which the producer is killed.
 const FIRST_FILE: u64 = 1_000;
 const SECOND_FILE: u64 = 4_000;
@@ -63,6 +66,7 @@ pub async fn pushed_filed_and_copied_records_are_rows_once(turn: Turn) -> Result
         push_is_put_off_while_brokers_stand_still(&live).await?;
         files_are_read_past_a_killed_producer(&live).await?;
         a_topic_is_copied(&live).await?;
+        producers_come_and_go(&live).await?;
         every_record_is_a_row(&live).await
     })
     .await
@@ -71,13 +75,7 @@ pub async fn pushed_filed_and_copied_records_are_rows_once(turn: Turn) -> Result
 /// One of each store, one producer with a small memory bound and one source of each kind.
 fn spec() -> Spec {
     let sources = [
-        json!({
-            "name": "shop", "topic": TOPIC, "key": "id",
-            "push": {
-                "maxBody": "512Ki", "timeout": "5s",
-                "tokenFrom": {"secretKeyRef": {"name": "shop", "key": "token"}},
-            },
-        }),
+        shop(),
         json!({
             "name": "drops", "topic": TOPIC, "key": "id",
             "files": {"claimName": "drops", "path": "in/*.jsonl", "format": "JSONLines", "interval": "1s"},
@@ -92,6 +90,22 @@ fn spec() -> Spec {
         .with("/spec/kafka/topics/-", json!({"name": INCOMING, "partitions": 2}))
         .sources(sources)
         .with("/spec/producer/bufferMemory", json!("1Mi"))
+}
+
+fn shop() -> Value {
+    json!({
+        "name": "shop", "topic": TOPIC, "key": "id",
+        "push": {
+            "maxBody": "512Ki", "timeout": "5s",
+            "tokenFrom": {"secretKeyRef": {"name": "shop", "key": "token"}},
+        },
+    })
+}
+
+/// The same with pushes alone, and so many producers.
+fn scaled(number: u64) -> Spec {
+    let scaling = json!({"mode": "Auto", "min": number, "max": number});
+    spec().sources([shop()]).with("/spec/producer/scaling", scaling)
 }
 
 async fn secret_and_claim(namespace: &TestNamespace) -> Result<()> {
@@ -200,6 +214,11 @@ async fn push_is_put_off_while_brokers_stand_still(live: &Live) -> Result<()> {
     });
     ensure!(put_off, "an answer is neither 429 nor 503 with Retry-After: {answers:?}");
     ensure!(statuses.contains(&503) && statuses.contains(&429), "memory was never short: {statuses:?}");
+    await_taken(live, requests).await
+}
+
+/// Pushes requests, each again and again until it is answered as it shall be.
+async fn await_taken(live: &Live, requests: std::ops::Range<u64>) -> Result<()> {
     for request in requests {
         let taken = async || Ok(push(live, TOKEN, request).await?.filter(|(status, _)| *status == 200));
         eventually("the request is taken", WITHIN, taken).await?;
@@ -296,10 +315,35 @@ async fn a_topic_is_copied(live: &Live) -> Result<()> {
     Ok(())
 }
 
+/// With pushes alone, the number of producers is the operator's: two, and one again while clients push on.
+async fn producers_come_and_go(live: &Live) -> Result<()> {
+    let first = REQUESTS + REQUESTS_IN_TROUBLE;
+    for (number, requests) in
+        [(2, first..first + REQUESTS_SCALED), (1, first + REQUESTS_SCALED..first + 2 * REQUESTS_SCALED)]
+    {
+        live.change(&scaled(number)).await?;
+        let run = async || {
+            let pods = live.pods(Component::Producer).await?;
+            let ready = pods.iter().filter(|pod| millrace_api::pods::is_ready(pod)).count() as u64;
+            Ok(((ready, pods.len() as u64) == (number, number)).then_some(()))
+        };
+        let what = format!("producers run: {number}");
+        let (run, taken) = tokio::join!(eventually(&what, WITHIN, run), await_taken(live, requests));
+        run?;
+        taken?;
+        let status = live.resource().await?.status.context("it has a status")?;
+        let last = status.producer_scaling().and_then(|scaling| scaling.last_scaled.clone());
+        let last = last.context("the status does not say that the number was changed")?;
+        live.namespace.say(&last.message);
+        ensure!(u64::try_from(last.to)? == number, "the last change is {last:?}");
+    }
+    Ok(())
+}
+
 /// Kafka may have records twice, of requests that were sent again and of the killed producer; the table has each once.
 async fn every_record_is_a_row(live: &Live) -> Result<()> {
     live.await_caught_up(WITHIN).await?;
-    let pushed = (REQUESTS + REQUESTS_IN_TROUBLE) * REQUEST;
+    let pushed = (REQUESTS + REQUESTS_IN_TROUBLE + 2 * REQUESTS_SCALED) * REQUEST;
     let ledger = Ledger::default().and(PUSHED, pushed).and(FILED, FILES).and(COPIED, COPIES);
     let found = live.table().await?.compare(ledger).await?;
     live.namespace.say(format!("pushed, filed and copied: {found}"));
@@ -308,7 +352,7 @@ async fn every_record_is_a_row(live: &Live) -> Result<()> {
 
 /// Checks without a cluster that the pipeline is valid, and a request shorter than an argument may be.
 pub fn check() -> Result<()> {
-    let rejected = spec().rejected()?;
+    let rejected = [spec().rejected()?, scaled(2).rejected()?].concat();
     ensure!(rejected.is_empty(), "{rejected:?}");
     let longest = lines(PUSHED, 0..REQUEST)?.len();
     ensure!(longest < 100 << 10, "a request has {longest} bytes");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use millrace_api::crd::condition::{ConditionType, Link, Reason};
 use millrace_api::names::Component;
 use millrace_api::{Pipeline, Rejected};
@@ -140,22 +140,44 @@ pub(super) fn going_on(plan: &Plan, pipeline: &Pipeline, observed: &Observed) ->
     let replicas = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas);
     // Another number is no other template.
     let is_replaced = |wanted: &Deployment| deployment.is_some_and(|found| replicas(found) == replicas(wanted));
-    let of_stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
-    let unmet = plan.first_unmet().filter(|link| of_stores.contains(&link.link));
-    let rolls = plan.outdated > 0 && plan.held_by_people().is_none();
-    let store = match unmet {
-        Some(link) => Some(format!("{}: {}", link.link.condition(), link.message)),
-        None if !plan.acts.is_empty() || rolls || plan.is_under_way() => {
-            Some(under_way(plan).replacen("in progress: ", "", 1))
-        }
-        None => None,
-    };
     Underway {
         // One without members has nobody to share partitions among.
         rebalance: group.is_some_and(|group| !group.stable && group.members > 0),
         roll: readiness::is_rolling_out(deployment) || plan.apply.deployments.iter().any(is_replaced),
         stranger: group.and_then(|group| stranger(pipeline, group)),
-        store,
+        store: of_stores(plan),
+    }
+}
+
+/// Returns what goes on that a change of the number of producers would disturb, or that would be taken for what is pushed.
+pub(super) fn around_producers(plan: &Plan, pipeline: &Pipeline, observed: &Observed) -> Underway {
+    let set = observed.children.stateful_sets.get(&pipeline.names.component(Component::Producer));
+    let replicas = |set: &StatefulSet| set.spec.as_ref().and_then(|spec| spec.replicas);
+    // Another number is no other template.
+    let is_replaced = |wanted: &StatefulSet| {
+        set.is_some_and(|found| found.metadata.name == wanted.metadata.name && replicas(found) == replicas(wanted))
+    };
+    // Settings that wait for the processors would come with another number at once.
+    let is_held = plan.holds.iter().any(|hold| hold.component == Component::Producer);
+    Underway {
+        rebalance: false,
+        roll: readiness::is_set_rolling_out(set) || plan.apply.stateful_sets.iter().any(is_replaced) || is_held,
+        stranger: None,
+        store: of_stores(plan),
+    }
+}
+
+/// Returns what the stores are doing. `None`: nothing but their work.
+fn of_stores(plan: &Plan) -> Option<String> {
+    let of_stores = [Link::ZooKeeper, Link::Kafka, Link::Topics, Link::Cassandra];
+    let unmet = plan.first_unmet().filter(|link| of_stores.contains(&link.link));
+    let rolls = plan.outdated > 0 && plan.held_by_people().is_none();
+    match unmet {
+        Some(link) => Some(format!("{}: {}", link.link.condition(), link.message)),
+        None if !plan.acts.is_empty() || rolls || plan.is_under_way() => {
+            Some(under_way(plan).replacen("in progress: ", "", 1))
+        }
+        None => None,
     }
 }
 

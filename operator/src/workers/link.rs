@@ -83,7 +83,7 @@ pub fn processor(pipeline: &Pipeline, observed: &Observed, topics: &LinkState, c
 
 /// Judges whether the producers run. They wait for the processors.
 pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -> LinkState {
-    let wanted = pipeline.producer.replicas;
+    let wanted = scaling::wanted_producers(pipeline, observed);
     if pipeline.suspend {
         return LinkState::met(Link::Producer, Reason::Suspended, "the pipeline is suspended; nothing is fetched");
     }
@@ -105,6 +105,15 @@ pub fn producer(pipeline: &Pipeline, observed: &Observed, processor_met: bool) -
     let ready = readiness::stateful_set(stateful_set);
     if ready.all(wanted) {
         return LinkState::met(Link::Producer, Reason::ProducersRunning, format!("{wanted} of {wanted} producers run"));
+    }
+    // As for processors: those before a change of their number go on.
+    let enough = scaling::producers_settle_from(pipeline, observed).map(|before| before.min(wanted));
+    if enough.is_some_and(|enough| enough > 0 && ready.ready >= enough) {
+        return LinkState::met(
+            Link::Producer,
+            Reason::ProducersRunning,
+            format!("{} of {wanted} producers run; their number has just changed", ready.ready.min(wanted)),
+        );
     }
     LinkState::unmet(
         Link::Producer,

@@ -1,6 +1,7 @@
-//! One look at the load of the processors: lag and input of each partition, and what each processor did. Pure.
+//! One look at the load of the processors: lag and input of each partition, and what each processor did; and one at what is
+//! pushed: the requests that came in, and what each producer did. Pure.
 //!
-//! In goes what Kafka and the processors say now and what they said before, out comes the history that a decision reads.
+//! In goes what Kafka, processors and producers say now and what they said before, out comes the history that a decision reads.
 //! What does not answer is unknown, never zero.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,11 @@ use millrace_api::Pipeline;
 use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 use millrace_api::quantity::Quantity;
-use millrace_scaling::{Busy, Moment, Observation, Partition, RestartCost, Worker};
+use millrace_scaling::{Busy, History, Moment, Observation, Partition, RestartCost, Worker};
 use millrace_stores::kafka::{GroupClient, GroupFacts, KafkaFacts, Position};
 use millrace_terms::{PipelineName, Work};
 
-use crate::looks::{Ends, Looks, remember};
+use crate::looks::{Ends, Looks, Pushes, remember};
 use crate::observed::{Children, Stores};
 
 /// Shortest time between two looks. Passes come closer when something changes; rates over less would be noise.
@@ -37,27 +38,34 @@ const LONGEST_START: i64 = 120;
 /// their next heartbeat, every 3 s.
 const STOP: Duration = Duration::from_secs(4);
 
+/// Part of what fills a producer's buffer from which it is Kafka that fills it, as the decision has it.
+const HELD_UP: f64 = 0.3;
+
 /// Most letters that are shown of what a client calls itself.
 const LONGEST_CLIENT: usize = 100;
 
 /// Returns the looks with another one, if the last was long enough ago. The load is looked at only where the number of
-/// processors follows it.
+/// processors follows it, and what is pushed only where that of producers does.
 pub fn look(pipeline: &Pipeline, children: &Children, stores: &Stores, mut before: Looks, now: DateTime<Utc>) -> Looks {
     let mut reached = std::mem::take(&mut before.reached);
     if let Some(positions) = stores.kafka.as_ref().ok().and_then(|kafka| kafka.positions.as_ref()) {
         remember(&mut reached, positions);
     }
-    Looks { reached, ..load(pipeline, children, stores, before, now) }
+    let at = moment(now);
+    let pushes = std::mem::take(&mut before.pushes);
+    let pushes = match pipeline.producer.scaling {
+        Some(_) => look_at_producers(children, stores, pushes, at),
+        None => Pushes::default(),
+    };
+    let of_processors = match pipeline.processor.scaling {
+        Some(_) => look_at_processors(pipeline, children, stores, before, at),
+        None => Looks::default(),
+    };
+    Looks { pushes, reached, ..of_processors }
 }
 
-fn load(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks, now: DateTime<Utc>) -> Looks {
-    if pipeline.processor.scaling.is_none() {
-        return Looks::default();
-    }
-    let at = moment(now);
-    let newest = before.history.newest().map(|newest| newest.at);
-    // Where the clock was set back, nothing that is known has a time.
-    let before = if newest.is_some_and(|newest| newest > at) { Looks::default() } else { before };
+fn look_at_processors(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks, at: Moment) -> Looks {
+    let before = if is_ahead(&before.history, at) { Looks::default() } else { before };
     let since = before.history.newest().map(|newest| at.since(newest.at));
     if since.is_some_and(|since| since < APART) {
         return before;
@@ -67,6 +75,24 @@ fn load(pipeline: &Pipeline, children: &Children, stores: &Stores, before: Looks
     let (workers, work) = workers(children, stores, &work, since);
     history.push(Observation { at, partitions, workers });
     Looks { history, ends, work, ..Looks::default() }
+}
+
+fn look_at_producers(children: &Children, stores: &Stores, before: Pushes, at: Moment) -> Pushes {
+    let before = if is_ahead(&before.history, at) { Pushes::default() } else { before };
+    let since = before.history.newest().map(|newest| at.since(newest.at));
+    if since.is_some_and(|since| since < APART) {
+        return before;
+    }
+    let Pushes { mut history, work } = before;
+    let (input, workers, work) = producers(children, stores, &work, since);
+    // What was not accepted waits with the clients, and nobody knows how much that is.
+    history.push(Observation { at, partitions: vec![Partition { lag: Some(0), input }], workers });
+    Pushes { history, work }
+}
+
+/// Returns whether the last look is ahead of the clock, which was set back: nothing that is known has a time then.
+fn is_ahead(history: &History, at: Moment) -> bool {
+    history.newest().is_some_and(|newest| newest.at > at)
 }
 
 /// Returns a time as the decision has it.
@@ -119,8 +145,9 @@ fn printable(written: &str) -> String {
     letters.map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
-/// Returns what changing the number of processors costs, as their pods tell: the median of their starts.
-pub fn cost(children: &Children) -> RestartCost {
+/// Returns what changing the number of processors or producers costs, as their pods tell: the median of their starts. Producers
+/// share nothing that stands still meanwhile.
+pub fn cost(children: &Children, component: Component) -> RestartCost {
     let start = |pod: &Pod| {
         let created = pod.metadata.creation_timestamp.as_ref()?.0.as_second();
         let conditions = pod.status.as_ref()?.conditions.iter().flatten();
@@ -129,10 +156,11 @@ pub fn cost(children: &Children) -> RestartCost {
         let took = ready.last_transition_time.as_ref()?.0.as_second() - created;
         u64::try_from(took).ok().filter(|_| took <= LONGEST_START)
     };
-    let mut starts: Vec<u64> = children.pods_of(Component::Processor).filter_map(start).collect();
+    let mut starts: Vec<u64> = children.pods_of(component).filter_map(start).collect();
     starts.sort_unstable();
     let start = starts.get(starts.len() / 2).map_or(USUAL_START, |seconds| Duration::from_secs((*seconds).max(1)));
-    RestartCost { start, stop: STOP }
+    let stop = if component == Component::Processor { STOP } else { Duration::ZERO };
+    RestartCost { start, stop }
 }
 
 fn partitions(
@@ -191,7 +219,8 @@ fn workers(
             Some(now) => {
                 if now.joined {
                     let age = Duration::from_millis(now.assigned.unwrap_or(0));
-                    let busy = starting_point(earlier, now, since).map(|earlier| busy(now, &earlier, cpus(pod)));
+                    let busy = starting_point(earlier, now, since)
+                        .map(|earlier| busy(now, &earlier, cpus(pod, Component::Processor)));
                     workers.push(Worker { age, busy });
                 }
                 work.insert(name, now.clone());
@@ -208,6 +237,54 @@ fn workers(
     let mute = group.map_or(0, |group| group.members).saturating_sub(workers.len() + leaving);
     workers.extend(vec![Worker::default(); mute]);
     (workers, work)
+}
+
+/// Returns the requests a second that came in for all producers, what each did, and what each has done by now. The input is
+/// `None` while that of one is unknown.
+fn producers(
+    children: &Children,
+    stores: &Stores,
+    before: &BTreeMap<String, Work>,
+    since: Option<Duration>,
+) -> (Option<f64>, Vec<Worker>, BTreeMap<String, Work>) {
+    let (mut input, mut workers, mut work) = (Some(0.0), Vec::new(), BTreeMap::new());
+    for pod in children.pods_of(Component::Producer) {
+        let name = pod.name_any();
+        let earlier = before.get(&name);
+        let now = stores.producers.get(&name);
+        // One that is not ready is not behind the Service.
+        if is_ready(pod) {
+            let share = now.and_then(|now| Some((now, starting_point(earlier, now, since)?)));
+            let busy = share.as_ref().map(|(now, earlier)| pushed(now, earlier, cpus(pod, Component::Producer)));
+            if now.is_some() {
+                let asked = share.as_ref().map(|(now, earlier)| asked(now, earlier));
+                input = input.zip(asked).map(|(all, asked)| all + asked);
+            }
+            let age = now.map_or(Duration::ZERO, |now| Duration::from_millis(now.uptime));
+            workers.push(Worker { age, busy });
+        }
+        work.extend(now.or(earlier).map(|known| (name, known.clone())));
+    }
+    (input, workers, work)
+}
+
+/// Returns the requests a second that came to a producer. Who is refused asks again, so that refused requests count for
+/// at most as many as were answered.
+fn asked(now: &Work, before: &Work) -> f64 {
+    let added = |now: u64, before: u64| now.saturating_sub(before) as f64;
+    let (answered, refused) = (added(now.settled, before.settled), added(now.refused, before.refused));
+    (answered + refused.min(answered.max(1.0))) * 1e3 / added(now.uptime, before.uptime).max(1.0)
+}
+
+/// Returns how a producer spent its time between two answers. It is as busy as its buffer is full, or its CPU used. One that
+/// refuses requests can do no more, unless it is Kafka that fills its buffer.
+fn pushed(now: &Work, before: &Work, cpus: Option<f64>) -> Busy {
+    let found = busy(now, before, cpus);
+    let is_held_up = found.waiting > HELD_UP * (found.working + found.waiting);
+    match now.refused > before.refused && !is_held_up {
+        true => Busy { working: 1.0, waiting: 0.0, ..found },
+        false => found,
+    }
 }
 
 /// Returns what a processor had done at the last look: nothing, if it has started since. `None`: unknown.
@@ -236,9 +313,9 @@ fn busy(now: &Work, before: &Work, cpus: Option<f64>) -> Busy {
     }
 }
 
-/// Returns how many CPUs a processor's container may use. `None`: as many as there are.
-fn cpus(pod: &Pod) -> Option<f64> {
-    let is_ours = |container: &&Container| container.name == Component::Processor.as_str();
+/// Returns how many CPUs a worker's container may use. `None`: as many as there are.
+fn cpus(pod: &Pod, component: Component) -> Option<f64> {
+    let is_ours = |container: &&Container| container.name == component.as_str();
     let container = pod.spec.as_ref()?.containers.iter().find(is_ours)?;
     let limit = container.resources.as_ref()?.limits.as_ref()?.get("cpu")?;
     let thousandths = limit.0.parse::<Quantity>().ok()?.thousandths();
@@ -325,23 +402,75 @@ mod tests {
 
     #[test]
     fn the_limit_is_that_of_the_processor_and_of_nothing_beside_it() {
-        assert_eq!(cpus(&pod("a", json!({}))), None);
+        let cpus = |pod: Pod| cpus(&pod, Component::Processor);
+        assert_eq!(cpus(pod("a", json!({}))), None);
         let limited = json!({"name": "processor", "resources": {"limits": {"cpu": "250m"}}});
-        assert_eq!(cpus(&pod("a", json!({"/spec/containers/1": limited}))), Some(0.25));
+        assert_eq!(cpus(pod("a", json!({"/spec/containers/1": limited}))), Some(0.25));
     }
 
     #[test]
     fn a_change_costs_what_pods_took_to_start() {
         let ready = |time: &str| json!({"/status/conditions/0/lastTransitionTime": time});
         let none = children([]);
-        assert_eq!(cost(&none), RestartCost { start: USUAL_START, stop: STOP });
+        assert_eq!(cost(&none, Component::Processor), RestartCost { start: USUAL_START, stop: STOP });
+        assert_eq!(cost(&none, Component::Producer), RestartCost { start: USUAL_START, stop: Duration::ZERO });
         // The last one has been unready in between.
         let three = children([
             pod("a", json!({})),
             pod("b", ready("2026-01-01T00:00:09Z")),
             pod("c", ready("2026-01-01T02:00:00Z")),
         ]);
-        assert_eq!(cost(&three).start, Duration::from_secs(9));
+        assert_eq!(cost(&three, Component::Processor).start, Duration::from_secs(9));
+    }
+
+    fn producer(name: &str, is_ready: bool) -> Pod {
+        let ready = json!(if is_ready { "True" } else { "False" });
+        let mut producer = pod(name, json!({"/status/conditions/0/status": ready}));
+        producer
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .insert(crate::labels::COMPONENT_LABEL.to_owned(), "producer".to_owned());
+        producer
+    }
+
+    #[test]
+    fn a_producer_that_refuses_is_full_unless_kafka_fills_it() {
+        let pushed = |refused, waiting| {
+            let now = Work { refused, ..work(10_000, 4_000, waiting, 1_000) };
+            let found = pushed(&now, &Work::default(), None);
+            (found.rate, found.working, found.waiting)
+        };
+        assert_eq!(pushed(0, 1_000), (100.0, 0.4, 0.1));
+        assert_eq!(pushed(7, 1_000), (100.0, 1.0, 0.0));
+        assert_eq!(pushed(7, 5_000), (100.0, 0.4, 0.5), "the control");
+    }
+
+    #[test]
+    fn refused_requests_count_for_as_many_as_were_answered_at_most() {
+        let asked = |settled, refused| asked(&Work { refused, ..work(10_000, 0, 0, settled) }, &Work::default());
+        assert_eq!([asked(100, 0), asked(100, 50), asked(100, 5_000)], [10.0, 15.0, 20.0]);
+        assert_eq!([asked(0, 5_000), asked(0, 0)], [0.1, 0.0]);
+    }
+
+    /// One that is ready and does not answer is unknown, one that is not ready is no producer yet.
+    #[test]
+    fn requests_are_those_of_all_producers_that_are_ready() {
+        let children = children([producer("a", true), producer("b", true), producer("c", false)]);
+        let looked = |answers: &[&str], earlier: &[&str]| {
+            let works = |names: &[&str], uptime, settled| {
+                names.iter().map(|name| ((*name).to_owned(), work(uptime, 0, 0, settled))).collect::<BTreeMap<_, _>>()
+            };
+            let stores = Stores { producers: works(answers, 65_000, 150), ..Stores::default() };
+            let before = works(earlier, 60_000, 100);
+            let (input, workers, work) = producers(&children, &stores, &before, Some(Duration::from_secs(5)));
+            let known: Vec<bool> = workers.iter().map(|worker| worker.busy.is_some()).collect();
+            (input, known, work.len())
+        };
+        assert_eq!(looked(&["a", "b", "c"], &["a", "b", "c"]), (Some(20.0), vec![true, true], 3));
+        assert_eq!(looked(&["a"], &["a", "b"]), (Some(10.0), vec![true, false], 2), "'b' is mute");
+        assert_eq!(looked(&["a", "b"], &["a"]), (None, vec![true, false], 2), "'b' answers for the first time");
+        assert_eq!(looked(&[], &[]), (Some(0.0), vec![false, false], 0));
     }
 
     /// What is a member and does not answer is a processor without figures; what has yet to start is none.

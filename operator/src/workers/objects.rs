@@ -37,6 +37,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// What a killed processor's successor writes again; each row of it is written over with the same.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Most producers that a pipeline may have, as the CRD says.
+const MOST_PRODUCERS: u32 = 32;
+
 /// Returns the producers' objects.
 pub fn producer(scope: &Scope<'_>, inputs: &Inputs) -> Objects {
     let producer = &scope.pipeline.producer;
@@ -159,8 +162,12 @@ pub(crate) fn produce_settings(scope: &Scope<'_>) -> ProduceSettings {
         kafka: kafka_settings(scope),
         sources: producer.sources.clone(),
         run: None,
-        // With no pods nobody reads this; the worker refuses 0.
-        replicas: producer.replicas.max(1),
+        replicas: match producer.scaling {
+            // All sources are pushed to and run in every pod. Another number would restart all of them.
+            Some(_) => MOST_PRODUCERS,
+            // With no pods nobody reads this; the worker refuses 0.
+            None => producer.replicas.max(1),
+        },
         cursors_topic: producer.has_cursors().then(|| scope.pipeline.kafka.prefix.cursors_topic()),
         dead_letter_topic: Some(scope.pipeline.processor.dead_letter_topic.clone()),
         push_port: producer.is_pushed_to().then_some(WORKER_PUSH.number),

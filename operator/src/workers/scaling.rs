@@ -1,5 +1,5 @@
-//! How many processors there shall be where their number follows the load: what `millrace_scaling` decides, and what the
-//! status remembers of it. Pure.
+//! How many processors or producers there shall be where their number follows a load: what `millrace_scaling` decides, and what
+//! the status remembers of it. Pure.
 //!
 //! The status comes first: one pass records a decision, and the next finds it there and carries it out. So an operator that
 //! dies between the two leaves nothing half done, and the next one goes on from the same number, with the same cool-downs.
@@ -13,7 +13,9 @@ use millrace_api::crd::status::{NeededStatus, ScaledStatus, ScalingStatus};
 use millrace_api::crd::time::{moment_of, time_of};
 use millrace_api::names::Component;
 use millrace_api::pipeline::Scaling;
-use millrace_scaling::{Change, Decision, Hold, Memory, Moment, Peak, Reason, Settings, Situation, Underway, decide};
+use millrace_scaling::{
+    Change, Decision, History, Hold, Memory, Moment, Peak, Reason, Settings, Situation, Underway, decide,
+};
 
 use crate::observed::Observed;
 use crate::rounding::three_digits;
@@ -35,27 +37,160 @@ const SKEW: Duration = Duration::from_secs(60);
 /// Returns how many processors there shall be, but for a suspension: the number that was last decided on, or that of the
 /// spec.
 pub fn wanted(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    let asked = pipeline.processor.replicas;
-    let Some(scaling) = pipeline.processor.scaling.as_ref().filter(|scaling| scaling.is_automatic) else {
-        return asked;
-    };
-    // As with a HorizontalPodAutoscaler: 0 switches it off.
-    if asked == 0 {
-        return 0;
-    }
-    let given = given(pipeline, observed);
-    match remembered(observed).map(|status| count(status.current)) {
-        Some(decided) if decided > 0 => allowed(scaling, decided, given),
-        // Of those that run already none is stopped before the load is known.
-        _ if given > 0 => given,
-        _ => allowed(scaling, asked, given),
-    }
+    Pool::of_processors(pipeline, observed).wanted()
 }
 
-/// Returns how many processors Kubernetes was told to run.
-fn given(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    let deployment = observed.children.deployments.get(&pipeline.names.component(Component::Processor));
-    deployment.and_then(|found| found.spec.as_ref()?.replicas).map_or(0, count)
+/// Returns the same of producers.
+pub fn wanted_producers(pipeline: &Pipeline, observed: &Observed) -> u32 {
+    Pool::of_producers(pipeline, observed).wanted()
+}
+
+/// Returns how many processors there were before a change that is so recent that not all need have joined. `None`: there
+/// was none.
+pub fn settles_from(pipeline: &Pipeline, observed: &Observed) -> Option<u32> {
+    Pool::of_processors(pipeline, observed).settles_from(observed.now)
+}
+
+/// Returns the same of producers.
+pub fn producers_settle_from(pipeline: &Pipeline, observed: &Observed) -> Option<u32> {
+    Pool::of_producers(pipeline, observed).settles_from(observed.now)
+}
+
+/// Judges how many processors the load needs. `None`: nobody asks.
+pub fn judge(pipeline: &Pipeline, observed: &Observed, underway: &Underway) -> Option<ScalingStatus> {
+    Pool::of_processors(pipeline, observed).judge(pipeline, observed, underway)
+}
+
+/// Judges how many producers the pushes need. `None`: nobody asks.
+pub fn judge_producers(pipeline: &Pipeline, observed: &Observed, underway: &Underway) -> Option<ScalingStatus> {
+    Pool::of_producers(pipeline, observed).judge(pipeline, observed, underway)
+}
+
+/// The processors or the producers of a pipeline: workers whose number may follow a load.
+struct Pool<'a> {
+    component: Component,
+    /// The number of the spec.
+    asked: u32,
+    /// How it follows the load. `None`: it does not.
+    scaling: Option<&'a Scaling>,
+    /// How many Kubernetes was told to run.
+    given: u32,
+    /// What the last decision left.
+    before: Option<&'a ScalingStatus>,
+    /// The last looks at the load.
+    history: &'a History,
+}
+
+impl<'a> Pool<'a> {
+    fn of_processors(pipeline: &'a Pipeline, observed: &'a Observed) -> Self {
+        let component = Component::Processor;
+        let deployment = observed.children.deployments.get(&pipeline.names.component(component));
+        Self {
+            component,
+            asked: pipeline.processor.replicas,
+            scaling: pipeline.processor.scaling.as_ref(),
+            given: deployment.and_then(|found| found.spec.as_ref()?.replicas).map_or(0, count),
+            before: observed.remembered.status.scaling(),
+            history: &observed.looks.history,
+        }
+    }
+
+    fn of_producers(pipeline: &'a Pipeline, observed: &'a Observed) -> Self {
+        let component = Component::Producer;
+        let set = observed.children.stateful_sets.get(&pipeline.names.component(component));
+        Self {
+            component,
+            asked: pipeline.producer.replicas,
+            scaling: pipeline.producer.scaling.as_ref(),
+            given: set.and_then(|found| found.spec.as_ref()?.replicas).map_or(0, count),
+            before: observed.remembered.status.producer_scaling(),
+            history: &observed.looks.pushes.history,
+        }
+    }
+
+    fn wanted(&self) -> u32 {
+        let Some(scaling) = self.scaling.filter(|scaling| scaling.is_automatic) else {
+            return self.asked;
+        };
+        // As with a HorizontalPodAutoscaler: 0 switches it off.
+        if self.asked == 0 {
+            return 0;
+        }
+        match self.before.map(|status| count(status.current)) {
+            Some(decided) if decided > 0 => allowed(scaling, decided, self.given),
+            // Of those that run already none is stopped before the load is known.
+            _ if self.given > 0 => self.given,
+            _ => allowed(scaling, self.asked, self.given),
+        }
+    }
+
+    fn settles_from(&self, now: DateTime<Utc>) -> Option<u32> {
+        self.scaling.filter(|scaling| scaling.is_automatic)?;
+        let last = self.before?.last_scaled.as_ref()?;
+        let is_recent = (now - moment_of(&last.at)).abs() < SETTLES;
+        (is_recent && count(last.to) == self.wanted()).then(|| count(last.from))
+    }
+
+    fn judge(&self, pipeline: &Pipeline, observed: &Observed, underway: &Underway) -> Option<ScalingStatus> {
+        let scaling = self.scaling?;
+        let (before, current) = (self.before, self.wanted());
+        let now = load::moment(observed.now);
+        let memory = before.map(|before| memory_of(before, now)).unwrap_or_default();
+        if let Some(said) = self.rests(pipeline, observed, current) {
+            // What was needed before counts for nothing when it goes on.
+            let memory = Memory { peaks: Vec::new(), ..memory };
+            let last_scaled = before.and_then(|before| before.last_scaled.clone());
+            return Some(status(before, said, memory, last_scaled, observed.now));
+        }
+        let settings = Settings { is_divisible: self.component == Component::Producer, ..settings_of(scaling) };
+        let situation = Situation {
+            now,
+            settings: &settings,
+            replicas: current,
+            history: self.history,
+            underway,
+            cost: load::cost(&observed.children, self.component),
+            memory: &memory,
+        };
+        let Decision { replicas, reason, memory: left } = decide(&situation);
+        let sentence = match self.component {
+            Component::Producer => reason.of_producers(),
+            _ => in_words(&reason, pipeline, observed),
+        };
+        let last_scaled = match left.last.filter(|_| scaling.is_automatic && replicas != current) {
+            Some(change) => Some(scaled(change, sentence.clone())),
+            None => before.and_then(|before| before.last_scaled.clone()),
+        };
+        let said = match before.filter(|before| is_old_news(before, &reason, &situation)) {
+            Some(before) => Said::again(before),
+            None => Said {
+                current: if scaling.is_automatic { replicas } else { current },
+                recommended: replicas,
+                reason: reason.name().to_owned(),
+                message: if scaling.is_automatic { sentence } else { sentence.replacen("Scales ", "Would scale ", 1) },
+            },
+        };
+        Some(status(before, said, left, last_scaled, observed.now))
+    }
+
+    /// Says why nothing is decided, where no worker shall run. `None`: they shall.
+    fn rests(&self, pipeline: &Pipeline, observed: &Observed, current: u32) -> Option<Said> {
+        let said = |reason: &str, why: &str| {
+            let message = format!("Keeps {current}: {why}");
+            Some(Said { current, recommended: current, reason: reason.to_owned(), message })
+        };
+        if self.asked == 0 {
+            return said("ScaledToZero", &format!("spec.{}.replicas is 0", self.component.as_str()));
+        }
+        if pipeline.suspend || observed.remembered.status.drained.is_some() {
+            return said("Suspended", "the pipeline is suspended");
+        }
+        let replay = observed.remembered.status.replay.as_ref();
+        if self.component == Component::Processor && replay.is_some_and(|replay| replay.phase.stops_processors()) {
+            return said("Replaying", "the processors are stopped to read a topic again");
+        }
+        None
+    }
 }
 
 /// Returns a number within the user's bounds. One beyond them stays where Kubernetes has it already: to follow bounds that
@@ -63,59 +198,6 @@ fn given(pipeline: &Pipeline, observed: &Observed) -> u32 {
 fn allowed(scaling: &Scaling, number: u32, given: u32) -> u32 {
     let fewest = if given > 0 { scaling.min.min(given) } else { scaling.min };
     number.max(fewest).min(scaling.max.max(given))
-}
-
-/// Returns how many processors there were before a change that is so recent that not all need have joined. `None`: there
-/// was none.
-pub fn settles_from(pipeline: &Pipeline, observed: &Observed) -> Option<u32> {
-    pipeline.processor.scaling.as_ref().filter(|scaling| scaling.is_automatic)?;
-    let last = remembered(observed)?.last_scaled.as_ref()?;
-    let is_recent = (observed.now - moment_of(&last.at)).abs() < SETTLES;
-    (is_recent && count(last.to) == wanted(pipeline, observed)).then(|| count(last.from))
-}
-
-fn remembered(observed: &Observed) -> Option<&ScalingStatus> {
-    observed.remembered.status.scaling()
-}
-
-/// Judges how many processors the load needs. `None`: nobody asks.
-pub fn judge(pipeline: &Pipeline, observed: &Observed, underway: &Underway) -> Option<ScalingStatus> {
-    let scaling = pipeline.processor.scaling.as_ref()?;
-    let (before, current) = (remembered(observed), wanted(pipeline, observed));
-    let now = load::moment(observed.now);
-    let memory = before.map(|before| memory_of(before, now)).unwrap_or_default();
-    if let Some(said) = rests(pipeline, observed, current) {
-        // What was needed before counts for nothing when it goes on.
-        let memory = Memory { peaks: Vec::new(), ..memory };
-        let last_scaled = before.and_then(|before| before.last_scaled.clone());
-        return Some(status(before, said, memory, last_scaled, observed.now));
-    }
-    let settings = settings_of(scaling);
-    let situation = Situation {
-        now,
-        settings: &settings,
-        replicas: current,
-        history: &observed.looks.history,
-        underway,
-        cost: load::cost(&observed.children),
-        memory: &memory,
-    };
-    let Decision { replicas, reason, memory: left } = decide(&situation);
-    let sentence = in_words(&reason, pipeline, observed);
-    let last_scaled = match left.last.filter(|_| scaling.is_automatic && replicas != current) {
-        Some(change) => Some(scaled(change, sentence.clone())),
-        None => before.and_then(|before| before.last_scaled.clone()),
-    };
-    let said = match before.filter(|before| is_old_news(before, &reason, &situation)) {
-        Some(before) => Said::again(before),
-        None => Said {
-            current: if scaling.is_automatic { replicas } else { current },
-            recommended: replicas,
-            reason: reason.name().to_owned(),
-            message: if scaling.is_automatic { sentence } else { sentence.replacen("Scales ", "Would scale ", 1) },
-        },
-    };
-    Some(status(before, said, left, last_scaled, observed.now))
 }
 
 /// What is said of the number.
@@ -135,24 +217,6 @@ impl Said {
             message: before.message.clone(),
         }
     }
-}
-
-/// Says why nothing is decided, where no processor shall run. `None`: they shall.
-fn rests(pipeline: &Pipeline, observed: &Observed, current: u32) -> Option<Said> {
-    let said = |reason: &str, why: &str| {
-        let message = format!("Keeps {current}: {why}");
-        Some(Said { current, recommended: current, reason: reason.to_owned(), message })
-    };
-    if pipeline.processor.replicas == 0 {
-        return said("ScaledToZero", "spec.processor.replicas is 0");
-    }
-    if pipeline.suspend || observed.remembered.status.drained.is_some() {
-        return said("Suspended", "the pipeline is suspended");
-    }
-    if observed.remembered.status.replay.as_ref().is_some_and(|replay| replay.phase.stops_processors()) {
-        return said("Replaying", "the processors are stopped to read a topic again");
-    }
-    None
 }
 
 /// Returns whether a reason is not worth a write: an operator that has just started has only one look, and while processors

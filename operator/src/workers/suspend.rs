@@ -40,7 +40,7 @@ pub struct Suspension {
 
 /// Returns how many producers there shall be: none while the pipeline is suspended or a drain is still recorded.
 pub fn producers(pipeline: &Pipeline, observed: &Observed) -> u32 {
-    if pipeline.suspend || is_recorded(observed) { 0 } else { pipeline.producer.replicas }
+    if pipeline.suspend || is_recorded(observed) { 0 } else { scaling::wanted_producers(pipeline, observed) }
 }
 
 /// Returns how many processors there shall be: as many as usual until a drain is recorded.

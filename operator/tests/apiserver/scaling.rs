@@ -1,5 +1,5 @@
-//! Processors that follow the load, on a real API server: a recommendation changes no object, what is idle is not written
-//! to, and a decision is in the status before the Deployment has it.
+//! Processors that follow the load, and producers that follow pushes, on a real API server: a recommendation changes no object,
+//! what is idle is not written to, and a decision is in the status before Deployment or StatefulSet have it.
 //!
 //! Looks are five seconds apart, and so are the passes here.
 
@@ -117,5 +117,40 @@ async fn a_recommendation_changes_no_deployment() -> Result<()> {
     stage.pipelines().patch_scale(PIPELINE, &PatchParams::default(), &scale).await?;
     let written = looks(&mut stage, &operator, 2).await?;
     ensure!(asked(&written) == [2_i64], "{written:?}");
+    stage.world.ensure_safe()
+}
+
+/// The status of producers has no schema of its own; it comes back as it was written, or an idle pipeline would be written to
+/// at each pass.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver and etcd"]
+async fn producers_that_refuse_requests_become_more_and_idle_ones_are_not_written_to() -> Result<()> {
+    let fence = leader("scaling-pushes").await?;
+    let mut stage = Stage::new("scaling-pushes", &fence).await?;
+    let sources = json!([{"name": "shop", "topic": "users_created", "key": "id", "push": {}}]);
+    let producer = json!({"sources": sources, "scaling": {"mode": "Auto", "max": 2}});
+    stage.create("one", json!({"spec": {"producer": producer}})).await?;
+    stage.settle().await?;
+    let operator = stage.operator(Gate::default()).await?;
+    looks(&mut stage, &operator, ENOUGH / 2).await?;
+    let written = looks(&mut stage, &operator, ENOUGH / 2).await?;
+    ensure!(written.is_empty(), "it wrote {written:?}");
+
+    // The control: more is pushed than one producer takes.
+    stage.world.push(MUCH);
+    let written = looks(&mut stage, &operator, ENOUGH).await?;
+    let place = |what: &dyn Fn(&Write) -> bool| written.iter().position(what).context("it was written");
+    let is_recorded = |write: &Write| write.body.pointer("/status/producer/scaling/current") == Some(&json!(2));
+    let is_carried_out = |write: &Write| {
+        write.to_string() == "PATCH statefulsets/users-producer" && write.body["spec"]["replicas"] == json!(2)
+    };
+    ensure!(place(&is_recorded)? < place(&is_carried_out)?, "the status comes first: {written:?}");
+    let is_told = |write: &Write| {
+        let note = write.body["note"].as_str().unwrap_or_default();
+        write.body["reason"] == "ScaledUp" && note.starts_with("producers: Scales 1 → 2: ")
+    };
+    ensure!(written.iter().any(is_told), "no event says it: {written:?}");
+    let settings = written.iter().filter(|write| write.to_string() == "PATCH configmaps/users-producer");
+    ensure!(settings.count() == 0, "another number would restart the producers: {written:?}");
     stage.world.ensure_safe()
 }

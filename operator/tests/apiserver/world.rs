@@ -48,7 +48,9 @@ pub const REVISION: &str = "controller-revision-hash";
 pub const PIPELINE: &str = "users";
 /// The pod that answers as a processor, if a test has made it: the controller of Deployments here makes none.
 pub const PROCESSOR: &str = "users-processor-0";
-/// Records a second that it takes.
+/// The pod that answers as a producer.
+const PRODUCER: &str = "users-producer-0";
+/// Records a second that a processor takes, and requests a second that a producer does.
 const TAKES: f64 = 1_000.0;
 /// The setting that brokers take while they run; all others come with a start.
 pub const DYNAMIC: &str = "message.max.bytes";
@@ -100,6 +102,8 @@ struct State {
     processors: usize,
     /// Since when records come, and how many a second. Absent: none do.
     load: Option<(SystemTime, f64)>,
+    /// The same of requests that clients push.
+    pushes: Option<(SystemTime, f64)>,
     faults: Vec<String>,
 }
 
@@ -186,6 +190,11 @@ impl World {
     /// Lets records come from now on, so many a second.
     pub fn load(&self, input: f64) {
         self.state().load = Some((SystemTime::now(), input));
+    }
+
+    /// Lets clients push from now on, so many requests a second.
+    pub fn push(&self, input: f64) {
+        self.state().pushes = Some((SystemTime::now(), input));
     }
 
     /// Returns the UID of each volume claim.
@@ -847,6 +856,21 @@ impl State {
         }
     }
 
+    /// Returns what the producer has done: it answers what it can, and refuses the rest.
+    fn pushed(&self) -> Work {
+        let (since, input) = self.pushes.unwrap_or((SystemTime::now(), 0.0));
+        let seconds = since.elapsed().unwrap_or_default().as_secs_f64();
+        let uptime = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Work {
+            uptime: uptime.as_millis() as u64,
+            joined: true,
+            settled: (input.min(TAKES) * seconds) as u64,
+            refused: ((input - TAKES).max(0.0) * seconds) as u64,
+            working: (input.min(TAKES) / TAKES * seconds * 1e3) as u64,
+            ..Work::default()
+        }
+    }
+
     fn stores(&self, blind: bool) -> Stores {
         let topics: BTreeMap<String, TopicFacts> =
             self.topics.iter().map(|(name, topic)| (name.clone(), self.topic_facts(topic, blind))).collect();
@@ -891,6 +915,7 @@ impl State {
             zookeeper: self.ensemble(),
             kafka: if self.brokers.is_empty() { Err("no broker answers".to_owned()) } else { Ok(kafka) },
             processors: [(PROCESSOR.to_owned(), self.work())].into(),
+            producers: [(PRODUCER.to_owned(), self.pushed())].into(),
             ..Stores::default()
         };
         stores.cassandra.nodes = self.nodes.iter().map(|(key, node)| (key.clone(), facts(node))).collect();

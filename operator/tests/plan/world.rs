@@ -65,6 +65,8 @@ pub struct World {
     pub spans: BTreeMap<i32, Span>,
     /// What processors say that they have done, by pod.
     pub work: BTreeMap<String, Work>,
+    /// What producers say that they have done for clients that push, by pod.
+    pub pushed: BTreeMap<String, Work>,
     /// Bytes that are free on each broker's disk.
     pub usable: u64,
     /// Pace of the brokers' moves.
@@ -108,6 +110,7 @@ impl World {
             read: BTreeMap::new(),
             spans: BTreeMap::new(),
             work: BTreeMap::new(),
+            pushed: BTreeMap::new(),
             usable: 64 << 30,
             rate: None,
             away: BTreeSet::new(),
@@ -749,6 +752,7 @@ impl World {
             zookeeper: self.ensemble(),
             kafka: if kafka.brokers.is_empty() { Err("no broker".to_owned()) } else { Ok(kafka) },
             processors: self.work.clone(),
+            producers: self.pushed.clone(),
             ..Stores::default()
         };
         stores.cassandra.nodes = addresses.iter().map(|(key, address)| (key.clone(), node(key, *address))).collect();

@@ -7,7 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use millrace_serve::Limits;
 use millrace_terms::causes::chain_of;
-use millrace_terms::{Origin, ProduceSettings, SOURCES_PATH, SourceSettings};
+use millrace_terms::{Origin, ProduceSettings, SOURCES_PATH, SourceSettings, WORK_PATH};
 use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -128,8 +128,10 @@ async fn drive(
     }
     let once = starter.once.clone();
     let road = starter.finish().await?;
-    let told = Arc::clone(&health);
-    let sources = Router::new().route(SOURCES_PATH, get(|| async move { Json(told.sources()) }));
+    let (told, counts) = (Arc::clone(&health), telemetry.clone());
+    let sources = Router::new()
+        .route(SOURCES_PATH, get(|| async move { Json(told.sources()) }))
+        .route(WORK_PATH, get(|| async move { Json(counts.pushed()) }));
     let routes = attempt::routes(once.as_ref()).merge(sources);
     server::serve(settings.http_port, Arc::clone(&health), telemetry.clone(), routes).await.context(ServeSnafu)?;
     let mut topics: Vec<String> = share.iter().map(|source| source.topic.clone()).collect();

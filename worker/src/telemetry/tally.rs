@@ -1,10 +1,13 @@
-//! What a processor has done since it started, in the counts that the operator scales by.
+//! What a processor has done since it started, or a producer for clients that push, in the counts that the operator scales
+//! by.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millrace_terms::{WRITE_CLASSES, Work, class_of};
+
+use super::held::{Held, Level};
 
 /// The counts; times are in nanoseconds, since a road wakes many thousand times a second.
 #[derive(Debug)]
@@ -15,6 +18,20 @@ pub(super) struct Tally {
     working: AtomicU64,
     waiting: AtomicU64,
     writes: [AtomicU64; WRITE_CLASSES],
+    pushed: Pushed,
+}
+
+/// What clients pushed.
+#[derive(Debug)]
+struct Pushed {
+    /// Bytes of the whole buffer.
+    limit: u64,
+    answered: AtomicU64,
+    refused: AtomicU64,
+    /// What all requests hold.
+    held: Arc<Level>,
+    /// What those hold that Kafka takes long to acknowledge.
+    waiting: Arc<Level>,
 }
 
 /// Its place in the group.
@@ -27,7 +44,14 @@ struct Group {
 
 impl Tally {
     #[expect(clippy::disallowed_methods, reason = "an uptime is the clock")]
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limit: u64) -> Self {
+        let pushed = Pushed {
+            limit,
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            held: Arc::new(Level::new()),
+            waiting: Arc::new(Level::new()),
+        };
         Self {
             start: Instant::now(),
             group: Mutex::default(),
@@ -35,6 +59,7 @@ impl Tally {
             working: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             writes: std::array::from_fn(|_| AtomicU64::new(0)),
+            pushed,
         }
     }
 
@@ -65,6 +90,43 @@ impl Tally {
         self.writes[class_of(took)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that a request holds so many bytes.
+    pub(super) fn begin_push(&self, bytes: u64) -> Held {
+        Held::new(&self.pushed.held, bytes)
+    }
+
+    /// Notes that Kafka takes long to acknowledge what holds so many bytes.
+    pub(super) fn await_push(&self, bytes: u64) -> Held {
+        Held::new(&self.pushed.waiting, bytes)
+    }
+
+    pub(super) fn answer_push(&self) {
+        self.pushed.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuse_push(&self) {
+        self.pushed.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the counts of what clients pushed, as they are now.
+    #[expect(clippy::disallowed_methods, reason = "an uptime is the clock")]
+    pub(super) fn read_pushed(&self) -> Work {
+        let Pushed { limit, answered, refused, held, waiting } = &self.pushed;
+        // Whole buffers times milliseconds.
+        let of_buffer = |level: &Arc<Level>| (level.read() * 1e3 / (*limit).max(1) as f64) as u64;
+        let waiting = of_buffer(waiting);
+        Work {
+            uptime: self.start.elapsed().as_millis() as u64,
+            joined: true,
+            settled: answered.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
+            working: of_buffer(held).saturating_sub(waiting),
+            waiting,
+            cpu: cpu_millis(),
+            ..Work::default()
+        }
+    }
+
     /// Returns the counts as they are now.
     #[expect(clippy::disallowed_methods, reason = "an uptime is the clock")]
     pub(super) fn read(&self) -> Work {
@@ -76,6 +138,7 @@ impl Tally {
             joined: group.joined,
             assigned: group.assigned.map(|since| millis(since.elapsed())),
             settled: self.settled.load(Ordering::Relaxed),
+            refused: 0,
             working: spent(&self.working),
             waiting: spent(&self.waiting),
             cpu: cpu_millis(),
@@ -115,7 +178,7 @@ mod tests {
 
     #[test]
     fn counts_what_is_done_and_since_when_there_are_partitions() {
-        let tally = Tally::new();
+        let tally = Tally::new(1_000);
         assert_eq!((tally.read().joined, tally.read().assigned), (false, None));
         tally.hold(0, true);
         assert_eq!((tally.read().joined, tally.read().assigned), (true, None), "a member without a partition");
@@ -130,6 +193,23 @@ mod tests {
         assert!(work.assigned.is_some());
         tally.hold(0, false);
         assert_eq!((tally.read().joined, tally.read().assigned), (false, None));
+    }
+
+    #[test]
+    fn counts_requests_and_the_part_of_the_buffer_that_they_hold() {
+        let tally = Tally::new(1_000);
+        tally.answer_push();
+        tally.answer_push();
+        tally.refuse_push();
+        let held = (tally.begin_push(1_000), tally.await_push(500));
+        std::thread::sleep(Duration::from_millis(40));
+        drop(held);
+        let work = tally.read_pushed();
+        assert_eq!((work.joined, work.settled, work.refused), (true, 2, 1));
+        let (working, waiting) = (work.working, work.waiting);
+        assert!(waiting >= 20 && working >= 18, "half of the whole buffer each: {working} ms and {waiting} ms");
+        // The control: a processor's counts are others.
+        assert_eq!((tally.read().settled, tally.read().working), (0, 0));
     }
 
     #[test]

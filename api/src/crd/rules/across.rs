@@ -106,6 +106,19 @@ pub fn min_is_not_above_max() -> Rule {
     rule("self.min <= self.max", "min is above max; lower min or raise max").field_path(".min")
 }
 
+/// What is wrong with scaled producers that fetch sources, too, and what to do.
+pub const ONLY_PUSHES: &str = "only pushes are scaled: each other source is fetched by one producer; give it a schedule, move it to another pipeline, or remove scaling";
+
+/// Refuses to scale producers that fetch sources continuously: which of them fetches which follows from their number, and would
+/// change with it.
+pub fn only_pushes_are_scaled() -> Rule {
+    rule(
+        "!has(self.scaling) || !has(self.scaling.mode) || self.scaling.mode == 'Off' || self.sources.all(s, has(s.push) || has(s.schedule))",
+        ONLY_PUSHES,
+    )
+    .field_path(".scaling")
+}
+
 /// Refuses to declare the topic that the operator makes for the positions of sources: it must be compacted.
 pub fn cursors_topic_is_the_operators() -> Rule {
     rule(
