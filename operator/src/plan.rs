@@ -212,6 +212,8 @@ pub fn plan(pipeline: &Pipeline, mut desired: Desired, observed: &Observed, memb
     plan.waiting.extend(waiting);
     plan.acts.extend(kafka::changes::topics(pipeline, observed).into_iter().map(Act::Kafka));
     plan.acts.extend(cassandra::changes::schema(pipeline, observed).into_iter().map(Act::Cassandra));
+    // What is not done to the stores of others must not hold back what waits for an empty plan.
+    plan.acts.retain(|act| foreign::permits(pipeline, act));
     plan.replay(pipeline, observed);
     // A pod whose StatefulSet is on its way out would not come back before the next one is there.
     let leaves = observed.children.stateful_sets.values().any(|set| set.metadata.deletion_timestamp.is_some());
