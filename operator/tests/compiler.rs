@@ -85,7 +85,7 @@ async fn a_compiler_that_falls_over_rejects_the_query(#[case] lines: &str) -> Re
 
 /// What says nothing about the query rejects nothing: the pass fails and comes again.
 #[rstest]
-#[case::killed("kill -KILL $$", "was ended: signal: 9")]
+#[case::killed("kill -KILL $$", "was terminated: signal: 9")]
 #[case::an_error("echo no >&2; exit 1", "exit status: 1: no")]
 #[case::nonsense("cat >/dev/null; echo nonsense", "cannot read the SQL compiler's answer")]
 #[tokio::test]

@@ -144,7 +144,7 @@ fn calls_inside_of_each_other_are_bounded() {
     assert!(compile(&calls(12), &people()).is_ok());
     let problem = &compile(&calls(13), &people()).expect_err("too deep")[0];
     assert_eq!((problem.position.line, problem.position.column), (1, 12 + 13 * 6 - 1));
-    assert!(problem.message.contains("more than 12 brackets"), "{problem}");
+    assert!(problem.message.contains("more than 12 nested brackets"), "{problem}");
     assert!(compile(&"upper(".repeat(1000), &people()).is_err(), "without their ends, too");
 }
 

@@ -297,6 +297,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/plan/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    namespace: string;
+                    pipeline: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            responses: {
+                /** @description the answer */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Done"];
+                    };
+                };
+                /** @description why not */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/pipelines/{pipeline}/lag": {
         parameters: {
             query?: never;
@@ -1443,6 +1494,11 @@ export interface components {
             /** @description A Kubernetes bearer token of the viewer. It stays in the console's memory, for as long as the session. */
             token: string;
         };
+        /** @description Which plan is approved. */
+        Approval: {
+            /** @description Its hash: the plan that the viewer has read, and no other. */
+            hash: string;
+        };
         /** @description Where to begin. */
         From: "newest" | "oldest" | "offset" | "time";
         /** @description Which letters' records are sent back to the topics they came from. */
@@ -1725,10 +1781,14 @@ export interface components {
             signals: components["schemas"]["StageSignals"][];
             /** @description Its sources. */
             sources: components["schemas"]["SourceView"][];
+            /** @description How the number of processors follows the load. `null`: it does not, or the operator has not said yet. */
+            scaling: components["schemas"]["ScalingView"] | null;
             /** @description Its dead-letter topic. */
             deadLetterTopic: string;
             /** @description What the operator is about to do, or waits to do. */
             plannedActions: string[];
+            /** @description Changes that would disturb a store, and whether they are approved. `null`: there are none. */
+            plan: components["schemas"]["Plan"] | null;
             /** @description What the viewer may do. */
             rights: components["schemas"]["Rights"];
             /** @description Names of fields whose values the viewer sees masked. */
@@ -1994,6 +2054,76 @@ export interface components {
             /** @description What is wrong, or what a due time waits for. `null`: nothing. */
             message: string | null;
         };
+        /** @description How the number of processors follows the load. */
+        ScalingView: {
+            /** @description Whether the operator sets the number; otherwise it recommends one. */
+            automatic: boolean;
+            /**
+             * Format: int32
+             * @description Fewest processors.
+             */
+            min: number;
+            /**
+             * Format: int32
+             * @description Most processors.
+             */
+            max: number;
+            /**
+             * Format: int32
+             * @description How many there shall be right now.
+             */
+            current: number;
+            /**
+             * Format: int32
+             * @description How many the load needs.
+             */
+            recommended: number;
+            /** @description Why, in one word. */
+            reason: string;
+            /** @description Why, in a sentence. */
+            message: string;
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /** @description The last change of the number. `null`: there was none. */
+            last: components["schemas"]["ScaledView"] | null;
+        };
+        /** @description A change of the number of processors. */
+        ScaledView: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            time: string;
+            /**
+             * Format: int32
+             * @description Number before.
+             */
+            from: number;
+            /**
+             * Format: int32
+             * @description Number after.
+             */
+            to: number;
+            /** @description Why, in a sentence. */
+            message: string;
+        };
+        /** @description Changes that would disturb a store. */
+        Plan: {
+            /** @description Identifies what the plan leads to. */
+            hash: string;
+            /** @description Whether it is approved. */
+            approved: boolean;
+            /**
+             * Format: date-time
+             * @description When it began to wait, or to be carried out.
+             */
+            since: string;
+            /** @description What it changes. */
+            actions: string[];
+        };
         /** @description What the viewer may do with a pipeline. `null`: could not be asked. */
         Rights: {
             /** @description Read messages: `get streamingpipelines/messages`. */
@@ -2052,6 +2182,17 @@ export interface components {
         };
         /** @description Measures. */
         Measure: "InRate" | "OutRate" | "ErrorRate" | "LagRecords" | "LagSeconds" | "Busy" | "Idle" | "BackPressured" | "LatencyP50" | "LatencyP99" | "AgeP50" | "AgeP99";
+        /** @description What was done. */
+        Done: {
+            /** @description One sentence. */
+            message: string;
+            /** @description Name of the object that was created or changed. `null`: none, it was a dry run. */
+            name: string | null;
+            /** @description The command that does the same. */
+            kubectl: string;
+            /** @description What `kubectl create -f -` of that command reads, as YAML. `null`: it reads nothing. */
+            manifest: string | null;
+        };
         /** @description How far the processors are behind. */
         Lag: {
             /** @description Consumer group of the processors. */
@@ -2683,17 +2824,6 @@ export interface components {
              * @description Records that were refused. `null`: unknown.
              */
             recordsRejected: number | null;
-        };
-        /** @description What was done. */
-        Done: {
-            /** @description One sentence. */
-            message: string;
-            /** @description Name of the object that was created or changed. `null`: none, it was a dry run. */
-            name: string | null;
-            /** @description The command that does the same. */
-            kubectl: string;
-            /** @description What `kubectl create -f -` of that command reads, as YAML. `null`: it reads nothing. */
-            manifest: string | null;
         };
         /** @description The runs of a backfill. */
         BackfillAnswer: {
