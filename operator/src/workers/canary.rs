@@ -276,7 +276,8 @@ mod tests {
         assert_eq!(said(&judged(&found)), ("False", "NotWritten"), "the control");
         let flow = judge(&pipeline(), &found, true, &[]).expect("it has a canary");
         assert_eq!(said(&flow), ("Unknown", "Paused"));
-        let changes: [(&str, fn(&mut Pipeline)); 3] = [
+        type Change = fn(&mut Pipeline);
+        let changes: [(&str, Change); 3] = [
             ("Suspended", |pipeline| pipeline.suspend = true),
             ("ScaledToZero", |pipeline| pipeline.processor.replicas = 0),
             ("NoQuery", |pipeline| pipeline.processor.queries.clear()),

@@ -112,7 +112,8 @@ async fn a_canary_becomes_a_row_and_nobody_counts_it() {
 /// Each fault has its station, and the end of the fault is the control.
 #[tokio::test]
 async fn a_canary_names_the_station_where_it_stops() {
-    let faults: [(Station, fn(&World, bool)); 4] = [
+    type Switch = fn(&World, bool);
+    let faults: [(Station, Switch); 4] = [
         (Station::Produced, |world, on| world.broker.refuse_sends(if on { u32::MAX } else { 0 })),
         (Station::Consumed, |world, on| world.broker.withhold(on)),
         (Station::Written, |world, on| world.sink.set_fault(if on { Fault::Hang } else { Fault::None })),
