@@ -75,7 +75,8 @@ pub async fn cassandra(cluster: &Cluster, names: &Names) -> Result<Reached<NodeS
 
 fn nothing_runs(names: &Names, component: Component) -> Failure {
     Failure::away(format!(
-        "no pod of {component} of pipeline '{}' runs; read an external store with its own tools",
+        "no pod of {component} of pipeline '{}' runs: it has not started, or the store is external and is read with its own \
+         tools",
         names.pipeline()
     ))
 }

@@ -53,12 +53,19 @@ struct Field {
 /// Shows what a file would change.
 pub async fn run(context: &Context<'_>, flags: &Plan) -> Result<Outcome, Failure> {
     let file = flags.file.display().to_string();
-    let wanted = pipeline_in(&files::read(&flags.file)?).map_err(|why| Failure::mistake(format!("'{file}': {why}")))?;
+    let text = files::read(&flags.file)?;
+    let wanted = pipeline_in(&text).map_err(|why| Failure::mistake(format!("'{file}': {why}")))?;
+    // What kubectl refuses although the API server would drop it, such as a misspelt field.
+    let faults = files::faults(&text);
     let name = wanted.metadata.name.clone().unwrap_or_default();
     let namespace = wanted.metadata.namespace.clone().unwrap_or_else(|| context.cluster.namespace.clone());
     // Untyped, so that fields that this command does not know stay.
     let resource = ApiResource::erase::<StreamingPipeline>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.cluster.client.clone(), &namespace, &resource);
+    if !faults.is_empty() {
+        let refused = Preview { namespace, pipeline: name, refused: faults, ..Preview::of(false) };
+        return show(context, &refused);
+    }
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let mut tries = TRIES;
     let (found, judged) = loop {
@@ -81,9 +88,13 @@ pub async fn run(context: &Context<'_>, flags: &Plan) -> Result<Outcome, Failure
         Err(error) => return Err(Failure::asking(format!("try '{file}'"))(error)),
     };
     (preview.namespace, preview.pipeline) = (namespace, name);
+    show(context, &preview)
+}
+
+fn show(context: &Context<'_>, preview: &Preview) -> Result<Outcome, Failure> {
     let text = match context.format {
-        Format::Table => shown(&preview, context.screen),
-        format => document(format, &preview),
+        Format::Table => shown(preview, context.screen),
+        format => document(format, preview),
     };
     write(&text)?;
     Ok(Outcome::wrong_if(!preview.refused.is_empty()))
@@ -100,7 +111,10 @@ fn pipeline_in(text: &str) -> Result<DynamicObject, String> {
     }
     let count = pipelines.len();
     let (Some(pipeline), 1) = (pipelines.pop(), count) else {
-        return Err(format!("{count} StreamingPipelines instead of one; give one at a time"));
+        return Err(match count {
+            0 => "it contains no StreamingPipeline".to_owned(),
+            count => format!("{count} StreamingPipelines instead of one; give one at a time"),
+        });
     };
     if pipeline["metadata"]["name"].as_str().is_none_or(str::is_empty) {
         return Err("metadata.name is missing".to_owned());
@@ -233,7 +247,7 @@ fn shown(preview: &Preview, screen: &Screen) -> String {
 
 fn effect(effect: Effect) -> &'static str {
     match effect {
-        Effect::None => "keep running",
+        Effect::None => "no restart",
         Effect::Rollout => "rolling update",
         Effect::PossibleRestart => "restart, unless the brokers accept it while they run",
         Effect::Restart => "restart one at a time",
@@ -341,7 +355,7 @@ mod tests {
     fn a_file_has_one_pipeline() {
         let two = format!("{ONE}\n---\n{ONE}");
         assert_eq!(pipeline_in(&two).expect_err("two"), "2 StreamingPipelines instead of one; give one at a time");
-        assert!(pipeline_in("kind: Pod").is_err());
+        assert_eq!(pipeline_in("kind: Pod").expect_err("none"), "it contains no StreamingPipeline");
         assert!(pipeline_in("a: [").is_err_and(|error| error.starts_with("not valid YAML")));
     }
 
@@ -351,7 +365,7 @@ mod tests {
         let screen = Screen::default();
         let text = shown(&preview, &screen);
         assert!(text.contains("spec.kafka.topics[late]"), "{text}");
-        assert!(text.contains("keep running"), "{text}");
+        assert!(text.contains("no restart"), "{text}");
         assert!(text.ends_with("no pod of a store is restarted\n"), "{text}");
         let refused = Preview { refused: vec!["spec.x: no".to_owned()], ..Preview::of(false) };
         assert!(shown(&refused, &screen).contains("would be refused"));

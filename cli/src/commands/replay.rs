@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use kube::ResourceExt;
 use millrace_api::StreamingPipeline;
-use millrace_api::labels::REPLAY;
-use millrace_api::replay::{Replay as Request, nonce_of};
+use millrace_api::labels::{REPLAY, requested_replay};
+use millrace_api::replay::{Replay as Request, in_short, nonce_of};
 use millrace_stores::kafka::{Span, records, refusal, set_back};
 use serde_json::{Value, json};
 
@@ -69,7 +69,14 @@ fn is_read(pipeline: &StreamingPipeline, topic: &str) -> Result<(), String> {
 /// Fails if the operator would not take the request for a new one, or does not have an end of the one before.
 fn is_new(pipeline: &StreamingPipeline, request: &Request) -> Result<(), String> {
     request.to_string().parse::<Request>()?;
-    let Some(last) = pipeline.status.as_ref().and_then(|status| status.replay.as_ref()) else { return Ok(()) };
+    let last = pipeline.status.as_ref().and_then(|status| status.replay.as_ref());
+    let seen = last.map(|last| nonce_of(&last.request));
+    if let Some(asked) = requested_replay(pipeline).filter(|asked| Some(nonce_of(asked)) != seen) {
+        let asked = in_short(&asked);
+        let remove = remove_annotation(pipeline, REPLAY);
+        return Err(format!("replay '{asked}' is requested and has not begun; wait for it, or cancel it: {remove}"));
+    }
+    let Some(last) = last else { return Ok(()) };
     if last.phase.stops_processors() {
         return Err(format!("replay '{}' is in progress: {}", last.request, last.message));
     }
@@ -173,6 +180,13 @@ mod tests {
         let refused = |phase: &str, text: &str| is_new(&with(phase), &request(text)).err().unwrap_or_default();
         assert_eq!(refused("Rewinding", "a2 users earliest"), "replay 'a1 users earliest' is in progress: why");
         assert!(refused("Refused", "a1 users 5").ends_with("choose another with --nonce"));
+        let mut asked = with("Rewound");
+        asked.metadata.annotations = Some([(REPLAY.to_owned(), "a3 users 7".to_owned())].into());
+        let refused_by_asked = is_new(&asked, &request("a4 users earliest")).expect_err("a3 has not begun");
+        assert!(
+            refused_by_asked.starts_with("replay 'a3 users 7' is requested and has not begun"),
+            "{refused_by_asked}"
+        );
         // The control: the one before has ended, and this is another.
         assert_eq!(refused("Rewound", "a2 users earliest"), "");
         let wrong = Request { nonce: "a b".to_owned(), ..request("a2 users earliest") };

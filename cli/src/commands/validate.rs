@@ -87,6 +87,12 @@ pub fn run(flags: &Validate, format: Format, screen: &Screen) -> Result<Outcome,
     Ok(Outcome::wrong_if(reports.iter().any(|report| !report.faults.is_empty())))
 }
 
+/// Returns what is wrong with a text, in sentences, as `validate` finds it.
+pub(super) fn faults(text: &str) -> Vec<String> {
+    let checked = check(&[text]).into_iter().flat_map(|checked| checked.faults);
+    checked.map(|fault| format!("line {}: {}: {}", fault.line, fault.path, fault.message)).collect()
+}
+
 /// Reads a file that was named on the command line; `-` is standard input.
 #[expect(clippy::disallowed_methods, reason = "a file that was named on the command line; nothing else runs")]
 pub(super) fn read(file: &Path) -> Result<String, Failure> {
