@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use chrono::Utc;
 use futures::FutureExt;
 use millrace_e2e::catalogue::Entry;
+use millrace_e2e::cluster::target;
 use millrace_e2e::full_runs::FullRun;
 use millrace_e2e::git::Checkout;
 use millrace_e2e::minutes::{self, Minutes};
@@ -37,8 +39,17 @@ struct Progress {
     put_off: BTreeMap<String, String>,
 }
 
+/// Takes the lock of the one run at a time: a second one would remove the first one's namespaces as leftovers.
+fn alone() -> Result<File> {
+    let lock = File::create(target().join("e2e.lock")).context("cannot make the lock of the run")?;
+    lock.try_lock()
+        .map_err(|_| anyhow!("another run of scenarios is in progress on this cluster; wait for its end"))?;
+    Ok(lock)
+}
+
 /// Runs what the plan says; returns whether all of it passed. `E2E_DEADLINE`, in seconds since 1970, stops it.
 pub fn run(names: &[String]) -> Result<bool> {
+    let _alone = alone()?;
     let plan = Plan::make(names)?;
     plan.print();
     let run = Run::new(plan.settings.clone());
