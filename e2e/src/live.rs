@@ -21,6 +21,9 @@ use crate::process::restarts;
 use crate::table::Table;
 use crate::{Spec, TestNamespace, eventually, sets};
 
+/// The components that are stores.
+pub const STORES: [Component; 3] = [Component::ZooKeeper, Component::Kafka, Component::Cassandra];
+
 /// A pipeline that was applied in a test's namespace.
 pub struct Live {
     /// The test.
@@ -166,6 +169,15 @@ impl Live {
     /// Returns the pods of a component, by name.
     pub async fn pods(&self, component: Component) -> Result<Vec<Pod>> {
         self.pods_by(&pod_selector(&self.names, component)).await
+    }
+
+    /// Returns the pods of all stores.
+    pub async fn store_pods(&self) -> Result<Vec<Pod>> {
+        let mut pods = Vec::new();
+        for store in STORES {
+            pods.extend(self.pods(store).await?);
+        }
+        Ok(pods)
     }
 
     /// Returns all pods of the pipeline.

@@ -1,5 +1,7 @@
 //! Signals to the real processes inside containers, sent on their node: nothing in the pod helps or notices.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -155,6 +157,14 @@ fn place(pod: &Pod) -> Result<(String, String)> {
 pub fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
     statuses.map(|status| status.restart_count).sum()
+}
+
+/// UID and restarts of pods by name: equal to those of before where no pod was replaced and no container started again.
+pub type Lives = BTreeMap<String, (Option<String>, i32)>;
+
+/// Returns the lives of pods.
+pub fn lives(pods: &[Pod]) -> Lives {
+    pods.iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(pod)))).collect()
 }
 
 /// Returns when a process of a pod last ended. The kubelet may start it again much later: after several ends in a row,

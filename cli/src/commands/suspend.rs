@@ -1,5 +1,5 @@
 //! `suspend` and `unsuspend`: set the one field `spec.suspend`, and wait until the pipeline is drained, or ready again. The
-//! operator does the rest (docs/decisions/0030-suspend.md), so that whoever stops waiting stops nothing else.
+//! operator does the rest (docs/decisions/0030-suspend.md), so that a user who stops waiting stops nothing else.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_wait_learns_how_to_go_on() {
+    fn a_user_who_does_not_wait_learns_how_to_go_on() {
         let of = suspended(Value::Null);
         assert_eq!(
             left(&of, None),

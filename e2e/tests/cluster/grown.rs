@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::cluster::same;
 use millrace_e2e::ledger::Ledger;
-use millrace_e2e::process::{Signal, restarts, signal};
+use millrace_e2e::process::{Signal, lives, signal};
 use millrace_e2e::spec::{Generator, TOPIC};
 use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace, operator};
 use millrace_stores::kafka::KafkaFacts;
@@ -69,7 +68,7 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
         let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
         let three = three_brokers();
         let live = Live::start(namespace, &three, GROWN_WITHIN).await?;
-        let before = uids(&live).await?;
+        let before = lives(&live.pods(Component::Kafka).await?);
 
         let spec = three.sources([source]).with("/spec/kafka/replicas", json!(4));
         live.change(&spec).await?;
@@ -106,7 +105,7 @@ pub async fn brokers_come_and_go_while_records_arrive(turn: Turn) -> Result<()> 
             let found = live.kafka().await?.setting(key).await?;
             ensure!(found.len() == 3 && found.values().all(|found| found == value), "{key} is {found:?}");
         }
-        ensure!(uids(&live).await? == before, "a broker was restarted");
+        ensure!(lives(&live.pods(Component::Kafka).await?) == before, "a broker was restarted");
 
         all_arrived(&live, COUNT, "past the fourth broker").await
     })
@@ -246,12 +245,6 @@ fn replicas(facts: &KafkaFacts) -> BTreeMap<i32, usize> {
         *counts.entry(*broker).or_default() += 1;
     }
     counts
-}
-
-/// Returns the UIDs of the brokers' pods, each with the restarts of its containers, by name.
-async fn uids(live: &Live) -> Result<BTreeMap<String, (Option<String>, i32)>> {
-    let pods = live.pods(Component::Kafka).await?;
-    Ok(pods.into_iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(&pod)))).collect())
 }
 
 /// Waits until the topic has these settings of its own and no others but what the operator sets.

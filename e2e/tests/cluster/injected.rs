@@ -13,8 +13,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use millrace_api::labels::INSTANCE_LABEL;
-use millrace_api::names::Component;
 use millrace_e2e::cluster::target;
+use millrace_e2e::live::STORES;
 use millrace_e2e::spec::Generator;
 use millrace_e2e::{Ledger, Live, Spec, TestNamespace, Turn, eventually, in_shared, operator};
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ async fn a_change_would_have_been_noticed(live: &Live) -> Result<()> {
 async fn stores_are_again_as_the_operator_wants_them(live: &Live) -> Result<()> {
     live.change(&spec(None)).await?;
     live.await_ready(ROLLED_WITHIN).await?;
-    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
+    for component in STORES {
         let injected = live.pods(component).await?.iter().any(is_injected);
         ensure!(!injected, "{component} still has what the webhook added");
     }

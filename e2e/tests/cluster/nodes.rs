@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use millrace_api::names::Component;
 use millrace_e2e::cluster::WORKERS;
+use millrace_e2e::live::STORES;
 use millrace_e2e::spec::Generator;
 use millrace_e2e::{Live, Spec, Turn, eventually, in_shared};
 use millrace_operator::labels::pod_selector;
@@ -77,7 +78,7 @@ async fn drained(live: &Live, account: &mut Account) -> Result<()> {
     let named = async || Ok(live.message("Ready").await?.contains("unschedulable").then_some(()));
     eventually("Ready says that a node takes no pods", NAMED_WITHIN, named).await?;
 
-    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
+    for component in STORES {
         let pods = format!("--pod-selector={}", pod_selector(&live.names, component));
         match cluster.kubectl(&[&["drain", second, REFUSED_DRAIN, &pods][..], &drain].concat()).await {
             Ok(_) => bail!("two of three pods of {component} were evicted"),

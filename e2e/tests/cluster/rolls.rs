@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 use millrace_e2e::isr::{BrokerLogs, ensure_awaited};
+use millrace_e2e::live::STORES;
 use millrace_e2e::spec::Generator;
 use millrace_e2e::{Live, Spec, Turn, eventually, in_namespace, operator};
 use rand::rngs::StdRng;
@@ -22,7 +23,6 @@ use serde_json::{Value, json};
 use crate::scenario::account::Account;
 use crate::three::{READY_WITHIN, RECOVERED_WITHIN};
 
-const STORES: [Component; 3] = [Component::ZooKeeper, Component::Kafka, Component::Cassandra];
 /// Longest that the roll of a store may take, each member with its store at full strength again.
 const ROLLED_WITHIN: Duration = Duration::from_secs(420);
 /// Records a second from the generator, with no end.

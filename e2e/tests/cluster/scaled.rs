@@ -1,17 +1,16 @@
 //! The number of processors follows a square wave: one, several and one again, while nothing is lost, no other pod is touched
 //! and an event explains each step. A HorizontalPodAutoscaler decides once that is switched off.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use millrace_api::crd::StreamingPipelineStatus;
 use millrace_api::crd::status::ScalingStatus;
 use millrace_api::names::Component;
 use millrace_e2e::ledger::Ledger;
-use millrace_e2e::process::restarts;
+use millrace_e2e::process::lives;
 use millrace_e2e::spec::Generator;
 use millrace_e2e::{Live, Spec, Turn, events, eventually, in_namespace};
 use serde_json::json;
@@ -49,7 +48,7 @@ pub async fn processors_follow_a_square_wave(turn: Turn) -> Result<()> {
     in_namespace(&turn, "scaled", async |namespace| {
         let spec = pipeline();
         let live = Live::start(namespace, &spec, READY_WITHIN).await?;
-        let before = store_pods(&live).await?;
+        let before = lives(&live.store_pods().await?);
 
         BEFORE.begin(&live, &spec).await?;
         BEFORE.await_sent(&live).await?;
@@ -71,7 +70,7 @@ pub async fn processors_follow_a_square_wave(turn: Turn) -> Result<()> {
         live.await_caught_up(READY_WITHIN).await?;
 
         steps_are_explained(&live).await?;
-        ensure!(store_pods(&live).await? == before, "a pod of a store was restarted or replaced");
+        ensure!(lives(&live.store_pods().await?) == before, "a pod of a store was restarted or replaced");
         let parts = [BEFORE, MUCH, AFTER];
         let ledger = parts.iter().fold(Ledger::default(), |ledger, part| ledger.and(part.seed, part.count()));
         let found = live.table().await?.compare(ledger).await?;
@@ -204,14 +203,4 @@ fn step(note: &str) -> Option<(i32, i32)> {
     let (numbers, _) = note.strip_prefix("Scales ")?.split_once(':')?;
     let (from, to) = numbers.split_once(" → ")?;
     Some((from.parse().ok()?, to.parse().ok()?))
-}
-
-/// Returns the UIDs of the stores' pods, each with the restarts of its containers, by name.
-async fn store_pods(live: &Live) -> Result<BTreeMap<String, (Option<String>, i32)>> {
-    let mut found = BTreeMap::new();
-    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
-        let pods = live.pods(component).await?;
-        found.extend(pods.into_iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(&pod)))));
-    }
-    Ok(found)
 }

@@ -13,6 +13,7 @@ use millrace_api::names::Component;
 use millrace_api::pods::is_ready;
 use millrace_api::ports::ZOOKEEPER_CLIENT;
 use millrace_e2e::ledger::{Ledger, Person};
+use millrace_e2e::live::STORES;
 use millrace_e2e::process::{Signal, last_end, signal};
 use millrace_e2e::spec::{Generator, Spec, http_source};
 use millrace_e2e::{Live, TestNamespace, Turn, eventually, in_shared, operator};
@@ -62,7 +63,7 @@ pub async fn three_of_each_survive_a_kill_of_every_kind(turn: Turn) -> Result<()
 
 /// Checks that each store has one pod on each node.
 pub async fn stores_are_spread(live: &Live) -> Result<()> {
-    for component in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
+    for component in STORES {
         let pods = live.pods(component).await?;
         let nodes: BTreeSet<String> = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
         ensure!(pods.len() == 3 && nodes.len() == 3, "{component} runs on {nodes:?}");

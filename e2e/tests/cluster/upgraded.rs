@@ -2,17 +2,15 @@
 //! records go on arriving, and no pod of a store is restarted until the plan is approved. Run alone, since it replaces the
 //! release.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use millrace_api::labels::APPROVE_PLAN;
-use millrace_api::names::Component;
 use millrace_e2e::cluster::{repository, script};
 use millrace_e2e::operator::{self, NAMESPACE, RELEASE, Release};
-use millrace_e2e::process::restarts;
+use millrace_e2e::process::{Lives, lives};
 use millrace_e2e::spec::Generator;
 use millrace_e2e::{Cluster, Live, Spec, TestNamespace, Turn, eventually, in_namespace};
 use serde_json::json;
@@ -25,8 +23,6 @@ const PASSES: Duration = Duration::from_secs(60);
 /// Records in all, at a pace that outlasts the upgrades.
 const COUNT: u64 = 30_000;
 const RATE: u32 = 100;
-/// Pods of the stores by name: UID and restarts.
-type StorePods = BTreeMap<String, (Option<String>, i32)>;
 
 pub async fn an_upgrade_restarts_no_store_and_can_be_backed_out(turn: Turn) -> Result<()> {
     in_namespace(&turn, "upgraded", async |namespace| {
@@ -36,7 +32,8 @@ pub async fn an_upgrade_restarts_no_store_and_can_be_backed_out(turn: Turn) -> R
         let previous = script("e2e/previous.sh", &[]).await?;
         let previous = Path::new(previous.trim());
         namespace.say(format!("from {}", previous.display()));
-        install(cluster, &previous.join("source/charts/millrace"), &release, &images(previous)?).await?;
+        let images = images(previous)?;
+        install(cluster, &previous.join("source/charts/millrace"), &release, &["--set-string", &images]).await?;
         let went = upgrade_and_back_out(namespace, &release).await;
         // Whatever happened, the others find today's release.
         upgrade(cluster, &release).await?;
@@ -49,7 +46,7 @@ async fn upgrade_and_back_out(namespace: &TestNamespace, release: &Release) -> R
     let cluster = &namespace.cluster;
     let source = Generator { seed: SEED, count: Some(COUNT), rate: Some(RATE) }.source();
     let live = Live::start(namespace, &Spec::one().sources([source]), READY_WITHIN).await?;
-    let before = store_pods(&live).await?;
+    let before = lives(&live.store_pods().await?);
 
     upgrade(cluster, release).await?;
     nothing_restarts(&live, &before, "the upgrade").await?;
@@ -68,7 +65,7 @@ async fn upgrade_and_back_out(namespace: &TestNamespace, release: &Release) -> R
         }
         None => live.patch(json!({"spec": {"kafka": {"config": {"queued.max.requests": "501"}}}})).await?,
     }
-    let restarted = async || Ok((store_pods(&live).await? != before).then_some(()));
+    let restarted = async || Ok((lives(&live.store_pods().await?) != before).then_some(()));
     eventually("a store is restarted by consent", READY_WITHIN, restarted).await?;
     let settled = async || Ok(live.resource().await?.status.and_then(|status| status.plan).is_none().then_some(()));
     eventually("the plan is carried out", READY_WITHIN, settled).await?;
@@ -77,22 +74,14 @@ async fn upgrade_and_back_out(namespace: &TestNamespace, release: &Release) -> R
 }
 
 /// Fails if a pod of a store was restarted or replaced by the operator that leads now, or if it does not get to Ready.
-async fn nothing_restarts(live: &Live, before: &StorePods, by: &str) -> Result<()> {
+async fn nothing_restarts(live: &Live, before: &Lives, by: &str) -> Result<()> {
     let leader = operator::leading_pod(&live.namespace.cluster).await?.name_any();
     tokio::time::sleep(PASSES).await;
     live.await_ready(READY_WITHIN).await?;
-    let now = store_pods(live).await?;
+    let now = lives(&live.store_pods().await?);
     ensure!(now == *before, "{by} restarted pods of stores: {before:?} became {now:?}");
     live.namespace.say(format!("{by}: {leader} leads, and no pod of a store was restarted"));
     Ok(())
-}
-
-async fn store_pods(live: &Live) -> Result<StorePods> {
-    let mut found = StorePods::new();
-    for store in [Component::ZooKeeper, Component::Kafka, Component::Cassandra] {
-        found.extend(live.pods(store).await?.into_iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(&pod)))));
-    }
-    Ok(found)
 }
 
 /// Returns the tags of an earlier version's images, as chart values.
@@ -108,18 +97,15 @@ fn images(previous: &Path) -> Result<String> {
     Ok(format!("image.tag={operator},worker.image.tag={worker},console.image.tag={console}"))
 }
 
-/// Puts the earlier version in the place of today's.
-async fn install(cluster: &Cluster, chart: &Path, release: &Release, images: &str) -> Result<()> {
-    let [chart, values] = [chart, release.values().as_path()].map(|path| path.to_string_lossy().into_owned());
-    let mut arguments = vec!["upgrade", RELEASE, &chart, "--namespace", NAMESPACE, "--values", &values];
-    arguments.extend(["--set-string", images, "--wait", "--timeout", "3m"]);
-    cluster.helm(&arguments).await.map(|_| ())
-}
-
 /// Upgrades to today's version, as docs/install.md does with a values file.
 async fn upgrade(cluster: &Cluster, release: &Release) -> Result<()> {
-    let [chart, values] =
-        [&repository().join("charts/millrace"), release.values()].map(|path| path.to_string_lossy().into_owned());
+    install(cluster, &repository().join("charts/millrace"), release, &[]).await
+}
+
+/// Puts a version in the place of the one that is installed.
+async fn install(cluster: &Cluster, chart: &Path, release: &Release, more: &[&str]) -> Result<()> {
+    let [chart, values] = [chart, release.values().as_path()].map(|path| path.to_string_lossy().into_owned());
     let arguments = ["upgrade", RELEASE, &chart, "--namespace", NAMESPACE, "--values", &values];
-    cluster.helm(&[&arguments[..], &["--wait", "--timeout", "3m"]].concat()).await.map(|_| ())
+    let ended = cluster.helm(&[&arguments[..], more, &["--wait", "--timeout", "3m"]].concat()).await;
+    ended.map(|_| ())
 }

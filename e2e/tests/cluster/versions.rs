@@ -67,7 +67,7 @@ async fn rolled(live: &Live, change: &Value, wanted: &str) -> Result<Duration> {
     let mut most_away = 0;
     let (_, took) = eventually(&format!("the stores run {wanted}"), ROLLED_WITHIN, async || {
         let serves = |pod: &&Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
-        let serving = store_pods(live).await?.iter().filter(serves).count();
+        let serving = live.store_pods().await?.iter().filter(serves).count();
         let away = 9_usize.saturating_sub(serving);
         most_away = most_away.max(away);
         Ok((away == 0 && versions(live).await? == wanted).then_some(()))
@@ -76,14 +76,6 @@ async fn rolled(live: &Live, change: &Value, wanted: &str) -> Result<Duration> {
     ensure!(most_away == 1, "{most_away} pods of stores were away at once");
     live.await_ready(RECOVERED_WITHIN).await?;
     Ok(took)
-}
-
-async fn store_pods(live: &Live) -> Result<Vec<Pod>> {
-    let mut pods = Vec::new();
-    for (store, ..) in VERSIONS {
-        pods.extend(live.pods(store).await?);
-    }
-    Ok(pods)
 }
 
 /// Returns the versions that the pods of ZooKeeper, Kafka and Cassandra run, in this order; of a store with several all.
